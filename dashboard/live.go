@@ -1,0 +1,79 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// readLimit bounds a message from the page, in bytes. The page sends none.
+	readLimit = 4096
+	// writeTimeout is how long a viewer may take for one frame.
+	writeTimeout = 5 * time.Second
+	// A viewer that vanished without a word is found out by a ping.
+	pingEvery   = 30 * time.Second
+	pingTimeout = 10 * time.Second
+)
+
+// serveLive is one viewer's WebSocket, from the handshake to its end.
+func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) {
+	s.live.Add(1)
+	defer s.live.Done()
+	v, err := s.hub.join()
+	if err != nil {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, err.Error()+"; hint: close the page on another device", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.hub.leave(v)
+	// Accept refuses an Origin other than this host, and answers for itself.
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(readLimit)
+	err = v.watch(conn.CloseRead(r.Context()), conn)
+	s.log.Debug("viewer left", "err", err)
+}
+
+// errEnded means that the gateway, not the viewer, ended the connection.
+var errEnded = errors.New("hub ended")
+
+// watch writes frames and pings until the viewer leaves or fails, or the hub
+// ends. While it waits for a write or a pong the hub merges later frames.
+func (v *viewer) watch(ctx context.Context, conn *websocket.Conn) error {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case message, ok := <-v.frames:
+			if !ok {
+				_ = conn.Close(websocket.StatusGoingAway, "the gateway is stopping")
+				return errEnded
+			}
+			err = within(ctx, writeTimeout, func(ctx context.Context) error {
+				return conn.Write(ctx, websocket.MessageText, message)
+			})
+		case <-ping.C:
+			err = within(ctx, pingTimeout, conn.Ping)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// within calls f with a context that ends after d.
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return f(ctx)
+}

@@ -1,0 +1,158 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// policy lets the page load only what this server serves: no inline
+	// script, no inline style, no frame around it.
+	policy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+	// sendBuffer bounds what the kernel keeps for a slow viewer, in bytes; by
+	// default that may be 4 MB for each.
+	sendBuffer = 64 << 10
+	// closeGrace is how long Serve waits for requests that are being answered.
+	closeGrace = 5 * time.Second
+)
+
+// Server is the HTTP side of the dashboard:
+//
+//	GET /               the page
+//	GET /assets/...     its modules and its style sheet
+//	GET /live           the WebSocket (LIVE.md)
+//	GET /api/v1/status  Status as JSON
+//	GET /healthz        200 while the buffer takes readings, else 503
+//
+// Nothing here changes anything, so there is nothing to forge. A request must
+// name the server by IP address, as localhost, or by a configured name: else a
+// hostile web page could read the dashboard through a name that it makes
+// resolve to the gateway (DNS rebinding).
+type Server struct {
+	hub   *Hub
+	hosts []string
+	log   *slog.Logger
+	mux   *http.ServeMux
+	// live counts open WebSockets, which http.Server forgets about.
+	live sync.WaitGroup
+}
+
+// NewServer returns a Server that shows hub. hosts are the names, besides IP
+// addresses and localhost, under which browsers may reach it.
+func NewServer(hub *Hub, hosts []string, log *slog.Logger) *Server {
+	s := &Server{hub: hub, log: log, mux: http.NewServeMux()}
+	for _, host := range hosts {
+		s.hosts = append(s.hosts, canonical(host))
+	}
+	s.mux.HandleFunc("GET /live", s.serveLive)
+	s.mux.HandleFunc("GET /api/v1/status", s.serveStatus)
+	s.mux.HandleFunc("GET /healthz", s.serveHealth)
+	for path, asset := range loadAssets() {
+		s.mux.Handle("GET "+path, asset)
+	}
+	return s
+}
+
+// Handle serves one more pattern of http.ServeMux behind the same check of the
+// Host header: MQTT over WebSocket, metrics. Call it before the first request.
+func (s *Server) Handle(pattern string, handler http.Handler) { s.mux.Handle(pattern, handler) }
+
+// Serve answers requests that arrive on listener until ctx ends; it closes the
+// listener and returns when every request and every WebSocket has ended.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       boundSendBuffer,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	broken := make(chan error, 1)
+	go func() { broken <- server.Serve(listener) }()
+	var err error
+	select {
+	case err = <-broken:
+	case <-ctx.Done():
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+		defer cancel()
+		_ = server.Shutdown(grace) // what is left after the grace is cut off
+		err = <-broken
+	}
+	_ = server.Close()
+	s.live.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve dashboard: %w", err)
+}
+
+// boundSendBuffer applies sendBuffer to TCP connections, below TLS as well.
+func boundSendBuffer(ctx context.Context, conn net.Conn) context.Context {
+	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = wrapped.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(sendBuffer) // a slow viewer costs more memory without it; no reason to refuse him
+	}
+	return ctx
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", policy)
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if !s.allowed(r.Host) {
+		http.Error(w, "the dashboard does not answer to this name; hint: use the gateway's IP address, or add the name to the dashboard's hosts", http.StatusForbidden)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// allowed reports whether the Host header names this server.
+func (s *Server) allowed(hostport string) bool {
+	host := hostport
+	if name, _, err := net.SplitHostPort(hostport); err == nil {
+		host = name
+	}
+	host = canonical(strings.Trim(host, "[]"))
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return host == "localhost" || slices.Contains(s.hosts, host)
+}
+
+func canonical(host string) string { return strings.TrimSuffix(strings.ToLower(host), ".") }
+
+func (s *Server) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := json.NewEncoder(w).Encode(s.hub.status()); err != nil {
+		s.log.Debug("status not sent", "err", err)
+	}
+}
+
+func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if state := s.hub.status().Buffer.State; state != OK {
+		http.Error(w, state, http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, OK)
+}

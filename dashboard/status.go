@@ -1,0 +1,98 @@
+package dashboard
+
+// Status is the state of the whole gateway at one instant. The daemon builds
+// it; the page and GET /api/v1/status show it. Times are Unix milliseconds, and
+// zero means never.
+type Status struct {
+	// Gateway is the gateway's id, Version the program's.
+	Gateway string `json:"gateway"`
+	Version string `json:"version"`
+	// Started tells one run of the gateway from the next.
+	Started int64 `json:"started"`
+	// Now is the gateway's clock; the page computes ages against it, because a
+	// phone's clock may differ.
+	Now int64 `json:"now"`
+	// Clock is the state of that clock in words: "synced", "unsynced".
+	Clock string `json:"clock"`
+
+	Buffer Buffer `json:"buffer"`
+	Links  []Link `json:"links"`
+	Doors  []Door `json:"doors"`
+	// Problems are sentences for people, each with a hint, most urgent first.
+	Problems []string `json:"problems"`
+}
+
+// OK is the State of a buffer and of a door in which nothing is wrong.
+const OK = "ok"
+
+// Buffer is the state of what is on flash.
+type Buffer struct {
+	// Waiting readings are on flash and not yet acknowledged by every link.
+	Waiting uint64 `json:"waiting"`
+	// BytesUsed and BytesMax are the size of the buffer and its bound.
+	BytesUsed int64 `json:"bytes_used"`
+	BytesMax  int64 `json:"bytes_max"`
+	// OldestUnsent is the time of the oldest waiting reading.
+	OldestUnsent int64 `json:"oldest_unsent"`
+	// Evicted readings were lost to the bound, since the start.
+	Evicted uint64 `json:"evicted"`
+	// FlashWritten is the number of bytes written to flash and Commits the
+	// number of syncs, since the start.
+	FlashWritten uint64 `json:"flash_written"`
+	Commits      uint64 `json:"commits"`
+	// Profile is the configured wear profile: speed, balanced or gentle.
+	Profile string `json:"profile"`
+	// OverBudget says that acknowledgements could not wait for the wear
+	// budget, so flash is worn faster than configured.
+	OverBudget bool `json:"over_budget"`
+	// State is OK, or a sentence that says what is wrong. Any other state than
+	// OK means that the gateway cannot take custody as it should.
+	State string `json:"state"`
+}
+
+// LinkState says whether a door out gets its messages acknowledged.
+type LinkState string
+
+// The states of a link. An idle link has had nothing to send and no failure.
+const (
+	LinkUp   LinkState = "up"
+	LinkDown LinkState = "down"
+	LinkIdle LinkState = "idle"
+)
+
+// Link is the state of one door out.
+type Link struct {
+	Name  string    `json:"name"`
+	Kind  string    `json:"kind"`
+	State LinkState `json:"state"`
+	// Since is when State began; zero when that is not known.
+	Since     int64  `json:"since"`
+	LastError string `json:"last_error"`
+	LastAck   int64  `json:"last_ack"`
+	// Acked readings and SentBytes count since the start.
+	Acked     uint64 `json:"acked"`
+	SentBytes uint64 `json:"sent_bytes"`
+	// Waiting readings are on flash and not yet acknowledged by this link.
+	Waiting uint64 `json:"waiting"`
+	// InFlight messages are sent and not yet acknowledged.
+	InFlight int `json:"in_flight"`
+}
+
+// Door is the state of one door in.
+type Door struct {
+	Name string `json:"name"`
+	// Kind is the kind of its transport: mqtt, serial, http, line.
+	Kind string `json:"kind"`
+	// Address is what it listens on ("127.0.0.1:1883") or reads from
+	// ("/dev/ttyUSB0").
+	Address string `json:"address"`
+	// State is OK, or a sentence that says what is wrong.
+	State string `json:"state"`
+	// Readings were taken; Rejected payloads could not be decoded; Opaque ones
+	// could not either and were kept as they are. All since the start.
+	Readings uint64 `json:"readings"`
+	Rejected uint64 `json:"rejected"`
+	Opaque   uint64 `json:"opaque"`
+	// Clients are connected now.
+	Clients int `json:"clients"`
+}
