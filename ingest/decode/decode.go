@@ -1,6 +1,11 @@
 // Package decode turns payloads into readings. Decoders are pure: no clock, no
 // I/O, no state that a caller could see. They are told what the door knows (a
 // Frame) and append what the payload says.
+//
+// JSON reads what firmware sends: a plain value, an object, an array of
+// samples; its type comment says how names and times are found. Raw keeps a
+// payload whole. What a decoder refuses, a door may keep with Opaque, so that
+// nothing is acknowledged and then forgotten.
 package decode
 
 import (
@@ -26,8 +31,9 @@ type Frame struct {
 
 // Decoder turns one frame into readings.
 type Decoder interface {
-	// Decode appends the frame's readings to dst and returns it. An error
-	// wraps ErrMalformed and leaves dst as it was. Readings whose payload
-	// tells no time have Time zero. A Decoder is safe for concurrent use.
+	// Decode appends the frame's readings to dst, at least one, and returns
+	// it. An error wraps ErrMalformed and leaves dst as it was. Readings whose
+	// payload tells no time have Time zero. A Decoder is safe for concurrent
+	// use.
 	Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error)
 }

@@ -1,0 +1,345 @@
+package decode
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/tidegate/tidegate/reading"
+)
+
+// JSONConfig says how JSON finds times and where it stops. The zero value is
+// what most firmware needs.
+type JSONConfig struct {
+	// TimeKeys are the names of fields that tell the time, in any case. Empty
+	// means ts, t, time, timestamp and datetime.
+	TimeKeys []string
+	// TimeUnit is the unit of numeric times.
+	TimeUnit TimeUnit
+	// MaxReadings bounds the readings of one payload. Zero means 4096.
+	MaxReadings int
+}
+
+// JSON decodes JSON payloads.
+//
+// # Names
+//
+// Each field of an object is a reading named after it. Nested objects are
+// joined with dots, elements of arrays by their index: "motor.current",
+// "axis.0". Strings, booleans and numbers become values of their kind, numbers
+// exactly as strconv.ParseFloat or, beyond 2^53, as integers; null is no
+// reading. A name that occurs twice gives two readings.
+//
+// A payload without names (21.5, "open", [1, 2]) is named Frame.Metric, or
+// "value" when that is empty. The same name goes to an object that has nothing
+// to tell but one field v, val or value, provided that Frame.Metric is set.
+//
+// # Samples
+//
+// The objects of an array at the top are samples: each has its own time, and
+// their names carry no index, so a backlog sent as [{…}, {…}] continues the
+// series that was sent live as {…}. The same holds for an array under the name
+// samples, readings, records, measurements, batch or data, which leaves no
+// trace in the names. Objects of any other array are parts of one thing
+// ("motors.0.current").
+//
+// # Times
+//
+// The first field of an object that has a time's name and a plausible time (see
+// TimeUnit) tells the time of all its fields, and of nested objects that do not
+// tell their own. It may be a number of seconds, milliseconds, microseconds or
+// nanoseconds, also in a string, or a string in RFC 3339. Any other field with
+// such a name is a reading: {"t": 21.5} is a temperature, and the uptime that a
+// device sends while its clock is not set does not date its readings to 1970.
+//
+// # Refusals
+//
+// A payload is taken whole or refused whole. Refused are: what is not JSON,
+// names and strings that are not UTF-8, numbers too large for a float, nesting
+// deeper than 32, names longer than 256 bytes, more than MaxReadings, and
+// payloads that hold no value. Three habits of C firmware are taken although
+// they are not JSON: a plus before a number, zeros before it, and NUL bytes
+// after the payload.
+//
+// Decoding costs no allocation once the names have been seen, except for
+// strings. At most 2048 names are remembered; more of them work, but slower.
+type JSON struct {
+	names       *names
+	unit        TimeUnit
+	maxReadings int
+}
+
+// defaultMaxReadings is 4096 readings a payload: a day of minutes, twice over.
+const defaultMaxReadings = 4096
+
+// NewJSON returns a decoder. It is safe for concurrent use.
+func NewJSON(cfg JSONConfig) *JSON {
+	if len(cfg.TimeKeys) == 0 {
+		cfg.TimeKeys = []string{"ts", "t", "time", "timestamp", "datetime"}
+	}
+	if cfg.MaxReadings == 0 {
+		cfg.MaxReadings = defaultMaxReadings
+	}
+	batchKeys := []string{"samples", "readings", "records", "measurements", "batch", "data"}
+	return &JSON{
+		names:       newNames(cfg.TimeKeys, batchKeys),
+		unit:        cfg.TimeUnit,
+		maxReadings: cfg.MaxReadings,
+	}
+}
+
+// Decode implements Decoder.
+func (j *JSON) Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error) {
+	p := parser{
+		scanner: scanner{text: f.Payload},
+		JSON:    j,
+		device:  f.Device,
+		metric:  f.Metric,
+		out:     dst,
+		room:    j.maxReadings,
+	}
+	if err := p.payload(); err != nil {
+		return dst, err
+	}
+	if len(p.out) == len(dst) {
+		return dst, p.fail("no value found", "a payload needs at least one value that is neither null nor a time")
+	}
+	return p.out, nil
+}
+
+const (
+	maxDepth = 32
+	maxName  = 256 // bytes, dots and indexes included
+)
+
+// parser walks one payload. path holds the name of the value it stands at; it
+// is an array, because a slice would move the parser to the heap.
+type parser struct {
+	scanner
+	*JSON
+	device, metric string
+	out            []reading.Reading
+	room           int // readings that may still be added
+	depth          int
+	pathEnd        int
+	path           [maxName]byte
+}
+
+// payload parses the whole text. What is not an object is read as if it were
+// the only member of one, an array as its samples.
+func (p *parser) payload() error {
+	var err error
+	if p.next() == '{' {
+		err = p.object()
+	} else {
+		err = p.unnamed()
+	}
+	if err != nil {
+		return err
+	}
+	return p.end()
+}
+
+func (p *parser) unnamed() error {
+	name := p.metric
+	if name == "" {
+		name = "value"
+	}
+	if err := p.enter([]byte(name)); err != nil {
+		return err
+	}
+	return p.value(field{name: name, role: batchField}, 0)
+}
+
+// object parses an object whose brace is next, and dates what it added.
+func (p *parser) object() error {
+	if err := p.open(); err != nil {
+		return err
+	}
+	first, outer := len(p.out), p.pathEnd
+	var at int64
+	for more := p.next() != '}'; more; more = p.comma() {
+		f, err := p.name()
+		if err != nil {
+			return err
+		}
+		if f.role != timeField || at != 0 || !p.time(&at) {
+			if err := p.value(f, outer); err != nil {
+				return err
+			}
+		}
+		p.pathEnd = outer
+	}
+	p.date(first, at)
+	if outer == 0 {
+		p.nameLone(first)
+	}
+	return p.close('}', `after a field, "," or "}" must follow`)
+}
+
+// array parses an array whose bracket is next. The objects of a batch take the
+// place of the array, whose own name began at outer.
+func (p *parser) array(batch bool, outer int) error {
+	if err := p.open(); err != nil {
+		return err
+	}
+	own := p.pathEnd
+	index := 0
+	for more := p.next() != ']'; more; more = p.comma() {
+		if batch && p.next() == '{' {
+			p.pathEnd = outer
+			if err := p.object(); err != nil {
+				return err
+			}
+		} else if err := p.element(index, own); err != nil {
+			return err
+		}
+		p.pathEnd = own
+		index++
+	}
+	return p.close(']', `after an element, "," or "]" must follow`)
+}
+
+func (p *parser) element(index, outer int) error {
+	var digits [20]byte
+	if err := p.enter(strconv.AppendInt(digits[:0], int64(index), 10)); err != nil {
+		return err
+	}
+	return p.value(p.names.find(p.path[:p.pathEnd]), outer)
+}
+
+// value parses any value; outer is where the name of f began in the path.
+func (p *parser) value(f field, outer int) error {
+	switch c := p.next(); c {
+	case '{':
+		return p.object()
+	case '[':
+		return p.array(f.role == batchField, outer)
+	case '"':
+		text, err := p.quoted()
+		if err != nil {
+			return err
+		}
+		return p.add(f.name, reading.String(string(text)))
+	case 't':
+		if err := p.word("true"); err != nil {
+			return err
+		}
+		return p.add(f.name, reading.Bool(true))
+	case 'f':
+		if err := p.word("false"); err != nil {
+			return err
+		}
+		return p.add(f.name, reading.Bool(false))
+	case 'n':
+		return p.word("null")
+	}
+	v, err := p.number()
+	if err != nil {
+		return err
+	}
+	return p.add(f.name, v)
+}
+
+// name parses a member's name and colon, and enters it.
+func (p *parser) name() (field, error) {
+	key, err := p.key()
+	if err != nil {
+		return field{}, err
+	}
+	if err := p.enter(key); err != nil {
+		return field{}, err
+	}
+	return p.names.find(p.path[:p.pathEnd]), nil
+}
+
+// enter appends a part to the path.
+func (p *parser) enter(part []byte) error {
+	end := p.pathEnd
+	if end > 0 && end < maxName {
+		p.path[end] = '.'
+		end++
+	}
+	if end+len(part) > maxName {
+		return p.fail("name too long", "names may have 256 bytes, those of enclosing objects included")
+	}
+	p.pathEnd = end + copy(p.path[end:], part)
+	return nil
+}
+
+// time reads the next value into at if it is a plausible time, and otherwise
+// stays before it.
+func (p *parser) time(at *int64) bool {
+	start := p.pos
+	if p.next() == '"' {
+		if text, err := p.quoted(); err == nil {
+			if ns, ok := textTime(text, p.unit); ok {
+				*at = ns
+				return true
+			}
+		}
+	} else if n, rest, ok := parseNumber(p.text[p.pos:]); ok {
+		if ns, ok := n.time(p.unit); ok {
+			*at = ns
+			p.pos = len(p.text) - len(rest)
+			return true
+		}
+	}
+	p.pos = start
+	return false
+}
+
+// date gives the time at to the readings from first on that have none.
+func (p *parser) date(first int, at int64) {
+	if at == 0 {
+		return
+	}
+	for i := first; i < len(p.out); i++ {
+		if p.out[i].Time == 0 {
+			p.out[i].Time = at
+		}
+	}
+}
+
+// nameLone calls the only reading of a sample Frame.Metric if its own name says
+// no more than "value".
+func (p *parser) nameLone(first int) {
+	if p.metric == "" || len(p.out) != first+1 {
+		return
+	}
+	lone := &p.out[first]
+	for _, name := range [...]string{"v", "val", "value"} {
+		if strings.EqualFold(lone.Metric, name) {
+			lone.Metric = p.metric
+			return
+		}
+	}
+}
+
+func (p *parser) add(metric string, v reading.Value) error {
+	if p.room == 0 {
+		return p.fail("too many readings", "split the payload")
+	}
+	p.room--
+	p.out = append(p.out, reading.Reading{Device: p.device, Metric: metric, Value: v})
+	return nil
+}
+
+// open steps over a bracket and counts the depth.
+func (p *parser) open() error {
+	p.depth++
+	if p.depth > maxDepth {
+		return p.fail("nested too deeply", "at most 32 levels are taken")
+	}
+	p.pos++
+	return nil
+}
+
+// close steps over the bracket that ends what open began.
+func (p *parser) close(bracket byte, hint string) error {
+	if p.next() != bracket {
+		return p.fail("unexpected "+p.found(), hint)
+	}
+	p.depth--
+	p.pos++
+	return nil
+}
