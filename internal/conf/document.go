@@ -1,0 +1,88 @@
+package conf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// MaxBytes bounds the text that Decode looks at.
+const MaxBytes = 1 << 20
+
+// Document is a decoded text and what is wrong with it. Validation reports its
+// own findings to Refuse, so that they get their place in the file, too.
+type Document struct {
+	name     string
+	text     []byte
+	places   places
+	problems Problems
+	// refused holds the keys that have a problem already: one fault a key.
+	refused map[string]bool
+}
+
+// Decode fills the struct that into points to from a TOML text. name stands
+// before the problems, as the file's name. Where the text has a problem, into
+// keeps what it held.
+func Decode(name string, text []byte, into any) *Document {
+	// Editors on Windows begin UTF-8 files with a byte order mark, which is a
+	// syntax error in TOML.
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	d := &Document{name: name, text: text, refused: map[string]bool{}}
+	if len(text) > MaxBytes {
+		d.problems = Problems{{File: name, What: fmt.Sprintf("larger than %v", Size(MaxBytes)), Hint: "check that it is a configuration file"}}
+		return d
+	}
+	tree := map[string]any{}
+	if err := toml.Unmarshal(text, &tree); err != nil {
+		d.refuseSyntax(err)
+		return d
+	}
+	d.places = locate(text)
+	fill(d, tree, into)
+	return d
+}
+
+// Refuse reports a problem with the value of a key, "" being the whole file.
+// A key that has a problem already gets no second one.
+func (d *Document) Refuse(key, hint, what string, args ...any) {
+	at, found := d.places.find(key)
+	d.refuse(key, at.value, found, hint, fmt.Sprintf(what, args...))
+}
+
+// refuseKey reports a problem with a key as such.
+func (d *Document) refuseKey(key, hint, what string) {
+	at, found := d.places.find(key)
+	d.refuse(key, at.key, found, hint, what)
+}
+
+func (d *Document) refuse(key string, offset uint32, found bool, hint, what string) {
+	if d.refused[key] {
+		return
+	}
+	d.refused[key] = true
+	p := Problem{File: d.name, Key: key, What: what, Hint: hint}
+	if found {
+		p.Line, p.Column = lineColumn(d.text, offset)
+	}
+	d.problems = append(d.problems, p)
+}
+
+func (d *Document) refuseSyntax(err error) {
+	p := Problem{File: d.name, What: err.Error(), Hint: "the file is no valid TOML from here on; see https://toml.io"}
+	var fault *toml.DecodeError
+	if errors.As(err, &fault) {
+		p.Line, p.Column = fault.Position()
+	}
+	d.problems = Problems{p}
+}
+
+// Err returns all problems so far as Problems, or nil.
+func (d *Document) Err() error {
+	if len(d.problems) == 0 {
+		return nil
+	}
+	d.problems.sort()
+	return d.problems
+}

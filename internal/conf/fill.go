@@ -1,0 +1,162 @@
+package conf
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+)
+
+// filler copies a tree of plain values into tagged structs. We do this
+// ourselves because the TOML library stops at the first value of a wrong type
+// and takes keys in any letter case.
+type filler struct{ doc *Document }
+
+func fill(d *Document, tree map[string]any, into any) {
+	filler{d}.table("", reflect.ValueOf(into).Elem(), tree)
+}
+
+func (f filler) table(path string, dst reflect.Value, src map[string]any) {
+	known := keys(dst.Type())
+	for key, value := range src {
+		if i := slices.Index(known, key); i >= 0 {
+			f.value(join(path, key), dst.Field(i), value)
+			continue
+		}
+		f.unknown(path, key, known)
+	}
+}
+
+// unknown refuses a key. The key that was probably meant counts as refused,
+// too: nobody wants to hear that it is missing.
+func (f filler) unknown(path, key string, known []string) {
+	f.doc.refuseKey(join(path, key), Suggest(key, known), "unknown key")
+	if meant := closest(key, known); meant != "" {
+		f.doc.refused[join(path, meant)] = true
+	}
+}
+
+func (f filler) value(path string, dst reflect.Value, src any) {
+	if dst.Kind() == reflect.Pointer {
+		f.optional(path, dst, src)
+		return
+	}
+	if leaf, ok := dst.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		f.leaf(path, leaf, src)
+		return
+	}
+	switch dst.Kind() {
+	case reflect.Struct:
+		f.structure(path, dst, src)
+	case reflect.Slice:
+		f.list(path, dst, src)
+	default:
+		f.plain(path, dst, src)
+	}
+}
+
+func (f filler) optional(path string, dst reflect.Value, src any) {
+	if src == "" {
+		dst.SetZero()
+		return
+	}
+	target := reflect.New(dst.Type().Elem())
+	f.value(path, target.Elem(), src)
+	dst.Set(target)
+}
+
+// leaf gives bare numbers to the type as text: it knows the unit to suggest.
+func (f filler) leaf(path string, dst encoding.TextUnmarshaler, src any) {
+	switch src.(type) {
+	case string, int64, float64:
+	default:
+		f.wrongType(path, src, "a quoted text")
+		return
+	}
+	err := dst.UnmarshalText([]byte(fmt.Sprint(src)))
+	var fault *ValueError
+	switch {
+	case errors.As(err, &fault):
+		f.doc.Refuse(path, fault.Hint, "%s", fault.What)
+	case err != nil:
+		f.doc.Refuse(path, "", "%v", err)
+	}
+}
+
+func (f filler) structure(path string, dst reflect.Value, src any) {
+	switch src := src.(type) {
+	case map[string]any:
+		f.table(path, dst, src)
+	case []any:
+		f.doc.Refuse(path, fmt.Sprintf("there is one only: write [%s]", path), "is a list")
+	default:
+		f.wrongType(path, src, "a table")
+	}
+}
+
+func (f filler) list(path string, dst reflect.Value, src any) {
+	elements, ok := src.([]any)
+	table := dst.Type().Elem().Kind() == reflect.Struct
+	switch {
+	case !ok && table:
+		f.doc.Refuse(path, fmt.Sprintf("there may be several: write [[%s]]", path), "is not a list")
+		return
+	case !ok:
+		f.wrongType(path, src, "a list in brackets")
+		return
+	}
+	list := reflect.MakeSlice(dst.Type(), len(elements), len(elements))
+	for i, e := range elements {
+		if d, ok := list.Index(i).Addr().Interface().(interface{ SetDefaults() }); ok {
+			d.SetDefaults()
+		}
+		f.value(element(path, i), list.Index(i), e)
+	}
+	dst.Set(list)
+}
+
+// plain fills in a value that Go and TOML have in common.
+func (f filler) plain(path string, dst reflect.Value, src any) {
+	v := reflect.ValueOf(src)
+	switch {
+	case dst.CanInt() && v.CanInt():
+		if dst.OverflowInt(v.Int()) {
+			f.doc.Refuse(path, "write a smaller number", "%d is too large", v.Int())
+			return
+		}
+		dst.SetInt(v.Int())
+	case dst.CanInt():
+		f.wrongType(path, src, "a whole number without quotes")
+	case dst.Kind() == v.Kind():
+		dst.Set(v.Convert(dst.Type()))
+	case dst.Kind() == reflect.Bool:
+		f.wrongType(path, src, "true or false, without quotes")
+	default:
+		f.wrongType(path, src, "a quoted text")
+	}
+}
+
+func (f filler) wrongType(path string, src any, want string) {
+	what := "a date or time"
+	switch src := src.(type) {
+	case string:
+		what = "the text " + quote(src)
+	case bool, int64, float64:
+		what = fmt.Sprint(src)
+	case []any:
+		what = "a list"
+	case map[string]any:
+		what = "a table"
+	}
+	f.doc.Refuse(path, "write "+want, "is %s", what)
+}
+
+// keys returns the keys that a struct type knows, in the order of its fields.
+func keys(t reflect.Type) []string {
+	known := make([]string, t.NumField())
+	for i := range known {
+		known[i] = t.Field(i).Tag.Get("toml")
+	}
+	return known
+}
