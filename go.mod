@@ -17,4 +17,5 @@ require (
 require (
 	github.com/gorilla/websocket v1.5.0 // indirect
 	github.com/rs/xid v1.4.0 // indirect
+	golang.org/x/tools v0.36.0 // indirect
 )
