@@ -1,0 +1,341 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidegate/tidegate/reading"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestPublishLooksAtNoMoreThanItsBudget(t *testing.T) {
+	inBubble(t, Config{Budget: 100}, func(h *Hub) {
+		v := mustJoin(t, h)
+		for i := range 100 {
+			h.Publish(batch("device", 10, float64(i)))
+		}
+		f := nextFrame(t, v)
+		if f.Readings != 1000 || f.Skipped != 900 {
+			t.Errorf("readings %d, skipped %d; want 1000, 900", f.Readings, f.Skipped)
+		}
+		h.Publish(batch("device", 10, 7))
+		if f = nextFrame(t, v); f.Readings != 1010 || f.Skipped != 900 {
+			t.Errorf("after a quiet tick: readings %d, skipped %d; want 1010, 900", f.Readings, f.Skipped)
+		}
+		if got := f.metric("device", "m0").Value; got != 7.0 {
+			t.Errorf("value %v after the flood, want 7", got)
+		}
+	})
+}
+
+func TestTableIsBounded(t *testing.T) {
+	config := Config{MaxDevices: 10, MaxMetrics: 4, MaxSeries: 30}
+	inBubble(t, config, func(h *Hub) {
+		v := mustJoin(t, h)
+		for d := range 20 {
+			h.Publish(batch(fmt.Sprint("device", d), 8, 1))
+		}
+		h.Publish([]reading.Reading{
+			{Device: strings.Repeat("x", maxName+1), Metric: "m"},
+			{Device: "\xff", Metric: "m"},
+			{Device: "device0", Metric: "\xff"},
+		})
+		f := nextFrame(t, v)
+		series := 0
+		for _, d := range f.Devices {
+			series += len(d.Metrics)
+			if len(d.Metrics) > config.MaxMetrics {
+				t.Errorf("%s shows %d metrics", d.Name, len(d.Metrics))
+			}
+		}
+		if len(f.Devices) > config.MaxDevices || series != config.MaxSeries {
+			t.Errorf("%d devices, %d series shown", len(f.Devices), series)
+		}
+		if want := uint64(20*8 + 3 - 30); f.Hidden != want {
+			t.Errorf("hidden %d, want %d", f.Hidden, want)
+		}
+	})
+}
+
+func TestSilentDevicesMakeRoomForNewOnes(t *testing.T) {
+	inBubble(t, Config{MaxDevices: 2, Interval: time.Second}, func(h *Hub) {
+		v := mustJoin(t, h)
+		h.Publish(batch("gone", 1, 1))
+		h.Publish(batch("stays", 1, 1))
+		h.Publish(batch("early", 1, 1))
+		if f := nextFrame(t, v); len(f.Devices) != 2 || f.Hidden != 1 {
+			t.Fatalf("%d devices, %d hidden; want 2, 1", len(f.Devices), f.Hidden)
+		}
+		<-v.frames
+		time.Sleep(time.Hour)
+		h.Publish(batch("stays", 1, 2))
+		time.Sleep(time.Minute)
+		h.Publish(batch("new", 1, 3))
+		time.Sleep(2 * time.Second)
+		for len(v.frames) > 0 {
+			<-v.frames
+		}
+		// Whoever watches must lose the forgotten device, too: full frame.
+		h.Publish(nil)
+		late := mustJoin(t, h)
+		f := nextFrame(t, late)
+		if f.metric("gone", "m0") != nil || f.metric("stays", "m0") == nil || f.metric("new", "m0") == nil {
+			t.Errorf("shown: %+v", f.Devices)
+		}
+	})
+}
+
+func TestForgettingADeviceSendsEverythingAgain(t *testing.T) {
+	config := Config{MaxDevices: 1}.withDefaults()
+	h := NewHub(config, func() Status { return Status{} })
+	v := mustJoin(t, h)
+	v.since = 41
+	h.table.apply(batch("gone", 1, 1), 1, 0)
+	h.Publish(batch("new", 1, 2))
+	h.started = h.started.Add(-2 * time.Hour)
+	if err := h.turn(); err != nil {
+		t.Fatal(err)
+	}
+	if f := parse(t, <-v.frames); f.From != 0 || len(f.Devices) != 1 || f.Devices[0].Name != "new" {
+		t.Errorf("from %d: %+v; want everything, which is the new device", f.From, f.Devices)
+	}
+}
+
+func TestSlowViewerGetsChangesMerged(t *testing.T) {
+	inBubble(t, Config{}, func(h *Hub) {
+		v := mustJoin(t, h)
+		for i := range 100 { // nobody reads v.frames
+			h.Publish(batch(fmt.Sprint("device", i), 2, float64(i)))
+			time.Sleep(250 * time.Millisecond)
+		}
+		first, second := nextFrame(t, v), nextFrame(t, v)
+		if second.From != first.Seq {
+			t.Fatalf("frames from %d to %d and from %d to %d do not join", first.From, first.Seq, second.From, second.Seq)
+		}
+		if n := len(first.Devices) + len(second.Devices); n != 100 {
+			t.Errorf("%d devices in two frames, want 100", n)
+		}
+	})
+}
+
+func TestNothingIsBuiltWhileNobodyWatches(t *testing.T) {
+	var asked atomic.Int32
+	h := NewHub(Config{}, func() Status { asked.Add(1); return Status{} })
+	synctest.Test(t, func(t *testing.T) {
+		defer run(t, h)()
+		h.Publish(batch("device", 4, 1))
+		time.Sleep(time.Minute)
+	})
+	if asked.Load() != 0 {
+		t.Errorf("status was asked %d times", asked.Load())
+	}
+}
+
+func TestFramesAddUpUnderConcurrentPublish(t *testing.T) {
+	const publishers, rounds = 4, 200
+	h := NewHub(Config{Interval: time.Millisecond, Budget: 1 << 20}, func() Status { return Status{} })
+	defer run(t, h)()
+	v := mustJoin(t, h)
+	var wg sync.WaitGroup
+	for p := range publishers {
+		wg.Go(func() {
+			for i := range rounds {
+				h.Publish(batch(fmt.Sprint("device", p), 8, float64(i)))
+			}
+		})
+	}
+	wg.Wait()
+	page := make(model)
+	for page.readings() < publishers*rounds*8 {
+		page.apply(t, parse(t, <-v.frames))
+	}
+	for p := range publishers {
+		for m := range 8 {
+			if got := page[fmt.Sprintf("device%d/m%d", p, m)]; got != float64(rounds-1) {
+				t.Errorf("device%d/m%d = %v, want %d", p, m, got, rounds-1)
+			}
+		}
+	}
+	h.leave(v)
+}
+
+func TestPublishDoesNotKeepTheSlice(t *testing.T) {
+	inBubble(t, Config{}, func(h *Hub) {
+		v := mustJoin(t, h)
+		rs := batch("device", 1, 1)
+		h.Publish(rs)
+		rs[0] = reading.Reading{Device: "someone else"}
+		if f := nextFrame(t, v); f.metric("device", "m0") == nil {
+			t.Errorf("shown: %+v", f.Devices)
+		}
+	})
+}
+
+func TestHostileValuesReachThePage(t *testing.T) {
+	long := strings.Repeat("a", maxText-1) + "é and more"
+	tests := []struct {
+		name  string
+		value reading.Value
+		want  any
+	}{
+		{"NaN", reading.Float(math.NaN()), "NaN"},
+		{"infinity", reading.Float(math.Inf(-1)), "-Inf"},
+		{"largest float", reading.Float(math.MaxFloat64), math.MaxFloat64},
+		{"integer beyond 2^53", reading.Int(1<<53 + 1), "9007199254740993"},
+		{"integer", reading.Int(-3), -3.0},
+		{"boolean", reading.Bool(true), true},
+		{"markup", reading.String("<script>"), "<script>"},
+		{"long text", reading.String(long), strings.Repeat("a", maxText-1) + "…"},
+		{"not UTF-8", reading.String("\xff"), "\ufffd"},
+		{"bytes", reading.Bytes("\x00\x01\x02"), "3 bytes"},
+	}
+	inBubble(t, Config{}, func(h *Hub) {
+		v := mustJoin(t, h)
+		for _, tt := range tests {
+			h.Publish([]reading.Reading{{Device: "d", Metric: tt.name, Value: tt.value}})
+		}
+		f := nextFrame(t, v)
+		for _, tt := range tests {
+			if got := f.metric("d", tt.name); got == nil || got.Value != tt.want {
+				t.Errorf("%s: %+v, want %v", tt.name, got, tt.want)
+			}
+		}
+	})
+}
+
+func TestSparklineHasOnePointATick(t *testing.T) {
+	inBubble(t, Config{}, func(h *Hub) {
+		for i := range maxPoints + 5 {
+			h.Publish(batch("device", 1, -1)) // overtaken within the tick
+			h.Publish(batch("device", 1, float64(i)))
+			time.Sleep(250 * time.Millisecond)
+		}
+		v := mustJoin(t, h)
+		points := nextFrame(t, v).metric("device", "m0").Points
+		if len(points) != maxPoints {
+			t.Fatalf("%d points, want %d", len(points), maxPoints)
+		}
+		for i, p := range points {
+			if p != float32(i+5) {
+				t.Fatalf("point %d is %v, want %d: %v", i, p, i+5, points)
+			}
+		}
+	})
+}
+
+func TestIntervalFollowsTheDevice(t *testing.T) {
+	inBubble(t, Config{}, func(h *Hub) {
+		for range 30 {
+			h.Publish(batch("device", 1, 1))
+			time.Sleep(time.Minute)
+		}
+		v := mustJoin(t, h)
+		d := nextFrame(t, v).Devices[0]
+		if d.Every != 60_000 || d.Seen != 29*60_000+250 {
+			t.Errorf("every %d ms, seen at %d ms", d.Every, d.Seen)
+		}
+	})
+}
+
+// inBubble runs a Hub and f with the bubble's clock, on which sleeping costs
+// nothing.
+func inBubble(t *testing.T, config Config, f func(h *Hub)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(config, func() Status { return Status{} })
+		defer run(t, h)()
+		time.Sleep(h.config.Interval / 2) // what f does falls between two ticks
+		f(h)
+	})
+}
+
+// run starts h and returns the function that stops it.
+func run(t *testing.T, h *Hub) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx) }()
+	return func() {
+		t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("hub: %v", err)
+		}
+	}
+}
+
+func mustJoin(t *testing.T, h *Hub) *viewer {
+	t.Helper()
+	v, err := h.join()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func nextFrame(t *testing.T, v *viewer) *frame {
+	t.Helper()
+	return parse(t, <-v.frames)
+}
+
+func parse(t *testing.T, message []byte) *frame {
+	t.Helper()
+	f := new(frame)
+	if err := json.Unmarshal(message, f); err != nil {
+		t.Fatalf("frame: %v\n%.200s", err, message)
+	}
+	return f
+}
+
+// batch makes n readings of one device with the metrics m0, m1, ….
+func batch(device string, n int, value float64) []reading.Reading {
+	rs := make([]reading.Reading, n)
+	for i := range rs {
+		rs[i] = reading.Reading{Device: device, Metric: fmt.Sprint("m", i), Value: reading.Float(value)}
+	}
+	return rs
+}
+
+func (f *frame) metric(device, name string) *metricFrame {
+	for _, d := range f.Devices {
+		for i := range d.Metrics {
+			if d.Name == device && d.Metrics[i].Name == name {
+				return &d.Metrics[i]
+			}
+		}
+	}
+	return nil
+}
+
+// model does what the page does with frames: values by "device/metric".
+type model map[string]any
+
+func (m model) apply(t *testing.T, f *frame) {
+	t.Helper()
+	if seq, _ := m["seq"].(uint64); f.From != 0 && f.From != seq {
+		t.Fatalf("gap: frame continues %d after %d", f.From, seq)
+	}
+	if f.From == 0 {
+		clear(m)
+	}
+	m["seq"], m["readings"] = f.Seq, f.Readings
+	for _, d := range f.Devices {
+		for _, metric := range d.Metrics {
+			m[d.Name+"/"+metric.Name] = metric.Value
+		}
+	}
+}
+
+func (m model) readings() uint64 {
+	n, _ := m["readings"].(uint64)
+	return n
+}
