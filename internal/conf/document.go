@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -18,7 +19,8 @@ type Document struct {
 	text     []byte
 	places   places
 	problems Problems
-	// refused holds the keys that have a problem already: one fault a key.
+	// refused holds the keys that have a problem already. Neither they nor what
+	// is in them can get another.
 	refused map[string]bool
 }
 
@@ -45,7 +47,8 @@ func Decode(name string, text []byte, into any) *Document {
 }
 
 // Refuse reports a problem with the value of a key, "" being the whole file.
-// A key that has a problem already gets no second one.
+// A key that has a problem already, or is in a table that has, gets no second
+// one.
 func (d *Document) Refuse(key, hint, what string, args ...any) {
 	at, found := d.places.find(key)
 	d.refuse(key, at.value, found, hint, fmt.Sprintf(what, args...))
@@ -58,8 +61,10 @@ func (d *Document) refuseKey(key, hint, what string) {
 }
 
 func (d *Document) refuse(key string, offset uint32, found bool, hint, what string) {
-	if d.refused[key] {
-		return
+	for k := key; k != ""; k = parent(k) {
+		if d.refused[k] {
+			return
+		}
 	}
 	d.refused[key] = true
 	p := Problem{File: d.name, Key: key, What: what, Hint: hint}
@@ -70,7 +75,7 @@ func (d *Document) refuse(key string, offset uint32, found bool, hint, what stri
 }
 
 func (d *Document) refuseSyntax(err error) {
-	p := Problem{File: d.name, What: err.Error(), Hint: "the file is no valid TOML from here on; see https://toml.io"}
+	p := Problem{File: d.name, What: strings.TrimPrefix(err.Error(), "toml: "), Hint: "the file is no valid TOML from here on; see https://toml.io"}
 	var fault *toml.DecodeError
 	if errors.As(err, &fault) {
 		p.Line, p.Column = fault.Position()

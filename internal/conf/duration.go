@@ -37,7 +37,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 func (d *Duration) UnmarshalText(text []byte) error {
 	s := string(text)
 	if isNumber(s) {
-		return valueError(`write "`+s+`s" for seconds`, "%s has no unit", quote(s))
+		return valueError(`write "`+s+`s" or "`+s+`ms"`, "%s has no unit", quote(s))
 	}
 	days, rest, err := cutDays(s)
 	if err != nil {

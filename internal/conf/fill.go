@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 )
 
 // filler copies a tree of plain values into tagged structs. We do this
@@ -24,16 +25,11 @@ func (f filler) table(path string, dst reflect.Value, src map[string]any) {
 			f.value(join(path, key), dst.Field(i), value)
 			continue
 		}
-		f.unknown(path, key, known)
-	}
-}
-
-// unknown refuses a key. The key that was probably meant counts as refused,
-// too: nobody wants to hear that it is missing.
-func (f filler) unknown(path, key string, known []string) {
-	f.doc.refuseKey(join(path, key), Suggest(key, known), "unknown key")
-	if meant := closest(key, known); meant != "" {
-		f.doc.refused[join(path, meant)] = true
+		f.doc.refuseKey(join(path, key), Suggest(key, known), "unknown key")
+		// Nobody wants to hear that the key that was meant is missing.
+		if meant := closest(key, known); meant != "" && src[meant] == nil {
+			f.doc.refused[join(path, meant)] = true
+		}
 	}
 }
 
@@ -106,6 +102,10 @@ func (f filler) list(path string, dst reflect.Value, src any) {
 		f.wrongType(path, src, "a list in brackets")
 		return
 	}
+	if len(elements) == 0 {
+		dst.SetZero()
+		return
+	}
 	list := reflect.MakeSlice(dst.Type(), len(elements), len(elements))
 	for i, e := range elements {
 		if d, ok := list.Index(i).Addr().Interface().(interface{ SetDefaults() }); ok {
@@ -142,8 +142,10 @@ func (f filler) wrongType(path string, src any, want string) {
 	switch src := src.(type) {
 	case string:
 		what = "the text " + quote(src)
-	case bool, int64, float64:
-		what = fmt.Sprint(src)
+	case bool:
+		what = strconv.FormatBool(src)
+	case int64, float64:
+		what = fmt.Sprint("the number ", src)
 	case []any:
 		what = "a list"
 	case map[string]any:

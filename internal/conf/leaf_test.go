@@ -29,8 +29,8 @@ func TestDurationReadsWhatPeopleWrite(t *testing.T) {
 
 func TestDurationRefusesWithAHint(t *testing.T) {
 	for text, want := range map[string]string{
-		"5":              `"5" has no unit; write "5s" for seconds`,
-		"-5":             `"-5" has no unit; write "-5s" for seconds`,
+		"5":              `"5" has no unit; write "5s" or "5ms"`,
+		"-5":             `"-5" has no unit; write "-5s" or "-5ms"`,
 		"":               `"" is not a duration; write for example "30s", "1h30m" or "7d"`,
 		"5 s":            `"5 s" is not a duration`,
 		"d":              `"d" is not a duration`,

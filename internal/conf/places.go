@@ -106,14 +106,17 @@ func (l *locator) note(path string, key, value uint32) {
 
 // find returns the place of path, or of the nearest table around it.
 func (ps places) find(path string) (place, bool) {
-	for path != "" {
+	for ; path != ""; path = parent(path) {
 		if p, ok := ps[path]; ok {
 			return p, true
 		}
-		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
 	}
 	return place{}, false
 }
+
+// parent returns the path of what a path is in: the table of a key, the list of
+// an element.
+func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
 // join appends a key to a dotted path. Keys that are not bare are quoted, which
 // keeps paths unambiguous and printable.

@@ -27,7 +27,7 @@ func Suggest(word string, known []string) string {
 	if meant := closest(word, known); meant != "" {
 		return "did you mean " + strconv.Quote(meant) + "?"
 	}
-	return "known here: " + strings.Join(known, ", ")
+	return "write one of: " + strings.Join(known, ", ")
 }
 
 // closest returns the known word with the smallest edit distance to word, if

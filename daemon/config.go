@@ -1,0 +1,252 @@
+package daemon
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tidegate/tidegate/internal/conf"
+)
+
+// Config is the whole configuration, and the registry of the kinds of doors:
+// one field a kind. Each type below is a table of the TOML file, each field a
+// key; ExampleConfig shows all of them with their defaults.
+//
+// A listener whose Listen is empty is off. Listeners beyond the loopback
+// interface and uplinks without TLS are refused unless insecure_i_know says
+// that this is meant.
+type Config struct {
+	Gateway   Gateway   `toml:"gateway"`
+	Log       Log       `toml:"log"`
+	Buffer    Buffer    `toml:"buffer"`
+	Ingest    Ingest    `toml:"ingest"`
+	Uplink    Uplink    `toml:"uplink"`
+	Dashboard Dashboard `toml:"dashboard"`
+}
+
+// Gateway is [gateway]: who this machine is and where it keeps things.
+type Gateway struct {
+	// ID names the gateway in the cloud and must be unique there. Empty stands
+	// for the host name; use Identity.
+	ID string `toml:"id"`
+	// DataDir holds everything that has to survive: journal, state, identity.
+	DataDir string `toml:"data_dir"`
+	// AdminSocket is where the other commands reach the daemon. Empty stands
+	// for admin.sock in DataDir; use SocketPath.
+	AdminSocket string `toml:"admin_socket"`
+	// Memory is the soft limit of the Go heap.
+	Memory conf.Size `toml:"memory"`
+}
+
+// Log is [log]: Level is debug, info, warn or error; Format is text or json.
+type Log struct {
+	Level  string `toml:"level"`
+	Format string `toml:"format"`
+}
+
+// Buffer is [buffer]: how much is kept and how gently it is written.
+type Buffer struct {
+	// MaxBytes bounds what the journal takes on flash.
+	MaxBytes conf.Size `toml:"max_bytes"`
+	// Profile is speed, balanced or gentle: what FlashBudget and MaxAckDelay
+	// are when they say nothing.
+	Profile string `toml:"profile"`
+	// FlashBudget is what commits may write in a day; use DailyFlash.
+	FlashBudget *conf.Size `toml:"flash_budget"`
+	// MaxAckDelay is how long a group may wait for its commit; use AckDelay.
+	MaxAckDelay *conf.Duration `toml:"max_ack_delay"`
+}
+
+// Ingest holds the doors in.
+type Ingest struct {
+	MQTT MQTT `toml:"mqtt"`
+}
+
+// MQTT is [ingest.mqtt]: the broker that sensors publish to.
+type MQTT struct {
+	Listen     string    `toml:"listen"`
+	MaxPacket  conf.Size `toml:"max_packet"`
+	MaxClients int       `toml:"max_clients"`
+	// InsecureIKnow allows listening beyond loopback, where anybody may
+	// connect.
+	InsecureIKnow bool    `toml:"insecure_i_know"`
+	Routes        []Route `toml:"route"`
+}
+
+// Route is [[ingest.mqtt.route]]: what a topic means. The first that matches
+// wins.
+type Route struct {
+	// Topic is a template, "site/{site}/dev/{device}/telemetry".
+	Topic string `toml:"topic"`
+	// Device and Metric are patterns over the names in Topic. Metric is for
+	// payloads that are one plain value.
+	Device string `toml:"device"`
+	Metric string `toml:"metric"`
+	// Decode is json or raw.
+	Decode string `toml:"decode"`
+	// Lane is alarm, normal or bulk.
+	Lane string `toml:"lane"`
+	// Undecodable is keep (as an opaque reading) or drop; both are counted.
+	Undecodable string `toml:"undecodable"`
+	// TimeKeys names the fields that tell the time; none stands for the
+	// decoder's own list.
+	TimeKeys []string `toml:"time_keys"`
+	// TimeUnit is s, ms, us or ns; empty lets the decoder tell by magnitude.
+	TimeUnit string `toml:"time_unit"`
+}
+
+// Uplink holds the doors out.
+type Uplink struct {
+	HTTP []HTTPUplink `toml:"http"`
+}
+
+// HTTPUplink is [[uplink.http]]: a cloud that takes POSTs.
+type HTTPUplink struct {
+	// Name names the uplink and its cursor: under a new name, everything that
+	// the buffer holds is sent again.
+	Name string `toml:"name"`
+	URL  string `toml:"url"`
+	// Encoding is packed (tidegate's own, the smallest) or json.
+	Encoding string `toml:"encoding"`
+	// TokenFile holds the bearer token; empty sends none.
+	TokenFile string `toml:"token_file"`
+	// MaxBatch bounds the body of a request.
+	MaxBatch conf.Size `toml:"max_batch"`
+	// Window is how many requests may be under way at once.
+	Window int `toml:"window"`
+	// Timeout bounds one request.
+	Timeout conf.Duration `toml:"timeout"`
+	// InsecureIKnow allows plain HTTP to another machine.
+	InsecureIKnow bool `toml:"insecure_i_know"`
+}
+
+// Dashboard is [dashboard]: the live page.
+type Dashboard struct {
+	Listen string `toml:"listen"`
+	// Hosts are the names, besides localhost and IP addresses, that browsers
+	// may use for it.
+	Hosts []string `toml:"hosts"`
+	// InsecureIKnow allows listening beyond loopback, where anybody may look.
+	InsecureIKnow bool `toml:"insecure_i_know"`
+}
+
+//go:embed example.toml
+var exampleConfig string
+
+// ExampleConfig returns the text of a configuration file that shows every key
+// with its default value, and its optional tables commented out.
+func ExampleConfig() string { return exampleConfig }
+
+// Default returns the configuration of an empty file: MQTT and the dashboard
+// listen on loopback, and readings are kept, for there is no uplink yet.
+func Default() Config {
+	return Config{
+		Gateway: Gateway{DataDir: "/var/lib/tidegate", Memory: 48 * conf.MiB},
+		Log:     Log{Level: "info", Format: "text"},
+		Buffer:  Buffer{MaxBytes: 512 * conf.MiB, Profile: "balanced"},
+		Ingest: Ingest{MQTT: MQTT{
+			Listen:     "127.0.0.1:1883",
+			MaxPacket:  256 * conf.KiB,
+			MaxClients: 1024,
+		}},
+		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
+	}
+}
+
+// SetDefaults makes r what an empty [[ingest.mqtt.route]] would be.
+func (r *Route) SetDefaults() {
+	*r = Route{Device: "{device}", Decode: "json", Lane: "normal", Undecodable: "keep"}
+}
+
+// SetDefaults makes u what an empty [[uplink.http]] would be.
+func (u *HTTPUplink) SetDefaults() {
+	*u = HTTPUplink{
+		Encoding: "packed",
+		MaxBatch: 256 * conf.KiB,
+		Window:   4,
+		Timeout:  conf.Duration(30 * time.Second),
+	}
+}
+
+// Load reads a configuration file. Its error is of type conf.Problems unless
+// the file cannot be read.
+func Load(path string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, text)
+}
+
+// Parse reads the text of a configuration file. Its error is of type
+// conf.Problems and lists everything that is wrong; name stands in it as the
+// file's name.
+func Parse(name string, text []byte) (Config, error) {
+	c := Default()
+	doc := conf.Decode(name, text, &c)
+	c.validate(doc.Refuse)
+	if err := doc.Err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// Validate checks a configuration that did not come from Parse. Its error is of
+// type conf.Problems.
+func (c Config) Validate() error {
+	doc := conf.Decode("configuration", nil, &c)
+	c.validate(doc.Refuse)
+	return doc.Err()
+}
+
+// Identity returns the gateway's name in the cloud: ID, or else the host name.
+func (g Gateway) Identity() (string, error) {
+	if g.ID != "" {
+		return g.ID, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("name the gateway: %w; hint: set gateway.id", err)
+	}
+	if !isName(host) {
+		return "", fmt.Errorf("name the gateway: the host name %q is no valid id; hint: set gateway.id", host)
+	}
+	return host, nil
+}
+
+// SocketPath returns the path of the admin socket.
+func (g Gateway) SocketPath() string {
+	if g.AdminSocket != "" {
+		return g.AdminSocket
+	}
+	return filepath.Join(g.DataDir, "admin.sock")
+}
+
+// AckDelay returns how long a group may wait for its commit.
+func (b Buffer) AckDelay() time.Duration {
+	switch {
+	case b.MaxAckDelay != nil:
+		return time.Duration(*b.MaxAckDelay)
+	case b.Profile == "gentle":
+		return time.Second
+	case b.Profile == "speed":
+		return 0
+	}
+	return 250 * time.Millisecond
+}
+
+// DailyFlash returns how many bytes commits may write in a day, 0 standing for
+// any number.
+func (b Buffer) DailyFlash() int64 {
+	switch {
+	case b.FlashBudget != nil:
+		return int64(*b.FlashBudget)
+	case b.Profile == "gentle":
+		return 1e9
+	case b.Profile == "speed":
+		return 0
+	}
+	return 4e9
+}

@@ -1,0 +1,247 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/reading"
+)
+
+// refuse reports a problem with the value of a dotted key.
+type refuse func(key, hint, what string, args ...any)
+
+// insecure is the last sentence of every refusal that insecure_i_know lifts.
+const insecure = "or set insecure_i_know = true if this network is trusted"
+
+// maxSocketPath is what sockaddr_un holds on Linux, less the final NUL.
+const maxSocketPath = 107
+
+func (c Config) validate(r refuse) {
+	c.Gateway.validate(r)
+	c.Log.validate(r)
+	c.Buffer.validate(r)
+	c.Ingest.MQTT.validate(r)
+	c.Uplink.validate(r)
+	c.Dashboard.validate(r)
+	c.validatePorts(r)
+}
+
+// validatePorts refuses a listener that could not be bound because of the other
+// one. The problem stands with the one that the file sets.
+func (c Config) validatePorts(r refuse) {
+	mqtt, dashboard := c.Ingest.MQTT.Listen, c.Dashboard.Listen
+	switch {
+	case !samePort(mqtt, dashboard):
+	case dashboard == Default().Dashboard.Listen:
+		r("ingest.mqtt.listen", "choose another port", "%q is the dashboard's port", mqtt)
+	default:
+		r("dashboard.listen", "choose another port", "%q is the port of ingest.mqtt", dashboard)
+	}
+}
+
+func (g Gateway) validate(r refuse) {
+	if g.ID != "" && !isName(g.ID) {
+		r("gateway.id", nameHint, "%q is no valid id", g.ID)
+	}
+	if g.DataDir == "" {
+		r("gateway.data_dir", `write for example "/var/lib/tidegate"`, "is empty")
+	}
+	if n := len(g.SocketPath()); n > maxSocketPath {
+		r("gateway.admin_socket", `write a short path, for example "/run/tidegate/admin.sock"`,
+			"the socket's path has %d bytes, and %d is the most that Linux takes", n, maxSocketPath)
+	}
+	between(r, "gateway.memory", g.Memory, 16*conf.MiB, conf.TiB)
+}
+
+func (l Log) validate(r refuse) {
+	r.oneOf("log.level", l.Level, "debug", "info", "warn", "error")
+	r.oneOf("log.format", l.Format, "text", "json")
+}
+
+func (b Buffer) validate(r refuse) {
+	// Four segments of 8 MiB: one that is written, one in reserve, and two so
+	// that evicting the oldest does not empty the buffer.
+	between(r, "buffer.max_bytes", b.MaxBytes, 32*conf.MiB, 16*conf.TiB)
+	r.oneOf("buffer.profile", b.Profile, "speed", "balanced", "gentle")
+	if b.FlashBudget != nil {
+		between(r, "buffer.flash_budget", *b.FlashBudget, 16*conf.MiB, conf.TiB)
+	}
+	if b.MaxAckDelay != nil {
+		// Firmware gives a PUBACK 5 to 30 seconds before it publishes again.
+		between(r, "buffer.max_ack_delay", *b.MaxAckDelay, 0, conf.Duration(5*time.Second))
+	}
+}
+
+func (m MQTT) validate(r refuse) {
+	r.listener("ingest.mqtt", m.Listen, m.InsecureIKnow)
+	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
+	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
+	for i, route := range m.Routes {
+		key := fmt.Sprintf("ingest.mqtt.route[%d]", i)
+		route.validate(r, key)
+		same := func(other Route) bool { return other.Topic == route.Topic }
+		if route.Topic != "" && slices.IndexFunc(m.Routes, same) < i {
+			r(key+".topic", "remove one of the two: the first that matches wins", "%q has a route already", route.Topic)
+		}
+	}
+}
+
+func (route Route) validate(r refuse, key string) {
+	if route.Topic == "" {
+		r(key+".topic", `write for example "site/{site}/dev/{device}/telemetry"`, "is missing")
+	}
+	r.oneOf(key+".decode", route.Decode, "json", "raw")
+	r.oneOf(key+".lane", route.Lane, reading.Alarm.String(), reading.Normal.String(), reading.Bulk.String())
+	r.oneOf(key+".undecodable", route.Undecodable, "keep", "drop")
+	if _, ok := decode.ParseTimeUnit(route.TimeUnit); !ok {
+		r.oneOf(key+".time_unit", route.TimeUnit, "s", "ms", "us", "ns")
+	}
+	if slices.Contains(route.TimeKeys, "") {
+		r(key+".time_keys", `write names of JSON fields, for example ["ts"]`, "holds an empty name")
+	}
+}
+
+func (u Uplink) validate(r refuse) {
+	for i, h := range u.HTTP {
+		key := fmt.Sprintf("uplink.http[%d]", i)
+		h.validate(r, key)
+		same := func(other HTTPUplink) bool { return other.Name == h.Name }
+		if h.Name != "" && slices.IndexFunc(u.HTTP, same) < i {
+			r(key+".name", "give each uplink a name of its own: it names a place in the buffer", "%q is taken", h.Name)
+		}
+	}
+}
+
+func (h HTTPUplink) validate(r refuse, key string) {
+	switch {
+	case h.Name == "":
+		r(key+".name", `write for example "cloud"`, "is missing")
+	case !isName(h.Name):
+		r(key+".name", nameHint, "%q is no valid name", h.Name)
+	}
+	h.validateURL(r, key+".url")
+	r.oneOf(key+".encoding", h.Encoding, "packed", "json")
+	between(r, key+".max_batch", h.MaxBatch, 4*conf.KiB, 4*conf.MiB)
+	between(r, key+".window", h.Window, 1, 64)
+	between(r, key+".timeout", h.Timeout, conf.Duration(time.Second), conf.Duration(10*time.Minute))
+}
+
+func (h HTTPUplink) validateURL(r refuse, key string) {
+	const example = `write for example "https://cloud.example/v1/ingest"`
+	if h.URL == "" {
+		r(key, example, "is missing")
+		return
+	}
+	u, err := url.Parse(h.URL)
+	switch {
+	case err != nil:
+		r(key, example, "is no URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		r(key, example, "%q begins with neither https:// nor http://", h.URL)
+	case u.Hostname() == "":
+		r(key, example, "%q names no host", h.URL)
+	case u.User != nil:
+		r(key, "put a token into a file and name it in token_file", "holds credentials, which end up in logs")
+	case u.Fragment != "":
+		r(key, "leave out what begins with #", "%q has a fragment, which is never sent", h.URL)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !h.InsecureIKnow:
+		r(key, "use https://, "+insecure, "%q leaves this machine without encryption", h.URL)
+	}
+}
+
+func (d Dashboard) validate(r refuse) {
+	r.listener("dashboard", d.Listen, d.InsecureIKnow)
+	for i, host := range d.Hosts {
+		if host == "" || strings.ContainsAny(host, "/:@ \t") {
+			r(fmt.Sprintf("dashboard.hosts[%d]", i), `write a plain name, for example "gateway.lan"`, "%q is no host name", host)
+		}
+	}
+}
+
+// listener checks the listen key of a table.
+func (r refuse) listener(table, listen string, insecureIKnow bool) {
+	if listen == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		r(table+".listen", `write for example "127.0.0.1:1883", or "" for off`, "%q is no address with a port", listen)
+		return
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		r(table+".listen", "write a number from 0 to 65535 after the colon", "%q is no port", port)
+		return
+	}
+	if !isLoopback(host) && !insecureIKnow {
+		r(table+".listen", fmt.Sprintf(`write "127.0.0.1:%s", %s`, port, insecure),
+			"%q lets everybody on the network in, without password and encryption", listen)
+	}
+}
+
+func (r refuse) oneOf(key, value string, choices ...string) {
+	if !slices.Contains(choices, value) {
+		r(key, conf.Suggest(value, choices), "%q is none of the choices", value)
+	}
+}
+
+func between[T cmp.Ordered](r refuse, key string, value, low, high T) {
+	switch {
+	case value < low:
+		r(key, "write "+literal(low)+" or more", "%v is too small", value)
+	case value > high:
+		r(key, "write "+literal(high)+" or less", "%v is too large", value)
+	}
+}
+
+// literal returns a value as it is written in the file: quantities in quotes.
+func literal(value any) string {
+	if s, ok := value.(fmt.Stringer); ok {
+		return strconv.Quote(s.String())
+	}
+	return fmt.Sprint(value)
+}
+
+const nameHint = "use up to 64 letters, digits, dots, dashes and underscores"
+
+// isName reports whether s can be part of keys, paths, headers and metrics as
+// it is.
+func isName(s string) bool {
+	for _, c := range []byte(s) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64 && strings.Trim(s, ".") != ""
+}
+
+// isLoopback reports whether only this machine can reach host. Names other than
+// localhost may mean anything tomorrow.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+func isWildcard(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
+}
+
+// samePort reports whether two listeners cannot be bound at the same time.
+func samePort(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	return hostA == hostB || isWildcard(hostA) || isWildcard(hostB)
+}
