@@ -81,7 +81,8 @@ type Route struct {
 	// Topic is a template, "site/{site}/dev/{device}/telemetry".
 	Topic string `toml:"topic"`
 	// Device and Metric are patterns over the names in Topic. Metric is for
-	// payloads that are one plain value.
+	// payloads that are one plain value. Empty stands for {device} and {metric}
+	// where Topic has them.
 	Device string `toml:"device"`
 	Metric string `toml:"metric"`
 	// Decode is json or raw.
@@ -157,7 +158,7 @@ func Default() Config {
 
 // SetDefaults makes r what an empty [[ingest.mqtt.route]] would be.
 func (r *Route) SetDefaults() {
-	*r = Route{Device: "{device}", Decode: "json", Lane: "normal", Undecodable: "keep"}
+	*r = Route{Decode: "json", Lane: "normal", Undecodable: "keep"}
 }
 
 // SetDefaults makes u what an empty [[uplink.http]] would be.
@@ -208,10 +209,10 @@ func (g Gateway) Identity() (string, error) {
 	}
 	host, err := os.Hostname()
 	if err != nil {
-		return "", fmt.Errorf("name the gateway: %w; hint: set gateway.id", err)
+		return "", fmt.Errorf("name the gateway: %w — hint: set gateway.id", err)
 	}
 	if !isName(host) {
-		return "", fmt.Errorf("name the gateway: the host name %q is no valid id; hint: set gateway.id", host)
+		return "", fmt.Errorf("name the gateway: the host name %q is no valid id — hint: set gateway.id", host)
 	}
 	return host, nil
 }

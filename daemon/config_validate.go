@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
 )
@@ -85,28 +86,46 @@ func (m MQTT) validate(r refuse) {
 	r.listener("ingest.mqtt", m.Listen, m.InsecureIKnow)
 	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
-	for i, route := range m.Routes {
+	for i, t := range m.Routes {
 		key := fmt.Sprintf("ingest.mqtt.route[%d]", i)
-		route.validate(r, key)
-		same := func(other Route) bool { return other.Topic == route.Topic }
-		if route.Topic != "" && slices.IndexFunc(m.Routes, same) < i {
-			r(key+".topic", "remove one of the two: the first that matches wins", "%q has a route already", route.Topic)
+		t.validate(r, key)
+		same := func(other Route) bool { return other.Topic == t.Topic }
+		if t.Topic != "" && slices.IndexFunc(m.Routes, same) < i {
+			r(key+".topic", "remove one of the two: the first that matches wins", "%q has a route already", t.Topic)
 		}
 	}
 }
 
-func (route Route) validate(r refuse, key string) {
-	if route.Topic == "" {
-		r(key+".topic", `write for example "site/{site}/dev/{device}/telemetry"`, "is missing")
+func (t Route) validate(r refuse, key string) {
+	t.validateNames(r, key)
+	r.oneOf(key+".decode", t.Decode, "json", "raw")
+	r.oneOf(key+".lane", t.Lane, reading.Alarm.String(), reading.Normal.String(), reading.Bulk.String())
+	r.oneOf(key+".undecodable", t.Undecodable, "keep", "drop")
+	if _, ok := decode.ParseTimeUnit(t.TimeUnit); !ok {
+		r.oneOf(key+".time_unit", t.TimeUnit, "s", "ms", "us", "ns")
 	}
-	r.oneOf(key+".decode", route.Decode, "json", "raw")
-	r.oneOf(key+".lane", route.Lane, reading.Alarm.String(), reading.Normal.String(), reading.Bulk.String())
-	r.oneOf(key+".undecodable", route.Undecodable, "keep", "drop")
-	if _, ok := decode.ParseTimeUnit(route.TimeUnit); !ok {
-		r.oneOf(key+".time_unit", route.TimeUnit, "s", "ms", "us", "ns")
-	}
-	if slices.Contains(route.TimeKeys, "") {
+	if slices.Contains(t.TimeKeys, "") {
 		r(key+".time_keys", `write names of JSON fields, for example ["ts"]`, "holds an empty name")
+	}
+}
+
+// validateNames checks the template, and the patterns only if that is right:
+// they use its names.
+func (t Route) validateNames(r refuse, key string) {
+	if t.Topic == "" {
+		r(key+".topic", `write for example "site/{site}/dev/{device}/telemetry"`, "is missing")
+		return
+	}
+	template, err := route.ParseTemplate(t.Topic)
+	if err != nil {
+		r.because(key+".topic", err)
+		return
+	}
+	if _, err := template.Pattern(t.Device); err != nil {
+		r.because(key+".device", err)
+	}
+	if _, err := template.Pattern(t.Metric); err != nil {
+		r.because(key+".metric", err)
 	}
 }
 
@@ -185,6 +204,12 @@ func (r refuse) listener(table, listen string, insecureIKnow bool) {
 		r(table+".listen", fmt.Sprintf(`write "127.0.0.1:%s", %s`, port, insecure),
 			"%q lets everybody on the network in, without password and encryption", listen)
 	}
+}
+
+// because refuses a value with the error of whoever will use it.
+func (r refuse) because(key string, err error) {
+	what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+	r(key, hint, "%s", what)
 }
 
 func (r refuse) oneOf(key, value string, choices ...string) {

@@ -30,7 +30,7 @@ type ValueError struct {
 }
 
 // Error returns the fault and the hint.
-func (e *ValueError) Error() string { return e.What + "; " + e.Hint }
+func (e *ValueError) Error() string { return e.What + " — hint: " + e.Hint }
 
 func valueError(hint, what string, args ...any) *ValueError {
 	return &ValueError{What: fmt.Sprintf(what, args...), Hint: hint}

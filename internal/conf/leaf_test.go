@@ -29,14 +29,14 @@ func TestDurationReadsWhatPeopleWrite(t *testing.T) {
 
 func TestDurationRefusesWithAHint(t *testing.T) {
 	for text, want := range map[string]string{
-		"5":              `"5" has no unit; write "5s" or "5ms"`,
-		"-5":             `"-5" has no unit; write "-5s" or "-5ms"`,
-		"":               `"" is not a duration; write for example "30s", "1h30m" or "7d"`,
+		"5":              `"5" has no unit — hint: write "5s" or "5ms"`,
+		"-5":             `"-5" has no unit — hint: write "-5s" or "-5ms"`,
+		"":               `"" is not a duration — hint: write for example "30s", "1h30m" or "7d"`,
 		"5 s":            `"5 s" is not a duration`,
 		"d":              `"d" is not a duration`,
 		"5d3":            `"5d3" is not a duration`,
 		"1h2d":           `"1h2d" is not a duration`,
-		"-5s":            `"-5s" is negative; write a duration of "0s" or more`,
+		"-5s":            `"-5s" is negative — hint: write a duration of "0s" or more`,
 		"-1d":            `"-1d" is negative`,
 		"1d-25h":         `"1d-25h" is negative`,
 		"99999999d":      `"99999999d" is longer than a duration can be`,
@@ -82,12 +82,12 @@ func TestSizeReadsWhatPeopleWrite(t *testing.T) {
 
 func TestSizeRefusesWithAHint(t *testing.T) {
 	for text, want := range map[string]string{
-		"512":                  `"512" has no unit; write "512MiB" or "512B"`,
-		"":                     `"" is not a size; write for example "256KiB", "64MiB" or "4GB"`,
+		"512":                  `"512" has no unit — hint: write "512MiB" or "512B"`,
+		"":                     `"" is not a size — hint: write for example "256KiB", "64MiB" or "4GB"`,
 		"MiB":                  `"MiB" is not a size`,
 		"5 parsecs":            `"5 parsecs" is not a size`,
 		"1.2.3MB":              `"1.2.3MB" is not a size`,
-		"-1MiB":                `"-1MiB" is negative; write a size of "0B" or more`,
+		"-1MiB":                `"-1MiB" is negative — hint: write a size of "0B" or more`,
 		"8388608TiB":           `"8388608TiB" is larger than a size can be`,
 		"9223372036854775808B": `"9223372036854775808B" is larger than a size can be`,
 		"9e9MB":                `"9e9MB" is not a size`,
