@@ -47,8 +47,9 @@ type JSONConfig struct {
 // The first field of an object that has a time's name and a plausible time (see
 // TimeUnit) tells the time of all its fields, and of nested objects that do not
 // tell their own. It may be a number of seconds, milliseconds, microseconds or
-// nanoseconds, also in a string, or a string in RFC 3339. Any other field with
-// such a name is a reading: {"t": 21.5} is a temperature, and the uptime that a
+// nanoseconds, also in a string, or a string in RFC 3339. A flattened name
+// counts by its last part ("motor.ts"). Any other field with a time's name is a
+// reading: {"t": 21.5} is a temperature, and the uptime that a
 // device sends while its clock is not set does not date its readings to 1970.
 //
 // # Refusals
@@ -68,7 +69,7 @@ type JSON struct {
 	maxReadings int
 }
 
-// defaultMaxReadings is 4096 readings a payload: a day of minutes, twice over.
+// defaultMaxReadings holds a day of minutes.
 const defaultMaxReadings = 4096
 
 // NewJSON returns a decoder. It is safe for concurrent use.
