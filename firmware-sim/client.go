@@ -24,7 +24,8 @@ type ClientConfig struct {
 	ClientID, Username, Password string
 	// Version is MQTT3 (the default) or MQTT5.
 	Version byte
-	// KeepAlive is rounded down to seconds; 30 s by default.
+	// KeepAlive is how long the connection may be silent, 30 s by default. The
+	// broker is told whole seconds, rounded down.
 	KeepAlive time.Duration
 	// CleanSession asks for no session. What is not acknowledged when a
 	// connection breaks is published again in any case: with DUP, or, in a

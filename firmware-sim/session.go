@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/backoff"
 )
 
 const (
@@ -20,24 +22,22 @@ const (
 // Run connects, and connects again with a growing pause whenever the connection
 // is lost, until ctx ends (nil) or the broker refuses the client (ErrRefused).
 func (c *Client) Run(ctx context.Context) error {
-	pause := minBackoff
+	pause := backoff.Backoff{Min: minBackoff, Max: maxBackoff}
 	for {
 		before := c.Stats().Connects
 		err := c.session(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil
-		case errors.Is(err, ErrRefused):
+		}
+		if errors.Is(err, ErrRefused) {
 			return err
-		case c.Stats().Connects > before:
-			pause = minBackoff
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if c.Stats().Connects > before {
+			pause.Reset()
+		}
+		if backoff.Sleep(ctx, pause.Next(), nil) != nil {
 			return nil
 		}
-		pause = min(2*pause, maxBackoff)
 	}
 }
 
