@@ -1,0 +1,115 @@
+// The page: frames come in through Live, are added up in State, and are drawn
+// at most once a display frame. Ages and the sentence move on once a second.
+import { Devices } from "./devices.js";
+import { byId, make, say, show } from "./dom.js";
+import { Live } from "./live.js";
+import { State } from "./state.js";
+import { renderTide } from "./tide.js";
+import { lists, truth } from "./truth.js";
+import { clock, count, rate, span } from "./words.js";
+
+const state = new State();
+const devices = new Devices(state);
+const live = new Live(receive, schedule);
+let scheduled = false;
+
+function receive(frame) {
+  const changed = state.apply(frame);
+  if (!changed) return false;
+  devices.update(changed, frame.from === 0);
+  schedule();
+  return true;
+}
+
+function schedule() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
+    renderTruth();
+    if (!state.status) return;
+    renderTide(state);
+    renderProblems();
+    renderEmpty();
+    renderFoot();
+    devices.render();
+  });
+}
+
+function renderTruth() {
+  const { mood, sentence, detail } = truth(state, live);
+  const header = byId("truth");
+  say(byId("sentence"), sentence);
+  say(byId("detail"), detail);
+  show(byId("retry"), mood === "wait" && live.next !== null);
+  document.body.classList.toggle("old", !live.up);
+  // The numbers in the sentence change all the time; a screen reader is told
+  // only when its meaning changes.
+  const meaning = `${mood} ${sentence.replace(/[\d,]+ \w+/g, "")}`;
+  if (header.dataset.meaning === meaning) return;
+  header.dataset.meaning = meaning;
+  header.dataset.mood = mood;
+  byId("mood-icon").setAttribute("href", `#i-${mood}`);
+  say(byId("announce"), sentence);
+}
+
+function renderProblems() {
+  const { problems, clock: sync } = lists(state.status);
+  const all = sync === "unsynced" ? [...problems, "The gateway's clock is not set yet. Times are corrected once it is."] : problems;
+  const list = byId("problems").querySelector("ul");
+  show(byId("problems"), all.length > 0);
+  const text = all.join("\n");
+  if (list.dataset.text === text) return;
+  list.dataset.text = text;
+  list.replaceChildren(...all.map((problem) => make("li", "", problem)));
+}
+
+function renderEmpty() {
+  const any = state.devices.size > 0;
+  show(byId("tide"), true);
+  show(byId("devices"), any);
+  show(byId("empty"), !any);
+  if (!any) explainEmpty(lists(state.status).doors);
+  const notes = [
+    state.sampling > 0 && `Too fast to show everything: ${rate(state.sampling)} are stored, but not shown here.`,
+    state.hidden > 0 && `${count(state.hidden)} readings are stored, but beyond what this page shows.`,
+  ].filter(Boolean);
+  say(byId("sampled"), notes.join(" "));
+  show(byId("sampled"), notes.length > 0);
+}
+
+function explainEmpty(doors) {
+  const mqtt = doors.find((d) => d.kind === "mqtt" && d.address);
+  show(byId("empty-command").parentElement, Boolean(mqtt));
+  if (!mqtt) {
+    say(byId("empty-how"), doors.length > 0
+      ? `The gateway listens: ${doors.map((d) => `${d.name} ${d.address}`.trim()).join(", ")}.`
+      : "No door is configured: name one in the gateway's configuration.");
+    say(byId("empty-where"), "");
+    return;
+  }
+  const colon = mqtt.address.lastIndexOf(":");
+  const host = mqtt.address.slice(0, colon).replace(/[[\]]/g, "");
+  const local = host === "localhost" || host === "::1" || host.startsWith("127.");
+  const anywhere = host === "" || host === "::" || host === "0.0.0.0";
+  const name = anywhere ? location.hostname : host;
+  say(byId("empty-how"), "Send the first one:");
+  say(byId("empty-command"), `mosquitto_pub -h ${name} -p ${mqtt.address.slice(colon + 1)} -q 1 -t boiler-3 -m '{"temp": 21.5}'`);
+  say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
+}
+
+function renderFoot() {
+  const { gateway, version, started, buffer } = state.status;
+  say(byId("gateway"), gateway);
+  document.title = gateway ? `${gateway} · tidegate` : "tidegate";
+  const parts = [`Version ${version}`, `running for ${span(state.now() - started)}`, `gateway time ${clock(state.now())}`];
+  if (buffer.profile) parts.push(`profile ${buffer.profile}`);
+  say(byId("foot"), parts.join(" · "));
+}
+
+byId("retry").addEventListener("click", () => live.tryNow());
+setInterval(() => {
+  devices.tick();
+  schedule();
+}, 1000);
+live.start();

@@ -1,0 +1,212 @@
+// The device cards. A card is built when it first comes into view and drawn
+// only while it is in view, so 500 devices cost what ten cost.
+import { byId, make, say, show } from "./dom.js";
+import { draw, spark } from "./spark.js";
+import { age, decimals, span, unit, value } from "./words.js";
+
+const filterFrom = 9; // devices
+const shown = 6; // metrics on a card before "Show more"
+const byName = new Intl.Collator("en", { numeric: true }).compare;
+
+export class Devices {
+  #state;
+  #cards = new Map();
+  #sorted = [];
+  #onlyQuiet = false;
+  #list = byId("cards");
+  #watcher = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: "200px" });
+
+  constructor(state) {
+    this.#state = state;
+    byId("filter").addEventListener("input", () => this.#filter());
+    byId("only-quiet").addEventListener("click", () => this.#toggleQuiet());
+  }
+
+  // update takes the devices that changed; full says that all others are gone.
+  update(changed, full) {
+    if (full) this.#forget();
+    let added = false;
+    for (const device of changed) {
+      let card = this.#cards.get(device.name);
+      if (!card) {
+        card = this.#add(device);
+        added = true;
+      }
+      card.device = device;
+      card.stale = true;
+    }
+    if (added) this.#filter();
+  }
+
+  // render draws what is in view and has changed.
+  render() {
+    for (const card of this.#sorted) if (card.stale && card.visible) card.draw();
+  }
+
+  // tick lets ages grow; once a second is enough.
+  tick() {
+    let quiet = 0;
+    for (const card of this.#sorted) {
+      card.quiet = this.#state.quiet(card.device);
+      if (card.quiet) quiet++;
+      if (card.visible) card.drawAge(this.#state.age(card.device));
+    }
+    this.#offerQuiet(quiet);
+    if (this.#onlyQuiet) this.#filter();
+  }
+
+  #add(device) {
+    const card = new Card(device);
+    let low = 0;
+    for (let high = this.#sorted.length; low < high; ) {
+      const middle = (low + high) >> 1;
+      if (byName(this.#sorted[middle].device.name, device.name) < 0) low = middle + 1;
+      else high = middle;
+    }
+    this.#list.insertBefore(card.element, this.#sorted[low]?.element ?? null);
+    this.#sorted.splice(low, 0, card);
+    this.#cards.set(device.name, card);
+    this.#watcher.observe(card.element);
+    return card;
+  }
+
+  // #forget drops the cards of devices that the gateway no longer knows. The
+  // others stay where they are, so nothing jumps on a reconnect.
+  #forget() {
+    this.#sorted = this.#sorted.filter((card) => {
+      if (this.#state.devices.has(card.device.name)) return true;
+      this.#watcher.unobserve(card.element);
+      this.#cards.delete(card.device.name);
+      card.element.remove();
+      return false;
+    });
+    this.#filter();
+  }
+
+  #seen(entries) {
+    for (const entry of entries) {
+      const card = this.#cards.get(entry.target.dataset.name);
+      if (!card) continue;
+      card.visible = entry.isIntersecting;
+      if (!card.visible) continue;
+      if (card.stale) card.draw();
+      card.drawAge(this.#state.age(card.device));
+    }
+  }
+
+  #toggleQuiet() {
+    this.#onlyQuiet = !this.#onlyQuiet;
+    byId("only-quiet").ariaPressed = String(this.#onlyQuiet);
+    this.#filter();
+  }
+
+  #offerQuiet(quiet) {
+    const button = byId("only-quiet");
+    say(button, this.#onlyQuiet ? "Show all" : `${quiet} quiet`);
+    show(button, quiet > 0 || this.#onlyQuiet);
+  }
+
+  #filter() {
+    const total = this.#sorted.length;
+    const box = byId("filter");
+    show(box, total >= filterFrom || box.value !== "");
+    const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let matches = 0;
+    for (const card of this.#sorted) {
+      const match = (!this.#onlyQuiet || card.quiet) && card.matches(words);
+      show(card.element, match);
+      if (match) matches++;
+    }
+    say(byId("devices-title"), matches === total ? `${total} ${total === 1 ? "device" : "devices"}` : `${matches} of ${total} devices`);
+    show(byId("none"), total > 0 && matches === 0);
+  }
+}
+
+class Card {
+  visible = false;
+  stale = true;
+  quiet = false;
+  #age = make("span", "age");
+  #rows = make("dl");
+  #more = make("button", "more");
+  #byKey = new Map();
+  #open = false;
+
+  constructor(device) {
+    this.device = device;
+    const name = make("h3");
+    say(name, device.name);
+    this.element = make("li", "card", make("div", "top", name, this.#age), this.#rows, this.#more);
+    this.element.dataset.name = device.name;
+    this.#more.type = "button";
+    this.#more.hidden = true;
+    this.#more.addEventListener("click", () => {
+      this.#open = !this.#open;
+      this.draw();
+    });
+  }
+
+  matches(words) {
+    if (words.length === 0) return true;
+    const names = [this.device.name, ...[...this.device.metrics.values()].map((m) => m.name)].join(" ").toLowerCase();
+    return words.every((word) => names.includes(word));
+  }
+
+  draw() {
+    this.stale = false;
+    const metrics = [...this.device.metrics.values()];
+    for (const key of this.#byKey.keys()) if (!this.device.metrics.has(key)) this.#remove(key);
+    metrics.forEach((metric, i) => this.#drawMetric(metric, this.#open || i < shown));
+    show(this.#more, metrics.length > shown);
+    say(this.#more, this.#open ? "Show fewer" : `Show ${metrics.length - shown} more`);
+    this.#more.ariaExpanded = String(this.#open);
+  }
+
+  drawAge(ms) {
+    this.element.classList.toggle("quiet", this.quiet);
+    say(this.#age, this.quiet ? `Quiet for ${span(ms)}` : age(ms));
+  }
+
+  #drawMetric(metric, wanted) {
+    let row = this.#byKey.get(metric.key);
+    if (!row) {
+      if (!wanted) return;
+      this.#byKey.set(metric.key, (row = new Row(metric)));
+      this.#rows.append(row.element);
+    }
+    show(row.element, wanted);
+    if (wanted) row.draw(metric);
+  }
+
+  #remove(key) {
+    this.#byKey.get(key).element.remove();
+    this.#byKey.delete(key);
+  }
+}
+
+class Row {
+  #number = make("b");
+  #unit = make("span");
+  #spark = spark();
+  #places = 0;
+
+  constructor(metric) {
+    const name = make("dt");
+    say(name, metric.name);
+    say(this.#unit, unit(metric.unit ?? ""));
+    this.element = make("div", "metric", name, this.#spark, make("dd", "", this.#number, " ", this.#unit));
+  }
+
+  // draw never lets the number of decimals shrink, so digits do not jump.
+  draw(metric) {
+    if (typeof metric.value === "number") this.#places = Math.max(this.#places, decimals(metric.value));
+    say(this.#number, value(metric.value, Math.min(this.#places, most(metric.value))));
+    this.element.classList.toggle("text", typeof metric.value === "string");
+    this.element.dataset.quality = metric.quality ?? "";
+    this.#spark.classList.toggle("none", metric.points.length < 2);
+    draw(this.#spark, metric.points);
+  }
+}
+
+// most is how many decimals a number of this size may show.
+const most = (x) => (Math.abs(x) >= 1000 ? 1 : 4);

@@ -1,0 +1,102 @@
+// The connection to the gateway: opens itself, watches itself, opens again.
+
+const silence = 5_000; // ms without a frame: the connection is broken
+const openWithin = 8_000; // ms
+const delays = [500, 1000, 2000, 4000, 8000]; // ms
+
+export class Live {
+  up = false;
+  heard = 0; // performance.now() of the last frame
+  next = null; // performance.now() of the next try
+  crowded = false;
+  #socket = null;
+  #opened = 0;
+  #failures = 0;
+  #timer = 0;
+  #onFrame;
+  #onChange;
+
+  // onFrame(frame) returns false when it cannot use the frame; onChange is
+  // called when the connection comes or goes.
+  constructor(onFrame, onChange) {
+    this.#onFrame = onFrame;
+    this.#onChange = onChange;
+  }
+
+  start() {
+    this.#open();
+    setInterval(() => this.#check(), 1000);
+    const wake = () => document.visibilityState === "visible" && this.#check(true);
+    document.addEventListener("visibilitychange", wake);
+    addEventListener("pageshow", wake);
+    addEventListener("online", () => this.tryNow());
+    addEventListener("pagehide", () => this.#drop());
+  }
+
+  tryNow() {
+    if (!this.up) this.#open();
+  }
+
+  #open() {
+    this.#drop();
+    this.next = null;
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
+    this.#socket = socket;
+    this.#opened = performance.now();
+    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
+    socket.onclose = () => this.#lost();
+    this.#onChange();
+  }
+
+  #receive(frame) {
+    if (!this.#onFrame(frame)) return this.#lost();
+    this.heard = performance.now();
+    this.#failures = 0;
+    this.crowded = false;
+    if (this.up) return;
+    this.up = true;
+    this.#onChange();
+  }
+
+  // #check ends a connection that has gone silent: a phone that slept or left
+  // the radio's range is told of it by nobody else.
+  #check(woken) {
+    const now = performance.now();
+    if (!this.#socket) {
+      if (woken) this.#open();
+    } else if (now - Math.max(this.heard, this.#opened) > (this.up ? silence : openWithin)) {
+      this.#lost();
+    }
+  }
+
+  #drop() {
+    clearTimeout(this.#timer);
+    const socket = this.#socket;
+    this.#socket = null;
+    this.up = false;
+    if (!socket) return;
+    socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  #lost() {
+    this.#drop();
+    const delay = delays[Math.min(this.#failures++, delays.length - 1)] * (0.75 + Math.random() / 2);
+    this.next = performance.now() + delay;
+    this.#timer = setTimeout(() => this.#open(), delay);
+    this.#onChange();
+    if (this.#failures > 1) this.#askWhy();
+  }
+
+  // #askWhy: a browser does not say with which HTTP status a WebSocket was
+  // refused, but a plain request to the same place does.
+  async #askWhy() {
+    try {
+      const answer = await fetch("/live", { cache: "no-store" });
+      this.crowded = !this.up && answer.status === 503;
+    } catch {
+      this.crowded = false;
+    }
+    this.#onChange();
+  }
+}

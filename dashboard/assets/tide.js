@@ -1,0 +1,95 @@
+// The tide picture: doors in → flash → links out.
+import { byId, make, say, show } from "./dom.js";
+import { lists } from "./truth.js";
+import { age, bytes, count, plural, rate, span } from "./words.js";
+
+const linkWords = { up: "Up", down: "Down", idle: "Idle" };
+
+export function renderTide(state) {
+  const { buffer, doors, links } = lists(state.status);
+  const rateIn = state.rate("in");
+  const rateOut = links.reduce((sum, l) => sum + (state.rate(`link ${l.name}`) ?? 0), 0);
+  say(byId("rate-in"), rate(rateIn));
+  say(byId("rate-out"), links.length === 0 ? "–" : rate(rateOut));
+  byId("flow-in").classList.toggle("moving", rateIn > 0);
+  byId("flow-out").classList.toggle("moving", rateOut > 0);
+  rows(byId("doors"), doors, (row, door) => doorRow(row, door, state));
+  rows(byId("links"), links, (row, link) => linkRow(row, link, state));
+  renderTank(buffer, state);
+}
+
+// rows keeps one list item for each item, in the order given.
+function rows(list, items, fill) {
+  while (list.children.length > items.length) list.lastChild.remove();
+  items.forEach((item, i) => {
+    let row = list.children[i];
+    if (!row) {
+      row = make("li", "", make("i"), make("b"), make("span", "state"), make("span", "rate"), make("p", "why"), make("p", "more"));
+      row.firstChild.ariaHidden = "true";
+      list.append(row);
+    }
+    fill(row, item);
+  });
+}
+
+function fillRow(row, { mood, name, state, flow, why, more }) {
+  const [, nameCell, stateCell, flowCell, whyCell, moreCell] = row.children;
+  row.dataset.mood = mood;
+  say(nameCell, name);
+  say(stateCell, state);
+  say(flowCell, flow);
+  say(whyCell, why);
+  say(moreCell, more);
+  show(whyCell, why !== "");
+  show(moreCell, more !== "");
+}
+
+function doorRow(row, door, state) {
+  const fine = door.state === "ok";
+  const more = [
+    door.clients > 0 && plural(door.clients, "client"),
+    door.rejected > 0 && `${count(door.rejected)} not understood`,
+    door.opaque > 0 && `${count(door.opaque)} kept as they are`,
+  ];
+  fillRow(row, {
+    mood: fine ? "ok" : "bad",
+    name: door.name,
+    state: fine ? door.kind : "Trouble",
+    flow: rate(state.rate(`door ${door.name}`)),
+    why: fine ? "" : door.state,
+    more: more.filter(Boolean).join(" · "),
+  });
+}
+
+function linkRow(row, link, state) {
+  const down = link.state === "down";
+  const more = [
+    link.waiting > 0 && `${count(link.waiting)} waiting`,
+    link.last_ack > 0 ? `acknowledged ${age(state.now() - link.last_ack)}` : "never acknowledged yet",
+    link.sent_bytes > 0 && `${bytes(link.sent_bytes)} sent`,
+  ];
+  fillRow(row, {
+    mood: down ? "bad" : link.state === "idle" ? "idle" : "ok",
+    name: link.name,
+    state: linkWords[link.state] ?? link.state,
+    flow: rate(state.rate(`link ${link.name}`)),
+    why: down ? link.last_error : "",
+    more: more.filter(Boolean).join(" · "),
+  });
+}
+
+function renderTank(buffer, state) {
+  const share = buffer.bytes_max > 0 ? Math.min(1, buffer.bytes_used / buffer.bytes_max) : 0;
+  const percent = Math.round(100 * share);
+  const tank = byId("tank");
+  tank.style.setProperty("--level", `${(100 * share).toFixed(1)}%`);
+  tank.classList.toggle("waiting", buffer.waiting > 0);
+  byId("fill").setAttribute("aria-valuenow", percent);
+  say(byId("waiting"), count(buffer.waiting));
+  const old = buffer.waiting > 0 && buffer.oldest_unsent > 0;
+  say(byId("oldest"), old ? `oldest ${span(state.now() - buffer.oldest_unsent)}` : "nothing held back");
+  const lost = buffer.evicted > 0 ? ` · ${count(buffer.evicted)} lost` : "";
+  say(byId("used"), `${percent} % of ${bytes(buffer.bytes_max)} used${lost}`);
+  const over = buffer.over_budget ? " · over the wear budget" : "";
+  say(byId("wear"), `${bytes(buffer.flash_written)} written to flash${over}`);
+}
