@@ -49,8 +49,8 @@ type JSONConfig struct {
 // tell their own. It may be a number of seconds, milliseconds, microseconds or
 // nanoseconds, also in a string, or a string in RFC 3339. A flattened name
 // counts by its last part ("motor.ts"). Any other field with a time's name is a
-// reading: {"t": 21.5} is a temperature, and the uptime that a
-// device sends while its clock is not set does not date its readings to 1970.
+// reading: {"t": 21.5} is a temperature, and the uptime that a device sends
+// while its clock is not set does not date its readings to 1970.
 //
 // # Refusals
 //
