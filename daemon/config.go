@@ -203,11 +203,13 @@ func (c Config) Validate() error {
 }
 
 // Identity returns the gateway's name in the cloud: ID, or else the host name.
-func (g Gateway) Identity() (string, error) {
+func (g Gateway) Identity() (string, error) { return g.identity(os.Hostname) }
+
+func (g Gateway) identity(hostname func() (string, error)) (string, error) {
 	if g.ID != "" {
 		return g.ID, nil
 	}
-	host, err := os.Hostname()
+	host, err := hostname()
 	if err != nil {
 		return "", fmt.Errorf("name the gateway: %w — hint: set gateway.id", err)
 	}

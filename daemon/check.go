@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/internal/bootclock"
+)
+
+// Level says how bad a Finding is.
+type Level int
+
+// The levels. OK is as it should be; Warn works, but some promise is weaker
+// than it could be; Fail will keep the gateway from running.
+const (
+	OK Level = iota
+	Warn
+	Fail
+)
+
+// Finding is one line of the checklist.
+type Finding struct {
+	Level Level
+	// What was found. Hint says what to do about it, and is empty for OK.
+	What, Hint string
+}
+
+// Check looks at what a configuration needs from the machine and the network.
+// It changes nothing but a probe file in the data directory, which it removes,
+// and takes little more than ten seconds. c must be valid.
+func Check(ctx context.Context, c Config) []Finding {
+	k := &checklist{}
+	k.identity(c.Gateway, os.Hostname)
+	k.clock(time.Now(), bootclock.Synced())
+	k.dataDir(c.Gateway.DataDir, int64(c.Buffer.MaxBytes))
+	k.listener("ingest.mqtt", c.Ingest.MQTT.Listen, c.Gateway.SocketPath())
+	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
+	k.uplinks(ctx, c.Uplink)
+	return k.findings
+}
+
+// Worst returns the highest level among the findings.
+func Worst(findings []Finding) Level {
+	worst := OK
+	for _, f := range findings {
+		worst = max(worst, f.Level)
+	}
+	return worst
+}
+
+// WriteFindings prints the findings as a checklist, and their number.
+func WriteFindings(w io.Writer, findings []Finding) error {
+	var b strings.Builder
+	var count [Fail + 1]int
+	for _, f := range findings {
+		count[f.Level]++
+		fmt.Fprintf(&b, "%c %s\n", [...]rune{'✓', '!', '✗'}[f.Level], f.What)
+		if f.Hint != "" {
+			fmt.Fprintf(&b, "    hint: %s\n", f.Hint)
+		}
+	}
+	fmt.Fprintf(&b, "%d fine, %d to look at, %d to fix\n", count[OK], count[Warn], count[Fail])
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// checklist collects findings in the order in which they are made.
+type checklist struct{ findings []Finding }
+
+func (k *checklist) ok(what string, args ...any) {
+	k.findings = append(k.findings, Finding{OK, fmt.Sprintf(what, args...), ""})
+}
+
+func (k *checklist) warn(hint, what string, args ...any) {
+	k.findings = append(k.findings, Finding{Warn, fmt.Sprintf(what, args...), hint})
+}
+
+func (k *checklist) fail(hint, what string, args ...any) {
+	k.findings = append(k.findings, Finding{Fail, fmt.Sprintf(what, args...), hint})
+}
+
+// identity warns of names that images come with: two gateways with one name are
+// one gateway to the cloud.
+func (k *checklist) identity(g Gateway, hostname func() (string, error)) {
+	id, err := g.identity(hostname)
+	if err != nil {
+		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+		k.fail(hint, "%s", what)
+		return
+	}
+	images := []string{"localhost", "raspberrypi", "debian", "armbian", "beaglebone", "ubuntu"}
+	if g.ID == "" && slices.Contains(images, id) {
+		k.warn("set gateway.id to a name that no other gateway has", "the gateway's id is the host name %q, as on many machines", id)
+		return
+	}
+	k.ok("the gateway's id is %s", id)
+}
+
+// clock warns of a clock that is certainly wrong or may be: readings that come
+// without a time get the gateway's.
+func (k *checklist) clock(now time.Time, synced bool) {
+	const hint = `turn on a time service, for example with "timedatectl set-ntp true"; until then, readings say that their time is uncertain`
+	written := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+	switch {
+	case now.Before(written):
+		k.warn(hint, "the clock says %s, which is before this program was written", now.UTC().Format(time.DateOnly))
+	case !synced:
+		k.warn(hint, "the clock says %s and is not synchronised", now.UTC().Format(time.RFC3339))
+	default:
+		k.ok("the clock is synchronised: %s", now.UTC().Format(time.RFC3339))
+	}
+}
+
+// isOpen reports whether users outside a file's owner and group may use it.
+func isOpen(info os.FileInfo) bool { return info.Mode().Perm()&0o007 != 0 }

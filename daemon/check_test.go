@@ -1,0 +1,371 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tidegate/tidegate/internal/conf"
+)
+
+// only returns the single finding that a check made.
+func only(t *testing.T, k *checklist) Finding {
+	t.Helper()
+	if len(k.findings) != 1 {
+		t.Fatalf("findings: %+v", k.findings)
+	}
+	return k.findings[0]
+}
+
+func expect(t *testing.T, f Finding, level Level, words ...string) {
+	t.Helper()
+	if f.Level != level {
+		t.Errorf("level %d, want %d: %+v", f.Level, level, f)
+	}
+	for _, word := range words {
+		if !strings.Contains(f.What+"\n"+f.Hint, word) {
+			t.Errorf("%q is not in %+v", word, f)
+		}
+	}
+	if (f.Hint == "") != (f.Level == OK) {
+		t.Errorf("a hint belongs to what is not fine, and to nothing else: %+v", f)
+	}
+}
+
+func TestCheckOfAHealthyGatewayFindsNothingToFix(t *testing.T) {
+	cloud := httptest.NewServer(http.NotFoundHandler())
+	defer cloud.Close()
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("check", []byte(`
+[gateway]
+id = "north-7"
+data_dir = "`+filepath.Join(dir, "data")+`"
+[buffer]
+max_bytes = "32MiB"
+[ingest.mqtt]
+listen = "127.0.0.1:0"
+[dashboard]
+listen = ""
+[[uplink.http]]
+name = "cloud"
+url = "`+cloud.URL+`"
+token_file = "`+token+`"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings := Check(t.Context(), c)
+	if Worst(findings) == Fail {
+		t.Errorf("findings: %+v", findings)
+	}
+	var text strings.Builder
+	if err := WriteFindings(&text, findings); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"✓ the gateway's id is north-7\n", "does not exist yet and can be made", "✓ ingest.mqtt can listen on 127.0.0.1:0\n",
+		"✓ dashboard is off\n", "✓ uplink cloud: the token is readable\n", "answers, without encryption", ", 0 to fix\n",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, text.String())
+		}
+	}
+	if strings.Contains(text.String(), "hunter2") {
+		t.Error("the token is in the checklist")
+	}
+}
+
+func TestFindingsReadAsAChecklist(t *testing.T) {
+	k := &checklist{}
+	k.ok("flash is fine")
+	k.warn("look at it", "the clock is odd")
+	k.fail("free it", "port %d is taken", 1883)
+	var b strings.Builder
+	if err := WriteFindings(&b, k.findings); err != nil {
+		t.Fatal(err)
+	}
+	want := `✓ flash is fine
+! the clock is odd
+    hint: look at it
+✗ port 1883 is taken
+    hint: free it
+1 fine, 1 to look at, 1 to fix
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	if Worst(k.findings) != Fail || Worst(k.findings[:2]) != Warn || Worst(nil) != OK {
+		t.Error("Worst is not the worst")
+	}
+}
+
+func TestAClockThatWasNeverSetIsNoticed(t *testing.T) {
+	for _, c := range []struct {
+		now    string
+		synced bool
+		level  Level
+		word   string
+	}{
+		{"1970-01-01T00:03:00Z", false, Warn, "1970-01-01"},
+		{"1970-01-01T00:03:00Z", true, Warn, "1970-01-01"},
+		{"2031-05-01T12:00:00Z", false, Warn, "not synchronised"},
+		{"2031-05-01T12:00:00Z", true, OK, "2031-05-01T12:00:00Z"},
+	} {
+		now, err := time.Parse(time.RFC3339, c.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &checklist{}
+		k.clock(now, c.synced)
+		expect(t, only(t, k), c.level, c.word)
+	}
+}
+
+func TestDataDirThatCannotHoldReadingsFails(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, word := range map[string]string{
+		file:                       "is a file",
+		filepath.Join(file, "sub"): "not a directory",
+	} {
+		k := &checklist{}
+		k.dataDir(path, 1)
+		expect(t, k.findings[0], Fail, word)
+	}
+}
+
+func TestDataDirThatCannotBeMadeFails(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write anywhere")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	k := &checklist{}
+	k.dataDir(filepath.Join(dir, "a", "b"), 1)
+	expect(t, only(t, k), Fail, dir+" is not writable")
+}
+
+func TestReadOnlyDataDirFails(t *testing.T) {
+	k := &checklist{}
+	info, err := os.Stat("/proc/self")
+	if err != nil {
+		t.Skip("there is no /proc here")
+	}
+	k.writable("/proc/self", info) // not writable for root either
+	expect(t, only(t, k), Fail, "read-only")
+}
+
+func TestProbeLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	if took, err := probe(dir); err != nil || took <= 0 {
+		t.Errorf("probe: %v, %v", took, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestOpenDataDirIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	for mode, findings := range map[os.FileMode]int{0o750: 1, 0o755: 2} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &checklist{}
+		k.writable(dir, info)
+		if len(k.findings) != findings {
+			t.Errorf("%o: %+v", mode, k.findings)
+		}
+	}
+}
+
+func TestFileSystemsThatBreakTheCustodyPromiseAreNoticed(t *testing.T) {
+	for magic, c := range map[uint32]struct {
+		name  string
+		doubt bool
+	}{
+		unix.EXT4_SUPER_MAGIC:      {"ext4", false},
+		unix.F2FS_SUPER_MAGIC:      {"f2fs", false},
+		unix.BTRFS_SUPER_MAGIC:     {"btrfs", false}, // beyond the int32 of 32-bit ARM
+		unix.TMPFS_MAGIC:           {"tmpfs", true},
+		unix.OVERLAYFS_SUPER_MAGIC: {"overlayfs", true},
+		unix.NFS_SUPER_MAGIC:       {"NFS", true},
+		unix.CIFS_SUPER_MAGIC:      {"SMB", true},
+		unix.MSDOS_SUPER_MAGIC:     {"FAT", true},
+		unix.EXFAT_SUPER_MAGIC:     {"exFAT", true},
+		0xdeadbeef:                 {"a file system that is not known here", true},
+	} {
+		if name, doubt := fileSystemKind(magic); name != c.name || (doubt != "") != c.doubt {
+			t.Errorf("%#x: %s, %q", magic, name, doubt)
+		}
+	}
+}
+
+func TestRoomCountsWhatTheBufferHasAlready(t *testing.T) {
+	const mib = int64(conf.MiB)
+	for _, c := range []struct {
+		free, used int64
+		level      Level
+	}{
+		{600 * mib, 0, OK},
+		{12 * mib, 500 * mib, OK},
+		{100 * mib, 0, Warn},
+		{31 * mib, 0, Fail},
+	} {
+		k := &checklist{}
+		k.room(c.free, c.used, 512*mib)
+		expect(t, only(t, k), c.level)
+	}
+}
+
+func TestUsedBytesLooksIntoDirectories(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "journal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"state.db", "journal/1.seg"} {
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, 1000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if used := usedBytes(dir); used != 2000 {
+		t.Errorf("used: %d", used)
+	}
+}
+
+func TestTakenPortFailsUnlessTheGatewayItselfHasIt(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+
+	k := &checklist{}
+	k.listener("ingest.mqtt", l.Addr().String(), socket)
+	expect(t, only(t, k), Fail, "the port is taken", "ss -ltnp")
+
+	admin, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	k = &checklist{}
+	k.listener("ingest.mqtt", l.Addr().String(), socket)
+	expect(t, only(t, k), OK, "the gateway is running")
+}
+
+func TestListenerThatCannotBeBoundFails(t *testing.T) {
+	k := &checklist{}
+	k.listener("ingest.mqtt", "192.0.2.1:1883", "") // TEST-NET-1 is nobody's address
+	expect(t, only(t, k), Fail, "no interface has that address")
+}
+
+func TestNoUplinkIsNoticed(t *testing.T) {
+	k := &checklist{}
+	k.uplinks(t.Context(), Uplink{})
+	expect(t, only(t, k), Warn, "there is no uplink")
+}
+
+func TestTokenFilesAreRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	uplink := HTTPUplink{Name: "cloud", TokenFile: path}
+	k := &checklist{}
+	k.tokenFile(uplink)
+	expect(t, only(t, k), Fail, "no such file")
+
+	if err := os.WriteFile(path, []byte("hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, level := range map[os.FileMode]Level{0o600: OK, 0o640: OK, 0o644: Warn} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		k := &checklist{}
+		k.tokenFile(uplink)
+		expect(t, only(t, k), level)
+	}
+}
+
+// An uplink that does not answer is what the buffer is for: never a failure.
+func TestUplinkOutOfReachIsAWarning(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String()
+	l.Close()
+	k := &checklist{}
+	k.reach(t.Context(), HTTPUplink{Name: "cloud", URL: url})
+	expect(t, only(t, k), Warn, "out of reach")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	k = &checklist{}
+	k.reach(ctx, HTTPUplink{Name: "cloud", URL: "https://cloud.invalid"})
+	expect(t, only(t, k), Warn, "out of reach")
+}
+
+func TestUplinkWithAForeignCertificateIsNoticed(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it will complain of us
+	server.StartTLS()
+	defer server.Close()
+	k := &checklist{}
+	k.reach(t.Context(), HTTPUplink{Name: "cloud", URL: server.URL})
+	expect(t, only(t, k), Warn, "not safely", "certificate")
+}
+
+func TestCertificateThatEndsSoonIsNoticed(t *testing.T) {
+	now := time.Date(2031, 5, 1, 0, 0, 0, 0, time.UTC)
+	for ends, level := range map[string]Level{"2031-04-30": Warn, "2031-05-10": Warn, "2031-06-01": OK} {
+		date, err := time.Parse(time.DateOnly, ends)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &checklist{}
+		k.certificate("cloud", "cloud.example", date, now)
+		expect(t, only(t, k), level, ends)
+	}
+}
+
+func TestHostNamesOfImagesAreNoIdentity(t *testing.T) {
+	for _, c := range []struct {
+		id, host string
+		level    Level
+		word     string
+	}{
+		{"", "north-7", OK, "north-7"},
+		{"", "raspberrypi", Warn, "as on many machines"},
+		{"raspberrypi", "north-7", OK, "raspberrypi"}, // somebody wrote it: meant
+		{"", "no/name", Fail, "set gateway.id"},
+		{"", "", Fail, "set gateway.id"},
+	} {
+		k := &checklist{}
+		k.identity(Gateway{ID: c.id}, func() (string, error) { return c.host, nil })
+		expect(t, only(t, k), c.level, c.word)
+	}
+}
