@@ -10,8 +10,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +56,8 @@ type stage struct {
 	status Status
 	hub    *Hub
 	stop   func()
+
+	through atomic.Uint64 // readings published
 }
 
 func newStage(t *testing.T) *stage {
@@ -93,7 +97,19 @@ func (s *stage) currentStatus() Status {
 	defer s.mu.Unlock()
 	status := s.status
 	status.Now = time.Now().UnixMilli()
+	through := s.through.Load()
+	status.Doors = slices.Clone(status.Doors)
+	status.Doors[0].Readings += through
+	if link := status.Links[0]; link.State == LinkUp {
+		link.LastAck, link.Acked = status.Now-400, link.Acked+through
+		status.Links = []Link{link}
+	}
 	return status
+}
+
+func (s *stage) publish(rs ...reading.Reading) {
+	s.hub.Publish(rs)
+	s.through.Add(uint64(len(rs)))
 }
 
 func healthy() Status {
@@ -117,15 +133,20 @@ func (s *stage) control() http.Handler {
 		if err != nil {
 			s.t.Error(err)
 		}
-		s.hub.Publish([]reading.Reading{{Device: "boiler-3", Metric: "temp", Unit: "Cel", Value: reading.Float(value)}})
+		s.publish(reading.Reading{Device: "boiler-3", Metric: "temp", Unit: "Cel", Value: reading.Float(value)})
 	})
 	mux.HandleFunc("POST /hostile", func(http.ResponseWriter, *http.Request) {
-		s.hub.Publish([]reading.Reading{
-			{Device: "<img src=x onerror=alert(1)>", Metric: "</dt><script>alert(2)</script>", Unit: "<b>", Value: reading.String("<svg onload=alert(3)>")},
-			{Device: "__proto__", Metric: "constructor", Unit: "toString", Value: reading.Bool(true)},
-		})
+		s.publish(
+			reading.Reading{Device: "<img src=x onerror=alert(1)>", Metric: "</dt><script>alert(2)</script>", Unit: "<b>", Value: reading.String("<svg onload=alert(3)>")},
+			reading.Reading{Device: "__proto__", Metric: "constructor", Unit: "toString", Value: reading.Bool(true)},
+		)
 	})
 	mux.HandleFunc("POST /fleet", func(http.ResponseWriter, *http.Request) { s.fleet() })
+	mux.HandleFunc("POST /crowded", func(http.ResponseWriter, *http.Request) {
+		for err := error(nil); err == nil; {
+			_, err = s.hub.join()
+		}
+	})
 	mux.HandleFunc("POST /crowd", func(http.ResponseWriter, *http.Request) { s.crowd() })
 	mux.HandleFunc("POST /linkdown", func(http.ResponseWriter, *http.Request) { s.set(linkDown) })
 	mux.HandleFunc("POST /linkup", func(http.ResponseWriter, *http.Request) { s.set(linkUp) })
@@ -168,19 +189,19 @@ func (s *stage) fleet() {
 		at := float64(tick)
 		for pump := range 10 {
 			phase := at/6 + float64(pump)
-			s.hub.Publish([]reading.Reading{
-				{Device: fmt.Sprint("pump-", pump+1), Metric: "flow", Unit: "m3/h", Value: reading.Float(round(42+6*math.Sin(phase), 1))},
-				{Device: fmt.Sprint("pump-", pump+1), Metric: "motor.current", Unit: "A", Value: reading.Float(round(11+math.Cos(phase/2), 2))},
-				{Device: fmt.Sprint("pump-", pump+1), Metric: "running", Value: reading.Bool(tick/9%5 != 2)},
-			})
+			s.publish(
+				reading.Reading{Device: fmt.Sprint("pump-", pump+1), Metric: "flow", Unit: "m3/h", Value: reading.Float(round(42+6*math.Sin(phase), 1))},
+				reading.Reading{Device: fmt.Sprint("pump-", pump+1), Metric: "motor.current", Unit: "A", Value: reading.Float(round(11+math.Cos(phase/2), 2))},
+				reading.Reading{Device: fmt.Sprint("pump-", pump+1), Metric: "running", Value: reading.Bool(tick/9%5 != 2)},
+			)
 		}
-		s.hub.Publish([]reading.Reading{
-			{Device: "boiler-3", Metric: "temp", Unit: "Cel", Value: reading.Float(round(71+3*math.Sin(at/9), 2))},
-			{Device: "boiler-3", Metric: "pressure", Unit: "bar", Value: reading.Float(round(1.8+0.1*math.Sin(at/4), 2))},
-			{Device: "north/weather", Metric: "wind", Unit: "m/s", Value: reading.Float(round(6+3*math.Sin(at)*math.Sin(at/5), 1))},
-			{Device: "north/weather", Metric: "humidity", Unit: "%RH", Value: reading.Float(round(61+at/10, 0)), Flags: reading.Uncertain},
-			{Device: "north/weather", Metric: "report", Value: reading.String("Light rain from the west, clearing")},
-		})
+		s.publish(
+			reading.Reading{Device: "boiler-3", Metric: "temp", Unit: "Cel", Value: reading.Float(round(71+3*math.Sin(at/9), 2))},
+			reading.Reading{Device: "boiler-3", Metric: "pressure", Unit: "bar", Value: reading.Float(round(1.8+0.1*math.Sin(at/4), 2))},
+			reading.Reading{Device: "north/weather", Metric: "wind", Unit: "m/s", Value: reading.Float(round(6+3*math.Sin(at)*math.Sin(at/5), 1))},
+			reading.Reading{Device: "north/weather", Metric: "humidity", Unit: "%RH", Value: reading.Float(round(61+at/10, 0)), Flags: reading.Uncertain},
+			reading.Reading{Device: "north/weather", Metric: "report", Value: reading.String("Light rain from the west, clearing")},
+		)
 		s.nextTick()
 	}
 }
@@ -191,10 +212,10 @@ func (s *stage) crowd() {
 	wg.Go(func() {
 		for tick := 0; s.t.Context().Err() == nil; tick++ {
 			for device := range 500 {
-				s.hub.Publish([]reading.Reading{
-					{Device: fmt.Sprint("device-", device), Metric: "temp", Unit: "Cel", Value: reading.Float(float64(tick%40) / 2)},
-					{Device: fmt.Sprint("device-", device), Metric: "battery", Unit: "V", Value: reading.Float(3.3)},
-				})
+				s.publish(
+					reading.Reading{Device: fmt.Sprint("device-", device), Metric: "temp", Unit: "Cel", Value: reading.Float(float64(tick%40) / 2)},
+					reading.Reading{Device: fmt.Sprint("device-", device), Metric: "battery", Unit: "V", Value: reading.Float(3.3)},
+				)
 			}
 			s.nextTick()
 		}

@@ -16,7 +16,8 @@ import (
 
 // Config bounds the Hub. A zero field takes its default.
 type Config struct {
-	// Interval is the time between two frames; 250 ms.
+	// Interval is the time between two frames; 250 ms, and 2 s at the most,
+	// because the page takes a longer silence for a broken connection.
 	Interval time.Duration
 	// Budget is how many readings are looked at in one Interval; 5,000.
 	Budget int
@@ -28,7 +29,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Interval = cmp.Or(c.Interval, 250*time.Millisecond)
+	c.Interval = min(cmp.Or(c.Interval, 250*time.Millisecond), 2*time.Second)
 	c.Budget = cmp.Or(c.Budget, 5000)
 	c.MaxDevices = cmp.Or(c.MaxDevices, 1000)
 	c.MaxMetrics = cmp.Or(c.MaxMetrics, 64)

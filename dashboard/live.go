@@ -12,8 +12,10 @@ import (
 const (
 	// readLimit bounds a message from the page, in bytes. The page sends none.
 	readLimit = 4096
-	// writeTimeout is how long a viewer may take for one frame.
+	// writeTimeout is how long a viewer may take for one frame, and slowest is
+	// the speed in bytes a second at which a large one is still fast enough.
 	writeTimeout = 5 * time.Second
+	slowest      = 32 << 10
 	// A viewer that vanished without a word is found out by a ping.
 	pingEvery   = 30 * time.Second
 	pingTimeout = 10 * time.Second
@@ -59,7 +61,7 @@ func (v *viewer) watch(ctx context.Context, conn *websocket.Conn) error {
 				_ = conn.Close(websocket.StatusGoingAway, "the gateway is stopping")
 				return errEnded
 			}
-			err = within(ctx, writeTimeout, func(ctx context.Context) error {
+			err = within(ctx, patience(len(message)), func(ctx context.Context) error {
 				return conn.Write(ctx, websocket.MessageText, message)
 			})
 		case <-ping.C:
@@ -69,6 +71,11 @@ func (v *viewer) watch(ctx context.Context, conn *websocket.Conn) error {
 			return err
 		}
 	}
+}
+
+// patience is how long the write of n bytes may take.
+func patience(n int) time.Duration {
+	return writeTimeout + time.Duration(n)*time.Second/slowest
 }
 
 // within calls f with a context that ends after d.

@@ -6,11 +6,11 @@ import { Live } from "./live.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { lists, truth } from "./truth.js";
-import { clock, count, rate, span } from "./words.js";
+import { advice, clock, count, rate, span } from "./words.js";
 
 const state = new State();
 const devices = new Devices(state);
-const live = new Live(receive, schedule);
+const live = new Live(receive, changeConnection);
 let scheduled = false;
 
 function receive(frame) {
@@ -19,6 +19,11 @@ function receive(frame) {
   devices.update(changed, frame.from === 0);
   schedule();
   return true;
+}
+
+function changeConnection() {
+  if (!live.up) state.freeze();
+  schedule();
 }
 
 function schedule() {
@@ -43,6 +48,8 @@ function renderTruth() {
   say(byId("detail"), detail);
   show(byId("retry"), mood === "wait" && live.next !== null);
   document.body.classList.toggle("old", !live.up);
+  const name = state.status?.gateway || "tidegate";
+  document.title = mood === "ok" ? name : `${sentence} · ${name}`;
   // The numbers in the sentence change all the time; a screen reader is told
   // only when its meaning changes.
   const meaning = `${mood} ${sentence.replace(/[\d,]+ \w+/g, "")}`;
@@ -55,7 +62,8 @@ function renderTruth() {
 
 function renderProblems() {
   const { problems, clock: sync } = lists(state.status);
-  const all = sync === "unsynced" ? [...problems, "The gateway's clock is not set yet. Times are corrected once it is."] : problems;
+  const all = problems.map(advice).filter((problem) => problem !== byId("detail").textContent);
+  if (sync === "unsynced") all.push("The gateway's clock is not set yet. Times are corrected once it is.");
   const list = byId("problems").querySelector("ul");
   show(byId("problems"), all.length > 0);
   const text = all.join("\n");
@@ -101,7 +109,6 @@ function explainEmpty(doors) {
 function renderFoot() {
   const { gateway, version, started, buffer } = state.status;
   say(byId("gateway"), gateway);
-  document.title = gateway ? `${gateway} · tidegate` : "tidegate";
   const parts = [`Version ${version}`, `running for ${span(state.now() - started)}`, `gateway time ${clock(state.now())}`];
   if (buffer.profile) parts.push(`profile ${buffer.profile}`);
   say(byId("foot"), parts.join(" · "));

@@ -191,22 +191,29 @@ class Row {
   #places = 0;
 
   constructor(metric) {
-    const name = make("dt");
-    say(name, metric.name);
+    const name = make("dt", "", ...breakable(metric.name));
     say(this.#unit, unit(metric.unit ?? ""));
     this.element = make("div", "metric", name, this.#spark, make("dd", "", this.#number, " ", this.#unit));
+    for (const point of metric.points) this.#widen(point);
   }
 
   // draw never lets the number of decimals shrink, so digits do not jump.
   draw(metric) {
-    if (typeof metric.value === "number") this.#places = Math.max(this.#places, decimals(metric.value));
+    if (typeof metric.value === "number") this.#widen(metric.value);
     say(this.#number, value(metric.value, Math.min(this.#places, most(metric.value))));
     this.element.classList.toggle("text", typeof metric.value === "string");
     this.element.dataset.quality = metric.quality ?? "";
     this.#spark.classList.toggle("none", metric.points.length < 2);
     draw(this.#spark, metric.points);
   }
+
+  #widen(x) {
+    this.#places = Math.max(this.#places, decimals(x));
+  }
 }
+
+// breakable lets a long name wrap after its separators.
+const breakable = (name) => name.split(/(?<=[._/-])/).flatMap((part) => [part, make("wbr")]);
 
 // most is how many decimals a number of this size may show.
 const most = (x) => (Math.abs(x) >= 1000 ? 1 : 4);

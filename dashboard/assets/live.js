@@ -1,7 +1,8 @@
 // The connection to the gateway: opens itself, watches itself, opens again.
 
 const silence = 5_000; // ms without a frame: the connection is broken
-const openWithin = 8_000; // ms
+const openWithin = 8_000; // ms for the handshake
+const firstWithin = 30_000; // ms from there to the first frame, which is large
 const delays = [500, 1000, 2000, 4000, 8000]; // ms
 
 export class Live {
@@ -10,7 +11,8 @@ export class Live {
   next = null; // performance.now() of the next try
   crowded = false;
   #socket = null;
-  #opened = 0;
+  #opened = 0; // performance.now() of the last step of opening
+  #pace = 0; // ms between frames, the longest lately: slow links are slow
   #failures = 0;
   #timer = 0;
   #onFrame;
@@ -43,6 +45,7 @@ export class Live {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
     this.#socket = socket;
     this.#opened = performance.now();
+    socket.onopen = () => (this.#opened = performance.now());
     socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
     socket.onclose = () => this.#lost();
     this.#onChange();
@@ -50,7 +53,9 @@ export class Live {
 
   #receive(frame) {
     if (!this.#onFrame(frame)) return this.#lost();
-    this.heard = performance.now();
+    const now = performance.now();
+    this.#pace = Math.max(now - (this.up ? this.heard : this.#opened), 0.8 * this.#pace);
+    this.heard = now;
     this.#failures = 0;
     this.crowded = false;
     if (this.up) return;
@@ -61,12 +66,16 @@ export class Live {
   // #check ends a connection that has gone silent: a phone that slept or left
   // the radio's range is told of it by nobody else.
   #check(woken) {
-    const now = performance.now();
     if (!this.#socket) {
       if (woken) this.#open();
-    } else if (now - Math.max(this.heard, this.#opened) > (this.up ? silence : openWithin)) {
+    } else if (performance.now() - Math.max(this.heard, this.#opened) > this.#patience()) {
       this.#lost();
     }
+  }
+
+  #patience() {
+    if (this.up) return Math.max(silence, 3 * this.#pace);
+    return this.#socket.readyState === WebSocket.OPEN ? firstWithin : openWithin;
   }
 
   #drop() {
@@ -75,7 +84,7 @@ export class Live {
     this.#socket = null;
     this.up = false;
     if (!socket) return;
-    socket.onmessage = socket.onclose = null;
+    socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
   }
 

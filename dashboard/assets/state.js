@@ -13,6 +13,7 @@ export class State {
   sampling = 0; // readings a second that were only counted
   hidden = 0;
   restarted = null; // Unix ms of a restart that happened while we watched
+  #frozen = null; // performance.now() at which the connection was lost
   #seq = 0;
   #base = 0; // performance.now() at the gateway's zero of time
   #clock = 0; // Unix ms of the gateway at performance.now() zero
@@ -24,6 +25,7 @@ export class State {
     const full = frame.from === 0;
     if (!full && frame.from !== this.#seq) return null;
     if (full) this.#startOver(frame);
+    this.#frozen = null;
     this.#seq = frame.seq;
     this.#base = performance.now() - frame.up;
     this.#clock = frame.status.now - performance.now();
@@ -88,14 +90,24 @@ export class State {
     return (1000 * (last.value - from.value)) / (last.up - from.up);
   }
 
+  // freeze stops all ages until the next frame: what has happened since then,
+  // nobody here knows.
+  freeze() {
+    this.#frozen ??= performance.now();
+  }
+
   // now is the gateway's clock in Unix ms, whatever the phone's clock says.
   now() {
-    return this.#clock + performance.now();
+    return this.#clock + this.#instant();
   }
 
   // age is how long ago a device was heard, in ms.
   age(device) {
-    return performance.now() - this.#base - device.seen;
+    return this.#instant() - this.#base - device.seen;
+  }
+
+  #instant() {
+    return this.#frozen ?? performance.now();
   }
 
   // quiet says that a device missed its own rhythm.

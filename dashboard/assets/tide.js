@@ -1,7 +1,7 @@
 // The tide picture: doors in → flash → links out.
 import { byId, make, say, show } from "./dom.js";
 import { lists } from "./truth.js";
-import { age, bytes, count, plural, rate, span } from "./words.js";
+import { advice, age, bytes, count, plural, rate, span } from "./words.js";
 
 const linkWords = { up: "Up", down: "Down", idle: "Idle" };
 
@@ -54,9 +54,9 @@ function doorRow(row, door, state) {
   fillRow(row, {
     mood: fine ? "ok" : "bad",
     name: door.name,
-    state: fine ? door.kind : "Trouble",
+    state: !fine ? "Trouble" : door.kind === door.name ? "" : door.kind,
     flow: rate(state.rate(`door ${door.name}`)),
-    why: fine ? "" : door.state,
+    why: fine ? "" : advice(door.state),
     more: more.filter(Boolean).join(" · "),
   });
 }
@@ -73,7 +73,7 @@ function linkRow(row, link, state) {
     name: link.name,
     state: linkWords[link.state] ?? link.state,
     flow: rate(state.rate(`link ${link.name}`)),
-    why: down ? link.last_error : "",
+    why: down ? advice(link.last_error) : "",
     more: more.filter(Boolean).join(" · "),
   });
 }

@@ -1,5 +1,5 @@
 // The one sentence at the top: what is true now, worst thing first.
-import { clock, count, plural, span } from "./words.js";
+import { advice, clock, count, plural, span } from "./words.js";
 
 const catchingUp = 30_000; // ms of age of the oldest unsent reading
 const restartShown = 300_000; // ms
@@ -10,7 +10,7 @@ export function truth(state, connection) {
   const found = trouble(state) ?? calm(state);
   const since = state.restarted && state.now() - state.restarted;
   if (since && since < restartShown) {
-    found.detail = join(found.detail, `The gateway restarted at ${clock(state.restarted)}.`);
+    found.detail = lines(found.detail, `The gateway restarted at ${clock(state.restarted)}.`);
   }
   return found;
 }
@@ -18,19 +18,19 @@ export function truth(state, connection) {
 function disconnected(state, { heard, next, crowded }) {
   const first = state.status === null;
   const wait = next === null ? "" : `Next try in ${span(next - performance.now() + 999)}.`;
-  const old = first ? "" : `Everything below is ${span(performance.now() - heard)} old.`;
+  const old = first ? "" : `Everything below is ${span(Math.max(1000, performance.now() - heard))} old.`;
   const sentence = crowded
     ? "The gateway is showing itself to too many pages"
     : first
       ? "Connecting to the gateway…"
       : "Reconnecting to the gateway…";
-  return { mood: "wait", sentence, detail: join(crowded ? "Close one of the others." : "", old, wait) };
+  return { mood: "wait", sentence, detail: lines(crowded ? "Close one of the others." : "", old, wait) };
 }
 
 function trouble(state) {
   const { buffer, links, doors } = lists(state.status);
   if (buffer.state !== "ok") {
-    return { mood: "bad", sentence: "The gateway cannot store readings", detail: buffer.state };
+    return { mood: "bad", sentence: "The gateway cannot store readings", detail: advice(buffer.state) };
   }
   if (state.rate("evicted") > 0) {
     const detail = `${plural(buffer.evicted, "reading")} lost so far. The loss is counted and reported upstream.`;
@@ -40,7 +40,7 @@ function trouble(state) {
   if (down.length > 0) return linkDown(state, down, links);
   const broken = doors.filter((d) => d.state !== "ok");
   if (broken.length > 0) {
-    return { mood: "warn", sentence: `Nothing comes in through ${broken[0].name}`, detail: broken[0].state };
+    return { mood: "warn", sentence: `Nothing comes in through ${broken[0].name}`, detail: advice(broken[0].state) };
   }
   return null;
 }
@@ -52,13 +52,13 @@ function linkDown(state, down, links) {
   const what = down.length > 1 ? `${down.length} of ${links.length} links down` : `Link${name} down`;
   const waiting = Math.max(...down.map((l) => l.waiting));
   const safe = waiting > 0 ? `${plural(waiting, "reading")} safe on flash` : "nothing is waiting";
-  return { mood: "warn", sentence: `${what}${time}: ${safe}`, detail: link.last_error };
+  return { mood: "warn", sentence: `${what}${time}: ${safe}`, detail: advice(link.last_error) };
 }
 
 function calm(state) {
   const { buffer, links, problems } = lists(state.status);
   if (state.readings === 0) {
-    return { mood: "info", sentence: "Ready for the first reading", detail: problems[0] ?? "" };
+    return { mood: "info", sentence: "Ready for the first reading", detail: "" };
   }
   if (links.length === 0) {
     const detail = `${plural(buffer.waiting, "reading")} kept. No link is configured.`;
@@ -84,4 +84,4 @@ export const lists = (status) => ({
   problems: status.problems ?? [],
 });
 
-const join = (...parts) => parts.filter(Boolean).join(" ");
+const lines = (...parts) => parts.filter(Boolean).join("\n");

@@ -1,13 +1,13 @@
 // Numbers and times in words that a person reads at a glance. Pure functions.
 
 // units turns SenML's ASCII names (RFC 8428) into what is printed on sensors.
-const units = {
-  Cel: "°C", degF: "°F", "%RH": "% RH", "/": "", "%": "%", Ohm: "Ω", kOhm: "kΩ",
+const units = new Map(Object.entries({
+  Cel: "°C", degF: "°F", "%RH": "% RH", "/": "", Ohm: "Ω", kOhm: "kΩ",
   m2: "m²", m3: "m³", "m/s2": "m/s²", "m3/s": "m³/s", "m3/h": "m³/h", "W/m2": "W/m²",
   "kg/m3": "kg/m³", "ug/m3": "µg/m³", uS: "µS", "uS/cm": "µS/cm", deg: "°", lon: "° lon", lat: "° lat",
-};
+}));
 
-export const unit = (name) => units[name] ?? name;
+export const unit = (name) => units.get(name) ?? name;
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -59,7 +59,7 @@ export function bytes(n) {
   const names = ["B", "kB", "MB", "GB", "TB"];
   let i = 0;
   for (; n >= 999.5 && i < names.length - 1; i++) n /= 1000;
-  return `${i > 0 && n < 9.95 ? n.toFixed(1) : Math.round(n)} ${names[i]}`;
+  return `${i > 0 && n < 9.95 ? Number(n.toFixed(1)) : Math.round(n)} ${names[i]}`;
 }
 
 // span is a length of time, given in milliseconds.
@@ -73,6 +73,9 @@ export function span(ms) {
 
 // age is how long ago: "now", "3 s ago".
 export const age = (ms) => (ms < 1500 ? "now" : `${span(ms)} ago`);
+
+// advice puts the hint of an error on a line of its own, where it is seen.
+export const advice = (error) => error.replace("; hint: ", "\nHint: ");
 
 // clock is a time of day, given in Unix milliseconds.
 export const clock = (unix) => new Date(unix).toLocaleTimeString("en-GB");

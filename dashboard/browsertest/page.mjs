@@ -71,6 +71,96 @@ const steps = {
     assert.equal(await tab.locator("#cards img, #cards script").count(), 0);
     await sees(".card dt", "</dt><script>alert(2)</script>");
   },
+  async "numbers and times are words"() {
+    const got = await tab.evaluate(async () => {
+      const w = await import("/assets/words.js");
+      return {
+        rate: [null, 0, 0.2, 1.25, 42.4, 12_431, 2_500_000].map(w.rate),
+        bytes: [0, 999, 1_230_000, 2e9, 364e6].map(w.bytes),
+        age: [200, 3_400, 184_000, 7_300_000, 4 * 86_400_000].map(w.age),
+        value: [[21.5, 2], [-0.5, 1], [12431, 0], [5e12, 0], [0.00001, 0], [true, 0], ["on", 3]].map((v) => w.value(...v)),
+        decimals: [21, 21.5, 21.123456, 1013.25, 123456.789, 0.1 + 0.2, -3.25, NaN].map(w.decimals),
+        unit: ["Cel", "bar", "toString", ""].map(w.unit),
+      };
+    });
+    assert.deepEqual(got, {
+      rate: ["–", "0/s", "12/min", "1.3/s", "42/s", "12.4 k/s", "2.50 M/s"],
+      bytes: ["0 B", "999 B", "1.2 MB", "2 GB", "364 MB"],
+      age: ["now", "3 s ago", "3 min ago", "2 h ago", "4 days ago"],
+      value: ["21.50", "-0.5", "12,431", "5.000e12", "1.000e-5", "true", "on"],
+      decimals: [0, 1, 3, 1, 0, 1, 2, 0],
+      unit: ["°C", "bar", "toString", ""],
+    });
+  },
+  async "frames add up, and a gap is noticed"() {
+    const got = await tab.evaluate(async () => {
+      const { State } = await import("/assets/state.js");
+      const state = new State();
+      const base = { readings: 0, skipped: 0, hidden: 0, devices: [], status: { now: 0, started: 1, buffer: { evicted: 0 } } };
+      const send = (frame) => state.apply({ ...base, ...frame });
+      const device = (seen, every, value, points) => ({ name: "d", seen, every, metrics: [{ name: "m", value, points }] });
+      const quiet = () => state.quiet(state.devices.get("d"));
+      const out = {};
+      send({ from: 0, seq: 5, up: 60_000, devices: [device(60_000, 2_000, 2, [1, 2])] });
+      send({ from: 5, seq: 6, up: 60_250, readings: 1, devices: [device(60_250, 2_000, 3)] });
+      out.points = [...state.devices.get("d").metrics.values()][0].points;
+      out.early = state.rate("in");
+      out.fresh = quiet();
+      send({ from: 6, seq: 9, up: 76_250, readings: 100 });
+      out.late = quiet();
+      out.rate = Math.round(state.rate("in"));
+      out.gap = send({ from: 10, seq: 11, up: 76_500 });
+      send({ from: 0, seq: 2, up: 500, status: { ...base.status, started: 2 } });
+      out.after = [state.devices.size, state.rate("in"), state.restarted];
+      return out;
+    });
+    assert.deepEqual(got, { points: [1, 2, 3], early: null, fresh: false, late: true, rate: 6, gap: null, after: [0, null, 2] });
+  },
+  async "the worst thing is said first"() {
+    const moods = await tab.evaluate(async () => {
+      const { truth } = await import("/assets/truth.js");
+      const { State } = await import("/assets/state.js");
+      const up = { state: "up", name: "cloud", last_error: "", waiting: 0, acked: 0 };
+      const down = { ...up, name: "spare", state: "down" };
+      const say = (change) => {
+        const state = new State();
+        const buffer = { state: "ok", evicted: 0, waiting: 0, oldest_unsent: 0, ...change.buffer };
+        const status = { now: 1e12, started: 1, links: [up], doors: [], problems: [], ...change, buffer };
+        const frame = { from: 0, seq: 1, up: 0, readings: 9, skipped: 0, hidden: 0, devices: [], status };
+        state.apply(frame);
+        state.apply({ ...frame, from: 1, seq: 2, up: 1000, status: { ...status, buffer: { ...buffer, evicted: change.evicting ?? 0 } } });
+        const { mood, sentence } = truth(state, { up: true });
+        return `${mood}: ${sentence}`;
+      };
+      return [
+        say({}),
+        say({ links: [] }),
+        say({ problems: ["p"] }),
+        say({ buffer: { waiting: 7, oldest_unsent: 1e12 - 60_000 } }),
+        say({ links: [up, down], problems: ["p"] }),
+        say({ doors: [{ name: "boiler", state: "went away" }] }),
+        say({ links: [down], evicting: 3 }),
+        say({ links: [down], evicting: 3, buffer: { state: "broken" } }),
+      ];
+    });
+    assert.deepEqual(moods, [
+      "ok: Everything is getting through",
+      "info: Storing on flash only",
+      "warn: Everything is getting through, but…",
+      "info: Catching up: 7 readings to go",
+      "warn: Link spare down: nothing is waiting",
+      "warn: Nothing comes in through boiler",
+      "bad: Flash is full: the oldest readings are being dropped",
+      "bad: The gateway cannot store readings",
+    ]);
+  },
+  async "one page too many is told why it sees nothing"() {
+    await scene("crowded");
+    const late = await context.newPage();
+    await late.goto(page);
+    await late.locator("#sentence", { hasText: "too many pages" }).waitFor();
+    await late.close();
+  },
   async "a fleet is in order and can be filtered"() {
     await scene("fleet");
     await card("pump-10").waitFor();
@@ -88,6 +178,7 @@ const steps = {
     await sentence("Link down for 3 min: 12,431 readings safe on flash");
     await sees("#links .why", "no route to host");
     await sees("#announce", "Link down");
+    await sees("#detail", "Hint: check the modem");
     await picture("linkdown");
     await scene("linkup");
     await sentence("Everything is getting through");
