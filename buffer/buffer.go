@@ -1,0 +1,182 @@
+// Package buffer is durable, bounded store-and-forward: it takes readings into
+// custody on flash and hands them out as blocks until somebody else has them.
+//
+//	b, err := buffer.Open(cfg, log)        // recovers what is there
+//	go b.Run(ctx)                          // commits until ctx ends
+//	receipt, err := b.Accept(ctx, readings)
+//	err = receipt.Wait(ctx)                // nil: on flash, and may be acknowledged
+//	c, err := b.Cursor("cloud")
+//	blocks, err := c.Next(ctx, 256<<10)    // never deletes
+//	err = c.Ack(lane, last)                // elsewhere
+//
+// Readings lie in a journal of recycled segment files: one write and one
+// fdatasync a commit, shared by everything that waited. Whatever changes lies
+// in state.db. DESIGN.md argues why an acknowledged reading survives a crash at
+// any instant, and what each kind of damage costs.
+package buffer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// ErrClosed means that the buffer takes no readings any more.
+var ErrClosed = errors.New("buffer is closed")
+
+// ErrFull means that there is no room on the disk and nothing that was
+// delivered already could make any.
+var ErrFull = errors.New("buffer is full")
+
+// MinBytes is the smallest MaxBytes: the segment that is written, one that is
+// sent, and two to go round.
+const MinBytes = 4 * segmentSize
+
+// Config says where and how much.
+type Config struct {
+	// Dir is the folder of the journal and state.db, made if it is missing.
+	Dir string
+	// MaxBytes bounds the journal, in bytes, at least MinBytes. Beyond it the
+	// oldest readings make room and a gap says so.
+	MaxBytes int64
+	// FlashBudget is how many bytes a day commits may write to flash; 0 means
+	// without limit. MaxAckDelay wins over it.
+	FlashBudget int64
+	// MaxAckDelay is how long a reading may wait for company before it is
+	// committed when the budget is spent.
+	MaxAckDelay time.Duration
+	// Pace, if not zero, is how long every group waits for company, whatever
+	// the budget: fewer, larger commits.
+	Pace time.Duration
+	// Clock tells how far the wall clock can be trusted.
+	Clock Clock
+}
+
+// Clock is the part of the machine's clocks that goes into every block.
+type Clock struct {
+	Boot   uint32               // which boot this is
+	Uptime func() time.Duration // since boot, from a clock that nobody can set
+	State  func() wire.ClockState
+}
+
+// Buffer is custody of readings. Accept, Cursor and the methods that only look
+// are safe for concurrent use.
+type Buffer struct {
+	cfg   Config
+	log   *slog.Logger
+	state *state
+	index *index
+	stats counters
+
+	mu     sync.Mutex
+	open   *group        // takes readings; never nil
+	room   chan struct{} // closed when open was taken by a commit
+	closed bool
+
+	wake chan struct{} // holds one: something for Run to look at
+
+	curMu   sync.Mutex
+	cursors map[string]*Cursor
+	marks   map[string][reading.Lanes]uint64 // places of all cursors at the start
+
+	gapMu sync.Mutex
+	gaps  map[string]bool // keys of gaps that are declared
+
+	// What follows belongs to Run.
+	epoch    uint64
+	next     [reading.Lanes]uint64 // next sequence number
+	record   uint64                // number of the last record
+	active   *segment              // nil before the first and after a failed write
+	newest   uint64                // highest segment number ever used
+	sealed   uint64                // number of the last segment noted in state.db
+	governor governor
+	encoder  *wire.Encoder
+	spare    *group // memory for the next group
+	buf      []byte // memory for the next record
+	saved    time.Time
+	problem  atomic.Pointer[string]
+}
+
+type counters struct {
+	accepted, commits, flash, lost atomic.Uint64
+	overBudget                     atomic.Bool
+}
+
+// Accept takes the readings into the open group and returns its receipt at
+// once; it blocks only for back-pressure, while a full group waits for the one
+// before it. An error means that nothing of them was taken. The slice belongs
+// to the caller again when Accept returns.
+func (b *Buffer) Accept(ctx context.Context, rs []reading.Reading) (*Receipt, error) {
+	text, err := measure(rs)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	for b.open.full() && !b.closed {
+		room := b.room
+		b.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		b.mu.Lock()
+	}
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, ErrClosed
+	}
+	first := b.open.count == 0
+	b.open.add(rs, text, time.Now())
+	b.stats.accepted.Add(uint64(len(rs)))
+	if first || b.open.full() {
+		b.signal()
+	}
+	return b.open.receipt, nil
+}
+
+// signal wakes Run.
+func (b *Buffer) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Stats are the buffer's figures.
+type Stats struct {
+	// Accepted, Commits and Lost count readings, commits and declared losses
+	// since the start; FlashBytes is what commits wrote, in whole pages.
+	Accepted, Commits, Lost, FlashBytes uint64
+	// UsedBytes is what records take; ReservedBytes what the journal's files
+	// do; MaxBytes is the bound.
+	UsedBytes, ReservedBytes, MaxBytes int64
+	// OverBudget says that MaxAckDelay forces more commits than FlashBudget
+	// allows.
+	OverBudget bool
+	// Problem is why commits fail, empty while they do not.
+	Problem string
+	// Epoch names the present sequence space.
+	Epoch uint64
+}
+
+// Stats returns the figures so far.
+func (b *Buffer) Stats() Stats {
+	segments, used := b.index.size()
+	s := Stats{
+		Accepted: b.stats.accepted.Load(), Commits: b.stats.commits.Load(),
+		Lost: b.stats.lost.Load(), FlashBytes: b.stats.flash.Load(),
+		UsedBytes: used, ReservedBytes: int64(segments) * segmentSize, MaxBytes: b.cfg.MaxBytes,
+		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch,
+	}
+	if p := b.problem.Load(); p != nil {
+		s.Problem = *p
+	}
+	return s
+}

@@ -1,0 +1,249 @@
+package buffer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+const (
+	// saveInterval is how often cursors are written to state.db while no
+	// commit carries them for nothing. A crash repeats at most that much.
+	saveInterval = time.Second
+	// retryPause is how long Run waits after a commit that failed, so that a
+	// full disk is not asked a thousand times a second.
+	retryPause = time.Second
+)
+
+// Run commits groups until ctx ends; then it commits what is open, saves the
+// cursors and closes the files. It returns when all of that is done.
+func (b *Buffer) Run(ctx context.Context) error {
+	for {
+		g := b.take(ctx)
+		if g == nil {
+			break
+		}
+		if err := b.commit(g); err != nil {
+			b.fail(g, err)
+			if !pause(ctx, retryPause) {
+				break // what cannot be written at the end was not acknowledged
+			}
+			continue
+		}
+		b.done(g)
+	}
+	return b.close()
+}
+
+// take waits until the open group may be committed, and opens a new one. It
+// returns nil when ctx has ended and nothing is left.
+func (b *Buffer) take(ctx context.Context) *group {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		g, wait := b.takeDue(ctx.Err() != nil)
+		if g != nil {
+			return g
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if save := b.saveDue(); save < wait {
+			wait = save
+		}
+		timer.Reset(wait)
+		select {
+		case <-b.wake:
+		case <-timer.C:
+			b.saveCursors()
+		case <-ctx.Done():
+		}
+	}
+}
+
+// takeDue returns the open group if it may be committed now, and otherwise how
+// long it must wait.
+func (b *Buffer) takeDue(closing bool) (*group, time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = closing
+	g := b.open
+	if g.count == 0 {
+		if closing {
+			close(b.room)
+			b.room = make(chan struct{})
+		}
+		return nil, time.Hour
+	}
+	if now := time.Now(); !closing && !g.full() {
+		due := b.governor.due(now, g.born)
+		if paced := g.born.Add(b.cfg.Pace); paced.After(due) {
+			due = paced
+		}
+		if wait := due.Sub(now); wait > 0 {
+			return nil, wait
+		}
+	}
+	b.open = b.spare
+	if b.open == nil {
+		b.open = newGroup()
+	}
+	b.spare = nil
+	close(b.room)
+	b.room = make(chan struct{})
+	return g, 0
+}
+
+// commit brings the group to flash: encode → write → sync → index. After nil,
+// its readings are there after any crash, and cursors see them.
+func (b *Buffer) commit(g *group) error {
+	marks, next := b.movedCursors(), b.next
+	rec := beginRecord(b.buf[:0], marks)
+	rec, blocks, err := b.encode(rec, g)
+	b.buf = rec[:0]
+	touched := false
+	if err == nil {
+		touched, err = b.write(rec)
+	}
+	if err != nil {
+		b.restoreMarks(marks)
+		if touched {
+			b.burn(next)
+		} else {
+			b.next = next
+		}
+		return err
+	}
+	b.index.commit(b.active.end, blocks)
+	return nil
+}
+
+// encode appends a block for every lane of the group and moves the sequence
+// numbers on.
+func (b *Buffer) encode(rec []byte, g *group) ([]byte, []wire.Block, error) {
+	var blocks []wire.Block
+	for lane, rs := range g.lanes {
+		if len(rs) == 0 {
+			continue
+		}
+		start := len(rec)
+		h := wire.Header{
+			Epoch: b.epoch, Lane: reading.Lane(lane), First: b.next[lane], Count: len(rs),
+			Boot: b.cfg.Clock.Boot, Clock: b.cfg.Clock.State(), Uptime: b.cfg.Clock.Uptime().Milliseconds(),
+		}
+		b.next[lane] += uint64(len(rs))
+		var err error
+		if rec, err = b.encoder.AppendBlock(rec, h, rs); err != nil {
+			return rec, nil, err
+		}
+		blk, _, err := wire.ParseBlock(rec[start:])
+		if err != nil {
+			return rec, nil, fmt.Errorf("block just written: %w", err)
+		}
+		blocks = append(blocks, blk)
+	}
+	return rec, blocks, nil
+}
+
+// write appends the record to the active segment. If that fails, the segment
+// is never written again, and the record goes into a new one: a bad spot of
+// the medium costs nobody an acknowledgement. touched says that the medium may
+// hold the record although write returned an error.
+func (b *Buffer) write(rec []byte) (touched bool, err error) {
+	for range 2 {
+		if b.active == nil || !b.active.fits(len(rec)) {
+			// A medium that refuses writes is no reason to evict what it holds.
+			if rolled := b.roll(err == nil && b.problem.Load() == nil); rolled != nil {
+				return touched, errors.Join(err, rolled)
+			}
+		}
+		sealRecord(rec, b.active.number, b.record+1)
+		var flash int64
+		flash, err = b.active.append(rec)
+		b.spend(flash)
+		if err == nil {
+			b.record++
+			return true, nil
+		}
+		touched, err = true, fmt.Errorf("segment %d: %w", b.active.number, err)
+		b.log.Error("segment is not written any more after a failed write", "segment", b.active.number, "err", err)
+		b.active.close()
+		b.active = nil
+	}
+	return touched, err
+}
+
+// burn declares the sequence numbers from next on lost: the medium may hold
+// them, so they must not name other readings, and the other side must not wait
+// for them.
+func (b *Buffer) burn(next [reading.Lanes]uint64) {
+	for lane := range reading.Lane(reading.Lanes) {
+		if next[lane] == b.next[lane] {
+			continue
+		}
+		gap := Gap{First: next[lane], Last: b.next[lane] - 1, Reason: ReasonNotStored}
+		if err := b.declare(lane, gap); err != nil {
+			b.log.Warn("gap is reported, but will not survive a restart", "err", err)
+		}
+	}
+}
+
+func (b *Buffer) spend(flash int64) {
+	b.governor.spend(time.Now(), flash)
+	b.stats.flash.Add(uint64(flash))
+	b.stats.overBudget.Store(b.governor.inDebt())
+}
+
+// done resolves the receipt of a group that is on flash.
+func (b *Buffer) done(g *group) {
+	b.stats.commits.Add(1)
+	if b.problem.Swap(nil) != nil {
+		b.log.Info("commits succeed again")
+	}
+	g.receipt.resolve(nil)
+	b.reported(g.gaps)
+	b.mu.Lock()
+	b.spare = g.reuse()
+	b.mu.Unlock()
+}
+
+// fail resolves the receipt of a group that is not on flash. Only the gaps in
+// it live on: nobody else would send them again.
+func (b *Buffer) fail(g *group, err error) {
+	text := err.Error()
+	if b.problem.Swap(&text) == nil {
+		b.log.Error("commits fail; nothing is acknowledged", "err", err)
+	}
+	g.receipt.resolve(fmt.Errorf("not stored: %w", err))
+	for _, r := range g.gaps {
+		b.report(r)
+	}
+}
+
+// close saves what a clean end saves, so that the next start continues the
+// epoch, and closes the files.
+func (b *Buffer) close() error {
+	var err error
+	if b.active != nil {
+		err = b.active.close()
+	}
+	end := session{Epoch: b.epoch, Clean: true, Record: b.record, Next: b.next}
+	saved := b.state.update(append(b.cursorChanges(), put(bucketMeta, []byte(sessionKey), end))...)
+	return errors.Join(err, saved, b.state.close())
+}
+
+// pause waits for d; it is false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,128 @@
+package buffer
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/tidegate/tidegate/reading"
+)
+
+// A gap travels upstream as a reading of this device and metric, whose value is
+// the gap as JSON. It goes in the alarm lane: that something is missing is news.
+const (
+	GapDevice = "$tidegate"
+	GapMetric = "gap"
+)
+
+// The reasons of gaps.
+const (
+	// ReasonEvicted: the buffer was full and the oldest readings made room.
+	ReasonEvicted = "evicted"
+	// ReasonDamaged: the readings were on flash and can no longer be read.
+	ReasonDamaged = "damaged"
+	// ReasonMissing: a segment file is gone.
+	ReasonMissing = "missing"
+	// ReasonNotStored: writing failed. The readings were not acknowledged, so
+	// sources that repeat will deliver them under other numbers.
+	ReasonNotStored = "not stored"
+	// ReasonQuarantined: the other side refused the readings for good; they
+	// are set aside on the gateway.
+	ReasonQuarantined = "quarantined"
+)
+
+// Gap is a counted loss: the readings First..Last of a lane will not arrive.
+type Gap struct {
+	Lane   string `json:"lane"`
+	First  uint64 `json:"first"`
+	Last   uint64 `json:"last"`
+	Count  uint64 `json:"count"`
+	From   int64  `json:"from,omitempty"` // earliest time, nanoseconds since 1970; 0 when unknown
+	To     int64  `json:"to,omitempty"`   // latest time
+	Epoch  uint64 `json:"epoch,omitempty"`
+	Reason string `json:"reason"`
+	// Sinks are the doors out that did not have the readings yet.
+	Sinks []string `json:"sinks,omitempty"`
+}
+
+// gapEntry is a gap in state.db: kept after it was sent, so that the same loss
+// is not reported twice, and so that status can show it.
+type gapEntry struct {
+	Gap
+	At int64 `json:"at"` // when it was noticed
+	// Sent says that the gap's own reading is on flash.
+	Sent bool `json:"sent"`
+}
+
+// maxGaps bounds the gaps that are remembered; the oldest are forgotten.
+const maxGaps = 1000
+
+// declare notes a loss and puts its reading into the open group. The note is
+// durable before anything that depends on it happens; more changes may ride in
+// the same transaction.
+func (b *Buffer) declare(lane reading.Lane, g Gap, with ...func(*bbolt.Tx) error) error {
+	key := string(laneKey(lane, g.First))
+	b.gapMu.Lock()
+	known := b.gaps[key]
+	b.gaps[key] = true
+	b.gapMu.Unlock()
+	if known {
+		return b.state.update(with...)
+	}
+	g.Lane, g.Count, g.Epoch = lane.String(), g.Last-g.First+1, b.epoch
+	entry := gapEntry{Gap: g, At: time.Now().UnixNano()}
+	b.stats.lost.Add(g.Count)
+	b.log.Error("readings lost", "reason", g.Reason, "lane", g.Lane, "first", g.First, "last", g.Last, "n", g.Count, "sinks", g.Sinks)
+	err := b.state.update(append(with, put(bucketGaps, []byte(key), entry), trimGaps)...)
+	b.report(gapReport{entry, []byte(key)})
+	if err != nil {
+		return fmt.Errorf("note gap: %w", err)
+	}
+	return nil
+}
+
+// gapReport is a gap whose reading is on its way to flash.
+type gapReport struct {
+	entry gapEntry
+	key   []byte
+}
+
+// report puts the gap's reading into the open group, whether that is full or
+// not: refusing to report a loss for want of room would hide it.
+func (b *Buffer) report(r gapReport) {
+	text, err := json.Marshal(r.entry.Gap)
+	if err != nil {
+		panic(err) // a struct of numbers and strings always marshals
+	}
+	gap := reading.Reading{
+		Device: GapDevice, Metric: GapMetric, Time: r.entry.At, Value: reading.String(string(text)),
+		Flags: reading.Stamped, Lane: reading.Alarm,
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open.add([]reading.Reading{gap}, len(text), time.Now())
+	b.open.gaps = append(b.open.gaps, r)
+	b.signal()
+}
+
+// reported notes that the gaps' readings are on flash.
+func (b *Buffer) reported(reports []gapReport) {
+	for _, r := range reports {
+		r.entry.Sent = true
+		if err := b.state.update(put(bucketGaps, r.key, r.entry)); err != nil {
+			b.log.Warn("gap will be reported again after a restart", "err", err)
+		}
+	}
+}
+
+// Gaps returns the losses that are remembered, ordered by lane and number.
+func (b *Buffer) Gaps() ([]Gap, error) {
+	var gaps []Gap
+	err := each(b.state, bucketGaps, func(_ []byte, e gapEntry) error {
+		gaps = append(gaps, e.Gap)
+		return nil
+	})
+	return gaps, err
+}

@@ -1,0 +1,164 @@
+package buffer
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// index knows what lies in which segment. It holds a few numbers a segment,
+// never a reading: memory does not grow with the backlog.
+type index struct {
+	mu       sync.Mutex
+	segments []segmentInfo         // ascending; the last is being written
+	last     [reading.Lanes]uint64 // newest committed sequence number
+	changed  chan struct{}         // closed when something was committed
+}
+
+// segmentInfo sums up one segment.
+type segmentInfo struct {
+	Number uint64              `json:"number"`
+	End    int64               `json:"end"` // where its records end
+	Lanes  [reading.Lanes]span `json:"lanes"`
+}
+
+// span sums up what a segment holds of one lane; Last is 0 when that is nothing.
+type span struct {
+	First uint64 `json:"first,omitempty"`
+	Last  uint64 `json:"last,omitempty"`
+	From  int64  `json:"from,omitempty"` // earliest time, nanoseconds since 1970
+	To    int64  `json:"to,omitempty"`   // latest time
+}
+
+func (s *span) add(b wire.Block) {
+	if s.Last == 0 {
+		*s = span{First: b.First, Last: b.Last(), From: b.Base, To: b.Base + b.Span}
+		return
+	}
+	s.First, s.Last = min(s.First, b.First), max(s.Last, b.Last())
+	s.From, s.To = min(s.From, b.Base), max(s.To, b.Base+b.Span)
+}
+
+func newIndex() *index { return &index{changed: make(chan struct{})} }
+
+// begin adds an empty segment, which is the active one from now on.
+func (x *index) begin(info segmentInfo) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.segments = append(x.segments, info)
+	for l, s := range info.Lanes {
+		x.last[l] = max(x.last[l], s.Last)
+	}
+}
+
+// commit notes blocks that are on flash in the active segment, up to end, and
+// wakes who waits for them.
+func (x *index) commit(end int64, blocks []wire.Block) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	active := &x.segments[len(x.segments)-1]
+	active.End = end
+	for _, b := range blocks {
+		active.Lanes[b.Lane].add(b)
+		x.last[b.Lane] = max(x.last[b.Lane], b.Last())
+	}
+	close(x.changed)
+	x.changed = make(chan struct{})
+}
+
+// dropOldest forgets the oldest segment.
+func (x *index) dropOldest() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.segments = slices.Delete(x.segments, 0, 1)
+}
+
+// dropNewest forgets the segment that is being written.
+func (x *index) dropNewest() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.segments = x.segments[:len(x.segments)-1]
+}
+
+// oldest returns the oldest segment that is not the active one.
+func (x *index) oldest() (segmentInfo, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.segments) < 2 {
+		return segmentInfo{}, false
+	}
+	return x.segments[0], true
+}
+
+// active returns the segment that is being written.
+func (x *index) active() (segmentInfo, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.segments) == 0 {
+		return segmentInfo{}, false
+	}
+	return x.segments[len(x.segments)-1], true
+}
+
+// segment returns the segment with the number.
+func (x *index) segment(number uint64) (segmentInfo, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	i, ok := slices.BinarySearchFunc(x.segments, number, func(s segmentInfo, n uint64) int { return int(s.Number) - int(n) })
+	if !ok {
+		return segmentInfo{}, false
+	}
+	return x.segments[i], true
+}
+
+// find returns the first segment behind the one numbered after that holds
+// sequence numbers of the lane from seq on.
+func (x *index) find(lane reading.Lane, seq, after uint64) (segmentInfo, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, s := range x.segments {
+		if s.Number > after && s.Lanes[lane].Last >= seq {
+			return s, true
+		}
+	}
+	return segmentInfo{}, false
+}
+
+// newest returns the last committed sequence number of the lane.
+func (x *index) newest(lane reading.Lane) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.last[lane]
+}
+
+// wait returns a channel that is closed at the next commit.
+func (x *index) wait() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.changed
+}
+
+// size returns the number of segments and the bytes of their records.
+func (x *index) size() (segments int, bytes int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, s := range x.segments {
+		bytes += s.End
+	}
+	return len(x.segments), bytes
+}
+
+// unsent counts the lane's readings behind acked that are still there.
+func (x *index) unsent(lane reading.Lane, acked uint64) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := uint64(0)
+	for _, s := range x.segments {
+		if sp := s.Lanes[lane]; sp.Last > acked {
+			n += sp.Last - max(sp.First-1, acked)
+		}
+	}
+	return n
+}

@@ -1,0 +1,130 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// A record is one commit in a segment:
+//
+//	0  magic "tgR1"
+//	4  CRC-32C of bytes 8..32
+//	8  number of the segment
+//	16 number of the record, ascending over all segments
+//	24 length of the body
+//	28 CRC-32C of the body
+//	32 body: cursors that moved, then one block a lane
+//
+// All numbers are little-endian. The segment's number is in every record, so
+// the old records of a recycled file are never taken for new ones.
+const (
+	recordMagic  = "tgR1"
+	recordHeader = 32
+)
+
+// record is a parsed record.
+type record struct {
+	number  uint64
+	cursors []cursorMark
+	blocks  []wire.Block
+	size    int // header and body
+}
+
+// cursorMark is a cursor's place: all up to and including acked, a lane, is
+// elsewhere.
+type cursorMark struct {
+	name  string
+	acked [reading.Lanes]uint64
+}
+
+// beginRecord reserves room for the header and writes the cursors.
+func beginRecord(dst []byte, marks []cursorMark) []byte {
+	dst = append(dst, make([]byte, recordHeader)...)
+	dst = binary.AppendUvarint(dst, uint64(len(marks)))
+	for _, m := range marks {
+		dst = m.append(dst)
+	}
+	return dst
+}
+
+// sealRecord fills in the header of the record that is all of rec.
+func sealRecord(rec []byte, segment, number uint64) {
+	le, body := binary.LittleEndian, rec[recordHeader:]
+	copy(rec, recordMagic)
+	le.PutUint64(rec[8:], segment)
+	le.PutUint64(rec[16:], number)
+	le.PutUint32(rec[24:], uint32(len(body)))
+	le.PutUint32(rec[28:], crc32c(body))
+	le.PutUint32(rec[4:], crc32c(rec[8:recordHeader]))
+}
+
+// recordLength returns the length of the body that the header announces. It
+// is false unless the header is whole and of this segment.
+func recordLength(header []byte, segment uint64) (number uint64, body int, ok bool) {
+	le := binary.LittleEndian
+	if len(header) < recordHeader || !bytes.HasPrefix(header, []byte(recordMagic)) ||
+		le.Uint32(header[4:]) != crc32c(header[8:recordHeader]) || le.Uint64(header[8:]) != segment {
+		return 0, 0, false
+	}
+	n := le.Uint32(header[24:])
+	return le.Uint64(header[16:]), int(n), n <= segmentSize
+}
+
+// parseBody parses a body that the header promised. The blocks refer to it.
+func parseBody(header, body []byte) (record, bool) {
+	if binary.LittleEndian.Uint32(header[28:]) != crc32c(body) {
+		return record{}, false
+	}
+	rec := record{number: binary.LittleEndian.Uint64(header[16:]), size: recordHeader + len(body)}
+	n, used := binary.Uvarint(body)
+	if used <= 0 || n > uint64(len(body)) {
+		return record{}, false
+	}
+	body = body[used:]
+	for range n {
+		m, rest, ok := parseMark(body)
+		if !ok {
+			return record{}, false
+		}
+		rec.cursors, body = append(rec.cursors, m), rest
+	}
+	for len(body) > 0 {
+		b, rest, err := wire.ParseBlock(body)
+		if err != nil {
+			return record{}, false
+		}
+		rec.blocks, body = append(rec.blocks, b), rest
+	}
+	return rec, true
+}
+
+func (m cursorMark) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(m.name)))
+	dst = append(dst, m.name...)
+	for _, seq := range m.acked {
+		dst = binary.AppendUvarint(dst, seq)
+	}
+	return dst
+}
+
+func parseMark(b []byte) (m cursorMark, rest []byte, ok bool) {
+	n, used := binary.Uvarint(b)
+	if used <= 0 || n > uint64(len(b)-used) {
+		return m, b, false
+	}
+	m.name, b = string(b[used:used+int(n)]), b[used+int(n):]
+	for lane := range m.acked {
+		seq, used := binary.Uvarint(b)
+		if used <= 0 {
+			return m, b, false
+		}
+		m.acked[lane], b = seq, b[used:]
+	}
+	return m, b, true
+}
+
+func crc32c(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }

@@ -1,0 +1,266 @@
+package buffer
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// Open recovers what the folder holds and returns a Buffer that continues it.
+// It always finds a way to start, short of a folder that it may not write or
+// that another process holds: what cannot be read is set aside and counted,
+// never deleted.
+func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
+	if cfg.MaxBytes < MinBytes {
+		return nil, fmt.Errorf("buffer of %d bytes, want at least %d", cfg.MaxBytes, MinBytes)
+	}
+	if err := makeDir(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("open buffer: %w", err)
+	}
+	st, aside, err := openState(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open buffer: %w", err)
+	}
+	b := &Buffer{
+		cfg: cfg, log: log, state: st, index: newIndex(),
+		open: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1),
+		cursors: map[string]*Cursor{}, marks: map[string][reading.Lanes]uint64{}, gaps: map[string]bool{},
+		encoder: wire.NewEncoder(), saved: time.Now(),
+		governor: newGovernor(cfg.FlashBudget, cfg.MaxAckDelay, time.Now()),
+	}
+	if aside != "" {
+		log.Error("state.db was damaged and is set aside; deliveries may repeat", "file", aside)
+	}
+	if err := b.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open buffer: %w", err), st.close())
+	}
+	return b, nil
+}
+
+// makeDir makes the folder and its own entry durable.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// recover reads state.db, then whatever of the journal it does not vouch for.
+func (b *Buffer) recover() error {
+	r := recovery{Buffer: b, noted: map[uint64]segmentInfo{}}
+	if err := r.readState(); err != nil {
+		return err
+	}
+	if err := r.readJournal(); err != nil {
+		return err
+	}
+	if err := r.beginEpoch(); err != nil {
+		return err
+	}
+	r.continueSegment()
+	return r.reportGaps()
+}
+
+// recovery is what Open learns on its way.
+type recovery struct {
+	*Buffer
+	before   session                // how the last run ended, as far as known
+	noted    map[uint64]segmentInfo // sealed segments, from state.db
+	holes    []hole
+	unsent   []gapReport
+	lastSeen [reading.Lanes]uint64
+	passed   bool // a segment could not be read: holes behind it are its
+}
+
+// hole is a run of sequence numbers that should be there.
+type hole struct {
+	lane        reading.Lane
+	first, last uint64
+	reason      string
+}
+
+func (r *recovery) readState() error {
+	return errors.Join(
+		each(r.state, bucketMeta, func(_ []byte, s session) error { r.before = s; return nil }),
+		each(r.state, bucketSegments, func(_ []byte, s segmentInfo) error { r.noted[s.Number] = s; return nil }),
+		each(r.state, bucketCursors, func(name []byte, acked [reading.Lanes]uint64) error {
+			r.mark(cursorMark{string(name), acked})
+			return nil
+		}),
+		each(r.state, bucketGaps, func(key []byte, e gapEntry) error {
+			r.gaps[string(key)] = true
+			if !e.Sent {
+				r.unsent = append(r.unsent, gapReport{e, append([]byte(nil), key...)})
+			}
+			return nil
+		}),
+	)
+}
+
+func (r *recovery) mark(m cursorMark) {
+	acked := r.marks[m.name]
+	for lane := range acked {
+		acked[lane] = max(acked[lane], m.acked[lane])
+	}
+	r.marks[m.name] = acked
+}
+
+// readJournal takes the segments in order: the sealed ones by what state.db
+// noted, the others record by record.
+func (r *recovery) readJournal() error {
+	numbers, foreign, err := listSegments(r.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range foreign {
+		if !ownFile(name) {
+			r.log.Warn("foreign file in the buffer's folder is left alone", "file", name)
+		}
+	}
+	for _, n := range numbers {
+		r.newest = max(r.newest, n)
+		info, noted := r.noted[n]
+		if !noted {
+			if info, err = r.readSegment(n); err != nil {
+				r.log.Error("segment cannot be read and is passed over", "segment", n, "err", err)
+				r.passed = true
+				continue
+			}
+		} else {
+			r.sealed = n
+		}
+		delete(r.noted, n)
+		r.see(info)
+	}
+	for n, info := range r.noted {
+		r.lost(n, info)
+	}
+	return nil
+}
+
+// ownFile says that a file beside the segments is the buffer's.
+func ownFile(name string) bool {
+	return len(name) >= len(stateFile) && name[:len(stateFile)] == stateFile
+}
+
+// see adds a segment to the index and notices numbers that are missing before
+// it.
+func (r *recovery) see(info segmentInfo) {
+	for lane, s := range info.Lanes {
+		if s.Last == 0 {
+			continue
+		}
+		if seen := r.lastSeen[lane]; r.passed && seen != 0 && s.First > seen+1 {
+			r.holes = append(r.holes, hole{reading.Lane(lane), seen + 1, s.First - 1, ReasonDamaged})
+		}
+		r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
+	}
+	r.passed = false
+	r.index.begin(info)
+}
+
+// lost notes a segment that state.db knows and the folder does not have.
+func (r *recovery) lost(number uint64, info segmentInfo) {
+	r.log.Error("segment file is missing", "segment", number)
+	for lane, s := range info.Lanes {
+		if s.Last != 0 {
+			r.holes = append(r.holes, hole{reading.Lane(lane), s.First, s.Last, ReasonMissing})
+			r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
+		}
+	}
+}
+
+// readSegment reads a segment record by record: cursors, what it holds, and
+// what is damaged in it.
+func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
+	info := segmentInfo{Number: number}
+	s, err := openScanner(r.cfg.Dir, number, segmentSize)
+	if err != nil {
+		return info, err
+	}
+	defer s.close()
+	for {
+		rec, skipped, err := s.next()
+		if errors.Is(err, errEnd) {
+			return info, nil
+		}
+		if err != nil {
+			return info, err
+		}
+		for _, m := range rec.cursors {
+			r.mark(m)
+		}
+		for _, blk := range rec.blocks {
+			if last := info.Lanes[blk.Lane].Last; skipped > 0 && last != 0 && blk.First > last+1 {
+				r.holes = append(r.holes, hole{blk.Lane, last + 1, blk.First - 1, ReasonDamaged})
+			}
+			info.Lanes[blk.Lane].add(blk)
+			r.epoch = blk.Epoch
+		}
+		if skipped > 0 {
+			r.log.Error("damaged bytes in a segment", "segment", number, "bytes", skipped)
+		}
+		info.End = s.off
+		r.record = max(r.record, rec.number)
+	}
+}
+
+// beginEpoch decides from which numbers to go on. After a clean end they are
+// known, and the epoch continues. After any other end the newest record may
+// have been sent and then rotted away: its numbers could be given out again.
+// So a new epoch begins, in which no number was ever used.
+func (r *recovery) beginEpoch() error {
+	for lane := range r.next {
+		last := max(r.lastSeen[lane], r.before.Next[lane]-min(r.before.Next[lane], 1))
+		for _, acked := range r.marks {
+			last = max(last, acked[lane])
+		}
+		r.next[lane] = last + 1
+	}
+	clean := r.before.Clean && r.before.Epoch != 0 && r.record <= r.before.Record
+	r.record = max(r.record, r.before.Record)
+	if clean {
+		r.epoch = r.before.Epoch
+	} else {
+		var random [8]byte
+		rand.Read(random[:]) // never fails
+		r.epoch = binary.BigEndian.Uint64(random[:]) | 1
+	}
+	return r.state.update(put(bucketMeta, []byte(sessionKey), session{Epoch: r.epoch, Record: r.record, Next: r.next}))
+}
+
+// continueSegment goes on writing in the last segment, behind its last record.
+func (r *recovery) continueSegment() {
+	info, ok := r.index.active()
+	if !ok || info.Number == r.sealed {
+		return // what is noted in state.db must not change any more
+	}
+	seg, err := openSegment(r.cfg.Dir, info.Number, info.End)
+	if err != nil {
+		r.log.Warn("last segment cannot be continued; a new one will begin", "segment", info.Number, "err", err)
+		return
+	}
+	r.active = seg
+}
+
+// reportGaps declares what recovery found missing and what an earlier run
+// declared and could not report.
+func (r *recovery) reportGaps() error {
+	for _, u := range r.unsent {
+		r.report(u)
+	}
+	for _, h := range r.holes {
+		if err := r.declare(h.lane, Gap{First: h.first, Last: h.last, Reason: h.reason}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

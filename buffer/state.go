@@ -1,0 +1,198 @@
+package buffer
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/tidegate/tidegate/reading"
+)
+
+// state is what changes beside the readings, in bbolt: cursors, sealed
+// segments, gaps, quarantine. It is small, and losing it repeats deliveries,
+// never skips them: everything that matters can be read from the journal.
+type state struct {
+	db *bbolt.DB
+}
+
+const stateFile = "state.db"
+
+// The buckets. Keys are names or big-endian numbers, values JSON.
+const (
+	bucketMeta       = "meta"       // "session" → session
+	bucketCursors    = "cursors"    // name → sequence numbers by lane
+	bucketSegments   = "segments"   // number → segmentInfo of a sealed segment
+	bucketGaps       = "gaps"       // lane and first number → gapEntry
+	bucketQuarantine = "quarantine" // lane and first number → quarantined
+)
+
+func buckets() []string {
+	return []string{bucketMeta, bucketCursors, bucketSegments, bucketGaps, bucketQuarantine}
+}
+
+const sessionKey = "session"
+
+// session is what the buffer knew when it was last opened or closed.
+type session struct {
+	Epoch uint64 `json:"epoch"`
+	// Clean says that the buffer was closed in order; Record is the last
+	// record and Next the next sequence numbers then.
+	Clean  bool                  `json:"clean"`
+	Record uint64                `json:"record"`
+	Next   [reading.Lanes]uint64 `json:"next"`
+}
+
+// openState opens state.db, or sets a file that will not open aside and starts
+// anew. aside names the file that was set aside.
+func openState(dir string) (s *state, aside string, err error) {
+	path := filepath.Join(dir, stateFile)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := createState(dir); err != nil {
+			return nil, "", err
+		}
+	}
+	s, err = tryState(path)
+	if err == nil {
+		return s, "", nil
+	}
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, "", fmt.Errorf("open %s: another process holds it: is a tidegate running on this folder?", path)
+	}
+	aside = fmt.Sprintf("%s.broken-%d", path, time.Now().UnixNano())
+	if err := os.Rename(path, aside); err != nil {
+		return nil, "", err
+	}
+	if err := createState(dir); err != nil {
+		return nil, aside, err
+	}
+	s, err = tryState(path)
+	return s, aside, err
+}
+
+// createState makes the file under another name first: bbolt cannot tell a
+// file whose making was interrupted from a damaged one.
+func createState(dir string) error {
+	tmp := filepath.Join(dir, stateFile+".new")
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	db, err := bbolt.Open(tmp, 0o600, stateOptions())
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets() {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, stateFile)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func stateOptions() *bbolt.Options {
+	return &bbolt.Options{
+		Timeout:      time.Second,
+		PageSize:     pageSize, // also where the kernel's pages are larger: a commit writes whole pages
+		FreelistType: bbolt.FreelistMapType,
+	}
+}
+
+// tryState opens the file and reads all of it once. bbolt checks pages only
+// when it comes to them, and then it panics; a truncated file under its map is
+// a fault.
+func tryState(path string) (s *state, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var db *bbolt.DB
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("open %s: damaged: %v", path, p)
+		}
+		if err != nil && db != nil {
+			db.Close()
+		}
+	}()
+	if db, err = bbolt.Open(path, 0o600, stateOptions()); err != nil {
+		return nil, err
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		for _, name := range buckets() {
+			b := tx.Bucket([]byte(name))
+			if b == nil {
+				return fmt.Errorf("bucket %q is missing", name)
+			}
+			if err := b.ForEach(func(_, v []byte) error {
+				if !json.Valid(v) {
+					return fmt.Errorf("bucket %q: a value is not JSON", name)
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return &state{db}, err
+}
+
+func (s *state) close() error { return s.db.Close() }
+
+// update changes several entries in one transaction.
+func (s *state) update(changes ...func(*bbolt.Tx) error) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		for _, change := range changes {
+			if err := change(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// put stores value as JSON; nil deletes.
+func put(bucket string, key []byte, value any) func(*bbolt.Tx) error {
+	return func(tx *bbolt.Tx) error {
+		if value == nil {
+			return tx.Bucket([]byte(bucket)).Delete(key)
+		}
+		text, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		return tx.Bucket([]byte(bucket)).Put(key, text)
+	}
+}
+
+// each calls visit with every entry of the bucket, in order of keys.
+func each[T any](s *state, bucket string, visit func(key []byte, value T) error) error {
+	return s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(bucket)).ForEach(func(k, v []byte) error {
+			var value T
+			if err := json.Unmarshal(v, &value); err != nil {
+				return fmt.Errorf("%s %q: %w", bucket, k, err)
+			}
+			return visit(k, value)
+		})
+	})
+}
+
+func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func laneKey(lane reading.Lane, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{byte(lane)}, seq)
+}

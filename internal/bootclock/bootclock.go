@@ -1,0 +1,41 @@
+// Package bootclock tells how far the machine's clock can be trusted: which
+// boot this is, how long it has been up, and whether the kernel holds the wall
+// clock for synchronised. A gateway without a battery often boots in 1970.
+package bootclock
+
+import (
+	"hash/crc32"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BootID returns a number that is the same during one boot and, very likely,
+// different in the next: CRC-32 of the kernel's boot id. Where the kernel does
+// not tell, it is the process's own.
+func BootID() uint32 {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return uint32(os.Getpid()) ^ uint32(time.Now().UnixNano())
+	}
+	return crc32.ChecksumIEEE(id)
+}
+
+// Uptime returns the time since boot, sleep included, from the clock that
+// nobody can set (CLOCK_BOOTTIME).
+func Uptime() time.Duration {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// Synced reports whether the kernel says that the wall clock is disciplined by
+// a time source: adjtimex(2) without STA_UNSYNC.
+func Synced() bool {
+	var tx unix.Timex
+	state, err := unix.Adjtimex(&tx)
+	return err == nil && state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0
+}
