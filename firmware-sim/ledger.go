@@ -49,6 +49,8 @@ type entry struct {
 const (
 	verbAck   = "ack"
 	verbAgain = "again"
+
+	maxAgain = maxWindow * arraySamples // further publishes on one line
 )
 
 // NewLedger returns a ledger in memory.
@@ -204,6 +206,9 @@ func (l *Ledger) enter(line string) error {
 	case verbAck:
 		account.Acked(s.first, s.last)
 	case verbAgain:
+		if s.last-s.first >= maxAgain {
+			return fmt.Errorf("%q is more than a device can have had in flight", line)
+		}
 		account.Again(s.first, s.last)
 	default:
 		return fmt.Errorf("unknown word %q", fields[0])
