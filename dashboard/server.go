@@ -70,6 +70,8 @@ func (s *Server) Handle(pattern string, handler http.Handler) { s.mux.Handle(pat
 // Serve answers requests that arrive on listener until ctx ends; it closes the
 // listener and returns when every request and every WebSocket has ended.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -87,12 +89,13 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	select {
 	case err = <-broken:
 	case <-ctx.Done():
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
-		defer cancel()
+		grace, release := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+		defer release()
 		_ = server.Shutdown(grace) // what is left after the grace is cut off
 		err = <-broken
 	}
 	_ = server.Close()
+	cancel() // ends the WebSockets if it was the listener that broke
 	s.live.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

@@ -240,6 +240,37 @@ func TestStuckViewerIsClosedAndPublishNeverWaits(t *testing.T) {
 	})
 }
 
+func TestBrokenListenerEndsItsViewers(t *testing.T) {
+	hub := NewHub(Config{}, func() Status { return Status{} })
+	defer run(t, hub)()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- NewServer(hub, nil, slog.New(slog.DiscardHandler)).Serve(t.Context(), listener) }()
+	conn, _, err := websocket.Dial(t.Context(), "http://"+listener.Addr().String()+"/live", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	listener.Close()
+	select {
+	case err := <-served:
+		if err == nil {
+			t.Error("a listener that broke is no error")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Serve waits for a viewer who stays")
+	}
+}
+
+func TestLargeFramesGetMoreTime(t *testing.T) {
+	if small, large := patience(1000), patience(1<<20); small > writeTimeout+time.Second || large < 30*time.Second {
+		t.Errorf("1 kB may take %v, 1 MiB %v", small, large)
+	}
+}
+
 // gateway is a Hub and a Server at a real address.
 type gateway struct {
 	t   *testing.T

@@ -185,15 +185,16 @@ class Card {
 }
 
 class Row {
+  #name = make("dt");
   #number = make("b");
   #unit = make("span");
   #spark = spark();
   #places = 0;
 
   constructor(metric) {
-    const name = make("dt", "", ...breakable(metric.name));
+    this.#name.append(...breakable(metric.name));
     say(this.#unit, unit(metric.unit ?? ""));
-    this.element = make("div", "metric", name, this.#spark, make("dd", "", this.#number, " ", this.#unit));
+    this.element = make("div", "metric", this.#name, this.#spark, make("dd", "", this.#number, " ", this.#unit));
     for (const point of metric.points) this.#widen(point);
   }
 
@@ -202,7 +203,7 @@ class Row {
     if (typeof metric.value === "number") this.#widen(metric.value);
     say(this.#number, value(metric.value, Math.min(this.#places, most(metric.value))));
     this.element.classList.toggle("text", typeof metric.value === "string");
-    this.element.dataset.quality = metric.quality ?? "";
+    this.#name.dataset.quality = metric.quality ?? "";
     this.#spark.classList.toggle("none", metric.points.length < 2);
     draw(this.#spark, metric.points);
   }

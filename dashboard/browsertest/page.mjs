@@ -40,11 +40,13 @@ async function picture(name) {
       await tab.screenshot({ path: `${pictures}/${name}-${size}-${colorScheme}.png` });
     }
   }
-  await tab.screenshot({ path: `${pictures}/${name}-desktop-full.png`, fullPage: true });
   await tab.setViewportSize(phone);
   await tab.emulateMedia({ colorScheme: "light" });
   await tab.waitForTimeout(300);
-  await tab.screenshot({ path: `${pictures}/${name}-phone-full.png`, fullPage: true });
+  await tab.locator("main > section:visible").last().evaluate((section) => section.scrollIntoView());
+  await tab.waitForTimeout(300);
+  await tab.screenshot({ path: `${pictures}/${name}-phone-below.png` });
+  await tab.evaluate(() => scrollTo(0, 0));
 }
 
 const steps = {
