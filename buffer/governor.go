@@ -18,8 +18,13 @@ type governor struct {
 	at       time.Time // when tokens was right
 }
 
-// burstShare is the part of a day's budget that may be spent at once.
-const burstShare = 24
+const (
+	// burstShare is the part of a day's budget that may be spent at once.
+	burstShare = 24
+	// overdraft is what the last commit before the bucket was empty may have
+	// taken too much.
+	overdraft = 1 << 20
+)
 
 func newGovernor(perDay int64, maxDelay time.Duration, now time.Time) governor {
 	return governor{perDay: perDay, maxDelay: maxDelay, tokens: float64(perDay / burstShare), at: now}
@@ -66,5 +71,6 @@ func (g *governor) refill(now time.Time) {
 
 // rate is the refill in bytes a second.
 func (g *governor) rate() float64 {
-	return float64(g.perDay-g.perDay/burstShare) / (24 * 60 * 60)
+	rest := g.perDay - g.perDay/burstShare
+	return float64(max(rest-overdraft, rest/2)) / (24 * 60 * 60)
 }
