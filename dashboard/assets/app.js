@@ -45,6 +45,7 @@ function renderTruth() {
   const { mood, sentence, detail } = truth(state, live);
   const header = byId("truth");
   say(byId("sentence"), sentence);
+  say(byId("follow"), sentence);
   say(byId("detail"), detail);
   show(byId("retry"), mood === "wait" && live.next !== null);
   document.body.classList.toggle("old", !live.up);
@@ -55,7 +56,7 @@ function renderTruth() {
   const meaning = `${mood} ${sentence.replace(/[\d,]+ \w+/g, "")}`;
   if (header.dataset.meaning === meaning) return;
   header.dataset.meaning = meaning;
-  header.dataset.mood = mood;
+  header.dataset.mood = byId("follow").dataset.mood = mood;
   byId("mood-icon").setAttribute("href", `#i-${mood}`);
   say(byId("announce"), sentence);
 }
@@ -114,6 +115,8 @@ function renderFoot() {
   say(byId("foot"), parts.join(" · "));
 }
 
+// Whoever has scrolled down to the devices keeps the sentence in sight.
+new IntersectionObserver(([header]) => show(byId("follow"), !header.isIntersecting)).observe(byId("truth"));
 byId("retry").addEventListener("click", () => live.tryNow());
 setInterval(() => {
   devices.tick();

@@ -182,6 +182,10 @@ const steps = {
     await sees("#announce", "Link down");
     await sees("#detail", "Hint: check the modem");
     await picture("linkdown");
+    await tab.locator(".card").last().scrollIntoViewIfNeeded();
+    await sees("#follow", "Link down for 3 min"); // also to whoever has scrolled away from it
+    await tab.locator("#follow").click();
+    await tab.locator("#follow").waitFor({ state: "hidden" });
     await scene("linkup");
     await sentence("Everything is getting through");
   },
