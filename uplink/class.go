@@ -5,18 +5,31 @@ import (
 	"time"
 )
 
-type permanentError struct{ error }
+type permanentError struct {
+	error
+	tooLarge bool
+}
 
 func (e permanentError) Unwrap() error { return e.error }
 
 // Permanent marks an error as final for these bytes: sending them again would
-// fail again. The Forwarder bisects the chunk and sets the poison aside.
-func Permanent(err error) error { return permanentError{err} }
+// fail again. The Forwarder bisects the message and sets the poison aside.
+func Permanent(err error) error { return permanentError{error: err} }
 
-// IsPermanent reports whether err was marked by Permanent.
+// TooLarge marks an error as Permanent because the remote side takes no message
+// of this size. The Forwarder then makes smaller ones from the start.
+func TooLarge(err error) error { return permanentError{error: err, tooLarge: true} }
+
+// IsPermanent reports whether err was marked by Permanent or TooLarge.
 func IsPermanent(err error) bool {
 	_, ok := errors.AsType[permanentError](err)
 	return ok
+}
+
+// IsTooLarge reports whether err was marked by TooLarge.
+func IsTooLarge(err error) bool {
+	e, ok := errors.AsType[permanentError](err)
+	return ok && e.tooLarge
 }
 
 type retryAfterError struct {

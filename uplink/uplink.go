@@ -2,7 +2,16 @@
 // → pace → send → ack, with a bounded number of messages in flight.
 //
 // It knows neither flash nor protocols. The buffer is behind Cursor, the
-// encoding behind Encoder, the protocol behind Sink.
+// encoding behind Encoder, the protocol behind Sink, and the place for blocks
+// that the other side will not have behind Quarantine. One Forwarder serves one
+// sink:
+//
+//	f := uplink.New(uplink.Config{Gateway: "north-7"}, cursor, encoder, sink, quarantine, log)
+//	go f.Run(ctx)
+//	f.Stats() // what the dashboard shows
+//
+// DESIGN.md tells how messages are sized, what happens on which error, and what
+// a crash may repeat.
 package uplink
 
 import (
@@ -56,7 +65,8 @@ type Message struct {
 	Count int
 	// ContentType is the Encoder's.
 	ContentType string
-	// Body is only valid during Send.
+	// Body is never changed once Send has begun: a transport may still be
+	// reading it when Send has given up. A Sink must not change it either.
 	Body []byte
 }
 
@@ -65,6 +75,15 @@ type Sink interface {
 	// Send returns nil only when the remote side has taken custody of the
 	// whole message. Permanent(err) says that the same bytes will fail again,
 	// RetryAfter(err, d) that the remote side named a delay; any other error
-	// is transient. Send may be called from several goroutines at once.
+	// is transient. Send returns soon after ctx has ended, and it may be called
+	// from several goroutines at once.
 	Send(ctx context.Context, m Message) error
+}
+
+// Quarantine keeps what the other side will never take.
+type Quarantine interface {
+	// Quarantine keeps the block and why it was refused, where people can see
+	// it and send it again. Nil means that it is kept, on flash: the block then
+	// counts as handled, and its place in the lane is acked.
+	Quarantine(b wire.Block, reason string) error
 }

@@ -1,0 +1,421 @@
+package uplink_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/wire"
+)
+
+func TestNothingIsAckedBeforeTheSinkSaysSo(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = h.answer
+		s.tank.pour(reading.Normal, 10)
+		s.run(t)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if got := s.tank.ackedUpTo(reading.Normal); got != 0 {
+			t.Fatalf("acked up to %d while the sink was silent", got)
+		}
+		h.word(1) <- nil
+		synctest.Wait()
+		if got := s.tank.ackedUpTo(reading.Normal); got != 10 {
+			t.Errorf("acked up to %d after the sink said so, want 10", got)
+		}
+	})
+}
+
+func TestAcksStayInOrder(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = h.answer
+		s.run(t)
+		for range 3 { // large enough to go although others are in flight
+			s.tank.pour(reading.Normal, 9000)
+			synctest.Wait()
+		}
+		h.word(18001) <- nil
+		h.word(9001) <- nil
+		synctest.Wait()
+		if got := s.tank.ackedUpTo(reading.Normal); got != 0 {
+			t.Fatalf("acked up to %d, past a message that has not arrived", got)
+		}
+		h.word(1) <- nil
+		synctest.Wait()
+		if got := s.tank.ackedUpTo(reading.Normal); got != 27000 {
+			t.Errorf("acked up to %d, want 27000", got)
+		}
+		if s.tank.acks != 3 {
+			t.Errorf("%d acks, want one a message", s.tank.acks)
+		}
+	})
+}
+
+func TestLanesAreAckedIndependently(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = func(ctx context.Context, m uplink.Message) error {
+			if m.Lane == reading.Alarm {
+				return nil
+			}
+			return h.answer(ctx, m)
+		}
+		s.tank.pour(reading.Normal, 10)
+		s.run(t)
+		synctest.Wait()
+		s.tank.pour(reading.Alarm, 1)
+		synctest.Wait()
+		if normal, alarm := s.tank.ackedUpTo(reading.Normal), s.tank.ackedUpTo(reading.Alarm); normal != 0 || alarm != 1 {
+			t.Errorf("acked normal up to %d and alarm up to %d, want 0 and 1", normal, alarm)
+		}
+	})
+}
+
+func TestSendsAtOnceWhenNothingIsInFlight(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		s.run(t)
+		begun := time.Now()
+		for range 5 {
+			s.tank.pour(reading.Normal, 4)
+			synctest.Wait()
+		}
+		if n := len(s.shore.took()); n != 5 {
+			t.Errorf("5 blocks that came one by one made %d messages", n)
+		}
+		if passed := time.Since(begun); passed != 0 {
+			t.Errorf("%v passed, want none", passed)
+		}
+	})
+}
+
+func TestBatchesByItselfWhileSomethingIsInFlight(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = h.answer
+		s.run(t)
+		for range 20 {
+			s.tank.pour(reading.Normal, 4)
+			synctest.Wait()
+		}
+		if n := len(s.shore.tried()); n != 1 {
+			t.Fatalf("%d messages in flight, want 1: the others are not worth their headers yet", n)
+		}
+		h.word(1) <- nil
+		synctest.Wait()
+		tried := s.shore.tried()
+		if len(tried) != 2 || tried[1].First != 5 || tried[1].Last != 80 {
+			t.Errorf("after the first, %d more messages; want one of 5 to 80", len(tried)-1)
+		}
+	})
+}
+
+func TestAlarmsDoNotWaitForABatch(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = h.answer
+		s.run(t)
+		for _, lane := range []reading.Lane{reading.Normal, reading.Normal, reading.Alarm} {
+			s.tank.pour(lane, 4)
+			synctest.Wait()
+		}
+		tried := s.shore.tried()
+		if len(tried) != 2 || tried[1].Lane != reading.Alarm {
+			t.Errorf("%d messages are in flight, want the first and the alarm", len(tried))
+		}
+	})
+}
+
+func TestWindowIsBounded(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		s.cfg.Window = 3
+		s.shore.answer = func(context.Context, uplink.Message) error {
+			time.Sleep(time.Second)
+			return nil
+		}
+		for range 40 {
+			s.tank.pour(reading.Normal, 9000)
+		}
+		s.run(t)
+		if err := s.forwarder.WaitIdle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got, want := s.tank.ackedUpTo(reading.Normal), s.tank.lastOf(reading.Normal); got != want {
+			t.Errorf("acked up to %d of %d", got, want)
+		}
+		if s.shore.crowd != 3 {
+			t.Errorf("at most %d messages in flight at once, want the window of 3 used and kept", s.shore.crowd)
+		}
+	})
+}
+
+// While the window is full nothing is read ahead, so that an alarm is not
+// behind a batch that was fetched before it.
+func TestAlarmIsNextWhenTheWindowWasFull(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = h.answer
+		s.cfg.Window = 2
+		for range 10 {
+			s.tank.pour(reading.Normal, 9000)
+		}
+		s.run(t)
+		synctest.Wait()
+		s.tank.pour(reading.Alarm, 1)
+		synctest.Wait()
+		h.word(s.shore.tried()[0].First) <- nil
+		synctest.Wait()
+		if tried := s.shore.tried(); len(tried) != 3 || tried[2].Lane != reading.Alarm {
+			t.Errorf("the next message is %v, want the alarm", tried[len(tried)-1].Key)
+		}
+	})
+}
+
+func TestEpochsNeverMix(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		s.tank.pour(reading.Normal, 4)
+		s.tank.pour(reading.Normal, 4)
+		s.tank.epoch = 8
+		s.tank.pour(reading.Normal, 4)
+		s.run(t)
+		synctest.Wait()
+		took := s.shore.took()
+		if len(took) != 2 || took[0].Epoch != 7 || took[0].Last != 8 || took[1].Epoch != 8 || took[1].First != 9 {
+			t.Errorf("messages %v, want 1-8 of epoch 7 and 9-12 of epoch 8", took)
+		}
+	})
+}
+
+func TestMessageCarriesItsBlocks(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		s.tank.pour(reading.Bulk, 30)
+		s.tank.pour(reading.Bulk, 12)
+		s.run(t)
+		synctest.Wait()
+		m := s.shore.took()[0].Message
+		if key := m.Key.String(); key != "gw/0000000000000007/bulk/1-42" {
+			t.Errorf("key %s", key)
+		}
+		c, err := wire.ParseChunk(m.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Count != 42 || c.Count() != 42 || c.First() != m.First || c.Last() != m.Last {
+			t.Errorf("%d readings announced, %d..%d in the body", m.Count, c.First(), c.Last())
+		}
+		if m.ContentType != "application/vnd.tidegate.chunk" {
+			t.Errorf("content type %s", m.ContentType)
+		}
+	})
+}
+
+func TestPaceComesBeforeEverySend(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		type paced struct {
+			lane  reading.Lane
+			bytes int
+		}
+		var calls []paced
+		s.cfg.Pace = func(ctx context.Context, lane reading.Lane, bytes int) error {
+			calls = append(calls, paced{lane, bytes})
+			if len(calls) == 1 {
+				return errors.New("no budget")
+			}
+			time.Sleep(time.Hour) // longer than Timeout: pacing is not sending
+			return nil
+		}
+		s.tank.pour(reading.Bulk, 4)
+		s.run(t)
+		time.Sleep(2 * time.Hour)
+		took := s.shore.took()
+		if len(took) != 1 || len(s.shore.tried()) != 1 {
+			t.Fatalf("%d tries, want one: the first was refused by the pace", len(s.shore.tried()))
+		}
+		want := paced{reading.Bulk, len(took[0].Body)}
+		if len(calls) != 2 || calls[0] != want || calls[1] != want {
+			t.Errorf("pace was asked for %v, want twice %v", calls, want)
+		}
+	})
+}
+
+func TestStatsTellTheProgress(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = h.answer
+		s.run(t)
+		synctest.Wait()
+		if got := s.forwarder.Stats(); got.State != uplink.Idle {
+			t.Errorf("%s before the first reading, want idle", got.State)
+		}
+		s.tank.pour(reading.Normal, 4)
+		synctest.Wait()
+		if got := s.forwarder.Stats(); got.State != uplink.Up || got.InFlight != 1 {
+			t.Errorf("%s with %d in flight, want up with 1", got.State, got.InFlight)
+		}
+		h.word(1) <- errCut
+		synctest.Wait()
+		if got := s.forwarder.Stats(); got.State != uplink.Down || got.LastError != "cut" || got.InFlight != 0 {
+			t.Errorf("%+v, want down because of the cut", got)
+		}
+		h.word(1) <- nil
+		time.Sleep(time.Second)
+		synctest.Wait()
+		got := s.forwarder.Stats()
+		want := uplink.Stats{
+			State: uplink.Idle, LastAck: time.Now(), AckedReadings: 4, Retries: 1,
+			SentMessages: 2, SentBytes: 2 * uint64(len(s.shore.took()[0].Body)),
+		}
+		want.LastAck = got.LastAck
+		if got != want || time.Since(got.LastAck) > time.Second {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestWaitIdleWaitsForTheLastAck(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		s.shore.answer = func(context.Context, uplink.Message) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		}
+		s.tank.pour(reading.Normal, 4)
+		s.run(t)
+		synctest.Wait()
+		begun := time.Now()
+		if err := s.forwarder.WaitIdle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(begun); waited != 3*time.Second || s.tank.ackedUpTo(reading.Normal) != 4 {
+			t.Errorf("waited %v, acked up to %d", waited, s.tank.ackedUpTo(reading.Normal))
+		}
+	})
+}
+
+func TestWaitIdleEndsWithItsContextOrWithTheLink(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = h.answer
+		s.tank.pour(reading.Normal, 4)
+		s.run(t)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.forwarder.WaitIdle(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("WaitIdle returned %v while a message was in flight", err)
+		}
+		h.word(1) <- errCut
+		if err := s.forwarder.WaitIdle(t.Context()); err != nil {
+			t.Errorf("WaitIdle returned %v, want nil: the link is down", err)
+		}
+	})
+}
+
+func TestStopsPromptly(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	s := newSea()
+	var h hold
+	s.shore.answer = h.answer
+	arrived := make(chan struct{}, 1)
+	s.shore.answer = func(ctx context.Context, m uplink.Message) error {
+		arrived <- struct{}{}
+		return h.answer(ctx, m)
+	}
+	s.tank.pour(reading.Normal, 4)
+	s.run(t)
+	<-arrived
+	s.stop()
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("Run did not return")
+	}
+	if got := s.tank.ackedUpTo(reading.Normal); got != 0 {
+		t.Errorf("acked up to %d, and nothing arrived", got)
+	}
+}
+
+// What the sink took while Run was ending is not sent again after the next
+// start.
+func TestStoppingStillAcksWhatArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSea()
+		s.shore.answer = func(ctx context.Context, _ uplink.Message) error {
+			<-ctx.Done() // and then the answer comes in after all
+			return nil
+		}
+		s.tank.pour(reading.Normal, 4)
+		s.run(t)
+		synctest.Wait()
+		s.stop()
+		if err := <-s.ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if got := s.tank.ackedUpTo(reading.Normal); got != 4 {
+			t.Errorf("acked up to %d, want 4", got)
+		}
+	})
+}
+
+func TestBrokenCursorEndsRun(t *testing.T) {
+	for name, breakIt := range map[string]func(k *tank, err error){
+		"Next": func(k *tank, err error) { k.broken = err },
+		"Ack":  func(k *tank, err error) { k.ackErr = err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, broken := newSea(), errors.New("no such segment")
+				breakIt(s.tank, broken)
+				s.tank.pour(reading.Normal, 4)
+				s.run(t)
+				if err := <-s.ended; !errors.Is(err, broken) {
+					t.Errorf("Run: %v, want the cursor's error", err)
+				}
+				if got := s.forwarder.Stats(); got.State != uplink.Down || got.LastError == "" {
+					t.Errorf("%+v, want down and why", got)
+				}
+			})
+		})
+	}
+}
+
+func TestRetryRepeatsTheSameKey(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		failures := 3
+		s.shore.answer = func(context.Context, uplink.Message) error {
+			if failures--; failures >= 0 {
+				return errCut
+			}
+			return nil
+		}
+		s.tank.pour(reading.Normal, 4)
+		s.run(t)
+		synctest.Wait()
+		s.tank.pour(reading.Normal, 4) // must not join the message that is to be repeated
+		time.Sleep(time.Minute)
+		tried := s.shore.tried()
+		if len(tried) != 5 {
+			t.Fatalf("%d tries, want 4 of the first message and 1 of the second", len(tried))
+		}
+		for i, a := range tried[1:4] {
+			if a.Key != tried[0].Key || !bytes.Equal(a.Body, tried[0].Body) {
+				t.Errorf("retry %d is not the same message", i+1)
+			}
+			want := time.Second<<i - 1
+			if delay := a.at.Sub(tried[i].at); delay != want {
+				t.Errorf("retry %d came after %v, want %v", i+1, delay, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,67 @@
+package httpout
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
+)
+
+func TestConformance(t *testing.T) {
+	uplinktest.Run(t, uplinktest.Door{
+		New: func(t *testing.T, address string) uplink.Sink {
+			return newSink(t, Config{URL: "http://" + address + "/v1/ingest", Connections: 4})
+		},
+		Peer: peer,
+	})
+}
+
+func newSink(t *testing.T, cfg Config) *Sink {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// peer is a cloud that answers as judge says.
+func peer(t *testing.T, judge uplinktest.Judge) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // cut off: nothing has arrived
+		}
+		key := r.Header.Get(KeyHeader)
+		switch judge(uplinktest.Received{Key: key, Body: body}) {
+		case uplinktest.Accept:
+			io.WriteString(w, ackFor(key))
+		case uplinktest.Later:
+			http.Error(w, "out of order", http.StatusServiceUnavailable)
+		case uplinktest.Busy:
+			w.Header().Set("Retry-After", fmt.Sprint(uplinktest.BusyDelay.Seconds()))
+			http.Error(w, "slow down", http.StatusTooManyRequests)
+		case uplinktest.Never:
+			http.Error(w, "corrupt", http.StatusUnprocessableEntity)
+		case uplinktest.Garbage:
+			io.WriteString(w, "<html>Welcome! Please log in.</html>")
+		}
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// ackFor returns the acknowledgement of the message with the key
+// gateway/epoch/lane/first-last.
+func ackFor(key string) string {
+	part := strings.Split(key, "/")
+	first, last, _ := strings.Cut(part[3], "-")
+	return fmt.Sprintf(`{"acked":{"epoch":%q,"lane":%q,"first":%s,"last":%s}}`, part[1], part[2], first, last)
+}

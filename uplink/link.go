@@ -1,0 +1,67 @@
+package uplink
+
+import (
+	"time"
+
+	"github.com/tidegate/tidegate/internal/backoff"
+)
+
+// maxRetryAfter bounds the delay that a remote side may ask for: one that says
+// "next year" must not silence a gateway.
+const maxRetryAfter = time.Hour
+
+// link is whether the sink can be reached, and when to try again if not.
+type link struct {
+	backoff backoff.Backoff
+	down    bool
+	since   time.Time        // of down
+	hold    <-chan time.Time // fires when the next try is due; nil if it is
+	until   time.Time        // when hold fires
+	asked   bool             // the remote side named the delay
+}
+
+func (l *link) held() bool { return l.hold != nil }
+
+// fail notes a failure. Several messages that fail together are one failure; a
+// delay that the remote side asks for counts in any case.
+func (l *link) fail(err error) {
+	if !l.down {
+		l.down, l.since = true, time.Now()
+	}
+	delay, asked := RetryDelay(err)
+	switch {
+	case asked && delay > 0:
+		l.holdFor(min(delay, maxRetryAfter), true)
+	case !l.held():
+		l.holdFor(l.backoff.Next(), false)
+	}
+}
+
+func (l *link) holdFor(d time.Duration, asked bool) {
+	l.asked = l.asked || asked
+	until := time.Now().Add(d)
+	if l.held() && until.Before(l.until) {
+		return
+	}
+	l.hold, l.until = time.After(d), until
+}
+
+// release ends the waiting: the next try is due.
+func (l *link) release() { l.hold, l.asked = nil, false }
+
+// wake ends the waiting early because the link has come up, but not a waiting
+// that the remote side asked for.
+func (l *link) wake() {
+	if l.held() && !l.asked {
+		l.backoff.Reset()
+		l.release()
+	}
+}
+
+// up ends the outage and returns how long it was.
+func (l *link) up() time.Duration {
+	l.down = false
+	l.release()
+	l.backoff.Reset()
+	return time.Since(l.since)
+}

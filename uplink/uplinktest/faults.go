@@ -1,0 +1,91 @@
+package uplinktest
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/uplink"
+)
+
+// cutInTheMiddle: a connection that breaks inside a message is a transient
+// failure, and the re-send arrives whole over a new one.
+func (d Door) cutInTheMiddle(t *testing.T) {
+	verdicts := newScript(Accept)
+	link := newLink(t, d.Peer(t, verdicts.judge))
+	sink := d.sink(t, link.address())
+	m := message(1, 256<<10)
+	link.cutAfter(64 << 10)
+	mustBeTransient(t, sink.Send(within(t), m))
+	link.heal()
+	if err := sink.Send(within(t), m); err != nil {
+		t.Fatalf("after the link came back: %v", err)
+	}
+	received := verdicts.received()
+	if len(received) != 1 {
+		t.Fatalf("%d messages arrived whole, want 1", len(received))
+	}
+	checkReceived(t, received[0], m)
+}
+
+// silenceEndsWithTheContext: a peer that is never heard again (half-open) holds
+// a Send no longer than its context, and the sink does not stay with the dead
+// connection afterwards.
+func (d Door) silenceEndsWithTheContext(t *testing.T) {
+	verdicts := newScript(Accept)
+	link := newLink(t, d.Peer(t, verdicts.judge))
+	sink := d.sink(t, link.address())
+	if err := sink.Send(within(t), message(1, 1000)); err != nil {
+		t.Fatalf("before the silence: %v", err)
+	}
+	link.silence()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	mustBeTransient(t, sink.Send(ctx, message(2, 1000)))
+	if took := time.Since(begun); took > patience/2 {
+		t.Errorf("Send held on for %v after its context had ended", took)
+	}
+	link.heal()
+	if err := sink.Send(within(t), message(2, 1000)); err != nil {
+		t.Fatalf("after the link came back: %v", err)
+	}
+}
+
+// nobodyThere: a peer that is switched off is a transient failure, and needs no
+// new Sink when it comes back.
+func (d Door) nobodyThere(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustBeTransient(t, d.sink(t, address).Send(within(t), message(1, 1000)))
+}
+
+func mustBeTransient(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("Send returned nil, and nobody has the message")
+	}
+	if uplink.IsPermanent(err) {
+		t.Errorf("permanent: %v", err)
+	}
+	if _, asked := uplink.RetryDelay(err); asked {
+		t.Errorf("carries a delay that nobody asked for: %v", err)
+	}
+}
+
+// doneEarly waits for a moment whether Send ends although nobody has answered.
+func doneEarly(sent <-chan error) (error, bool) {
+	select {
+	case err := <-sent:
+		return err, true
+	case <-time.After(50 * time.Millisecond):
+		return nil, false
+	}
+}
