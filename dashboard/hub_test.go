@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,6 +66,37 @@ func TestTableIsBounded(t *testing.T) {
 			t.Errorf("hidden %d, want %d", f.Hidden, want)
 		}
 	})
+}
+
+func TestFullTableStaysBelowItsBound(t *testing.T) {
+	const bound = 8 << 20 // bytes, as the package comment says
+	heap := func() int64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	batches := make([][]reading.Reading, 1000)
+	for d := range batches {
+		batches[d] = batch(fmt.Sprintf("%0*d", maxName, d), 10, 21.5)
+		for i := range batches[d] {
+			batches[d][i].Metric = fmt.Sprintf("%0*d", maxName, i)
+		}
+	}
+	before := heap()
+	table := newTable(Config{}.withDefaults())
+	for tick := range uint64(maxPoints + 5) {
+		for _, rs := range batches {
+			table.apply(rs, tick+1, int64(tick))
+		}
+	}
+	if grown := heap() - before; grown > bound {
+		t.Errorf("%d series take %d bytes, more than %d", table.series, grown, bound)
+	} else {
+		t.Logf("%d series take %d bytes", table.series, grown)
+	}
+	runtime.KeepAlive(table)
+	runtime.KeepAlive(batches)
 }
 
 func TestSilentDevicesMakeRoomForNewOnes(t *testing.T) {
