@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/internal/conf"
 )
 
@@ -23,7 +24,7 @@ func (k *checklist) dataDir(dir string, maxBytes int64) {
 			return
 		}
 		k.ok("data_dir %s does not exist yet and can be made", dir)
-		dir = parent
+		k.fileSystem(parent, 0, maxBytes)
 	case err != nil:
 		k.fail("check the path and the permissions of the directories above", "data_dir: %v", err)
 		return
@@ -32,8 +33,8 @@ func (k *checklist) dataDir(dir string, maxBytes int64) {
 		return
 	default:
 		k.writable(dir, info)
+		k.fileSystem(dir, usedBytes(dir), maxBytes)
 	}
-	k.fileSystem(dir, maxBytes)
 }
 
 // existingParent returns the nearest directory above path that exists.
@@ -80,11 +81,12 @@ func probe(dir string) (took time.Duration, err error) {
 	return time.Since(start), nil
 }
 
-// fileSystem checks what is under dir, and whether the buffer has room there.
-func (k *checklist) fileSystem(dir string, maxBytes int64) {
+// fileSystem checks what is under dir, and whether the buffer, which has used
+// bytes there already, has room.
+func (k *checklist) fileSystem(dir string, used, maxBytes int64) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		k.warn("", "the file system of data_dir is unknown: %v", err)
+		k.warn("check the path", "the file system of data_dir is unknown: %v", err)
 		return
 	}
 	// The type is signed, and on 32-bit machines its upper half is cut off.
@@ -93,7 +95,7 @@ func (k *checklist) fileSystem(dir string, maxBytes int64) {
 	} else {
 		k.ok("data_dir is on %s", name)
 	}
-	k.room(int64(st.Bavail)*int64(st.Bsize), usedBytes(dir), maxBytes)
+	k.room(int64(st.Bavail)*int64(st.Bsize), used, maxBytes)
 }
 
 // room compares what is free, and what the buffer has already, with what it may
@@ -101,8 +103,8 @@ func (k *checklist) fileSystem(dir string, maxBytes int64) {
 func (k *checklist) room(free, used, maxBytes int64) {
 	want, have := conf.Size(maxBytes).Approx(), conf.Size(free+used).Approx()
 	switch {
-	case free+used < int64(minBufferBytes):
-		k.fail("make room, or put data_dir on a larger disk", "data_dir has room for %s, and the buffer needs %v", have, minBufferBytes)
+	case free+used < buffer.MinBytes:
+		k.fail("make room, or put data_dir on a larger disk", "data_dir has room for %s, and the buffer needs %v", have, conf.Size(buffer.MinBytes))
 	case free+used < maxBytes:
 		k.warn("lower buffer.max_bytes, or make room", "buffer.max_bytes is %s, and data_dir has room for %s", want, have)
 	default:

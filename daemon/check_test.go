@@ -174,6 +174,20 @@ func TestReadOnlyDataDirFails(t *testing.T) {
 	expect(t, only(t, k), Fail, "read-only")
 }
 
+func TestDataDirThatExistsIsProbedAndMeasured(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	k := &checklist{}
+	k.dataDir(dir, int64(32*conf.MiB))
+	if len(k.findings) != 3 || Worst(k.findings) == Fail {
+		t.Fatalf("%+v", k.findings)
+	}
+	expect(t, k.findings[0], OK, dir+" is writable; a sync takes")
+	expect(t, k.findings[2], OK, "the buffer may take 32.0MiB")
+}
+
 func TestProbeLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	if took, err := probe(dir); err != nil || took <= 0 {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"github.com/tidegate/tidegate/internal/conf"
 )
 
@@ -175,6 +177,30 @@ func keysOf(table string, t reflect.Type) []string {
 		keys = append(keys, path)
 	}
 	return keys
+}
+
+// A shown configuration is a configuration.
+func TestMarshalledConfigurationsParseToThemselves(t *testing.T) {
+	for _, file := range glob(t, "*.good.toml") {
+		c, err := Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := toml.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("marshalled", text)
+		if err != nil || !reflect.DeepEqual(again, c) {
+			t.Errorf("%s: %v\n%s", file, err, text)
+		}
+	}
+}
+
+func TestMissingFileIsTold(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "tidegate.toml")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestTheProfileSetsWhatIsNotSaid(t *testing.T) {

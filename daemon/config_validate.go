@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -25,10 +26,6 @@ const insecure = "or set insecure_i_know = true if this network is trusted"
 
 // maxSocketPath is what sockaddr_un holds on Linux, less the final NUL.
 const maxSocketPath = 107
-
-// minBufferBytes is four segments of 8 MiB: one that is written, one in
-// reserve, and two so that evicting the oldest does not empty the buffer.
-const minBufferBytes = 32 * conf.MiB
 
 func (c Config) validate(r refuse) {
 	c.Gateway.validate(r)
@@ -73,7 +70,7 @@ func (l Log) validate(r refuse) {
 }
 
 func (b Buffer) validate(r refuse) {
-	between(r, "buffer.max_bytes", b.MaxBytes, minBufferBytes, 16*conf.TiB)
+	between(r, "buffer.max_bytes", b.MaxBytes, conf.Size(buffer.MinBytes), 16*conf.TiB)
 	r.oneOf("buffer.profile", b.Profile, "speed", "balanced", "gentle")
 	if b.FlashBudget != nil {
 		between(r, "buffer.flash_budget", *b.FlashBudget, 16*conf.MiB, conf.TiB)

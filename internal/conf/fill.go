@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,9 +21,9 @@ func fill(d *Document, tree map[string]any, into any) {
 
 func (f filler) table(path string, dst reflect.Value, src map[string]any) {
 	known := keys(dst.Type())
-	for key, value := range src {
+	for _, key := range slices.Sorted(maps.Keys(src)) {
 		if i := slices.Index(known, key); i >= 0 {
-			f.value(join(path, key), dst.Field(i), value)
+			f.value(join(path, key), dst.Field(i), src[key])
 			continue
 		}
 		f.doc.refuseKey(join(path, key), Suggest(key, known), "unknown key")

@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,8 +27,7 @@ type unit struct {
 	bytes Size
 }
 
-// units lists the units from large to small; String picks the first that
-// divides its size.
+// units lists the units from large to small. The last one divides every size.
 func units() []unit {
 	return []unit{
 		{"TiB", TiB}, {"TB", 1e12}, {"GiB", GiB}, {"GB", 1e9}, {"MiB", MiB}, {"MB", 1e6},
@@ -41,12 +41,9 @@ func (s Size) String() string {
 	if s == 0 {
 		return "0B"
 	}
-	for _, u := range units() {
-		if s%u.bytes == 0 {
-			return strconv.FormatInt(int64(s/u.bytes), 10) + u.name
-		}
-	}
-	return strconv.FormatInt(int64(s), 10) + "B" // not reached: everything divides by 1
+	all := units()
+	u := all[slices.IndexFunc(all, func(u unit) bool { return s%u.bytes == 0 })]
+	return strconv.FormatInt(int64(s/u.bytes), 10) + u.name
 }
 
 // Approx returns the size for people, rounded to a tenth of its binary unit:
