@@ -1,0 +1,121 @@
+package ingesttest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/reading"
+)
+
+// Custody is an ingest.Custody whose receipts resolve when the test says so: a
+// real buffer cannot show on demand what happens while a commit takes long or
+// when it fails.
+type Custody struct {
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when readings come in
+	taken   []reading.Reading
+	open    *group
+	instant bool
+	refusal error
+}
+
+// group is the receipt of everything accepted between two commits.
+type group struct {
+	done chan struct{}
+	err  error // read only after done
+}
+
+// Wait implements ingest.Receipt.
+func (g *group) Wait(ctx context.Context) error {
+	select {
+	case <-g.done:
+		return g.err
+	default:
+	}
+	select {
+	case <-g.done:
+		return g.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// NewCustody returns a custody that takes everything and commits nothing.
+func NewCustody() *Custody {
+	return &Custody{changed: make(chan struct{}), open: newGroup()}
+}
+
+func newGroup() *group { return &group{done: make(chan struct{})} }
+
+// Accept implements ingest.Custody.
+func (c *Custody) Accept(_ context.Context, rs []reading.Reading) (ingest.Receipt, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refusal != nil {
+		return nil, c.refusal
+	}
+	c.taken = append(c.taken, rs...)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	receipt := c.open
+	if c.instant {
+		c.resolve(nil)
+	}
+	return receipt, nil
+}
+
+// Commit resolves all receipts given out so far.
+func (c *Custody) Commit() { c.finish(nil) }
+
+// Fail resolves all receipts given out so far with the error.
+func (c *Custody) Fail(err error) { c.finish(err) }
+
+func (c *Custody) finish(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resolve(err)
+}
+
+func (c *Custody) resolve(err error) {
+	c.open.err = err
+	close(c.open.done)
+	c.open = newGroup()
+}
+
+// CommitAtOnce resolves all receipts given out so far, and later ones as they
+// are given out.
+func (c *Custody) CommitAtOnce() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.instant = true
+	c.resolve(nil)
+}
+
+// Refuse makes Accept return the error from now on; nil ends that.
+func (c *Custody) Refuse(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refusal = err
+}
+
+// Taken waits until at least n readings were taken, in all, and returns them.
+func (c *Custody) Taken(t testing.TB, n int) []reading.Reading {
+	t.Helper()
+	late := time.After(Patience)
+	for {
+		c.mu.Lock()
+		taken, changed := c.taken, c.changed
+		c.mu.Unlock()
+		if len(taken) >= n {
+			return taken[:len(taken):len(taken)]
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("custody took %d readings, want %d", len(taken), n)
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package mqttin
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/reading"
+)
+
+// broker is what lives for one Run: the MQTT server, its connections, and where
+// their readings go.
+type broker struct {
+	cfg    Config
+	log    *slog.Logger
+	stats  *counters
+	intake *ingest.Intake
+	server *mqtt.Server
+	// ctx ends with Run. It is kept because the server's hooks are given none.
+	ctx context.Context
+
+	// generation counts changes to the subscriptions.
+	generation atomic.Uint64
+	workspaces sync.Pool
+
+	mu      sync.Mutex
+	conns   map[*conn]bool
+	stopped bool
+	ended   sync.WaitGroup
+}
+
+func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, error) {
+	b := &broker{
+		cfg:    s.cfg,
+		log:    s.log,
+		stats:  &s.stats,
+		intake: intake,
+		server: mqtt.New(serverOptions(s.cfg)),
+		ctx:    ctx,
+		conns:  make(map[*conn]bool),
+	}
+	b.workspaces.New = func() any { return &workspace{buf: make([]byte, bufferSize)} }
+	if err := b.server.AddHook(&hooks{broker: b}, nil); err != nil {
+		return nil, err
+	}
+	return b, b.server.Serve()
+}
+
+// serverOptions bounds what the server keeps for its clients. Its defaults
+// would cost a quarter of a megabyte a client and forget messages after a day,
+// or at the first step of a clock that began in 1970.
+func serverOptions(cfg Config) *mqtt.Options {
+	limits := mqtt.NewDefaultServerCapabilities()
+	limits.MaximumClients = math.MaxInt32 // serve counts connections, CONNECT or not
+	limits.MaximumClientWritesPending = 256
+	limits.MaximumInflight = 1024
+	limits.ReceiveMaximum = 256
+	limits.MaximumMessageExpiryInterval = 0
+	limits.TopicAliasMaximum = 0
+	limits.MaximumPacketSize = 0 // the guard's business
+	limits.Compatibilities.NoInheritedPropertiesOnAck = true
+	return &mqtt.Options{
+		Capabilities:            limits,
+		ClientNetReadBufferSize: 1024,
+		SysTopicResendInterval:  60,                            // each stops the world for a moment
+		Logger:                  slog.New(slog.DiscardHandler), // it logs whole packets
+	}
+}
+
+// serve speaks MQTT on a connection until it ends.
+func (b *broker) serve(nc net.Conn) {
+	c := newConn(b, nc)
+	if !b.enter(c) {
+		b.stats.turnedAway.Add(1)
+		nc.Close()
+		return
+	}
+	defer b.leave(c)
+	written := make(chan struct{})
+	go func() {
+		c.gate.run()
+		close(written)
+	}()
+	b.establish(c)
+	c.gate.Close()
+	<-written
+	c.release()
+	if c.gate.commitFailed() {
+		c.forgetReceived()
+		c.gate.forget()
+	}
+}
+
+// establish runs the server on a connection. A packet that makes it panic costs
+// the connection that sent it, and no other.
+func (b *broker) establish(c *conn) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			b.log.Error("mqtt connection ended by a panic", "remote", c.RemoteAddr().String(),
+				"err", cause, "stack", string(debug.Stack()))
+		}
+	}()
+	// Why a connection ended is the peer's business.
+	_ = b.server.EstablishConnection("mqtt", c)
+}
+
+func (b *broker) enter(c *conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped || len(b.conns) >= b.cfg.MaxClients {
+		return false
+	}
+	b.conns[c] = true
+	b.ended.Add(1)
+	return true
+}
+
+func (b *broker) leave(c *conn) {
+	b.mu.Lock()
+	delete(b.conns, c)
+	b.mu.Unlock()
+	if c.established {
+		b.stats.clients.Add(-1)
+	}
+	b.ended.Done()
+}
+
+// stop disconnects everybody, lets what is due leave, and returns when all
+// goroutines have ended.
+func (b *broker) stop() {
+	b.mu.Lock()
+	b.stopped = true
+	for c := range b.conns {
+		c.gate.disconnect(codeShuttingDown)
+	}
+	b.mu.Unlock()
+	b.ended.Wait()
+	// With no clients left there is nothing for Close to wait for.
+	_ = b.server.Close()
+}
+
+// hasSubscribers says whether somebody here wants to read the topic.
+func (b *broker) hasSubscribers(t *topic) bool {
+	generation := b.generation.Load() + 1 // so that a new topic's zero is not current
+	if t.checked != generation {
+		s := b.server.Topics.Subscribers(t.name)
+		t.local = len(s.Subscriptions)+len(s.Shared) > 0
+		t.checked = generation
+	}
+	return t.local
+}
+
+// accept takes a publish that the server was given into custody, and notes its
+// receipt. It returns false when the server must not go on with it; the
+// publisher has had its answer then.
+func (b *broker) accept(c *conn, pk packets.Packet) bool {
+	qos := pk.FixedHeader.Qos
+	receipt, err := b.take(c.topics.last, pk)
+	if err != nil {
+		b.stats.notStored.Add(1)
+		switch notStored(c.version, qos) {
+		case refuse:
+			c.gate.acknowledge(nil, appendRefusal(nil, c.pubackID), 1)
+			c.pubackID = 0
+		case hangUp:
+			c.refuse(errNotStored)
+		}
+		return false
+	}
+	if qos == 0 || receipt == nil {
+		return true
+	}
+	c.gate.waitBelow(b.cfg.MaxUnacked)
+	return c.gate.note(receipt)
+}
+
+// acceptWill takes a will into custody.
+func (b *broker) acceptWill(pk packets.Packet) {
+	var any topics
+	t, err := any.find(b.cfg.Routes, []byte(pk.TopicName))
+	if err == nil {
+		_, err = b.take(t, pk)
+	}
+	if err != nil {
+		b.stats.notStored.Add(1)
+	}
+}
+
+// take decodes a publish and gives its readings to custody. The receipt is nil
+// when there is nothing to keep.
+func (b *broker) take(t *topic, pk packets.Packet) (ingest.Receipt, error) {
+	var n counts
+	n.messages[pk.FixedHeader.Qos]++
+	rs := n.decode(make([]reading.Reading, 0, 8), t, pk.Payload, flagsOf(pk))
+	b.stats.add(&n)
+	if len(rs) == 0 {
+		return nil, nil
+	}
+	return b.intake.Accept(b.ctx, rs)
+}

@@ -1,0 +1,317 @@
+package mqttin
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	// bufferSize is what one read from a socket may bring.
+	bufferSize = 64 << 10
+	// maxCarry is the largest rest of a read that a connection keeps for
+	// itself while it waits for more.
+	maxCarry = 1 << 10
+	// rearm is how much of the keep-alive may pass before the deadline is
+	// moved on: moving it costs as much as a small read.
+	rearm = time.Second
+)
+
+// conn is one connection, as a net.Conn that is handed to the broker. Reads
+// give the broker one whole and valid control packet at a time, and only those
+// that are its business; Writes queue in the gate.
+//
+// The broker reads, and so calls every method that is not the gate's, on one
+// goroutine.
+type conn struct {
+	net.Conn
+	broker *broker
+	gate   *gate
+	topics topics
+
+	version     byte          // of MQTT; zero before CONNECT
+	established bool          // the broker has sent CONNACK
+	silence     time.Duration // after which the peer counts as gone; zero for never
+	armed       time.Time     // when the read deadline was set last
+	whole       bool          // a whole packet came in since then
+
+	work  *workspace // borrowed while there is something to do
+	first [1]byte    // an idle connection waits with this instead
+	carry []byte     // what is left over while no workspace is borrowed
+	turn  []byte     // the packet that the broker is reading
+
+	client   *mqtt.Client // from the moment the session is established
+	pubackID uint16       // packet identifier of the QoS 1 publish that the broker has
+}
+
+// workspace is what a connection needs while it has something to do. It is
+// shared, so that idle connections cost little.
+type workspace struct {
+	buf        []byte
+	start, end int // what is left to look at is buf[start:end]
+	batch      batch
+	acks       []byte
+}
+
+func (w *workspace) rest() []byte { return w.buf[w.start:w.end] }
+
+func newConn(b *broker, nc net.Conn) *conn {
+	return &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc)}
+}
+
+// Read implements net.Conn for the broker.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.turn) == 0 {
+		if err := c.nextPacket(); err != nil {
+			c.refuse(err)
+			return 0, err
+		}
+	}
+	n := copy(p, c.turn)
+	c.turn = c.turn[n:]
+	return n, nil
+}
+
+// Write implements net.Conn for the broker.
+func (c *conn) Write(p []byte) (int, error) { return c.gate.Write(p) }
+
+// Close implements net.Conn for the broker.
+func (c *conn) Close() error {
+	c.gate.Close()
+	return nil
+}
+
+// The broker sets its deadlines for every packet; arm does it for every read.
+
+// SetDeadline implements net.Conn and does nothing.
+func (c *conn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn and does nothing.
+func (c *conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn and does nothing.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// establish is called when the broker has accepted the peer's CONNECT.
+func (c *conn) establish() {
+	c.established = true
+	c.armed = time.Time{} // the keep-alive begins
+	c.gate.established(c.version)
+}
+
+// refuse ends a connection whose peer broke the rules.
+func (c *conn) refuse(err error) {
+	var v *violation
+	if !errors.As(err, &v) {
+		return // the connection itself broke: the broker closes it
+	}
+	if v != errNotStored {
+		c.broker.stats.malformed.Add(1)
+		c.broker.log.Debug("mqtt peer broke the protocol", "remote", c.RemoteAddr().String(), "err", err)
+	}
+	c.gate.disconnect(v.code)
+}
+
+// lane says whose business a packet is.
+type lane uint8
+
+const (
+	incomplete  lane = iota
+	expressLane      // ours: it is in the batch
+	brokerLane       // the broker's
+)
+
+// nextPacket puts the next packet that is the broker's business into turn.
+// Publishes that are not are accepted on the way, and always before a later
+// packet is handed out, so that everything takes effect in the order sent.
+func (c *conn) nextPacket() error {
+	for {
+		f, lane, err := c.look()
+		if lane == expressLane && !c.work.batch.isFull() {
+			c.advance(f)
+			continue
+		}
+		if failed := c.flush(); failed != nil {
+			return failed
+		}
+		if err == nil && lane == incomplete {
+			err = c.fill(f.size)
+		}
+		if err != nil {
+			return err
+		}
+		switch lane {
+		case expressLane:
+			c.advance(f)
+		case brokerLane:
+			c.turn = c.advance(f)
+			return nil
+		}
+	}
+}
+
+// limit is how large the next packet may be.
+func (c *conn) limit() int {
+	if c.version == 0 {
+		return c.broker.cfg.MaxConnect
+	}
+	return c.broker.cfg.MaxPacket
+}
+
+// advance steps over a packet and returns its bytes.
+func (c *conn) advance(f frame) []byte {
+	packet := c.work.buf[c.work.start : c.work.start+f.size]
+	c.work.start += f.size
+	c.whole = true
+	return packet
+}
+
+// look checks the next packet and says whose business it is. The frame of an
+// incomplete packet has nothing but its size.
+func (c *conn) look() (frame, lane, error) {
+	if c.work == nil {
+		return frame{}, incomplete, nil
+	}
+	f, ok, err := nextFrame(c.work.rest(), c.limit())
+	switch {
+	case err != nil || !ok:
+		return f, incomplete, err
+	case c.version == 0:
+		return f, brokerLane, c.connect(f)
+	case f.packetType() != typePublish:
+		return f, brokerLane, checkPacket(f, c.version)
+	}
+	p, err := parsePublish(f, c.version)
+	if err != nil {
+		return f, brokerLane, err
+	}
+	t, err := c.topics.find(c.broker.cfg.Routes, p.topic)
+	if err != nil {
+		return f, brokerLane, err
+	}
+	if c.established && c.express(f, p, t) {
+		return f, expressLane, nil
+	}
+	properties := cursor{rest: p.properties}
+	return f, brokerLane, properties.checkProperties(inPublish)
+}
+
+func (c *conn) connect(f frame) error {
+	h, err := checkConnect(f)
+	if err != nil {
+		return err
+	}
+	if h.willTopic != "" {
+		if _, ok := c.broker.cfg.Routes.Resolve(h.willTopic); !ok {
+			return errReserved
+		}
+	}
+	c.version = h.version
+	// One and a half times the keep-alive [MQTT-3.1.2-22].
+	c.silence = time.Duration(h.keepalive) * time.Second * 3 / 2
+	return nil
+}
+
+// fill reads more from the socket. need is the size of the packet at hand if
+// that is known.
+func (c *conn) fill(need int) error {
+	c.settle()
+	c.arm()
+	if c.gate.isClosed() { // asked after arm, which may undo what closing did
+		return net.ErrClosed
+	}
+	if c.work == nil {
+		if _, err := c.Conn.Read(c.first[:]); err != nil {
+			return err
+		}
+		c.borrow()
+	}
+	w := c.work
+	if w.end == len(w.buf) {
+		w.grow(need)
+	}
+	n, err := c.Conn.Read(w.buf[w.end:])
+	w.end += n
+	c.broker.stats.bytes.Add(uint64(n))
+	return err
+}
+
+// settle gives the workspace back if what is left in it is small.
+func (c *conn) settle() {
+	w := c.work
+	if w == nil {
+		return
+	}
+	if rest := w.rest(); len(rest) <= maxCarry {
+		c.carry = append(c.carry[:0], rest...)
+		c.release()
+		return
+	}
+	w.end = copy(w.buf, w.rest())
+	w.start = 0
+}
+
+// borrow takes a workspace and puts into it what was carried and the first
+// byte.
+func (c *conn) borrow() {
+	c.work = c.broker.workspaces.Get().(*workspace)
+	c.work.start = 0
+	c.work.end = copy(c.work.buf, c.carry)
+	c.work.buf[c.work.end] = c.first[0]
+	c.work.end++
+	c.broker.stats.bytes.Add(1)
+}
+
+// release gives the workspace back.
+func (c *conn) release() {
+	if c.work != nil && len(c.work.buf) == bufferSize {
+		c.broker.workspaces.Put(c.work)
+	}
+	c.work = nil
+}
+
+// grow makes room for a packet of need bytes, step by step as it comes in: a
+// few bytes that announce a large packet do not reserve the memory for it.
+func (w *workspace) grow(need int) {
+	larger := make([]byte, min(max(need, bufferSize+1), 2*len(w.buf)))
+	w.end = copy(larger, w.rest())
+	w.start = 0
+	w.buf = larger
+}
+
+// arm gives the peer time for its next packet. Bytes that do not make up whole
+// packets do not count as signs of life.
+func (c *conn) arm() {
+	now := time.Now()
+	if !c.armed.IsZero() && (!c.established || !c.whole || now.Sub(c.armed) < rearm) {
+		return
+	}
+	patience := c.broker.cfg.ConnectTimeout
+	if c.established {
+		patience = c.silence
+	}
+	var deadline time.Time
+	if patience > 0 {
+		deadline = now.Add(patience + rearm)
+	}
+	c.armed, c.whole = now, false
+	c.Conn.SetReadDeadline(deadline)
+}
+
+// forgetReceived makes the session forget the QoS 2 messages that it has sent
+// PUBREC for, or would have: after a failed commit it cannot tell which of them
+// are on flash, and a client that sends one of them again must not be told that
+// it was received.
+func (c *conn) forgetReceived() {
+	if c.client == nil {
+		return
+	}
+	for _, pk := range c.client.State.Inflight.GetAll(false) {
+		if pk.FixedHeader.Type == packets.Pubrec {
+			c.client.State.Inflight.Delete(pk.PacketID)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+// Package mqttin is the MQTT broker as a door in: devices publish to it as to
+// any broker of MQTT 3.1, 3.1.1 or 5, and what they publish becomes readings.
+//
+// # The promise
+//
+// PUBACK and PUBREC mean that the readings are on flash. No other byte leaves a
+// connection either before everything that it published is there, so order is
+// never a question. If the readings cannot be stored, the publisher is told so
+// (MQTT 5, QoS 1) or loses its connection, and sends them again; see notStored.
+// QoS 0 has no acknowledgement and no promise.
+//
+// # The parts
+//
+// Sessions, subscriptions, retained messages and QoS 2 are the business of the
+// mochi server. It never sees a socket: it is given a conn, which stands before
+// it in both directions.
+//
+//	          ┌───────────── conn ─────────────┐
+//	socket ──▶│ guard ──▶ express lane         │──▶ custody
+//	          │   └─────────────────▶ broker ──┼──▶ hooks ──▶ custody
+//	       ◀──│ gate ◀── behind receipts ◀─────│
+//	          └────────────────────────────────┘
+//
+// The guard (guard.go, frame.go, property.go) lets whole and valid control
+// packets through and nothing else. The express lane (express.go) takes the
+// publishes that need nothing from the broker but their acknowledgement, which
+// is most telemetry: QoS 0 or 1, not retained, no properties, nobody here
+// subscribed. It hands all those of one socket read to custody at once. The
+// rest goes to the broker, whose hooks (hooks.go) hand it to custody one by
+// one. The gate (gate.go) queues everything that is to be sent behind the
+// receipts of what was published before.
+//
+// # Readings
+//
+// The route table says what a topic means. A payload that cannot be decoded is
+// kept as an opaque reading, or dropped and acknowledged where its route says
+// so; both are counted. An empty payload is a payload like any other. Wills are
+// readings when they are published, except when it is the gateway that stops.
+// Topics that begin with $ are the broker's own: who publishes to them is
+// disconnected.
+//
+// # Limits and differences from the standard
+//
+//   - Topic aliases and enhanced authentication are not offered.
+//   - The Receive Maximum of MQTT 5 subscribers is not honoured: up to 1024
+//     messages may be under way to one. The server's own count of them leaks.
+//   - After a failed commit a QoS 2 message may be stored twice.
+//   - A local subscriber that does not keep up loses messages (Stats.Undelivered),
+//     as does one that is away with 1024 messages waiting. What tidegate forwards
+//     does not pass through subscriptions and is not concerned.
+//   - Sessions and retained messages live in memory.
+//   - $SYS counts the broker lane only; Stats counts everything.
+package mqttin

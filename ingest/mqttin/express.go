@@ -1,0 +1,127 @@
+package mqttin
+
+import (
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/reading"
+)
+
+const (
+	// maxBatchMessages and maxBatchReadings close a batch: enough to make the
+	// cost of a batch vanish, little enough to stay in the processor's cache.
+	maxBatchMessages = 512
+	maxBatchReadings = 4096
+)
+
+// batch collects the publishes of one socket read that need nothing from the
+// broker but their acknowledgement.
+type batch struct {
+	readings []reading.Reading
+	ids      []uint16 // of the QoS 1 publishes, in their order
+	counts   counts
+}
+
+// counts are added up for a batch, because atomic counters that all connections
+// share are slow.
+type counts struct {
+	messages [3]uint64 // by QoS
+	opaque   uint64
+	dropped  uint64
+}
+
+func (b *batch) isEmpty() bool { return b.counts == counts{} }
+
+func (b *batch) isFull() bool {
+	return b.counts.messages[0]+b.counts.messages[1] >= maxBatchMessages || len(b.readings) >= maxBatchReadings
+}
+
+func (b *batch) reset() {
+	b.readings, b.ids, b.counts = b.readings[:0], b.ids[:0], counts{}
+}
+
+// add decodes a publish into the batch.
+func (b *batch) add(t *topic, payload []byte, flags reading.Flags) {
+	b.readings = b.counts.decode(b.readings, t, payload, flags)
+	b.counts.messages[flags.QoS()]++
+}
+
+// decode appends the readings of a payload. A payload that its decoder refuses
+// becomes one opaque reading, or none when the route says so.
+func (n *counts) decode(dst []reading.Reading, t *topic, payload []byte, flags reading.Flags) []reading.Reading {
+	frame := decode.Frame{Device: t.target.Device, Metric: t.target.Metric, Payload: payload}
+	first := len(dst)
+	dst, err := t.target.Decoder.Decode(dst, frame)
+	switch {
+	case err != nil && t.target.KeepOpaque:
+		n.opaque++
+		dst = decode.Opaque(dst, frame)
+	case err != nil:
+		n.dropped++
+	}
+	for i := first; i < len(dst); i++ {
+		dst[i].Flags |= flags
+		dst[i].Lane = t.target.Lane
+	}
+	return dst
+}
+
+// express takes a publish into the batch if it needs nothing from the broker:
+// no retained message, no second half of an exchange, no properties to pass on,
+// nobody here who wants to read it.
+func (c *conn) express(f frame, p publish, t *topic) bool {
+	if f.qos() > 1 || f.retain() || len(p.properties) > 0 || c.broker.hasSubscribers(t) {
+		return false
+	}
+	batch := &c.work.batch
+	batch.add(t, p.payload, reading.Flags(0).WithQoS(f.qos()))
+	if f.qos() == 1 {
+		batch.ids = append(batch.ids, p.id)
+	}
+	return true
+}
+
+// flush gives the batch to custody and queues its acknowledgements behind the
+// receipt.
+func (c *conn) flush() error {
+	if c.work == nil || c.work.batch.isEmpty() {
+		return nil
+	}
+	batch := &c.work.batch
+	defer batch.reset()
+	c.broker.stats.add(&batch.counts)
+	var receipt ingest.Receipt
+	if len(batch.readings) > 0 {
+		var err error
+		if receipt, err = c.broker.intake.Accept(c.broker.ctx, batch.readings); err != nil {
+			return c.refuseBatch(batch)
+		}
+	}
+	if len(batch.ids) == 0 {
+		return nil
+	}
+	acks := c.work.acks[:0]
+	for _, id := range batch.ids {
+		acks = appendPuback(acks, id)
+	}
+	c.work.acks = acks
+	c.gate.acknowledge(receipt, acks, len(batch.ids))
+	c.gate.waitBelow(c.broker.cfg.MaxUnacked)
+	return nil
+}
+
+// refuseBatch answers the messages of a batch that custody did not take.
+func (c *conn) refuseBatch(batch *batch) error {
+	c.broker.stats.notStored.Add(batch.counts.messages[0] + batch.counts.messages[1])
+	if len(batch.ids) == 0 {
+		return nil
+	}
+	if notStored(c.version, 1) == hangUp {
+		return errNotStored
+	}
+	var answers []byte
+	for _, id := range batch.ids {
+		answers = appendRefusal(answers, id)
+	}
+	c.gate.acknowledge(nil, answers, len(batch.ids))
+	return nil
+}

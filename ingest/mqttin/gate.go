@@ -1,0 +1,331 @@
+package mqttin
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidegate/tidegate/ingest"
+)
+
+const (
+	// writeTimeout is how long one write, or a wait for room in the queue, may
+	// take before the peer counts as stuck.
+	writeTimeout = 5 * time.Second
+	// linger is how long a closed gate goes on to deliver what is still due.
+	linger = time.Second
+	// maxQueue is how many bytes may wait before writers have to: half of it
+	// is room for one large packet more.
+	maxQueue = 512 << 10
+	// keepQueue is the largest queue that an idle gate keeps.
+	keepQueue = 4 << 10
+)
+
+// gate is the way out of one connection. Bytes queue behind the receipts of
+// everything that the peer published before them, and one goroutine writes them
+// as the receipts resolve. So no acknowledgement can leave before the readings
+// that it acknowledges are on flash, whoever wrote it, and the acknowledgements
+// of one commit leave in one system call.
+//
+// When a receipt fails, nothing behind it ever leaves: the gate tells a peer of
+// MQTT 5 why and hangs up.
+type gate struct {
+	conn net.Conn
+
+	// ctx ends the waits for receipts; abort ends it and closes the socket.
+	ctx  context.Context
+	quit context.CancelFunc
+
+	mu      sync.Mutex
+	changed sync.Cond // bytes were queued or have left, or the gate was closed
+	queue   []byte
+	marks   []mark      // in the order of the queue; the last one's end is len(queue)
+	unacked int         // messages noted whose bytes have not left
+	closed  bool        // no more bytes are taken
+	retired bool        // no more receipts are taken: a new connection has them
+	failed  bool        // a receipt failed
+	version byte        // of MQTT once the connection is established, zero before
+	timer   *time.Timer // cuts a closed gate off after linger
+}
+
+// mark says that the queue up to end is due when receipt resolves. A nil
+// receipt is resolved.
+type mark struct {
+	receipt  ingest.Receipt
+	end      int
+	messages int
+}
+
+func newGate(ctx context.Context, conn net.Conn) *gate {
+	g := &gate{conn: conn}
+	g.ctx, g.quit = context.WithCancel(context.WithoutCancel(ctx))
+	g.changed.L = &g.mu
+	return g
+}
+
+// note puts everything that is queued from now on behind the receipt of one
+// more message. It returns false when the session has moved to another
+// connection: the message must not be acknowledged then, on either.
+func (g *gate) note(r ingest.Receipt) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.retired {
+		return false
+	}
+	g.mark(r, 1)
+	return true
+}
+
+// acknowledge queues the acknowledgements of several messages behind their
+// receipt. receipt may be nil when there is nothing to wait for.
+func (g *gate) acknowledge(r ingest.Receipt, acks []byte, messages int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.retired || g.closed {
+		return
+	}
+	g.mark(r, messages)
+	g.push(acks)
+}
+
+// mark starts a new mark, unless the last one has the same receipt.
+func (g *gate) mark(r ingest.Receipt, messages int) {
+	g.unacked += messages
+	last := len(g.marks) - 1
+	if last >= 0 && (r == nil || g.marks[last].receipt == r) {
+		g.marks[last].messages += messages
+		return
+	}
+	g.marks = append(g.marks, mark{receipt: r, end: len(g.queue), messages: messages})
+}
+
+func (g *gate) push(p []byte) {
+	if len(g.marks) == 0 {
+		g.marks = append(g.marks, mark{})
+	}
+	g.queue = append(g.queue, p...)
+	g.marks[len(g.marks)-1].end = len(g.queue)
+	g.changed.Broadcast()
+}
+
+// Write queues p. It blocks only while the queue is full, and for no longer
+// than writeTimeout, after which the peer counts as stuck and is cut off.
+func (g *gate) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) > maxQueue {
+		stuck := time.AfterFunc(writeTimeout, g.abort)
+		defer stuck.Stop()
+	}
+	for len(g.queue) > maxQueue && !g.closed {
+		g.changed.Wait()
+	}
+	if g.closed {
+		return 0, net.ErrClosed
+	}
+	g.push(p)
+	return len(p), nil
+}
+
+// waitBelow waits until fewer than limit messages wait for their
+// acknowledgements to leave, or the gate is closed.
+func (g *gate) waitBelow(limit int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.unacked >= limit && !g.closed {
+		g.changed.Wait()
+	}
+}
+
+// retire hands the receipts that have not resolved over to the gate of the
+// connection that takes the session over.
+func (g *gate) retire() []mark {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.retired = true
+	return append([]mark(nil), g.marks...)
+}
+
+// inherit puts everything that is queued from now on behind the receipts of the
+// session's last connection. Without it, a PUBREC that the session remembers
+// could be sent again before its message is on flash.
+func (g *gate) inherit(marks []mark) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, m := range marks {
+		if m.receipt != nil {
+			g.mark(m.receipt, 0)
+		}
+	}
+}
+
+// established tells the gate the version of MQTT that the peer speaks.
+func (g *gate) established(version byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.version = version
+}
+
+// isClosed says whether the gate takes no more bytes.
+func (g *gate) isClosed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
+// Close takes no more bytes and returns at once; run writes what is due within
+// the linger time and then closes the socket.
+func (g *gate) Close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.close()
+}
+
+// disconnect tells a peer of MQTT 5 why and closes the gate.
+func (g *gate) disconnect(code byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.push(g.farewell(code))
+	}
+	g.close()
+}
+
+// farewell is the DISCONNECT for the peer's version; only MQTT 5 has one.
+func (g *gate) farewell(code byte) []byte {
+	if g.version == 5 {
+		return []byte{typeDisconnect << 4, 1, code}
+	}
+	return nil
+}
+
+func (g *gate) close() {
+	if g.closed {
+		return
+	}
+	g.closed = true
+	g.timer = time.AfterFunc(linger, g.abort)
+	g.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	g.changed.Broadcast()
+}
+
+// abort closes the socket without delivering anything.
+func (g *gate) abort() {
+	g.quit()
+	g.conn.Close()
+	g.Close()
+}
+
+// commitFailed says whether the gate closed because a receipt failed.
+func (g *gate) commitFailed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failed
+}
+
+// forget drops the receipts that a later connection would inherit.
+func (g *gate) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.marks = nil
+}
+
+// run writes what is due until the gate is closed and everything has left, a
+// receipt fails, or the peer is stuck. The socket is closed when it returns.
+func (g *gate) run() {
+	defer func() {
+		g.abort()
+		g.timer.Stop()
+	}()
+	var due []byte
+	var deadline time.Time
+	for {
+		receipt, ok := g.head()
+		if !ok {
+			g.hangUp()
+			return
+		}
+		if receipt != nil && receipt.Wait(g.ctx) != nil {
+			g.fail()
+			return
+		}
+		due = g.take(due)
+		// Moving the deadline costs as much as a small write: once a second
+		// is enough.
+		if now := time.Now(); deadline.Sub(now) < writeTimeout-time.Second {
+			deadline = now.Add(writeTimeout)
+			g.conn.SetWriteDeadline(deadline)
+		}
+		if _, err := g.conn.Write(due); err != nil {
+			return
+		}
+		if cap(due) > keepQueue {
+			due = nil
+		}
+	}
+}
+
+// head waits for the first mark and returns its receipt. It returns false when
+// the gate is closed and everything has left.
+func (g *gate) head() (ingest.Receipt, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.marks) == 0 {
+		if g.closed {
+			return nil, false
+		}
+		if cap(g.queue) > keepQueue {
+			g.queue = nil
+		}
+		g.changed.Wait()
+	}
+	return g.marks[0].receipt, true
+}
+
+// take removes the first mark and its bytes, which are due, from the queue. The
+// bytes are valid until the next call; spare is the result of the last one.
+func (g *gate) take(spare []byte) []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.marks[0]
+	g.marks = slices.Delete(g.marks, 0, 1)
+	g.unacked -= m.messages
+	due := g.queue[:m.end]
+	g.queue = append(spare[:0], g.queue[m.end:]...)
+	for i := range g.marks {
+		g.marks[i].end -= m.end
+	}
+	g.changed.Broadcast()
+	return due
+}
+
+// fail is what happens when a receipt does not resolve: nothing that waits
+// behind it may leave.
+func (g *gate) fail() {
+	if g.ctx.Err() != nil {
+		return // it is the connection that ended, not the commit that failed
+	}
+	g.mu.Lock()
+	g.failed = true
+	g.queue = nil
+	g.close()
+	farewell := g.farewell(codeQuotaExceeded)
+	g.mu.Unlock()
+	g.conn.SetWriteDeadline(time.Now().Add(linger))
+	if _, err := g.conn.Write(farewell); err == nil {
+		g.hangUp()
+	}
+}
+
+// hangUp ends the connection so that the peer can read what was written last: a
+// socket that is closed while it holds unread bytes is reset, and the peer may
+// lose what was on its way.
+func (g *gate) hangUp() {
+	if half, ok := g.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		g.conn.SetReadDeadline(time.Now().Add(linger))
+		io.Copy(io.Discard, g.conn)
+	}
+}

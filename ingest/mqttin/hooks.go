@@ -1,0 +1,166 @@
+package mqttin
+
+import (
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/tidegate/tidegate/reading"
+)
+
+// hooks is where the broker asks and tells. Hooks that carry a client run on
+// the goroutine that reads its connection, except OnPacketEncode for what other
+// clients published, and OnWillSent for delayed wills.
+type hooks struct {
+	mqtt.HookBase
+	broker *broker
+}
+
+// ID implements mqtt.Hook.
+func (h *hooks) ID() string { return "tidegate" }
+
+// Provides implements mqtt.Hook.
+func (h *hooks) Provides(event byte) bool {
+	switch event {
+	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck,
+		mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
+		mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnPacketEncode,
+		mqtt.OnSubscribed, mqtt.OnUnsubscribed,
+		mqtt.OnPublishDropped, mqtt.OnWill, mqtt.OnWillSent:
+		return true
+	}
+	return false
+}
+
+// OnConnectAuthenticate decides who may connect.
+func (h *hooks) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
+	cfg := &h.broker.cfg
+	if cfg.Authorize == nil {
+		return cfg.Anonymous
+	}
+	return cfg.Authorize(cl.ID, string(pk.Connect.Username), pk.Connect.Password)
+}
+
+// OnACLCheck lets everybody who may connect publish and subscribe.
+func (h *hooks) OnACLCheck(*mqtt.Client, string, bool) bool { return true }
+
+// OnSessionEstablish runs before the session is resumed and CONNACK is written.
+func (h *hooks) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
+	c := cl.Net.Conn.(*conn)
+	c.client = cl
+	// The broker counts the messages that an MQTT 5 subscriber may still be
+	// sent, leaks from that count, and deadlocks on what it does when it has
+	// run out. A maximum of zero turns the count off: MaximumInflight bounds
+	// what is under way instead.
+	cl.Properties.Props.ReceiveMaximum = 0
+	cl.State.Inflight.ResetSendQuota(0)
+	if pk.Connect.Clean {
+		return
+	}
+	if last, ok := h.broker.server.Clients.Get(cl.ID); ok {
+		if old, ok := last.Net.Conn.(*conn); ok {
+			c.gate.inherit(old.gate.retire())
+		}
+	}
+}
+
+// OnSessionEstablished runs after CONNACK, before the next packet is read.
+func (h *hooks) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	cl.Net.Conn.(*conn).establish()
+	h.broker.stats.clients.Add(1)
+}
+
+// OnPacketRead hides the packet identifier of a QoS 1 publish from the broker,
+// which keeps the identifiers of both directions in one map: a client's publish
+// would make it forget a message to that client. OnPublish and OnPacketEncode
+// undo it.
+func (h *hooks) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type != packets.Publish || pk.FixedHeader.Qos != 1 {
+		return pk, nil
+	}
+	cl.Net.Conn.(*conn).pubackID = pk.PacketID
+	pk.PacketID = 0
+	pk.FixedHeader.Qos = 0
+	pk.FixedHeader.Dup = false
+	return pk, nil
+}
+
+// OnPublish takes a publish into custody and returns at once: the gate holds
+// the acknowledgement that the broker goes on to write.
+func (h *hooks) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	c := cl.Net.Conn.(*conn)
+	if c.pubackID != 0 {
+		pk.FixedHeader.Qos = 1
+	}
+	if !h.broker.accept(c, pk) {
+		return pk, packets.ErrRejectPacket
+	}
+	return pk, nil
+}
+
+// OnPacketEncode runs before a packet is encoded for a client.
+func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	switch pk.FixedHeader.Type {
+	case packets.Connack:
+		pk.Properties.MaximumPacketSize = uint32(h.broker.cfg.MaxPacket)
+	case packets.Puback:
+		c := cl.Net.Conn.(*conn)
+		pk.PacketID, c.pubackID = c.pubackID, 0
+		if pk.PacketID == 0 {
+			// Of another connection's publish, inherited in the middle of it.
+			// The broker refuses to encode this, and the client tries again.
+			pk.FixedHeader.Type = packets.Reserved
+		}
+	case packets.Pubrec:
+		// A publish that is sent again is answered like the first time. The
+		// broker would answer with an error, which ends the exchange.
+		if pk.ReasonCode == codePacketIDInUse {
+			pk.ReasonCode = codeSuccess
+			pk.Properties.ReasonString = ""
+		}
+	}
+	return pk
+}
+
+// OnSubscribed runs before SUBACK is written. Every publish that is read after
+// it must see the subscription.
+func (h *hooks) OnSubscribed(*mqtt.Client, packets.Packet, []byte) {
+	h.broker.generation.Add(1)
+}
+
+// OnUnsubscribed runs when subscriptions have ended.
+func (h *hooks) OnUnsubscribed(*mqtt.Client, packets.Packet) {
+	h.broker.generation.Add(1)
+}
+
+// OnPublishDropped runs when a subscriber's queue is full.
+func (h *hooks) OnPublishDropped(*mqtt.Client, packets.Packet) {
+	h.broker.stats.undelivered.Add(1)
+}
+
+// OnWill runs before a will is published or set aside for later. While the
+// gateway stops, it is not the device that went away: a will without a topic
+// reaches nobody.
+func (h *hooks) OnWill(_ *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
+	if h.broker.ctx.Err() != nil {
+		return mqtt.Will{}, nil
+	}
+	return will, nil
+}
+
+// OnWillSent takes a will that was published into custody. It has no
+// acknowledgement to hold back.
+func (h *hooks) OnWillSent(_ *mqtt.Client, pk packets.Packet) {
+	if pk.TopicName == "" {
+		return
+	}
+	h.broker.acceptWill(pk)
+}
+
+// flagsOf returns what the readings of a publish are marked with.
+func flagsOf(pk packets.Packet) reading.Flags {
+	flags := reading.Flags(0).WithQoS(pk.FixedHeader.Qos)
+	if pk.FixedHeader.Retain {
+		flags |= reading.Retained
+	}
+	return flags
+}

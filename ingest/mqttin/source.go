@@ -1,0 +1,240 @@
+package mqttin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/route"
+)
+
+// Config says where the broker listens, what its topics mean and how much it
+// bears. Zero values mean the defaults.
+type Config struct {
+	// Listen is the TCP address, "127.0.0.1:1883" by default.
+	Listen string
+	// Routes says what topics mean. It must not be nil.
+	Routes *route.Table
+	// Anonymous lets everybody connect. It counts only without Authorize.
+	Anonymous bool
+	// Authorize decides who may connect. The password is nil when the client
+	// sent none, and only valid during the call. It is called by many
+	// goroutines at once.
+	Authorize func(client, user string, password []byte) bool
+	// MaxPacket is the largest packet in bytes, 256 KiB by default.
+	MaxPacket int
+	// MaxConnect is the largest CONNECT in bytes, 8 KiB by default.
+	MaxConnect int
+	// MaxClients is how many connections may be open, 1024 by default.
+	MaxClients int
+	// MaxUnacked is how many messages of a connection may wait for their
+	// acknowledgements before no more are read from it, 2000 by default.
+	MaxUnacked int
+	// ConnectTimeout is how long a new connection may take to say who it is,
+	// 10 s by default.
+	ConnectTimeout time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Listen, "127.0.0.1:1883")
+	setDefault(&c.MaxPacket, 256<<10)
+	setDefault(&c.MaxConnect, 8<<10)
+	setDefault(&c.MaxClients, 1024)
+	setDefault(&c.MaxUnacked, 2000)
+	setDefault(&c.ConnectTimeout, 10*time.Second)
+	return c
+}
+
+func setDefault[T comparable](value *T, other T) {
+	var zero T
+	if *value == zero {
+		*value = other
+	}
+}
+
+// Source is the MQTT broker as a door in. See the package comment.
+type Source struct {
+	cfg   Config
+	log   *slog.Logger
+	stats counters
+
+	mu        sync.Mutex
+	broker    *broker
+	addr      net.Addr
+	listening chan struct{} // closed while addr is known
+}
+
+// New returns a Source that does nothing yet.
+func New(cfg Config, log *slog.Logger) *Source {
+	return &Source{cfg: cfg.withDefaults(), log: log, listening: make(chan struct{})}
+}
+
+// Run listens and serves until ctx ends or the listener breaks. When it returns,
+// every connection is closed and every goroutine has ended.
+func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("%w — hint: is another broker running, or the address not of this machine?", err)
+	}
+	b, err := newBroker(ctx, s, intake)
+	if err != nil {
+		listener.Close()
+		return fmt.Errorf("start mqtt broker: %w", err)
+	}
+	s.open(b, listener.Addr())
+	s.log.Info("mqtt listens", "addr", listener.Addr().String())
+	unblock := context.AfterFunc(ctx, func() { listener.Close() })
+	defer unblock()
+	err = s.acceptAll(ctx, b, listener)
+	listener.Close()
+	s.shut()
+	b.stop()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// maxPause is the longest pause after a failed accept.
+const maxPause = time.Second
+
+// acceptAll serves connections until the listener is closed. Other errors pass:
+// a process that ran out of file descriptors must not stay deaf when some are
+// free again.
+func (s *Source) acceptAll(ctx context.Context, b *broker, listener net.Listener) error {
+	pause := time.Duration(0)
+	for {
+		nc, err := listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			b.ended.Go(func() { b.serve(nc) })
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			if pause == 0 {
+				s.log.Warn("mqtt cannot accept connections for now", "err", err)
+			}
+			pause = min(maxPause, pause*2+5*time.Millisecond)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+	}
+}
+
+// ServeConn speaks MQTT on a connection that came in some other way, for example
+// over a WebSocket, and returns when it has ended. It closes the connection at
+// once while Run is not running.
+func (s *Source) ServeConn(nc net.Conn) {
+	s.mu.Lock()
+	b := s.broker
+	s.mu.Unlock()
+	if b == nil {
+		nc.Close()
+		return
+	}
+	b.serve(nc)
+}
+
+// Addr waits until Run listens and returns the address; nil when ctx ends first.
+func (s *Source) Addr(ctx context.Context) net.Addr {
+	s.mu.Lock()
+	listening := s.listening
+	s.mu.Unlock()
+	select {
+	case <-listening:
+	case <-ctx.Done():
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addr
+}
+
+func (s *Source) open(b *broker, addr net.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broker, s.addr = b, addr
+	close(s.listening)
+}
+
+func (s *Source) shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broker = nil
+	s.listening = make(chan struct{})
+}
+
+// Stats counts since the Source was made.
+type Stats struct {
+	// Clients are connected now.
+	Clients int
+	// Received publishes by their QoS, also those that could not be stored.
+	Received [3]uint64
+	// Opaque payloads could not be decoded and were kept as they are; Dropped
+	// ones were not kept, as their route says, and acknowledged.
+	Opaque, Dropped uint64
+	// NotStored publishes were not taken by custody and not acknowledged.
+	NotStored uint64
+	// Undelivered messages were lost between here and a local subscriber that
+	// did not keep up. They are in custody all the same.
+	Undelivered uint64
+	// Malformed connections were closed because the peer broke the protocol;
+	// TurnedAway ones because there were too many.
+	Malformed, TurnedAway uint64
+	// Bytes were read from all connections.
+	Bytes uint64
+}
+
+// Stats returns the counts so far.
+func (s *Source) Stats() Stats {
+	return s.stats.read()
+}
+
+// counters are the live values of Stats.
+type counters struct {
+	clients                      atomic.Int64
+	received                     [3]atomic.Uint64
+	opaque, dropped              atomic.Uint64
+	notStored, undelivered       atomic.Uint64
+	malformed, turnedAway, bytes atomic.Uint64
+}
+
+func (c *counters) add(n *counts) {
+	for qos, messages := range n.messages {
+		if messages > 0 {
+			c.received[qos].Add(messages)
+		}
+	}
+	if n.opaque > 0 {
+		c.opaque.Add(n.opaque)
+	}
+	if n.dropped > 0 {
+		c.dropped.Add(n.dropped)
+	}
+}
+
+func (c *counters) read() Stats {
+	s := Stats{
+		Clients:     int(c.clients.Load()),
+		Opaque:      c.opaque.Load(),
+		Dropped:     c.dropped.Load(),
+		NotStored:   c.notStored.Load(),
+		Undelivered: c.undelivered.Load(),
+		Malformed:   c.malformed.Load(),
+		TurnedAway:  c.turnedAway.Load(),
+		Bytes:       c.bytes.Load(),
+	}
+	for qos := range s.Received {
+		s.Received[qos] = c.received[qos].Load()
+	}
+	return s
+}
