@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,6 +47,11 @@ type goldenReading struct {
 	Time   int64         `json:"time,string"`
 	Flags  reading.Flags `json:"flags"`
 	Value  goldenValue   `json:"value"`
+}
+
+// packed reports whether a block of g is compressed.
+func (g goldenFrame) packed() bool {
+	return slices.ContainsFunc(g.Blocks, func(b goldenBlock) bool { return b.Packed })
 }
 
 // encodeGolden encodes what g describes. Readings of a merged block are those
