@@ -139,7 +139,9 @@ def body(r, count, base, span, merged):  # §4
 
     order, parts = read_parts(r, count, heads, [len(shapes[s]) for _, s in rows]) if merged else (range(len(rows)), {})
     unit, times = read_times(r, heads, base, span)
-    flags = r.bytes(1) * len(rows) if r.uv(1) == 0 else r.bytes(len(rows))
+    mode = r.fixed("B")
+    need(mode < 2, f"mode {mode} of flags")
+    flags = r.bytes(len(rows)) if mode else r.bytes(1) * len(rows)
     values, tags = [[] for _ in rows], []
     for s, shape in enumerate(shapes):
         members = [i for i, row in enumerate(rows) if row[1] == s]
