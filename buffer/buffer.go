@@ -30,6 +30,9 @@ import (
 // ErrClosed means that the buffer takes no readings any more.
 var ErrClosed = errors.New("buffer is closed")
 
+// Close gives back the files of a buffer that was opened and not Run.
+func (b *Buffer) Close() error { return b.close() }
+
 // ErrFull means that there is no room on the disk and nothing that was
 // delivered already could make any.
 var ErrFull = errors.New("buffer is full")
@@ -154,9 +157,12 @@ type Stats struct {
 	// Accepted, Commits and Lost count readings, commits and declared losses
 	// since the start; FlashBytes is what commits wrote, in whole pages.
 	Accepted, Commits, Lost, FlashBytes uint64
-	// UsedBytes is what records take; ReservedBytes what the journal's files
-	// do; MaxBytes is the bound.
-	UsedBytes, ReservedBytes, MaxBytes int64
+	// Held is the number of readings on flash, delivered ones included; they
+	// stay until the bound needs their room.
+	Held uint64
+	// HeldBytes is what they take; ReservedBytes what the journal's files do;
+	// MaxBytes is the bound.
+	HeldBytes, ReservedBytes, MaxBytes int64
 	// OverBudget says that MaxAckDelay forces more commits than FlashBudget
 	// allows.
 	OverBudget bool
@@ -168,11 +174,11 @@ type Stats struct {
 
 // Stats returns the figures so far.
 func (b *Buffer) Stats() Stats {
-	segments, used := b.index.size()
+	held, bytes := b.index.unsent([reading.Lanes]uint64{})
 	s := Stats{
 		Accepted: b.stats.accepted.Load(), Commits: b.stats.commits.Load(),
 		Lost: b.stats.lost.Load(), FlashBytes: b.stats.flash.Load(),
-		UsedBytes: used, ReservedBytes: int64(segments) * segmentSize, MaxBytes: b.cfg.MaxBytes,
+		Held: held, HeldBytes: bytes, ReservedBytes: int64(b.index.size()) * segmentSize, MaxBytes: b.cfg.MaxBytes,
 		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch,
 	}
 	if p := b.problem.Load(); p != nil {

@@ -270,9 +270,6 @@ func (r *running) stop() {
 	if err := <-r.ended; err != nil {
 		r.t.Errorf("run: %v", err)
 	}
-	for _, c := range r.cursors {
-		c.close()
-	}
 }
 
 // crash ends the run in order and then takes back what only a clean end writes.

@@ -231,6 +231,11 @@ func (b *Buffer) close() error {
 	if b.active != nil {
 		err = b.active.close()
 	}
+	b.curMu.Lock()
+	for _, c := range b.cursors {
+		c.close()
+	}
+	b.curMu.Unlock()
 	end := session{Epoch: b.epoch, Clean: true, Record: b.record, Next: b.next}
 	saved := b.state.update(append(b.cursorChanges(), put(bucketMeta, []byte(sessionKey), end))...)
 	return errors.Join(err, saved, b.state.close())

@@ -213,8 +213,9 @@ func (c *Cursor) ackedUpTo(lane reading.Lane) uint64 {
 
 // Lag is how far a cursor is behind.
 type Lag struct {
-	// Readings are not yet acknowledged.
+	// Readings are not yet acknowledged, and take so many Bytes on flash.
 	Readings uint64
+	Bytes    int64
 	// Oldest is the time of the oldest of them, as far as it was handed out;
 	// zero when there is none.
 	Oldest time.Time
@@ -225,8 +226,8 @@ func (c *Cursor) Lag() Lag {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var lag Lag
-	for lane := range reading.Lane(reading.Lanes) {
-		lag.Readings += c.buf.index.unsent(lane, c.acked[lane])
+	lag.Readings, lag.Bytes = c.buf.index.unsent(c.acked)
+	for lane := range c.out {
 		if out := c.out[lane]; len(out) > 0 {
 			if t := time.Unix(0, out[0].base); lag.Oldest.IsZero() || t.Before(lag.Oldest) {
 				lag.Oldest = t

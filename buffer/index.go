@@ -140,25 +140,33 @@ func (x *index) wait() <-chan struct{} {
 	return x.changed
 }
 
-// size returns the number of segments and the bytes of their records.
-func (x *index) size() (segments int, bytes int64) {
+// size returns the number of segments.
+func (x *index) size() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, s := range x.segments {
-		bytes += s.End
-	}
-	return len(x.segments), bytes
+	return len(x.segments)
 }
 
-// unsent counts the lane's readings behind acked that are still there.
-func (x *index) unsent(lane reading.Lane, acked uint64) uint64 {
+// unsent counts the readings behind acked that are still there, and the bytes
+// that they take: a segment's records are shared out among its readings.
+func (x *index) unsent(acked [reading.Lanes]uint64) (readings uint64, bytes int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	n := uint64(0)
 	for _, s := range x.segments {
-		if sp := s.Lanes[lane]; sp.Last > acked {
-			n += sp.Last - max(sp.First-1, acked)
+		held, owed := uint64(0), uint64(0)
+		for lane, sp := range s.Lanes {
+			if sp.Last == 0 {
+				continue
+			}
+			held += sp.Last - sp.First + 1
+			if sp.Last > acked[lane] {
+				owed += sp.Last - max(sp.First-1, acked[lane])
+			}
+		}
+		readings += owed
+		if owed > 0 {
+			bytes += int64(float64(s.End) * float64(owed) / float64(held))
 		}
 	}
-	return n
+	return readings, bytes
 }

@@ -51,7 +51,7 @@ func (b *Buffer) seal() {
 }
 
 func (b *Buffer) nextSegment(number uint64, mayEvict bool) (*segment, error) {
-	count, _ := b.index.size()
+	count := b.index.size()
 	if int64(count+1)*segmentSize <= b.cfg.MaxBytes {
 		seg, err := createSegment(b.cfg.Dir, number)
 		if err == nil {

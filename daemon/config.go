@@ -55,6 +55,8 @@ type Buffer struct {
 	Profile string `toml:"profile"`
 	// FlashBudget is what commits may write in a day; use DailyFlash.
 	FlashBudget *conf.Size `toml:"flash_budget"`
+	// CommitInterval, if not zero, is how long every group waits for company.
+	CommitInterval conf.Duration `toml:"commit_interval"`
 	// MaxAckDelay is how long a group may wait for its commit; use AckDelay.
 	MaxAckDelay *conf.Duration `toml:"max_ack_delay"`
 }

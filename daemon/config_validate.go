@@ -75,6 +75,7 @@ func (b Buffer) validate(r refuse) {
 	if b.FlashBudget != nil {
 		between(r, "buffer.flash_budget", *b.FlashBudget, 16*conf.MiB, conf.TiB)
 	}
+	between(r, "buffer.commit_interval", b.CommitInterval, 0, conf.Duration(5*time.Second))
 	if b.MaxAckDelay != nil {
 		// Firmware gives a PUBACK 5 to 30 seconds before it publishes again.
 		between(r, "buffer.max_ack_delay", *b.MaxAckDelay, 0, conf.Duration(5*time.Second))

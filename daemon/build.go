@@ -1,0 +1,215 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tidegate/tidegate/buffer"
+	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/encode"
+	"github.com/tidegate/tidegate/uplink/httpout"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// New opens the buffer and the listeners, and wires everything up. The Daemon
+// must be Run, which closes them again.
+func New(cfg Config, log *slog.Logger) (*Daemon, error) {
+	gateway, err := cfg.Gateway.Identity()
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now()}
+	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
+	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(d.buildLinks(), d.buildDoors(), d.buildPages()); err != nil {
+		d.closeListeners()
+		return nil, errors.Join(err, d.buffer.Close())
+	}
+	return d, nil
+}
+
+func bufferConfig(cfg Config) buffer.Config {
+	boot := bootclock.BootID()
+	return buffer.Config{
+		Dir:         filepath.Join(cfg.Gateway.DataDir, "journal"),
+		MaxBytes:    int64(cfg.Buffer.MaxBytes),
+		FlashBudget: cfg.Buffer.DailyFlash(),
+		MaxAckDelay: cfg.Buffer.AckDelay(),
+		Pace:        time.Duration(cfg.Buffer.CommitInterval),
+		Clock: buffer.Clock{
+			Boot:   boot,
+			Uptime: bootclock.Uptime,
+			State:  clockState,
+		},
+	}
+}
+
+func clockState() wire.ClockState {
+	if bootclock.Synced() {
+		return wire.Synced
+	}
+	return wire.Unsynced
+}
+
+// custody is the arrow from the doors to the buffer: neither knows the other.
+type custody struct{ buffer *buffer.Buffer }
+
+func (c custody) Accept(ctx context.Context, rs []reading.Reading) (ingest.Receipt, error) {
+	receipt, err := c.buffer.Accept(ctx, rs)
+	if err != nil {
+		return nil, err
+	}
+	return receipt, nil
+}
+
+// quarantine is the arrow from a link to the place for what it could not
+// deliver.
+type quarantine struct {
+	buffer *buffer.Buffer
+	sink   string
+}
+
+func (q quarantine) Quarantine(b wire.Block, reason string) error {
+	return q.buffer.Quarantine(q.sink, b, reason)
+}
+
+// buildDoors has one paragraph for every kind of door in.
+func (d *Daemon) buildDoors() error {
+	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
+		table, err := routes(m.Routes)
+		if err != nil {
+			return fmt.Errorf("ingest.mqtt: %w", err)
+		}
+		d.addDoor("mqtt", mqttin.New(mqttin.Config{
+			Listen:     m.Listen,
+			Routes:     table,
+			MaxPacket:  int(m.MaxPacket),
+			MaxClients: m.MaxClients,
+			Anonymous:  true,
+		}, d.log.With("source", "mqtt")))
+	}
+	return nil
+}
+
+// addDoor gives the door an intake of its own, which counts what comes in there.
+func (d *Daemon) addDoor(name string, source ingest.Source) {
+	d.doors = append(d.doors, door{name, source, ingest.NewIntake(custody{d.buffer}, d.hub, time.Now)})
+}
+
+// routes compiles the routes of a broker. Decoders of equal configuration are
+// one decoder, so that they share the names they have learnt.
+func routes(configured []Route) (*route.Table, error) {
+	fallback := decode.NewJSON(decode.JSONConfig{})
+	var rules []route.Rule
+	for _, r := range configured {
+		lane, _ := reading.ParseLane(r.Lane) // validated
+		rule := route.Rule{
+			Topic: r.Topic, Device: r.Device, Metric: r.Metric, Lane: lane,
+			Decoder: decode.Decoder(fallback), KeepOpaque: r.Undecodable == "keep",
+		}
+		switch {
+		case r.Decode == "raw":
+			rule.Decoder = decode.Raw{}
+		case len(r.TimeKeys) > 0 || r.TimeUnit != "":
+			unit, _ := decode.ParseTimeUnit(r.TimeUnit) // validated
+			rule.Decoder = decode.NewJSON(decode.JSONConfig{TimeKeys: r.TimeKeys, TimeUnit: unit})
+		}
+		rules = append(rules, rule)
+	}
+	return route.NewTable(rules, fallback)
+}
+
+// buildLinks has one loop for every kind of door out.
+func (d *Daemon) buildLinks() error {
+	for _, h := range d.cfg.Uplink.HTTP {
+		var token conf.Secret
+		if h.TokenFile != "" {
+			var err error
+			if token, err = conf.ReadSecret(h.TokenFile); err != nil {
+				return fmt.Errorf("uplink.http %q: %w", h.Name, err)
+			}
+		}
+		sink, err := httpout.New(httpout.Config{
+			URL: h.URL, Token: token, UserAgent: "tidegate/" + Version,
+			TrustStatus: h.Encoding != "packed", Gzip: true, Connections: h.Window,
+		})
+		if err != nil {
+			return fmt.Errorf("uplink.http %q: %w", h.Name, err)
+		}
+		settings := uplink.Config{Gateway: d.gateway, MaxBatch: int(h.MaxBatch), Window: h.Window, Timeout: time.Duration(h.Timeout)}
+		d.addLink(h.Name, "http", settings, d.encoder(h.Encoding), sink, sink.Close)
+	}
+	return nil
+}
+
+func (d *Daemon) addLink(name, kind string, settings uplink.Config, encoder uplink.Encoder, sink uplink.Sink, close func() error) {
+	cursor := d.buffer.Cursor(name)
+	forwarder := uplink.New(settings, cursor, encoder, sink, quarantine{d.buffer, name}, d.log.With("sink", name))
+	d.links = append(d.links, link{name: name, kind: kind, forwarder: forwarder, cursor: cursor, close: close})
+}
+
+func (d *Daemon) encoder(name string) uplink.Encoder {
+	if name == "json" {
+		return encode.NewJSON(d.gateway)
+	}
+	return encode.NewPacked(d.gateway)
+}
+
+func (d *Daemon) buildPages() (err error) {
+	if d.cfg.Dashboard.Listen != "" {
+		if d.page, err = listen("dashboard", d.cfg.Dashboard.Listen); err != nil {
+			return err
+		}
+	}
+	d.admin, err = listenAdmin(d.cfg.Gateway.SocketPath())
+	return err
+}
+
+// listen opens a TCP listener; key names the table of the configuration.
+func listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w — hint: another program may listen there; see \"ss -ltnp\", or change %s.listen", key, err, key)
+	}
+	return l, nil
+}
+
+// listenAdmin opens the admin socket. The buffer's lock says that no other
+// daemon runs on this folder, so a socket that is there already is a dead one.
+func listenAdmin(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket: %w — hint: set gateway.admin_socket to a path of less than 108 bytes in a folder that this user may write", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		return nil, errors.Join(fmt.Errorf("admin socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+func (d *Daemon) closeListeners() {
+	for _, l := range []net.Listener{d.page, d.admin} {
+		if l != nil {
+			l.Close() // those that served are closed already, and say so
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// Version is the version of the program.
+const Version = "0.1.0"
+
+// defaultConfig is where the package installs the configuration.
+const defaultConfig = "/etc/tidegate/tidegate.toml"
+
+// Exit codes of the program.
+const (
+	exitOK      = 0
+	exitFailure = 1 // it was tried and did not work
+	exitUsage   = 2 // the call or the configuration is wrong
+)
+
+const usage = `tidegate takes readings from sensors onto flash and forwards them when a link lets it.
+
+Usage:
+  tidegate run     [-config FILE]         run the gateway
+  tidegate check   [-config FILE]         look for anything that would go wrong
+  tidegate status  [-config FILE] [-json] show what a running gateway does
+  tidegate config                         print a configuration with every default
+  tidegate version
+  tidegate help
+
+FILE is ` + defaultConfig + ` unless given; where that is missing, defaults apply.
+Exit codes: 0 fine, 1 it did not work, 2 the call or the configuration is wrong.
+`
+
+// Main runs the program with the arguments behind its name and returns its exit
+// code.
+func Main(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		io.WriteString(stderr, usage)
+		return exitUsage
+	}
+	commands := map[string]func(*call) error{
+		"run": (*call).run, "check": (*call).check, "status": (*call).status,
+		"config": (*call).config, "version": (*call).version, "help": (*call).help,
+	}
+	name := strings.TrimLeft(args[0], "-")
+	command, ok := commands[name]
+	if !ok {
+		fmt.Fprintf(stderr, "tidegate: there is no command %q\n\n%s", args[0], usage)
+		return exitUsage
+	}
+	c := &call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate "+name, flag.ContinueOnError)}
+	c.flags.SetOutput(stderr)
+	c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
+	c.flags.BoolVar(&c.json, "json", false, "print JSON")
+	if err := c.flags.Parse(args[1:]); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return exitOK
+		}
+		return exitUsage
+	}
+	if c.flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "tidegate %s: %q is not expected here\n", name, c.flags.Arg(0))
+		return exitUsage
+	}
+	return c.report(command(c))
+}
+
+// call is one call of a command.
+type call struct {
+	stdout, stderr io.Writer
+	flags          *flag.FlagSet
+	file           string
+	json           bool
+}
+
+// errWrong marks errors of the configuration; errSaid errors that were printed.
+var (
+	errWrong = errors.New("the configuration is wrong")
+	errSaid  = errors.New("said already")
+)
+
+func (c *call) report(err error) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errSaid):
+		return exitFailure
+	case errors.Is(err, errWrong):
+		fmt.Fprintln(c.stderr, strings.TrimSuffix(err.Error(), "\n"+errWrong.Error()))
+		return exitUsage
+	}
+	fmt.Fprintf(c.stderr, "tidegate: %v\n", err)
+	return exitFailure
+}
+
+// load reads the configuration. A missing file is fine unless it was named.
+func (c *call) load() (Config, error) {
+	named := false
+	c.flags.Visit(func(f *flag.Flag) { named = named || f.Name == "config" })
+	cfg, err := Load(c.file)
+	if errors.Is(err, os.ErrNotExist) && !named {
+		return Default(), nil
+	}
+	if err != nil {
+		return cfg, errors.Join(err, errWrong)
+	}
+	return cfg, nil
+}
+
+func (c *call) run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once. That is safe: nothing that was
+	// acknowledged lives only in memory.
+	context.AfterFunc(ctx, stop)
+
+	d, err := New(cfg, logger(cfg.Log, c.stderr))
+	if err != nil {
+		return err
+	}
+	for _, line := range d.addresses() {
+		fmt.Fprintln(c.stdout, line)
+	}
+	return d.Run(ctx)
+}
+
+// addresses says where things are to be found.
+func (d *Daemon) addresses() []string {
+	var lines []string
+	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
+		lines = append(lines, "mqtt       "+m.Listen)
+	}
+	if d.page != nil {
+		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
+	}
+	return append(lines, "buffer     "+d.cfg.Gateway.DataDir)
+}
+
+func logger(cfg Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
+		level = slog.LevelInfo // validated before
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func (c *call) check() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	findings := Check(context.Background(), cfg)
+	if err := WriteFindings(c.stdout, findings); err != nil {
+		return err
+	}
+	if Worst(findings) == Fail {
+		return errSaid
+	}
+	return nil
+}
+
+func (c *call) status() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	s, err := askStatus(context.Background(), cfg.Gateway.SocketPath())
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return writeStatusJSON(c.stdout, s)
+	}
+	return writeStatus(c.stdout, s)
+}
+
+func (c *call) config() error {
+	_, err := io.WriteString(c.stdout, ExampleConfig())
+	return err
+}
+
+func (c *call) version() error {
+	_, err := fmt.Fprintf(c.stdout, "tidegate %s %s/%s %s\n", Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+	return err
+}
+
+func (c *call) help() error {
+	_, err := io.WriteString(c.stdout, usage)
+	return err
+}

@@ -1,0 +1,130 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tidegate/tidegate/buffer"
+	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/uplink"
+)
+
+// status is the state of the gateway, as the page, GET /api/v1/status and
+// "tidegate status" show it.
+func (d *Daemon) status() dashboard.Status {
+	s := dashboard.Status{
+		Gateway: d.gateway,
+		Version: Version,
+		Started: d.started.UnixMilli(),
+		Now:     time.Now().UnixMilli(),
+		Clock:   clockState().String(),
+		Buffer:  d.bufferStatus(),
+	}
+	for _, l := range d.links {
+		lag := l.cursor.Lag()
+		s.Links = append(s.Links, l.status(lag))
+		s.Buffer.Waiting = max(s.Buffer.Waiting, lag.Readings)
+		s.Buffer.BytesUsed = max(s.Buffer.BytesUsed, lag.Bytes)
+		if oldest := unixMilli(lag.Oldest); oldest != 0 && (s.Buffer.OldestUnsent == 0 || oldest < s.Buffer.OldestUnsent) {
+			s.Buffer.OldestUnsent = oldest
+		}
+	}
+	s.Doors = d.doorStatus()
+	s.Problems = problems(s)
+	return s
+}
+
+func (d *Daemon) bufferStatus() dashboard.Buffer {
+	b := d.buffer.Stats()
+	s := dashboard.Buffer{
+		BytesMax: b.MaxBytes, Evicted: b.Lost,
+		FlashWritten: b.FlashBytes, Commits: b.Commits,
+		Profile: d.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
+	}
+	if len(d.links) == 0 {
+		s.Waiting, s.BytesUsed = b.Held, b.HeldBytes
+	}
+	if b.Problem != "" {
+		s.State = "nothing is acknowledged: " + b.Problem
+	}
+	return s
+}
+
+func (l link) status(lag buffer.Lag) dashboard.Link {
+	f := l.forwarder.Stats()
+	s := dashboard.Link{
+		Name: l.name, Kind: l.kind, LastError: f.LastError, LastAck: unixMilli(f.LastAck),
+		Acked: f.AckedReadings, SentBytes: f.SentBytes, Waiting: lag.Readings, InFlight: f.InFlight,
+	}
+	switch f.State {
+	case uplink.Down:
+		s.State = dashboard.LinkDown
+	case uplink.Up:
+		s.State = dashboard.LinkUp
+	default:
+		s.State = dashboard.LinkIdle
+		if !f.LastAck.IsZero() {
+			s.State = dashboard.LinkUp
+		}
+	}
+	return s
+}
+
+// unixMilli is the time in Unix milliseconds, 0 for none.
+func unixMilli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// answerTime is how long status waits for a door that is just opening.
+const answerTime = 100 * time.Millisecond
+
+func (d *Daemon) doorStatus() []dashboard.Door {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+
+	var all []dashboard.Door
+	for _, door := range d.doors {
+		s := dashboard.Door{Name: door.name, State: dashboard.OK, Readings: door.intake.Stats().Taken}
+		switch source := door.source.(type) {
+		case *mqttin.Source:
+			m := source.Stats()
+			s.Kind, s.Address = "mqtt", d.cfg.Ingest.MQTT.Listen
+			s.Rejected, s.Opaque, s.Clients = m.Dropped, m.Opaque, m.Clients
+			if addr := source.Addr(ctx); addr != nil {
+				s.Address = addr.String()
+			} else {
+				s.State = "does not listen yet"
+			}
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// problems puts into sentences what somebody should know, most urgent first.
+func problems(s dashboard.Status) []string {
+	var all []string
+	if s.Buffer.State != dashboard.OK {
+		all = append(all, s.Buffer.State+" — make room on the disk, or restore the link")
+	}
+	for _, l := range s.Links {
+		if l.State == dashboard.LinkDown {
+			all = append(all, fmt.Sprintf("uplink %s is down: %s", l.Name, l.LastError))
+		}
+	}
+	if s.Buffer.Evicted > 0 {
+		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — see \"tidegate status\"", s.Buffer.Evicted))
+	}
+	if len(s.Links) == 0 {
+		all = append(all, "no uplink is configured: readings are kept until the buffer is full — add [[uplink.http]]")
+	}
+	if s.Buffer.OverBudget {
+		all = append(all, "flash is written faster than flash_budget allows — raise max_ack_delay, or the budget")
+	}
+	return all
+}

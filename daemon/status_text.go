@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/internal/conf"
+)
+
+func writeStatusJSON(w io.Writer, s dashboard.Status) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(s)
+}
+
+// writeStatus prints the status for people: first whether all is well, then
+// the way of the readings from left to right.
+func writeStatus(w io.Writer, s dashboard.Status) error {
+	var b strings.Builder
+	now := time.UnixMilli(s.Now)
+	fmt.Fprintf(&b, "%s  tidegate %s, up %s, clock %s\n\n", s.Gateway, s.Version, age(now, s.Started), s.Clock)
+	if len(s.Problems) == 0 {
+		b.WriteString("✓ everything is getting through\n")
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(&b, "! %s\n", p)
+	}
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "\nDOOR IN\tADDRESS\tCLIENTS\tREADINGS\tKEPT AS THEY ARE\tDROPPED\n")
+	for _, d := range s.Doors {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\n", d.Name, d.Address, d.Clients, d.Readings, d.Opaque, d.Rejected)
+	}
+	buf := s.Buffer
+	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")
+	fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\n", buf.Profile, buf.Waiting, age(now, buf.OldestUnsent),
+		conf.Size(buf.BytesUsed).Approx(), conf.Size(buf.BytesMax).Approx(), conf.Size(buf.FlashWritten).Approx(), buf.Commits, buf.Evicted)
+	fmt.Fprint(t, "\nLINK OUT\tSTATE\tWAITING\tDELIVERED\tSENT\tLAST ACKNOWLEDGED\n")
+	for _, l := range s.Links {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", l.Name, l.State, l.Waiting, l.Acked, conf.Size(l.SentBytes).Approx(), ago(now, l.LastAck))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// age is the time from the Unix milliseconds until now, rounded for people; a
+// dash stands for never.
+func age(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	d := now.Sub(time.UnixMilli(ms))
+	switch {
+	case d < time.Second:
+		return "0s"
+	case d > 48*time.Hour:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
+	return d.Round(time.Second).String()
+}
+
+func ago(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "never"
+	}
+	return age(now, ms) + " ago"
+}
