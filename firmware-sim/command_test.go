@@ -113,7 +113,7 @@ func TestDemoEndsWithTheVerdict(t *testing.T) {
 	if code != 0 || !strings.Contains(verdict, " 0 lost, 0 twice") || strings.HasPrefix(verdict, "0 ") {
 		t.Fatalf("exit code %d: %s%s", code, out, err)
 	}
-	for _, line := range []string{"dashboard   http://127.0.0.1:", "the link is cut", "the link is back", "caught up in"} {
+	for _, line := range []string{"dashboard   http://127.0.0.1:", "the link is cut", "the link is back", "caught up within"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("it did not say %q:\n%s", line, out)
 		}

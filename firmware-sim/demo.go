@@ -49,8 +49,8 @@ func runDemo(ctx context.Context, args []string, to console) error {
 	flags.IntVar(&d.fleet.Devices, "devices", 50, "`number` of devices")
 	flags.Float64Var(&d.fleet.Rate, "rate", 20, "messages a second and device")
 	flags.Uint64Var(&d.fleet.Seed, "seed", 1, "the same seed makes the same values")
-	flags.DurationVar(&d.connected, "connected", 15*time.Second, "how `long` the link is up at first")
-	flags.DurationVar(&d.cut, "cut", 20*time.Second, "how `long` the link is cut")
+	flags.DurationVar(&d.connected, "connected", 15*time.Second, "`duration` for which the link is up at first")
+	flags.DurationVar(&d.cut, "cut", 20*time.Second, "`duration` for which the link is cut")
 	flags.BoolVar(&d.keep, "keep", false, "keep the directory with logs, buffer and ledger")
 	if err := parseFlags(flags, args); err != nil {
 		return err
@@ -68,6 +68,9 @@ func runDemo(ctx context.Context, args []string, to console) error {
 		defer os.RemoveAll(d.dir)
 	}
 	verdict, err := d.run(ctx)
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	if err != nil {
 		return err
 	}
@@ -195,7 +198,7 @@ func (d *demo) play(ctx context.Context, link *Link, fleet *Fleet) error {
 	if err != nil {
 		return err
 	}
-	d.watch.tell("caught up in %v, with the devices still publishing", took.Round(10*time.Millisecond))
+	d.watch.tell("caught up within %v, with the devices still publishing", took.Round(moment)+moment)
 	if err := stopFleet(); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func parseFleetFlags(args []string, to console) (fleetOptions, error) {
 	flags.BoolVar(&c.Client.CleanSession, "clean", false, "ask for clean sessions")
 	flags.StringVar(&c.Client.Username, "user", "", "user `name`")
 	flags.StringVar(&o.passwordFile, "password-file", "", "`file` with the password")
-	flags.DurationVar(&o.length, "for", 0, "how `long`; 0: no end")
+	flags.DurationVar(&o.length, "for", 0, "`duration`, such as 30s; 0: no end")
 	flags.StringVar(&o.ledger, "ledger", "", "new `file` for what was acknowledged")
 	flags.BoolVar(&o.json, "json", false, "print the summary as JSON")
 	if err := parseFlags(flags, args); err != nil {

@@ -202,7 +202,7 @@ func TestDelayIsPaidOncePerRoundTripNotPerMessage(t *testing.T) {
 	link := startLink(t, farSide(t, echo))
 	link.Delay(60 * time.Millisecond)
 	conn := dialLink(t, link)
-	if took := roundTrip(t, conn, 10); took < 120*time.Millisecond || took > 400*time.Millisecond {
+	if took := roundTrip(t, conn, 10); took < 120*time.Millisecond || took > time.Second {
 		t.Fatalf("a round trip took %v, want two delays of 60ms", took)
 	}
 	// A hundred messages on the way at once: stop-and-wait would take 12 s.
@@ -228,7 +228,7 @@ func TestBandwidthIsSharedByAllConnections(t *testing.T) {
 		both.Go(func() { roundTrip(t, conn, 60_000) })
 	}
 	both.Wait()
-	if took := time.Since(began); took < 270*time.Millisecond || took > 900*time.Millisecond {
+	if took := time.Since(began); took < 270*time.Millisecond || took > 2*time.Second {
 		t.Fatalf("120 kB at 400 kB/s took %v, want 300ms", took)
 	}
 }
@@ -239,7 +239,7 @@ func TestALongThinLinkIsFilledByPipelining(t *testing.T) {
 	link.Bandwidth(320_000)
 	// One round trip of 300 ms and 96 kB at 320 kB/s: as much again.
 	took := roundTrip(t, dialLink(t, link), 96_000)
-	if took < 570*time.Millisecond || took > 1200*time.Millisecond {
+	if took < 570*time.Millisecond || took > 2*time.Second {
 		t.Fatalf("took %v, want 600ms", took)
 	}
 }

@@ -16,7 +16,7 @@ const (
 	readBuffer  = 64 << 10
 	dialTimeout = 10 * time.Second
 	minBackoff  = 50 * time.Millisecond
-	maxBackoff  = 5 * time.Second
+	maxBackoff  = 2 * time.Second
 )
 
 // Run connects, and connects again with a growing pause whenever the connection

@@ -35,10 +35,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// standInCloud keeps the rows that it is sent and exports them.
+// standInCloud keeps the rows that it is sent, each once, and exports them.
 func standInCloud(args []string) {
 	var mu sync.Mutex
-	var rows bytes.Buffer
+	rows := make(map[string]bool)
 	http.HandleFunc("POST /v1/ingest", func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -46,12 +46,16 @@ func standInCloud(args []string) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		rows.Write(body)
+		for row := range strings.Lines(string(body)) {
+			rows[row] = true
+		}
 	})
 	http.HandleFunc("GET /v1/export", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		w.Write(rows.Bytes())
+		for row := range rows {
+			io.WriteString(w, row)
+		}
 	})
 	exit(http.ListenAndServe(args[2], nil)) // run -listen ADDR -data DIR
 }

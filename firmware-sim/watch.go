@@ -11,6 +11,9 @@ import (
 	"github.com/tidegate/tidegate/internal/backoff"
 )
 
+// moment is how long a watch waits between two looks.
+const moment = 100 * time.Millisecond
+
 var errInterrupted = errors.New("interrupted")
 
 // state is what the gateway says about itself.
@@ -81,7 +84,6 @@ func (w *watch) until(ctx context.Context, phase string, waiting uint64) (time.D
 // step waits a moment, asks the gateway and renews the line. A program that has
 // ended by itself is an error.
 func (w *watch) step(ctx context.Context, phase string) (state, error) {
-	const moment = 100 * time.Millisecond
 	if backoff.Sleep(ctx, moment, nil) != nil {
 		return state{}, errInterrupted
 	}
