@@ -34,8 +34,8 @@ type ReceiverConfig struct {
 	// Tokens are the gateways that may deliver, each with its own secret. An
 	// empty map lets everybody in: for loopback only.
 	Tokens map[string]string
-	// Received is called after each delivery that was acknowledged, from the
-	// goroutine of its request. It may be nil.
+	// Received is called for each delivery as soon as it is durable, from the
+	// goroutine of its request; the answer waits for it. It may be nil.
 	Received func(Delivery)
 }
 
@@ -118,19 +118,31 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		no.write(w)
 		return
 	}
-	answer := map[string]any{"acked": map[string]any{
-		"epoch": fmt.Sprintf("%016x", d.Chunk.Epoch()),
-		"lane":  d.Chunk.Lane().String(),
-		"first": d.Chunk.First(),
-		"last":  d.Chunk.Last(),
-	}}
-	if d.Fresh == 0 {
-		answer["duplicate"] = true
-	}
-	writeJSON(w, http.StatusOK, answer)
 	if r.received != nil {
 		r.received(d)
 	}
+	writeJSON(w, http.StatusOK, answer{
+		Acked: acked{
+			Epoch: fmt.Sprintf("%016x", d.Chunk.Epoch()),
+			Lane:  d.Chunk.Lane().String(),
+			First: d.Chunk.First(),
+			Last:  d.Chunk.Last(),
+		},
+		Duplicate: d.Fresh == 0,
+	})
+}
+
+// answer is the receipt of a delivery.
+type answer struct {
+	Acked     acked `json:"acked"`
+	Duplicate bool  `json:"duplicate,omitempty"`
+}
+
+type acked struct {
+	Epoch string `json:"epoch"`
+	Lane  string `json:"lane"`
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
 }
 
 // receive does everything that must be done before the answer.

@@ -74,12 +74,11 @@ func Open(c StoreConfig) (*Store, error) {
 	}
 	err := guard(func() (err error) {
 		s.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout:         time.Second,
-			ReadOnly:        c.ReadOnly,
-			MaxSize:         c.MaxBytes,
-			PageSize:        4096, // files move between machines with other pages
-			FreelistType:    bbolt.FreelistMapType,
-			InitialMmapSize: 64 << 20, // address space, not memory: fewer remaps
+			Timeout:      time.Second,
+			ReadOnly:     c.ReadOnly,
+			MaxSize:      c.MaxBytes,
+			PageSize:     4096, // the default is this machine's, and files move
+			FreelistType: bbolt.FreelistMapType,
 		})
 		return err
 	})

@@ -8,7 +8,6 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
-	"strings"
 )
 
 const usage = `tidegate-cloud receives what tidegate gateways send, stores each reading once,
@@ -50,8 +49,16 @@ type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// command runs the command that the arguments name.
+// command runs the command that the arguments name, or tells how.
 func command(ctx context.Context, args []string, s streams) error {
+	err := dispatch(ctx, args, s)
+	if errors.Is(err, flag.ErrHelp) {
+		_, err = fmt.Fprint(s.out, usage)
+	}
+	return err
+}
+
+func dispatch(ctx context.Context, args []string, s streams) error {
 	if len(args) == 0 {
 		return usagef("no command")
 	}
@@ -68,8 +75,7 @@ func command(ctx context.Context, args []string, s streams) error {
 		fmt.Fprintf(s.out, "tidegate-cloud %s %s/%s %s\n", version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 		return nil
 	case "help", "-h", "-help", "--help":
-		fmt.Fprint(s.out, usage)
-		return nil
+		return flag.ErrHelp
 	default:
 		return usagef("no command %q", name)
 	}
@@ -87,7 +93,7 @@ func version() string {
 func parse(flags *flag.FlagSet, args []string, min, max int) error {
 	flags.SetOutput(io.Discard) // main reports the error, once
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return usagef("%s takes %s", flags.Name(), flagNames(flags))
+		return err
 	} else if err != nil {
 		return usageError{fmt.Errorf("%s: %w", flags.Name(), err)}
 	}
@@ -97,10 +103,4 @@ func parse(flags *flag.FlagSet, args []string, min, max int) error {
 		return usagef("%s: what is %q?", flags.Name(), flags.Arg(max))
 	}
 	return nil
-}
-
-func flagNames(flags *flag.FlagSet) string {
-	var names []string
-	flags.VisitAll(func(f *flag.Flag) { names = append(names, "-"+f.Name) })
-	return strings.Join(names, ", ")
 }

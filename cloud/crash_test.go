@@ -1,0 +1,171 @@
+package cloud
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/wire"
+)
+
+// crashDir tells the test binary that it is the receiver to be killed.
+const crashDir = "TIDEGATE_CLOUD_CRASH_DIR"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(crashDir); dir != "" {
+		fmt.Fprintln(os.Stderr, receiveUntilKilled(dir))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func receiveUntilKilled(dir string) error {
+	s, err := Open(StoreConfig{Dir: dir})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	return http.Serve(l, Routes(NewReceiver(ReceiverConfig{}, s, slog.New(slog.DiscardHandler)), s))
+}
+
+// gateway is one that delivers for all it is worth and remembers what it was
+// promised. What was not acknowledged it sends again, cut differently.
+type gateway struct {
+	name  string
+	acked uint64
+	rng   *rand.Rand
+}
+
+func (g *gateway) deliver(ctx context.Context, t *testing.T, url string) {
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for ctx.Err() == nil {
+		var blocks []wire.Block
+		next := g.acked + 1
+		for range 1 + g.rng.IntN(4) {
+			last := next + g.rng.Uint64N(20)
+			blocks = append(blocks, run(t, next, last))
+			next = last + 1
+		}
+		if g.rng.IntN(2) == 0 {
+			blocks = []wire.Block{merge(t, blocks...)}
+		}
+		body := encode(t, wire.Chunk{Gateway: g.name, Blocks: blocks})
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/ingest", bytes.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header.Set("Content-Type", ChunkType)
+		res, err := client.Do(req)
+		if err != nil {
+			return // it was killed
+		}
+		answer, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err == nil && res.StatusCode == 200 && strings.Contains(string(answer), fmt.Sprintf(`"last":%d}`, next-1)) {
+			g.acked = next - 1
+		}
+	}
+}
+
+// Whatever instant the receiver is killed in, what it acknowledged is there when
+// it starts again, and each reading once.
+func TestKillNineLosesNothingAcked(t *testing.T) {
+	dir := t.TempDir()
+	gateways := make([]*gateway, 4)
+	for i := range gateways {
+		gateways[i] = &gateway{name: fmt.Sprintf("g%d", i), rng: rand.New(rand.NewPCG(7, uint64(i)))}
+	}
+	rounds := 24
+	if testing.Short() {
+		rounds = 4
+	}
+	lives := rand.New(rand.NewPCG(1, 1))
+	for round := range rounds {
+		killDuring(t, dir, gateways, time.Duration(lives.IntN(60))*time.Millisecond)
+		s, err := Open(StoreConfig{Dir: dir, ReadOnly: true})
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		for _, g := range gateways {
+			checkAcked(t, s, g)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, g := range gateways {
+		if g.acked == 0 {
+			t.Errorf("%s was never acknowledged: the test proves nothing", g.name)
+		}
+	}
+}
+
+// killDuring starts a receiver and kills it after a time under load.
+func killDuring(t *testing.T, dir string, gateways []*gateway, life time.Duration) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), crashDir+"="+dir)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var all sync.WaitGroup
+	for _, g := range gateways {
+		all.Go(func() { g.deliver(ctx, t, "http://"+strings.TrimSpace(addr)) })
+	}
+	<-time.After(life) // the instant is the point of the test
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	all.Wait()
+	_ = child.Wait() // it was killed, and says so
+}
+
+// checkAcked checks that the store holds what the gateway was promised, and
+// every number once and in order.
+func checkAcked(t *testing.T, s *Store, g *gateway) {
+	t.Helper()
+	var out bytes.Buffer
+	if err := s.Export(t.Context(), &out, Filter{Gateway: g.name}); err != nil {
+		t.Fatal(err)
+	}
+	lines := uint64(bytes.Count(out.Bytes(), []byte("\n")))
+	if lines < g.acked {
+		t.Fatalf("%s: %d readings are here, %d were acknowledged", g.name, lines, g.acked)
+	}
+	if lines == 0 {
+		return
+	}
+	want := strings.ReplaceAll(rows(Range{1, lines}), `"gateway":"g"`, fmt.Sprintf(`"gateway":%q`, g.name))
+	if out.String() != want {
+		t.Fatalf("%s: the readings are not 1 to %d", g.name, lines)
+	}
+}
