@@ -47,16 +47,24 @@ func newTank() *tank {
 func (k *tank) pour(lane reading.Lane, n int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	first := k.next[lane]
-	raw, err := k.enc.AppendBlock(nil, wire.Header{Epoch: k.epoch, Lane: lane, First: first, Boot: 1}, readings(int(first), n))
+	k.addBlock(lane, readings(int(k.next[lane]), n))
+}
+
+// pourBytes adds a block of one opaque reading of n bytes to the lane.
+func (k *tank) pourBytes(lane reading.Lane, n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	opaque := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(k.next[lane]), byte(k.next[lane] >> 8)}).Read(opaque)
+	k.addBlock(lane, []reading.Reading{{Device: "camera", Time: 1, Value: reading.Bytes(string(opaque))}})
+}
+
+func (k *tank) addBlock(lane reading.Lane, rs []reading.Reading) {
+	h := wire.Header{Epoch: k.epoch, Lane: lane, First: k.next[lane], Boot: 1}
+	raw, err := k.enc.AppendBlock(nil, h, rs)
 	if err != nil {
 		panic(err)
 	}
-	k.add(raw)
-}
-
-// add puts an encoded block behind the others of its lane.
-func (k *tank) add(raw []byte) {
 	b, _, err := wire.ParseBlock(raw)
 	if err != nil {
 		panic(err)
@@ -188,6 +196,15 @@ func (s *shore) took() []attempt {
 	return slices.Clone(s.accepted)
 }
 
+// mostAtOnce is how many were in flight at once since it was asked last.
+func (s *shore) mostAtOnce() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.crowd
+	s.crowd = 0
+	return n
+}
+
 // shelf is a quarantine.
 type shelf struct {
 	mu      sync.Mutex
@@ -263,6 +280,12 @@ func inVirtualTime(t *testing.T, test func(t *testing.T, s *sea)) {
 			}
 		}
 	})
+}
+
+// pass lets virtual time pass, and everything happen that is due then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // lastOf is the sequence number that the lane ends with.
