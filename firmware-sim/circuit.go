@@ -23,7 +23,8 @@ type circuit struct {
 // run connects the far side and moves bytes both ways until both sides have
 // ended or one has broken.
 func (c *circuit) run(ctx context.Context) {
-	if !c.passable() {
+	state, _ := c.link.now()
+	if !c.sleep(2*state.delay) || !c.passable() { // the handshake is a round trip
 		return
 	}
 	dialer := net.Dialer{Timeout: dialTimeout}

@@ -90,7 +90,8 @@ func (l *Link) Restore() {
 	l.set(func(s *linkState) { s.cut, s.blackhole, s.cutAfter = false, false, 0 })
 }
 
-// Delay sets the latency one way; a round trip takes twice as long.
+// Delay sets the latency one way; a round trip takes twice as long, and so does
+// opening a connection.
 func (l *Link) Delay(oneWay time.Duration) { l.set(func(s *linkState) { s.delay = oneWay }) }
 
 // Bandwidth limits the bytes a second in each direction, over all connections

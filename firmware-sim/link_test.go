@@ -202,6 +202,9 @@ func TestDelayIsPaidOncePerRoundTripNotPerMessage(t *testing.T) {
 	link := startLink(t, farSide(t, echo))
 	link.Delay(60 * time.Millisecond)
 	conn := dialLink(t, link)
+	if took := roundTrip(t, conn, 10); took < 240*time.Millisecond || took > 2*time.Second {
+		t.Fatalf("the handshake and a round trip took %v, want four delays of 60ms", took)
+	}
 	if took := roundTrip(t, conn, 10); took < 120*time.Millisecond || took > time.Second {
 		t.Fatalf("a round trip took %v, want two delays of 60ms", took)
 	}
@@ -237,8 +240,10 @@ func TestALongThinLinkIsFilledByPipelining(t *testing.T) {
 	link := startLink(t, farSide(t, echo))
 	link.Delay(150 * time.Millisecond)
 	link.Bandwidth(320_000)
+	conn := dialLink(t, link)
+	roundTrip(t, conn, 1)
 	// One round trip of 300 ms and 96 kB at 320 kB/s: as much again.
-	took := roundTrip(t, dialLink(t, link), 96_000)
+	took := roundTrip(t, conn, 96_000)
 	if took < 570*time.Millisecond || took > 2*time.Second {
 		t.Fatalf("took %v, want 600ms", took)
 	}

@@ -19,12 +19,13 @@ const (
 	maxBackoff  = 2 * time.Second
 )
 
-// Run connects, and connects again with a growing pause whenever the connection
-// is lost, until ctx ends (nil) or the broker refuses the client (ErrRefused).
+// Run connects, and connects again whenever the connection is lost, until ctx
+// ends (nil) or the broker refuses the client (ErrRefused). The pause between
+// two connections grows until a message is acknowledged.
 func (c *Client) Run(ctx context.Context) error {
 	pause := backoff.Backoff{Min: minBackoff, Max: maxBackoff}
 	for {
-		before := c.Stats().Connects
+		before := c.Stats().Acked
 		err := c.session(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -32,7 +33,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if errors.Is(err, ErrRefused) {
 			return err
 		}
-		if c.Stats().Connects > before {
+		if c.Stats().Acked > before {
 			pause.Reset()
 		}
 		if backoff.Sleep(ctx, pause.Next(), nil) != nil {
