@@ -30,9 +30,11 @@ type broker struct {
 	// generation counts changes to the subscriptions.
 	generation atomic.Uint64
 	workspaces sync.Pool
+	retained   retained
 
 	mu      sync.Mutex
 	conns   map[*conn]bool
+	hosts   map[string]int // connections by host
 	stopped bool
 	ended   sync.WaitGroup
 }
@@ -46,6 +48,7 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		server: mqtt.New(serverOptions(s.cfg)),
 		ctx:    ctx,
 		conns:  make(map[*conn]bool),
+		hosts:  make(map[string]int),
 	}
 	b.workspaces.New = func() any { return &workspace{buf: make([]byte, bufferSize)} }
 	if err := b.server.AddHook(&hooks{broker: b}, nil); err != nil {
@@ -92,11 +95,12 @@ func (b *broker) serve(nc net.Conn) {
 	b.establish(c)
 	c.gate.Close()
 	<-written
-	c.release()
 	if c.gate.commitFailed() {
 		c.forgetReceived()
 		c.gate.forget()
 	}
+	c.release()
+	c.gate.hangUp()
 }
 
 // establish runs the server on a connection. A packet that makes it panic costs
@@ -115,10 +119,12 @@ func (b *broker) establish(c *conn) {
 func (b *broker) enter(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.stopped || len(b.conns) >= b.cfg.MaxClients {
+	from := host(c)
+	if b.stopped || len(b.conns) >= b.cfg.MaxClients || b.hosts[from] >= b.cfg.MaxPerHost {
 		return false
 	}
 	b.conns[c] = true
+	b.hosts[from]++
 	b.ended.Add(1)
 	return true
 }
@@ -126,6 +132,10 @@ func (b *broker) enter(c *conn) bool {
 func (b *broker) leave(c *conn) {
 	b.mu.Lock()
 	delete(b.conns, c)
+	from := host(c)
+	if b.hosts[from]--; b.hosts[from] == 0 {
+		delete(b.hosts, from)
+	}
 	b.mu.Unlock()
 	if c.established {
 		b.stats.clients.Add(-1)

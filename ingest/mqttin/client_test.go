@@ -45,6 +45,7 @@ func testRoutes(t testing.TB) *route.Table {
 func start(t testing.TB, custody ingest.Custody, cfg Config) *Source {
 	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
+	cfg.Linger = 200 * time.Millisecond
 	cfg.Anonymous = cfg.Authorize == nil
 	if cfg.Routes == nil {
 		cfg.Routes = testRoutes(t)

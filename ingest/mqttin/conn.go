@@ -59,7 +59,7 @@ type workspace struct {
 func (w *workspace) rest() []byte { return w.buf[w.start:w.end] }
 
 func newConn(b *broker, nc net.Conn) *conn {
-	return &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc)}
+	return &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc, b.cfg)}
 }
 
 // Read implements net.Conn for the broker.
@@ -289,13 +289,12 @@ func (c *conn) arm() {
 	if !c.armed.IsZero() && (!c.established || !c.whole || now.Sub(c.armed) < rearm) {
 		return
 	}
-	patience := c.broker.cfg.ConnectTimeout
-	if c.established {
-		patience = c.silence
-	}
-	var deadline time.Time
-	if patience > 0 {
-		deadline = now.Add(patience + rearm)
+	deadline := now.Add(c.broker.cfg.ConnectTimeout)
+	switch {
+	case c.established && c.silence == 0:
+		deadline = time.Time{} // the peer did not ask to be watched
+	case c.established:
+		deadline = now.Add(c.silence + rearm)
 	}
 	c.armed, c.whole = now, false
 	c.Conn.SetReadDeadline(deadline)

@@ -34,6 +34,7 @@ const (
 	codeMalformed        = 0x81
 	codeProtocolError    = 0x82
 	codeShuttingDown     = 0x8B
+	codeSessionTakenOver = 0x8E
 	codeTopicNameInvalid = 0x90
 	codePacketIDInUse    = 0x91
 	codeTooLarge         = 0x95

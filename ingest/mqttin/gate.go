@@ -12,11 +12,6 @@ import (
 )
 
 const (
-	// writeTimeout is how long one write, or a wait for room in the queue, may
-	// take before the peer counts as stuck.
-	writeTimeout = 5 * time.Second
-	// linger is how long a closed gate goes on to deliver what is still due.
-	linger = time.Second
 	// maxQueue is how many bytes may wait before writers have to: half of it
 	// is room for one large packet more.
 	maxQueue = 512 << 10
@@ -33,7 +28,9 @@ const (
 // When a receipt fails, nothing behind it ever leaves: the gate tells a peer of
 // MQTT 5 why and hangs up.
 type gate struct {
-	conn net.Conn
+	conn         net.Conn
+	writeTimeout time.Duration // for one write, and for a wait for room in the queue
+	linger       time.Duration // for what is still due when the gate is closed
 
 	// ctx ends the waits for receipts; abort ends it and closes the socket.
 	ctx  context.Context
@@ -59,8 +56,8 @@ type mark struct {
 	messages int
 }
 
-func newGate(ctx context.Context, conn net.Conn) *gate {
-	g := &gate{conn: conn}
+func newGate(ctx context.Context, conn net.Conn, cfg Config) *gate {
+	g := &gate{conn: conn, writeTimeout: cfg.WriteTimeout, linger: cfg.Linger}
 	g.ctx, g.quit = context.WithCancel(context.WithoutCancel(ctx))
 	g.changed.L = &g.mu
 	return g
@@ -117,7 +114,7 @@ func (g *gate) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.queue) > maxQueue {
-		stuck := time.AfterFunc(writeTimeout, g.abort)
+		stuck := time.AfterFunc(g.writeTimeout, g.abort)
 		defer stuck.Stop()
 	}
 	for len(g.queue) > maxQueue && !g.closed {
@@ -176,8 +173,8 @@ func (g *gate) isClosed() bool {
 	return g.closed
 }
 
-// Close takes no more bytes and returns at once; run writes what is due within
-// the linger time and then closes the socket.
+// Close takes no more bytes and returns at once. It wakes the reader; run goes on
+// to write what is due within the linger time.
 func (g *gate) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -207,7 +204,7 @@ func (g *gate) close() {
 		return
 	}
 	g.closed = true
-	g.timer = time.AfterFunc(linger, g.abort)
+	g.timer = time.AfterFunc(g.linger, g.abort)
 	g.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	g.changed.Broadcast()
 }
@@ -234,18 +231,13 @@ func (g *gate) forget() {
 }
 
 // run writes what is due until the gate is closed and everything has left, a
-// receipt fails, or the peer is stuck. The socket is closed when it returns.
+// receipt fails, or the peer is stuck.
 func (g *gate) run() {
-	defer func() {
-		g.abort()
-		g.timer.Stop()
-	}()
 	var due []byte
 	var deadline time.Time
 	for {
 		receipt, ok := g.head()
 		if !ok {
-			g.hangUp()
 			return
 		}
 		if receipt != nil && receipt.Wait(g.ctx) != nil {
@@ -255,11 +247,12 @@ func (g *gate) run() {
 		due = g.take(due)
 		// Moving the deadline costs as much as a small write: once a second
 		// is enough.
-		if now := time.Now(); deadline.Sub(now) < writeTimeout-time.Second {
-			deadline = now.Add(writeTimeout)
+		if now := time.Now(); deadline.Sub(now) < g.writeTimeout-time.Second {
+			deadline = now.Add(g.writeTimeout)
 			g.conn.SetWriteDeadline(deadline)
 		}
 		if _, err := g.conn.Write(due); err != nil {
+			g.abort()
 			return
 		}
 		if cap(due) > keepQueue {
@@ -314,18 +307,18 @@ func (g *gate) fail() {
 	g.close()
 	farewell := g.farewell(codeQuotaExceeded)
 	g.mu.Unlock()
-	g.conn.SetWriteDeadline(time.Now().Add(linger))
-	if _, err := g.conn.Write(farewell); err == nil {
-		g.hangUp()
-	}
+	g.conn.SetWriteDeadline(time.Now().Add(g.linger))
+	_, _ = g.conn.Write(farewell) // out of courtesy
 }
 
-// hangUp ends the connection so that the peer can read what was written last: a
-// socket that is closed while it holds unread bytes is reset, and the peer may
-// lose what was on its way.
+// hangUp closes the socket, once run and the reader have ended, so that the peer
+// can read what was written last: a socket that is closed while it holds unread
+// bytes is reset, and the peer may lose what was on its way.
 func (g *gate) hangUp() {
 	if half, ok := g.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		g.conn.SetReadDeadline(time.Now().Add(linger))
+		g.conn.SetReadDeadline(time.Now().Add(g.linger))
 		io.Copy(io.Discard, g.conn)
 	}
+	g.abort()
+	g.timer.Stop()
 }

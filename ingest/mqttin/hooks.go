@@ -24,7 +24,7 @@ func (h *hooks) Provides(event byte) bool {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck,
 		mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnPacketEncode,
-		mqtt.OnSubscribed, mqtt.OnUnsubscribed,
+		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed,
 		mqtt.OnPublishDropped, mqtt.OnWill, mqtt.OnWillSent:
 		return true
 	}
@@ -53,13 +53,16 @@ func (h *hooks) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	// what is under way instead.
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
-	if pk.Connect.Clean {
+	h.broker.limitSessions()
+	last, ok := h.broker.server.Clients.Get(cl.ID)
+	if !ok {
 		return
 	}
-	if last, ok := h.broker.server.Clients.Get(cl.ID); ok {
-		if old, ok := last.Net.Conn.(*conn); ok {
-			c.gate.inherit(old.gate.retire())
-		}
+	old := last.Net.Conn.(*conn)
+	// The broker does this too, but waits for a peer that reads nothing.
+	old.gate.disconnect(codeSessionTakenOver)
+	if !pk.Connect.Clean {
+		c.gate.inherit(old.gate.retire())
 	}
 }
 
@@ -94,6 +97,7 @@ func (h *hooks) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	if !h.broker.accept(c, pk) {
 		return pk, packets.ErrRejectPacket
 	}
+	pk.FixedHeader.Retain = pk.FixedHeader.Retain && h.broker.retained.admit(pk.TopicName, pk.Payload)
 	return pk, nil
 }
 
@@ -116,6 +120,21 @@ func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packe
 		if pk.ReasonCode == codePacketIDInUse {
 			pk.ReasonCode = codeSuccess
 			pk.Properties.ReasonString = ""
+		}
+	}
+	return pk
+}
+
+// OnSubscribe refuses the filters that are too many: the broker answers an
+// empty one with an error.
+func (h *hooks) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	room := maxSubscriptions - cl.State.Subscriptions.Len()
+	for i := range pk.Filters {
+		if _, again := cl.State.Subscriptions.Get(pk.Filters[i].Filter); again {
+			continue
+		}
+		if room--; room < 0 {
+			pk.Filters[i].Filter = ""
 		}
 	}
 	return pk
@@ -144,6 +163,7 @@ func (h *hooks) OnWill(_ *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 	if h.broker.ctx.Err() != nil {
 		return mqtt.Will{}, nil
 	}
+	will.Retain = will.Retain && h.broker.retained.admit(will.TopicName, will.Payload)
 	return will, nil
 }
 

@@ -33,12 +33,21 @@ type Config struct {
 	MaxConnect int
 	// MaxClients is how many connections may be open, 1024 by default.
 	MaxClients int
+	// MaxPerHost is how many of them may come from one address, MaxClients by
+	// default: whole fleets sit behind one.
+	MaxPerHost int
 	// MaxUnacked is how many messages of a connection may wait for their
 	// acknowledgements before no more are read from it, 2000 by default.
 	MaxUnacked int
 	// ConnectTimeout is how long a new connection may take to say who it is,
 	// 10 s by default.
 	ConnectTimeout time.Duration
+	// WriteTimeout is how long a peer may read nothing of what is sent to it,
+	// 5 s by default.
+	WriteTimeout time.Duration
+	// Linger is how long a connection that is being closed may take to deliver
+	// what is due, 1 s by default.
+	Linger time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -46,8 +55,11 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxPacket, 256<<10)
 	setDefault(&c.MaxConnect, 8<<10)
 	setDefault(&c.MaxClients, 1024)
+	setDefault(&c.MaxPerHost, c.MaxClients)
 	setDefault(&c.MaxUnacked, 2000)
 	setDefault(&c.ConnectTimeout, 10*time.Second)
+	setDefault(&c.WriteTimeout, 5*time.Second)
+	setDefault(&c.Linger, time.Second)
 	return c
 }
 
