@@ -7,7 +7,8 @@
 package reading
 
 // Reading is one measured value. The triple (Device, Metric, Unit) names its
-// series; readings of one series keep their order from the door to the cloud.
+// series. Readings of one series that always come in the same company (the
+// fields of one payload) keep their order from the door to the cloud.
 type Reading struct {
 	// Device says who measured, for example "boiler-3" or "north/pump-7".
 	Device string

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -33,7 +34,8 @@ func NewDecoder() *Decoder {
 	z, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(MaxBody))
+		zstd.WithDecoderMaxMemory(MaxBody),
+		zstd.WithDecodeAllCapLimit(true)) // to what the header promised
 	if err != nil {
 		panic(err) // the options are constants: only a bug in this line gets here
 	}
@@ -47,7 +49,7 @@ func (d *Decoder) Decode(dst []reading.Reading, b Block) ([]reading.Reading, err
 	if err := d.open(b); err != nil {
 		return dst, fmt.Errorf("block %d..%d: %w", b.First, b.Last(), err)
 	}
-	rs := dst
+	rs := slices.Grow(dst, b.Count)
 	d.in.eachRow(func(r *row) {
 		g := &d.in.groups[r.group]
 		for f, id := range d.in.shapes[g.shape].fields {
@@ -70,10 +72,10 @@ func (d *Decoder) open(b Block) error {
 	body := b.body
 	if b.packed {
 		var err error
-		if d.body, err = d.zstd.DecodeAll(b.body, d.body[:0]); err != nil {
+		d.body = slices.Grow(d.body[:0], b.rawLen)
+		if body, err = d.zstd.DecodeAll(b.body, d.body[:0:b.rawLen]); err != nil {
 			return fmt.Errorf("decompress: %w (%v)", ErrCorrupt, err)
 		}
-		body = d.body
 	}
 	if len(body) != b.rawLen {
 		return fmt.Errorf("body of %d bytes, header says %d: %w", len(body), b.rawLen, ErrCorrupt)

@@ -96,6 +96,9 @@ func (e *Encoder) AppendBlock(dst []byte, h Header, rs []reading.Reading) ([]byt
 	if len(rs) < 1 || len(rs) > MaxReadings {
 		return dst, fmt.Errorf("block of %d readings, want 1 to %d: %w", len(rs), MaxReadings, ErrTooLarge)
 	}
+	if h.First < 1 || h.First+uint64(len(rs))-1 < h.First || h.Lane >= reading.Lanes || h.Clock > Stepped {
+		return dst, fmt.Errorf("block from %d on in lane %d with clock %d: no such block", h.First, h.Lane, h.Clock)
+	}
 	e.reset(rs)
 	for i := 0; i < len(rs); {
 		n := rowLength(rs[i:])

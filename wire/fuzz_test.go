@@ -17,10 +17,9 @@ import (
 const (
 	// fuzzInput is the largest input that a fuzz target looks at, and
 	// maxAllocated what reading it may allocate in all: three name tables
-	// of MaxBody, a body of MaxBody that grows as it inflates, and
-	// MaxReadings readings.
+	// and a body of MaxBody, and MaxReadings readings.
 	fuzzInput    = 64 << 10
-	maxAllocated = 192 << 20
+	maxAllocated = 96 << 20
 	// maxTexts bounds the names and texts of readings that are encoded anew:
 	// a table lets a small body stand for more of them than a block can hold
 	// without one.

@@ -45,7 +45,7 @@ func sharedPrefix(a, b string) int {
 func (r *reader) names(limit int) []string {
 	n := r.count(min(limit, len(r.b)/2))
 	lens := make([]int, 2*n)
-	total, prev := 0, 0
+	total, rest, prev := 0, 0, 0
 	for i := range n {
 		lens[i] = r.count(MaxBody)
 	}
@@ -53,11 +53,16 @@ func (r *reader) names(limit int) []string {
 		lens[n+i] = r.count(len(r.b))
 		length := lens[i] + lens[n+i]
 		total += length
+		rest += lens[n+i]
 		if lens[i] > prev || total > MaxBody {
 			r.fail()
 			return nil
 		}
 		prev = length
+	}
+	if r.failed || rest > len(r.b) {
+		r.fail()
+		return nil
 	}
 	var all strings.Builder
 	all.Grow(total)
@@ -67,9 +72,6 @@ func (r *reader) names(limit int) []string {
 		all.WriteString(all.String()[start : start+lens[i]])
 		all.Write(r.bytes(lens[n+i]))
 		start = begin
-	}
-	if r.failed {
-		return nil
 	}
 	names, text := make([]string, n), all.String()
 	for i := range n {

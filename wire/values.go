@@ -129,7 +129,10 @@ func (r *reader) textList(n int) []string {
 	lens, total := make([]int, n), 0
 	for i := range lens {
 		lens[i] = r.count(len(r.b))
-		total += lens[i]
+		if total += lens[i]; r.failed || total > len(r.b) { // every time, so that it cannot wrap where int has 32 bits
+			r.fail()
+			return nil
+		}
 	}
 	all := string(r.bytes(total))
 	if r.failed {

@@ -137,7 +137,7 @@ func ParseBlock(b []byte) (Block, []byte, error) {
 	if err != nil {
 		return Block{}, b, fmt.Errorf("block: %w", err)
 	}
-	if flags&^flagsKnown != 0 {
+	if flags&^flagsKnown != 0 || flags&flagClock > byte(Stepped)<<clockShift {
 		return Block{}, b, fmt.Errorf("block: flags %#02x: %w", flags, ErrVersion)
 	}
 	blk := Block{Raw: frame, packed: flags&flagPacked != 0, merged: flags&flagMerged != 0}
