@@ -160,6 +160,9 @@ func parseConnack(body []byte, version byte) (connack, error) {
 		}
 		properties = properties[size:]
 	}
+	if ack.receiveMaximum == 0 {
+		return ack, fmt.Errorf("%w: a Receive Maximum of 0", errPacket)
+	}
 	return ack, nil
 }
 

@@ -160,6 +160,9 @@ func (c *Client) accepted(conn net.Conn, body []byte) (keepAlive time.Duration, 
 	if err != nil {
 		return 0, err
 	}
+	if c.conn != nil {
+		return 0, fmt.Errorf("%w: a second CONNACK", errPacket)
+	}
 	if ack.code != 0 {
 		return 0, fmt.Errorf("%w: code %#x", refusal(c.cfg.Version, ack.code), ack.code)
 	}
