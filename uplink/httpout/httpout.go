@@ -78,12 +78,12 @@ type Sink struct {
 func New(cfg Config) (*Sink, error) {
 	u, err := url.Parse(cfg.URL)
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("http uplink: %w", err)
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fmt.Errorf("http uplink: url %q — hint: write https://host/path", cfg.URL)
+	case err != nil: // without its text, which quotes the url
+		return nil, errors.New("http uplink: the url cannot be read — hint: write https://host/path")
 	case u.User != nil:
 		return nil, fmt.Errorf("http uplink: credentials in the url of %s — hint: put the token into a file of its own", u.Host)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, fmt.Errorf("http uplink: url %q — hint: write https://host/path", cfg.URL)
 	}
 	return &Sink{cfg: cfg, url: u, transport: newTransport(max(cfg.Connections, 1))}, nil
 }

@@ -1,0 +1,207 @@
+package httpout
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/uplink"
+)
+
+// TestEveryStatusHasItsClass is the table of what answers mean.
+func TestEveryStatusHasItsClass(t *testing.T) {
+	const (
+		accepted  = "accepted"
+		transient = "transient"
+		permanent = "permanent"
+		tooLarge  = "too large"
+	)
+	for _, c := range []struct {
+		code       int
+		body       string
+		retryAfter string
+		class      string // or the delay, "7s"
+	}{
+		{200, ack, "", accepted},
+		{202, ack, "", accepted},
+		{200, "", "", transient},
+		{204, "", "", transient},
+		{200, "<html>log in</html>", "", transient},
+		{302, "", "", transient},
+		{304, "", "", transient},
+		{400, "", "", permanent},
+		{401, "", "", "1m0s"},
+		{402, "", "", transient},
+		{403, "", "", "1m0s"},
+		{404, "", "", "1m0s"},
+		{405, "", "", "1m0s"},
+		{408, "", "", transient},
+		{413, "", "", tooLarge},
+		{415, "", "", permanent},
+		{418, "", "", transient},
+		{422, "", "", permanent},
+		{425, "", "", transient},
+		{429, "", "", transient},
+		{429, "", "7", "7s"},
+		{429, "", "soon", transient},
+		{500, "", "", transient},
+		{503, "", "120", "2m0s"},
+		{599, "", "", transient},
+	} {
+		resp := &http.Response{StatusCode: c.code, Header: http.Header{}}
+		if c.retryAfter != "" {
+			resp.Header.Set("Retry-After", c.retryAfter)
+		}
+		err := judge(resp, []byte(c.body), key, false)
+		class := transient
+		delay, asked := uplink.RetryDelay(err)
+		switch {
+		case err == nil:
+			class = accepted
+		case uplink.IsTooLarge(err):
+			class = tooLarge
+		case uplink.IsPermanent(err):
+			class = permanent
+		case asked:
+			class = delay.String()
+		}
+		if class != c.class {
+			t.Errorf("%d %s Retry-After %q: %s, want %s (%v)", c.code, c.body, c.retryAfter, class, c.class, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "hint: ") {
+			t.Errorf("%d: no hint in %q", c.code, err)
+		}
+	}
+}
+
+func TestOnlyAnAcknowledgementOfThisMessageCounts(t *testing.T) {
+	for _, c := range []struct {
+		answer string
+		want   bool
+	}{
+		{ack, true},
+		{strings.Replace(ack, `"last":99`, `"last":150`, 1), true}, // more than asked
+		{strings.TrimSuffix(ack, "}") + `,"duplicate":true}`, true},
+		{strings.Replace(ack, `"last":99`, `"last":98`, 1), false},
+		{strings.Replace(ack, `"first":1`, `"first":2`, 1), false},
+		{strings.Replace(ack, "normal", "alarm", 1), false},
+		{strings.Replace(ack, "4d2", "4d3", 1), false},
+		{`{"acked":{}}`, false},
+		{`{"acked":null}`, false},
+		{`{"ok":true}`, false},
+		{ack[:len(ack)-1], false},
+		{"OK", false},
+	} {
+		if got := acknowledges([]byte(c.answer), key); got != c.want {
+			t.Errorf("%s: %v, want %v", c.answer, got, c.want)
+		}
+	}
+}
+
+func TestForeignEndpointNeedsOnlyA2xx(t *testing.T) {
+	for code, want := range map[int]bool{200: true, 201: true, 204: true, 302: false, 500: false} {
+		err := judge(&http.Response{StatusCode: code}, nil, key, true)
+		if (err == nil) != want {
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
+func TestRetryAfterMayBeADate(t *testing.T) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	for text, want := range map[string]time.Duration{
+		"Mon, 04 May 2026 03:03:01 GMT": time.Minute,
+		"Mon, 04 May 2026 03:01:01 GMT": 0, // past
+		"-5":                            0,
+		"1.5":                           0,
+		"99999999999999999999":          0,
+		"":                              0,
+	} {
+		got, ok := retryAfter(http.Header{"Retry-After": {text}}, now)
+		if got != want || ok != (want > 0) {
+			t.Errorf("%q: %v %v, want %v", text, got, ok, want)
+		}
+	}
+}
+
+func TestAnswersAreQuotedSafely(t *testing.T) {
+	hostile := "\x1b[2J\xff\n" + strings.Repeat("a", 5000)
+	err := judge(&http.Response{StatusCode: 500}, []byte(hostile), key, false)
+	if text := err.Error(); len(text) > 500 || strings.ContainsAny(text, "\x1b\n\xff") {
+		t.Errorf("%q", text)
+	}
+}
+
+func TestTransportErrorsEndInAHint(t *testing.T) {
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of our refusal
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	plain := serve(t, http.NotFound)
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	for _, c := range []struct{ name, url, want string }{
+		{"Refused", "http://" + closed.Addr().String(), "nothing listens"},
+		{"NotTLS", strings.Replace(plain, "http:", "https:", 1), "does not speak TLS"},
+		{"UnknownAuthority", secure.URL, "install its CA"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := newSink(t, Config{URL: c.url}).Send(t.Context(), message("application/json", []byte("{}")))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want a hint with %q", err, c.want)
+			}
+			if err != nil && uplink.IsPermanent(err) {
+				t.Errorf("permanent: %v", err)
+			}
+		})
+	}
+}
+
+func TestHints(t *testing.T) {
+	for want, err := range map[string]error{
+		"DNS":          &net.DNSError{Name: "cloud.example", IsNotFound: true},
+		"clock":        x509.CertificateInvalidError{Reason: x509.Expired},
+		"another host": x509.HostnameError{Certificate: &x509.Certificate{}, Host: "cloud.example"},
+		"TLS":          tls.RecordHeaderError{},
+		"in time":      &net.OpError{Op: "read", Err: timeoutError{}},
+	} {
+		if hint := hintFor(fmt.Errorf("send: %w", err)); !strings.Contains(hint, want) {
+			t.Errorf("%v: %q, want %q in it", err, hint, want)
+		}
+	}
+	if hint := hintFor(fmt.Errorf("whatever")); hint != "" {
+		t.Errorf("a hint for anything: %q", hint)
+	}
+}
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "i/o timeout" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }
+
+// FuzzJudge: no answer makes judge panic, and nothing but an acknowledgement
+// is custody.
+func FuzzJudge(f *testing.F) {
+	f.Add(200, []byte(ack), "")
+	f.Add(429, []byte("slow down"), "7")
+	f.Add(200, []byte(`{"acked":[]}`), "Mon, 04 May 2026 03:03:01 GMT")
+	f.Fuzz(func(t *testing.T, code int, answer []byte, retryAfter string) {
+		resp := &http.Response{StatusCode: code, Header: http.Header{"Retry-After": {retryAfter}}}
+		err := judge(resp, answer, key, false)
+		if err == nil && (code < 200 || code > 299 || !acknowledges(answer, key)) {
+			t.Errorf("%d %q was taken for custody", code, answer)
+		}
+	})
+}
