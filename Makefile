@@ -1,0 +1,49 @@
+export GOFLAGS += -trimpath
+BUILD   = CGO_ENABLED=0 go build -ldflags='-s -w'
+SECONDS = 10
+BENCH   = .
+# The race detector needs a C compiler; without one the tests run without it.
+RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no C compiler, no race detector: apt-get install gcc" >&2)
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t12
+
+build: ## the three programs, in bin/
+	$(BUILD) -o bin/ ./cmd/...
+
+test: lint ## every test, with the race detector; a few minutes
+	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) ./...
+
+short: ## the quick tests only
+	go test -short ./...
+
+lint: ## formatting and suspicious code
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt -w $$files"; exit 1; }
+	go vet ./...
+
+fuzz: ## every fuzz target for SECONDS=10
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(SECONDS)s $$pkg; \
+		done; \
+	done
+
+bench: ## benchmarks, BENCH=name for some of them
+	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+
+cover: ## how much of the code the tests reach
+	go test -coverprofile=bin/cover.prof ./... && go tool cover -func=bin/cover.prof | tail -1
+
+cross: ## build for the boards: arm64, ARMv6, RISC-V
+	CGO_ENABLED=0 GOARCH=arm64 go build ./...
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 go build ./...
+	CGO_ENABLED=0 GOARCH=riscv64 go build ./...
+
+demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdict
+	./bin/firmware-sim demo
+
+clean: ## remove what was built
+	rm -rf bin dist
+
+.PHONY: help build test short lint fuzz bench cover cross demo clean
