@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -15,15 +18,16 @@ import (
 	"github.com/tidegate/tidegate/wire"
 )
 
-// fleet returns n readings of four metrics of 200 devices, with the number of
-// the first as the seed of time and values.
+// fleet returns n readings of four metrics of 200 devices, with noise in times
+// and values; the number of the first is its seed.
 func fleet(first uint64, n int) []reading.Reading {
 	rs := make([]reading.Reading, 0, n)
+	rng := rand.New(rand.NewPCG(first, 1))
 	for i := 0; len(rs) < n; i++ {
 		step := int(first)/4 + i
-		at := 1_700_000_000_000_000_000 + int64(step)*5_000_000
+		at := 1_700_000_000_000_000_000 + int64(step)*5_000_000 + int64(rng.IntN(30))*1_000_000
 		for m, metric := range []string{"bat", "hum", "rssi", "temp"} {
-			v := math.Round(2000+300*math.Sin(float64(step*(m+1))/977)) / 100
+			v := math.Round(2000+300*math.Sin(float64(step*(m+1))/977)+10*rng.NormFloat64()) / 100
 			rs = append(rs, reading.Reading{Device: fmt.Sprintf("dev-%03d", step%200), Metric: metric, Time: at, Value: reading.Float(v)})
 		}
 	}
@@ -78,6 +82,33 @@ func BenchmarkDrain(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*n*len(list))/b.Elapsed().Seconds(), "readings/s")
 	b.ReportMetric(float64(len(list[1]))/n, "B/reading")
+}
+
+// BenchmarkSync is the disk alone, for comparison: 4 KiB written and synced
+// twice, as in a commit of bbolt.
+func BenchmarkSync(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "f"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	page := make([]byte, 4096)
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		for at := range int64(2) {
+			if _, err := f.WriteAt(page, at*4096); err != nil {
+				b.Fatal(err)
+			}
+			if err := f.Sync(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
 
 // BenchmarkLive delivers chunks of eight readings one at a time and reports the

@@ -143,7 +143,11 @@ func killDuring(t *testing.T, dir string, gateways []*gateway, acks chan struct{
 	for _, g := range gateways {
 		all.Go(func() { g.deliver(ctx, t, "http://"+strings.TrimSpace(addr)) })
 	}
-	<-acks
+	select {
+	case <-acks:
+	case <-time.After(time.Minute):
+		t.Fatal("nothing is acknowledged")
+	}
 	<-time.After(life) // the instant is the point of the test
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -38,8 +39,9 @@ type Gap struct {
 // that reported it.
 type gapReport struct {
 	Gap
-	lane reading.Lane
-	seq  uint64
+	epoch uint64 // 0: that of the report itself
+	lane  reading.Lane
+	seq   uint64
 }
 
 // parseGap returns the report in a reading. A reading that only looks like one
@@ -50,25 +52,34 @@ func parseGap(r *reading.Reading) (gapReport, bool) {
 	}
 	var g struct {
 		Gap
-		Lane string `json:"lane"`
+		Epoch uint64 `json:"epoch"`
+		Lane  string `json:"lane"`
 	}
 	if err := json.Unmarshal([]byte(r.Value.Text()), &g); err != nil || g.First > g.Last || g.Last > maxSeq {
 		return gapReport{}, false
 	}
 	lane, ok := reading.ParseLane(g.Lane)
-	return gapReport{Gap: g.Gap, lane: lane}, ok
+	return gapReport{Gap: g.Gap, epoch: g.Epoch, lane: lane}, ok
 }
 
-// store notes the gap under the lane that it is about, by the lane and number
-// of the reading that reported it: the same report again changes nothing.
+// store notes the gap under the lane that it is about, by the identity of the
+// reading that reported it: the same report again changes nothing. The lane is
+// in the ledger from then on, even if nothing else of it has ever come.
 func (g gapReport) store(tx *bbolt.Tx, from laneID) error {
-	about := from
-	about.lane = g.lane
+	about := laneID{from.gateway, cmp.Or(g.epoch, from.epoch), g.lane}.key()
+	lanes := tx.Bucket(lanesBucket)
+	if lanes.Get(about) == nil {
+		if err := lanes.Put(about, []byte("{}")); err != nil {
+			return err
+		}
+	}
 	value, err := json.Marshal(g.Gap)
 	if err != nil {
 		return err
 	}
-	return tx.Bucket(gapsBucket).Put(seqKey(append(about.key(), byte(from.lane)), g.seq), value)
+	reporter := from.key()
+	reporter = reporter[len(reporter)-laneSuffix:]
+	return tx.Bucket(gapsBucket).Put(seqKey(slices.Concat(about, reporter), g.seq), value)
 }
 
 // gapsOf returns the gaps declared for the lane, in order.
@@ -77,7 +88,7 @@ func gapsOf(tx *bbolt.Tx, id laneID) ([]Gap, error) {
 	prefix := id.key()
 	c := tx.Bucket(gapsBucket).Cursor()
 	for k, v := c.Seek(prefix); k != nil; k, v = c.Next() {
-		if len(k) != len(prefix)+9 || string(k[:len(prefix)]) != string(prefix) {
+		if len(k) != len(prefix)+laneSuffix+8 || !bytes.HasPrefix(k, prefix) {
 			break
 		}
 		var g Gap

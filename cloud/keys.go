@@ -31,10 +31,14 @@ func (id laneID) key() []byte {
 	return append(k, byte(id.lane))
 }
 
+// laneSuffix is the length of what follows the gateway's name and its zero
+// byte: epoch and lane.
+const laneSuffix = 8 + 1
+
 // parseLaneKey is the inverse of laneID.key.
 func parseLaneKey(k []byte) (laneID, bool) {
 	name := bytes.IndexByte(k, 0)
-	if name < 1 || len(k) != name+10 {
+	if name < 1 || len(k) != name+1+laneSuffix {
 		return laneID{}, false
 	}
 	return laneID{

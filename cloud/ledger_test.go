@@ -88,6 +88,26 @@ func TestGapCountsForTheLaneThatItIsAbout(t *testing.T) {
 	}
 }
 
+// A gateway that lost a whole epoch says so in the next one.
+func TestGapOfAnEpochOfWhichNothingCame(t *testing.T) {
+	s := openStore(t)
+	r := report("bulk", 1, 9, 9)
+	r.Value = reading.String(`{"epoch":7,` + r.Value.Text()[1:])
+	receive(t, s, chunk(block(t, 1, r)), 1, 0)
+	lanes, err := s.Ledger()
+	if err != nil || len(lanes) != 2 {
+		t.Fatalf("%+v, %v", lanes, err)
+	}
+	want := LaneLedger{Gateway: "g", Epoch: "0000000000000007", Lane: "bulk", Gaps: []Gap{{1, 9, 9, 5, 6, "evicted"}}}
+	if !reflect.DeepEqual(lanes[0], want) || lanes[1].Gaps != nil {
+		t.Errorf("got %+v, want %+v", lanes[0], want)
+	}
+	receive(t, s, chunk(block(t, 1, r)), 0, 1)
+	if again, err := s.Ledger(); err != nil || !reflect.DeepEqual(again[0], lanes[0]) {
+		t.Errorf("got %+v, %v after a repetition, want %+v", again[0], err, lanes[0])
+	}
+}
+
 func TestWhatOnlyLooksLikeAGapIsAReading(t *testing.T) {
 	for _, text := range []string{``, `{`, `[]`, `{"lane":"urgent","first":1,"last":2}`, `{"lane":"normal","first":3,"last":2}`,
 		`{"lane":"normal","first":1,"last":18446744073709551615}`} {

@@ -15,7 +15,7 @@ type refusal struct {
 	hint       string
 }
 
-func (r *refusal) Error() string { return r.reason + "; hint: " + r.hint }
+func (r *refusal) Error() string { return r.reason + " — hint: " + r.hint }
 
 // refuse makes a refusal. Gateways set aside for good what is answered 400,
 // 413, 415 or 422, so those are only for bytes that no later attempt can save.

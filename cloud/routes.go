@@ -76,7 +76,7 @@ func exportRoute(s *Store, log *slog.Logger) http.HandlerFunc {
 			return
 		}
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		err = s.Export(req.Context(), patient{w, http.NewResponseController(w)}, f)
+		err = s.Export(req.Context(), newPatient(w), f)
 		if err != nil {
 			if req.Context().Err() == nil {
 				log.Error("export is not complete", "err", err)
@@ -93,6 +93,14 @@ func exportRoute(s *Store, log *slog.Logger) http.HandlerFunc {
 type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
+}
+
+// newPatient also lifts the deadline for reading the request: when that passes,
+// the server takes the client for gone, in the middle of the answer.
+func newPatient(w http.ResponseWriter) patient {
+	p := patient{w, http.NewResponseController(w)}
+	_ = p.control.SetReadDeadline(time.Time{}) // an error means that there is none
+	return p
 }
 
 // pieceTimeout is how long a client may take for one piece of an export.

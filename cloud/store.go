@@ -41,7 +41,7 @@ var (
 	lanesBucket  = []byte("lanes")  // lane → summary
 	rangesBucket = []byte("ranges") // lane, first → last: the numbers that are here
 	blocksBucket = []byte("blocks") // lane, first → extent: the readings themselves
-	gapsBucket   = []byte("gaps")   // lane, number of the report → gap
+	gapsBucket   = []byte("gaps")   // lane, lane and number of the report → gap
 )
 
 // Store keeps readings in one bbolt file, each exactly once. It is safe for
@@ -63,7 +63,7 @@ func Open(c StoreConfig) (*Store, error) {
 	path := filepath.Join(c.Dir, fileName)
 	if c.ReadOnly {
 		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("open store: %w; hint: is %s the folder that \"run\" was given with -data?", err, c.Dir)
+			return nil, fmt.Errorf("open store: %w — hint: is %s the folder that \"run\" was given with -data?", err, c.Dir)
 		}
 	} else if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -84,9 +84,9 @@ func Open(c StoreConfig) (*Store, error) {
 	})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("open store: %s is held by another process; hint: ask the running tidegate-cloud with -url http://127.0.0.1:8440", path)
+		return nil, fmt.Errorf("open store: %s is held by another process — hint: ask the running tidegate-cloud with -url http://127.0.0.1:8440", path)
 	case err != nil:
-		return nil, fmt.Errorf("open store %s: %w; hint: if the file is damaged, keep it, move it aside and start anew", path, err)
+		return nil, fmt.Errorf("open store %s: %w — hint: if the file is damaged, keep it, move it aside and start anew", path, err)
 	}
 	if c.ReadOnly {
 		return s, nil
@@ -209,7 +209,7 @@ func (s *Store) update(change func(*bbolt.Tx) error) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = fmt.Errorf("%w: %w; hint: check the disk, then start again", ErrDamaged, err)
+	s.failed = fmt.Errorf("%w: %w — hint: check the disk, then start again", ErrDamaged, err)
 	return s.failed
 }
 

@@ -30,7 +30,7 @@ func importFiles(ctx context.Context, args []string, s streams) error {
 	}
 	for _, path := range flags.Args() {
 		if err := importFile(ctx, store, path, s.out); err != nil {
-			return errors.Join(fmt.Errorf("import %s: %w; hint: what came before is stored, and the import can be repeated", path, err), store.Close())
+			return errors.Join(fmt.Errorf("import %s: %w — hint: what came before is stored, and the import can be repeated", path, err), store.Close())
 		}
 	}
 	return store.Close()

@@ -45,7 +45,7 @@ func (p *place) get(ctx context.Context, path string, query url.Values) (io.Read
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w; hint: is \"tidegate-cloud run\" listening there?", err)
+		return nil, fmt.Errorf("%w — hint: is \"tidegate-cloud run\" listening there?", err)
 	}
 	if res.StatusCode == http.StatusOK {
 		return res.Body, nil
@@ -53,9 +53,9 @@ func (p *place) get(ctx context.Context, path string, query url.Values) (io.Read
 	defer res.Body.Close()
 	var no struct{ Error, Hint string }
 	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&no); err != nil {
-		return nil, fmt.Errorf("%s answered %s; hint: is that a tidegate-cloud?", target, res.Status)
+		return nil, fmt.Errorf("%s answered %s — hint: is that a tidegate-cloud?", target, res.Status)
 	}
-	return nil, fmt.Errorf("%s answered %s: %s; hint: %s", target, res.Status, no.Error, no.Hint)
+	return nil, fmt.Errorf("%s answered %s: %s — hint: %s", target, res.Status, no.Error, no.Hint)
 }
 
 // ledger prints what is here and what is missing.
@@ -182,7 +182,7 @@ func export(ctx context.Context, args []string, s streams) error {
 	}
 	defer body.Close()
 	if _, err := io.Copy(s.out, body); err != nil {
-		return fmt.Errorf("export is not complete: %w; hint: see the log of the tidegate-cloud that was asked", err)
+		return fmt.Errorf("export is not complete: %w — hint: see the log of the tidegate-cloud that was asked", err)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, s streams) error {
 func listen(f runFlags, guarded bool, log *slog.Logger) (net.Listener, error) {
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w; hint: is another tidegate-cloud running? -listen takes another address", err)
+		return nil, fmt.Errorf("listen: %w — hint: is another tidegate-cloud running? -listen takes another address", err)
 	}
 	local := l.Addr().(*net.TCPAddr).IP.IsLoopback()
 	if !local && !guarded {
@@ -77,7 +77,7 @@ func listen(f runFlags, guarded bool, log *slog.Logger) (net.Listener, error) {
 	}
 	if f.cert == "" && f.key == "" {
 		if !local {
-			log.Warn("tokens and readings travel in the clear; hint: -cert and -key, or a proxy that speaks TLS")
+			log.Warn("tokens and readings travel in the clear — hint: -cert and -key, or a proxy that speaks TLS")
 		}
 		return l, nil
 	}
