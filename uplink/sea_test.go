@@ -239,6 +239,7 @@ type sea struct {
 	shelf   *shelf
 
 	forwarder *uplink.Forwarder
+	ctx       context.Context // of Run
 	stop      context.CancelFunc
 	ended     chan error
 }
@@ -261,7 +262,7 @@ func newSea() *sea {
 // run starts the Forwarder; it stops with the test.
 func (s *sea) run(t testing.TB) {
 	ctx, stop := context.WithCancel(t.Context())
-	s.stop = stop
+	s.ctx, s.stop = ctx, stop
 	t.Cleanup(stop)
 	s.forwarder = uplink.New(s.cfg, s.tank, s.encoder, s.shore, s.shelf, slog.New(slog.DiscardHandler))
 	go func() { s.ended <- s.forwarder.Run(ctx) }()

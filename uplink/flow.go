@@ -1,0 +1,260 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// flow is the state of one Run. Only Run's own goroutine touches it; the
+// goroutines that wait for the cursor and for the sink report on channels.
+type flow struct {
+	*Forwarder
+	size  sizer
+	link  link
+	queue []*delivery // in the order in which the cursor gave their blocks
+
+	fetching bool
+	fetched  chan fetch  // buffered, so that no goroutine outlives its reader
+	sent     chan result // as well
+	tasks    sync.WaitGroup
+	refusals int // blocks set aside since the sink last took anything
+	stats    Stats
+}
+
+type fetch struct {
+	blocks []wire.Block
+	err    error
+}
+
+type result struct {
+	d    *delivery
+	err  error
+	took time.Duration
+	late bool // Send ran out of time
+}
+
+func newFlow(f *Forwarder) *flow {
+	fl := &flow{
+		Forwarder: f,
+		size:      newSizer(f.cfg.MaxBatch),
+		link:      link{backoff: f.cfg.Backoff},
+		fetched:   make(chan fetch, 1),
+		sent:      make(chan result, f.cfg.Window),
+		stats:     f.Stats(), // of the runs before this one
+	}
+	fl.stats.LastError = ""
+	return fl
+}
+
+// loop is the whole of it: start what may be sent, fetch if there is room, wait
+// for something to happen.
+func (fl *flow) loop(ctx context.Context) error {
+	wake := fl.cfg.Wake
+	for {
+		if err := fl.launch(ctx); err != nil {
+			return err
+		}
+		fl.fetch(ctx)
+		fl.report()
+		select {
+		case got := <-fl.fetched:
+			fl.fetching = false
+			if ctx.Err() != nil {
+				return nil
+			}
+			if got.err != nil {
+				return fmt.Errorf("next blocks: %w", got.err)
+			}
+			fl.take(got.blocks)
+		case r := <-fl.sent:
+			fl.conclude(ctx, r)
+		case <-fl.link.hold:
+			fl.link.release()
+		case _, open := <-wake:
+			fl.link.wake()
+			if !open {
+				wake = nil
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// end waits for the goroutines, acks what was still accepted unless the cursor
+// is broken, and leaves a last word for those who watch.
+func (fl *flow) end(err error) error {
+	fl.tasks.Wait()
+	close(fl.sent)
+	for r := range fl.sent {
+		if r.err == nil {
+			fl.accept(r)
+		}
+	}
+	if err == nil {
+		err = fl.settle()
+	}
+	fl.stats.State, fl.stats.InFlight = Idle, 0
+	if err != nil {
+		fl.stats.State, fl.stats.LastError = Down, err.Error()
+	}
+	fl.progress.set(fl.stats)
+	return err
+}
+
+// launch starts every delivery that may start now. Each start can change what
+// may be acked (a block set aside), and each ack what may start.
+func (fl *flow) launch(ctx context.Context) error {
+	for {
+		if err := fl.settle(); err != nil {
+			return err
+		}
+		d := fl.next()
+		if d == nil {
+			return nil
+		}
+		fl.start(ctx, d)
+	}
+}
+
+// settle acks what is done and has nothing undone of its lane before it.
+func (fl *flow) settle() error {
+	var blocked [reading.Lanes]bool
+	rest := fl.queue[:0]
+	var err error
+	for _, d := range fl.queue {
+		if d.state != done || blocked[d.lane()] || err != nil {
+			blocked[d.lane()] = true
+			rest = append(rest, d)
+			continue
+		}
+		if err = fl.cursor.Ack(d.lane(), d.last()); err != nil {
+			err = fmt.Errorf("ack %s up to %d: %w", d.lane(), d.last(), err)
+		}
+	}
+	clear(fl.queue[len(rest):])
+	fl.queue = rest
+	return err
+}
+
+// next returns the delivery that may start now, or nil. While the link is down
+// that is a single probe, and only when its time has come.
+func (fl *flow) next() *delivery {
+	if fl.link.held() || fl.count(sending) >= fl.cfg.Window || fl.link.down && fl.probing() {
+		return nil
+	}
+	for _, d := range fl.queue {
+		if d.state == waiting || d.state == open && fl.isWorthSending(d) {
+			return d
+		}
+	}
+	return nil
+}
+
+// isWorthSending is Nagle's rule for messages: at once when nothing is in
+// flight, otherwise not before it is worth its headers. Alarms do not wait.
+func (fl *flow) isWorthSending(d *delivery) bool {
+	if fl.taken() >= fl.cfg.Window {
+		return false
+	}
+	return fl.count(sending) == 0 || d.bytes >= worthwhile || d.lane() == reading.Alarm
+}
+
+// start encodes the delivery if that is still to be done, and sends it.
+func (fl *flow) start(ctx context.Context, d *delivery) {
+	if d.body == nil {
+		if err := fl.encode(d); err != nil {
+			fl.refuse(d, err) // encoding is pure: it would fail again
+			return
+		}
+		if len(d.body) > fl.size.maxBody && len(d.blocks) > 1 {
+			fl.size.shrink()
+			fl.split(d)
+			return
+		}
+	}
+	d.state, d.probe = sending, fl.link.down
+	fl.stats.SentMessages++
+	fl.stats.SentBytes += uint64(len(d.body))
+	m, allowed := fl.message(d), fl.cfg.Timeout<<min(d.timeouts, 3)
+	fl.tasks.Go(func() {
+		r := fl.send(ctx, m, allowed)
+		r.d = d
+		fl.sent <- r
+	})
+}
+
+func (fl *flow) encode(d *delivery) error {
+	body, err := fl.encoder.Encode(make([]byte, 0, d.bytes+1<<10), d.blocks)
+	if err != nil {
+		return fmt.Errorf("encode %s %d to %d: %w", d.lane(), d.first(), d.last(), err)
+	}
+	d.body = body
+	return nil
+}
+
+func (fl *flow) message(d *delivery) Message {
+	return Message{
+		Key: Key{
+			Gateway: fl.cfg.Gateway,
+			Epoch:   d.epoch(),
+			Lane:    d.lane(),
+			First:   d.first(),
+			Last:    d.last(),
+		},
+		Count:       d.count(),
+		ContentType: fl.encoder.ContentType(),
+		Body:        d.body,
+	}
+}
+
+// send runs in a goroutine of its own and touches nothing of the flow.
+func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) result {
+	if f.cfg.Pace != nil {
+		if err := f.cfg.Pace(ctx, m.Lane, len(m.Body)); err != nil {
+			return result{err: fmt.Errorf("pace: %w", err)}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, allowed)
+	defer cancel()
+	begun := time.Now()
+	err := f.sink.Send(ctx, m)
+	return result{err: err, took: time.Since(begun), late: errors.Is(ctx.Err(), context.DeadlineExceeded)}
+}
+
+// fetch asks the cursor for more, unless the window is full: an alarm that
+// comes in the meantime is then first when there is room again.
+func (fl *flow) fetch(ctx context.Context) {
+	room := fl.size.limit - fl.gathered()
+	if fl.fetching || room <= 0 || fl.taken() >= fl.cfg.Window {
+		return
+	}
+	fl.fetching = true
+	fl.tasks.Go(func() {
+		blocks, err := fl.cursor.Next(ctx, room)
+		fl.fetched <- fetch{blocks, err}
+	})
+}
+
+// take adds blocks to the open delivery of their lane. One that a block cannot
+// join is complete.
+func (fl *flow) take(blocks []wire.Block) {
+	for _, b := range blocks {
+		d := fl.opened(b.Lane)
+		if d != nil && !d.canJoin(b, fl.size.limit) {
+			d.state = waiting
+			d = nil
+		}
+		if d == nil {
+			d = &delivery{state: open}
+			fl.queue = append(fl.queue, d)
+		}
+		d.add(b)
+	}
+}

@@ -1,0 +1,86 @@
+package uplink
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// conclude notes how a Send ended. An error after ctx has ended says nothing
+// about the sink.
+func (fl *flow) conclude(ctx context.Context, r result) {
+	switch {
+	case r.err == nil:
+		fl.accept(r)
+	case ctx.Err() != nil:
+	case IsPermanent(r.err):
+		fl.refuse(r.d, r.err)
+	default:
+		if r.late {
+			r.d.timeouts++
+		}
+		r.d.state = waiting
+		fl.stats.Retries++
+		fl.fail(r.err)
+	}
+}
+
+func (fl *flow) accept(r result) {
+	fl.size.learn(r.d.bytes, len(r.d.body), r.took)
+	r.d.state, r.d.body = done, nil
+	fl.refusals = 0
+	fl.stats.LastAck = time.Now()
+	fl.stats.AckedReadings += uint64(r.d.count())
+	if r.d.probe && fl.link.down {
+		fl.log.Info("link is up again", "after", fl.link.up().Round(time.Millisecond))
+		fl.stats.LastError = ""
+	}
+}
+
+// refuse deals with bytes that the sink will never take: it bisects, and sets
+// aside the single block that remains. A sink that refuses one block after the
+// other and takes nothing in between is out of order more likely than the
+// blocks are, so from the second one on each costs a backoff.
+func (fl *flow) refuse(d *delivery, cause error) {
+	if len(d.blocks) > 1 {
+		if IsTooLarge(cause) {
+			fl.size.lower(len(d.body) / 2)
+		}
+		fl.split(d)
+		return
+	}
+	if err := fl.quarantine.Quarantine(d.blocks[0], cause.Error()); err != nil {
+		d.state = waiting
+		fl.fail(fmt.Errorf("quarantine %s %d to %d: %w", d.lane(), d.first(), d.last(), err))
+		return
+	}
+	fl.log.Error("block refused and set aside", "lane", d.lane(), "seq", d.first(), "n", d.count(), "err", cause)
+	d.state, d.body = done, nil
+	fl.stats.Quarantined += uint64(d.count())
+	fl.refusals++
+	if fl.refusals > 1 {
+		fl.fail(cause)
+	}
+}
+
+func (fl *flow) fail(err error) {
+	if !fl.link.down {
+		fl.log.Warn("link is down; readings wait in the buffer", "err", err)
+	}
+	fl.link.fail(err)
+	fl.stats.LastError = err.Error()
+}
+
+func (fl *flow) report() {
+	s := fl.stats
+	s.InFlight = fl.count(sending)
+	switch {
+	case fl.link.down:
+		s.State = Down
+	case fl.fetching && len(fl.queue) == 0:
+		s.State = Idle
+	default:
+		s.State = Up
+	}
+	fl.progress.set(s)
+}
