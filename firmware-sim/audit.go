@@ -3,7 +3,6 @@ package firmwaresim
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -61,15 +60,11 @@ func (v Verdict) String() string {
 // A row that cannot be read is an error: a damaged export proves nothing. Nobody
 // may be writing to the ledger.
 func Audit(ledger *Ledger, export io.Reader) (Verdict, error) {
-	a := auditor{
-		ledger:    ledger,
-		keys:      make(map[rowKey]*intervals),
-		delivered: make(map[string]*delivery),
-	}
+	a := auditor{ledger: ledger, keys: make(map[string]*intervals), delivered: make(map[string]*delivery)}
 	rows := bufio.NewScanner(export)
 	rows.Buffer(make([]byte, 64<<10), maxRow)
 	for number := 1; rows.Scan(); number++ {
-		if err := a.row(rows.Bytes()); err != nil {
+		if err := a.take(rows.Bytes()); err != nil {
 			return Verdict{}, fmt.Errorf("export row %d: %w", number, err)
 		}
 	}
@@ -77,22 +72,6 @@ func Audit(ledger *Ledger, export io.Reader) (Verdict, error) {
 		return Verdict{}, fmt.Errorf("read export: %w", err)
 	}
 	return a.verdict(), nil
-}
-
-// exportRow is what an audit needs of a row.
-type exportRow struct {
-	rowKey
-	Seq    *uint64         `json:"seq"`
-	Device string          `json:"device"`
-	Metric string          `json:"metric"`
-	Value  json.RawMessage `json:"value"`
-}
-
-// rowKey names a sequence of rows.
-type rowKey struct {
-	Gateway string `json:"gateway"`
-	Epoch   string `json:"epoch"`
-	Lane    string `json:"lane"`
 }
 
 // delivery is what the cloud has of one device.
@@ -103,50 +82,54 @@ type delivery struct {
 
 type auditor struct {
 	ledger    *Ledger
-	keys      map[rowKey]*intervals
-	delivered map[string]*delivery
+	row       exportRow
+	keys      map[string]*intervals // seq by gateway, epoch and lane
+	key       []byte                // scratch
+	delivered map[string]*delivery  // by device
 	twice     uint64
 }
 
-func (a *auditor) row(line []byte) error {
+func (a *auditor) take(line []byte) error {
 	if len(bytes.TrimSpace(line)) == 0 {
 		return nil
 	}
-	var row exportRow
-	if err := json.Unmarshal(line, &row); err != nil {
+	if err := a.row.parse(line); err != nil {
 		return err
 	}
-	if row.Seq == nil || row.Gateway == "" {
+	if !a.row.hasSeq || len(a.row.gateway) == 0 {
 		return fmt.Errorf("it has no gateway or no seq: %.100s", line)
 	}
-	if !a.firstOfKey(row) {
+	if !a.firstOfKey() {
 		a.twice++
 		return nil
 	}
-	if row.Metric == "seq" {
-		return a.sample(row)
+	if string(a.row.metric) == "seq" {
+		return a.sample()
 	}
 	return nil
 }
 
-func (a *auditor) firstOfKey(row exportRow) bool {
-	seen := a.keys[row.rowKey]
+func (a *auditor) firstOfKey() bool {
+	a.key = append(append(a.key[:0], a.row.gateway...), 0)
+	a.key = append(append(a.key, a.row.epoch...), 0)
+	a.key = append(a.key, a.row.lane...)
+	seen := a.keys[string(a.key)]
 	if seen == nil {
 		seen = new(intervals)
-		a.keys[row.rowKey] = seen
+		a.keys[string(a.key)] = seen
 	}
-	return seen.add(span{*row.Seq, *row.Seq}) == 1
+	return seen.add(span{a.row.seq, a.row.seq}) == 1
 }
 
-func (a *auditor) sample(row exportRow) error {
-	value, err := strconv.ParseFloat(string(row.Value), 64)
+func (a *auditor) sample() error {
+	value, err := strconv.ParseFloat(string(a.row.value), 64)
 	if err != nil || value < 0 || value != math.Trunc(value) {
-		return fmt.Errorf("device %s: the counter reads %s", row.Device, row.Value)
+		return fmt.Errorf("device %s: the counter reads %s", a.row.device, a.row.value)
 	}
-	d := a.delivered[row.Device]
+	d := a.delivered[string(a.row.device)]
 	if d == nil {
 		d = &delivery{further: make(map[uint64]int)}
-		a.delivered[row.Device] = d
+		a.delivered[string(a.row.device)] = d
 	}
 	seq := uint64(value)
 	if d.once.add(span{seq, seq}) == 0 {

@@ -3,6 +3,7 @@ package firmwaresim
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -126,6 +127,49 @@ func TestAuditRefusesADamagedExport(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+}
+
+func TestRowsOutOfTheOrdinaryAreReadAsWell(t *testing.T) {
+	plain := `{"gateway":"g","epoch":"1","lane":"normal","seq":7,"device":"d","metric":"seq","value":17}`
+	var want exportRow
+	if err := want.parse([]byte(plain)); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		strings.ReplaceAll(plain, ",", " ,\t"),
+		strings.Replace(plain, `"d"`, `"\u0064"`, 1),
+		strings.Replace(plain, `"seq":7`, `"more":{"a":[1,2]},"seq":7,"nothing":null`, 1),
+		strings.Replace(plain, `"seq":7`, `"ünit":"°C","seq":7`, 1),
+	} {
+		var got exportRow
+		if got.parsePlain([]byte(line)) {
+			t.Errorf("%s passed for plain", line)
+		}
+		if err := got.parse([]byte(line)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v", line, got, err)
+		}
+	}
+}
+
+func FuzzPlainRowsMeanWhatEncodingJSONSays(f *testing.F) {
+	for _, row := range exportOf(1, 1) {
+		f.Add([]byte(row))
+	}
+	f.Add([]byte(`{"gateway":"g","Seq":1,"seq":2,"value":true,"seq":-3}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var plain, any exportRow
+		if !plain.parsePlain(line) {
+			return
+		}
+		if err := any.parseAny(line); err != nil {
+			t.Fatalf("%s passed for plain: %v", line, err)
+		}
+		if plain.seq != any.seq || plain.hasSeq != any.hasSeq || !bytes.Equal(plain.value, any.value) ||
+			!bytes.Equal(plain.gateway, any.gateway) || !bytes.Equal(plain.epoch, any.epoch) || !bytes.Equal(plain.lane, any.lane) ||
+			!bytes.Equal(plain.device, any.device) || !bytes.Equal(plain.metric, any.metric) {
+			t.Fatalf("%s: plain %+v, encoding/json %+v", line, plain, any)
+		}
+	})
 }
 
 func BenchmarkAudit(b *testing.B) {
