@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -15,8 +16,12 @@ type delivery struct {
 	blocks   []wire.Block
 	bytes    int    // of the blocks
 	body     []byte // encoded once, so that a re-send repeats every byte
-	probe    bool   // sent while the link was down
 	timeouts int    // sends that ran out of time
+
+	// Of the latest send.
+	begun  time.Time
+	cancel context.CancelFunc
+	probe  bool // the link was down
 }
 
 // state is how far a delivery has come. Everything beyond open is taken: it

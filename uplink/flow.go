@@ -76,9 +76,9 @@ func (fl *flow) loop(ctx context.Context) error {
 			fl.conclude(ctx, r)
 		case <-fl.link.hold:
 			fl.link.release()
-		case _, open := <-wake:
-			fl.link.wake()
-			if !open {
+		case _, more := <-wake:
+			fl.wake()
+			if !more {
 				wake = nil
 			}
 		case <-ctx.Done():
@@ -183,7 +183,10 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 	fl.stats.SentMessages++
 	fl.stats.SentBytes += uint64(len(d.body))
 	m, allowed := fl.message(d), fl.cfg.Timeout<<min(d.timeouts, 3)
+	ctx, cancel := context.WithCancel(ctx)
+	d.begun, d.cancel = time.Now(), cancel
 	fl.tasks.Go(func() {
+		defer cancel()
 		r := fl.send(ctx, m, allowed)
 		r.d = d
 		fl.sent <- r

@@ -139,7 +139,7 @@ func TestWindowIsBounded(t *testing.T) {
 			return nil
 		}
 		for range 40 {
-			s.tank.pour(reading.Normal, 9000)
+			s.tank.pourBytes(reading.Normal, 9000)
 		}
 		s.run(t)
 		pass(time.Minute)

@@ -86,6 +86,39 @@ func TestBackoffEndsWhenTheLinkComesUp(t *testing.T) {
 	})
 }
 
+// A try that hangs in a dead connection must not outlast the outage.
+func TestHangingProbeEndsWhenTheLinkComesUp(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		wake := make(chan struct{}, 1)
+		s.cfg.Wake = wake
+		var up atomic.Bool
+		s.shore.answer = func(ctx context.Context, _ uplink.Message) error {
+			if up.Load() {
+				time.Sleep(300 * time.Millisecond)
+				return ctx.Err()
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		s.tank.pour(reading.Normal, 4)
+		s.run(t)
+		pass(70 * time.Second) // in the middle of the second try, which has a minute
+		tries := len(s.shore.tried())
+		up.Store(true)
+		for range 5 { // link, address, route, ...
+			wake <- struct{}{}
+			pass(200 * time.Millisecond)
+		}
+		pass(time.Second)
+		if got := s.tank.ackedUpTo(reading.Normal); got != 4 {
+			t.Errorf("nothing arrived two seconds after the link came up")
+		}
+		if n := len(s.shore.tried()) - tries; n != 1 {
+			t.Errorf("%d tries after the link came up, want 1", n)
+		}
+	})
+}
+
 func TestRetryAfterIsHonouredAndBounded(t *testing.T) {
 	for _, c := range []struct{ asked, want time.Duration }{
 		{7 * time.Second, 7 * time.Second},
@@ -298,11 +331,11 @@ func TestSinkThatTakesSmallMessagesOnlyIsLearnedOnce(t *testing.T) {
 			return nil
 		}
 		for range 300 {
-			s.tank.pour(reading.Normal, 1000)
+			s.tank.pourBytes(reading.Normal, 1500)
 		}
 		s.run(t)
 		synctest.Wait()
-		if got := s.tank.ackedUpTo(reading.Normal); got != 300_000 || s.shelf.len() != 0 {
+		if got := s.tank.ackedUpTo(reading.Normal); got != 300 || s.shelf.len() != 0 {
 			t.Errorf("acked up to %d, set aside %d", got, s.shelf.len())
 		}
 		if refused > 8 {

@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// overdue is how long an answer may be missing before the link coming up makes
+// it hopeless.
+const overdue = 5 * time.Second
+
 // conclude notes how a Send ended. An error after ctx has ended says nothing
 // about the sink.
 func (fl *flow) conclude(ctx context.Context, r result) {
@@ -69,6 +73,18 @@ func (fl *flow) fail(err error) {
 	}
 	fl.link.fail(err)
 	fl.stats.LastError = err.Error()
+}
+
+// wake acts on the link coming up. The next try is due; and what has waited for
+// an answer since before is on a connection that may never be heard of again.
+// Link-up events come in bursts, so a send that has just begun is left alone.
+func (fl *flow) wake() {
+	fl.link.wake()
+	for _, d := range fl.queue {
+		if fl.link.down && d.state == sending && time.Since(d.begun) > overdue {
+			d.cancel()
+		}
+	}
 }
 
 func (fl *flow) report() {
