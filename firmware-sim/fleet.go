@@ -2,6 +2,7 @@ package firmwaresim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -136,16 +137,20 @@ func (f *Fleet) Run(ctx context.Context) error {
 		close(published)
 	}()
 	err := f.keepLedger(published)
-	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
-		err = cause
-	}
+	refusal := context.Cause(ctx)
 	cancel(nil)
 	<-published
-	clients.Wait()
+	clients.Wait() // acknowledgements come until then
+	if f.ledger != nil {
+		err = errors.Join(err, f.ledger.Flush())
+	}
+	if errors.Is(refusal, ErrRefused) {
+		return refusal
+	}
 	return err
 }
 
-// keepLedger flushes the ledger until everything is published, and once more.
+// keepLedger flushes the ledger until everything is published.
 func (f *Fleet) keepLedger(published <-chan struct{}) error {
 	if f.ledger == nil {
 		<-published
@@ -160,7 +165,7 @@ func (f *Fleet) keepLedger(published <-chan struct{}) error {
 				return err
 			}
 		case <-published:
-			return f.ledger.Flush()
+			return nil
 		}
 	}
 }

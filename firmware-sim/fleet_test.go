@@ -151,6 +151,26 @@ func TestRefusedFleetStops(t *testing.T) {
 	}
 }
 
+func TestFleetThatIsToldToStopIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(deadline(t))
+	cancel(errors.New("interrupt signal received")) // as signal.NotifyContext does
+	if err := newFleet(t, FleetConfig{Addr: "127.0.0.1:1"}, nil).Run(ctx); err != nil {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestFleetThatCannotKeepItsLedgerStops(t *testing.T) {
+	addr, _ := startMochi(t, false)
+	ledger, err := CreateLedger(filepath.Join(t.TempDir(), "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger.file.Close() // the disk is gone
+	if err := newFleet(t, FleetConfig{Addr: addr, QoS: 1}, ledger).Run(deadline(t)); !errors.Is(err, os.ErrClosed) {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestFleetConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 	for name, cfg := range map[string]FleetConfig{
 		"qos":                 {QoS: 3},
