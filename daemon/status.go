@@ -106,25 +106,21 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 	return all
 }
 
-// problems puts into sentences what somebody should know, most urgent first.
+// problems puts into sentences what somebody should know and no other part of
+// the status says, most urgent first.
 func problems(s dashboard.Status) []string {
 	var all []string
 	if s.Buffer.State != dashboard.OK {
-		all = append(all, s.Buffer.State+" — make room on the disk, or restore the link")
-	}
-	for _, l := range s.Links {
-		if l.State == dashboard.LinkDown {
-			all = append(all, fmt.Sprintf("uplink %s is down: %s", l.Name, l.LastError))
-		}
+		all = append(all, s.Buffer.State+" — hint: make room on the disk, or restore the link")
 	}
 	if s.Buffer.Evicted > 0 {
-		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — see \"tidegate status\"", s.Buffer.Evicted))
+		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — hint: raise buffer.max_bytes if outages are long", s.Buffer.Evicted))
 	}
 	if len(s.Links) == 0 {
-		all = append(all, "no uplink is configured: readings are kept until the buffer is full — add [[uplink.http]]")
+		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")
 	}
 	if s.Buffer.OverBudget {
-		all = append(all, "flash is written faster than flash_budget allows — raise max_ack_delay, or the budget")
+		all = append(all, "flash is written faster than flash_budget allows — hint: raise max_ack_delay, or the budget")
 	}
 	return all
 }

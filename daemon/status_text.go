@@ -24,10 +24,16 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	var b strings.Builder
 	now := time.UnixMilli(s.Now)
 	fmt.Fprintf(&b, "%s  tidegate %s, up %s, clock %s\n\n", s.Gateway, s.Version, age(now, s.Started), s.Clock)
-	if len(s.Problems) == 0 {
+	problems := s.Problems
+	for _, l := range s.Links {
+		if l.State == dashboard.LinkDown {
+			problems = append(problems, fmt.Sprintf("%s is down: %s", l.Name, l.LastError))
+		}
+	}
+	if len(problems) == 0 {
 		b.WriteString("✓ everything is getting through\n")
 	}
-	for _, p := range s.Problems {
+	for _, p := range problems {
 		fmt.Fprintf(&b, "! %s\n", p)
 	}
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

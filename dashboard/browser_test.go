@@ -168,7 +168,7 @@ func linkDown(status *Status) {
 	link := status.Links[0]
 	link.State, link.Since, link.Waiting, link.InFlight = LinkDown, now-184_000, 12_431, 0
 	link.LastAck = now - 185_000
-	link.LastError = "dial tcp 203.0.113.7:443: connect: no route to host; hint: check the modem and its antenna"
+	link.LastError = "dial tcp 203.0.113.7:443: connect: no route to host — hint: check the modem and its antenna"
 	status.Links = []Link{link}
 }
 
@@ -179,7 +179,7 @@ func linkUp(status *Status) {
 }
 
 func sick(status *Status) {
-	status.Buffer.State = "the file system is read-only; hint: the card may be worn out, run dmesg and replace it"
+	status.Buffer.State = "the file system is read-only — hint: the card may be worn out, run dmesg and replace it"
 	status.Problems = []string{status.Buffer.State}
 }
 

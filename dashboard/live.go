@@ -28,7 +28,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) {
 	v, err := s.hub.join()
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, err.Error()+"; hint: close the page on another device", http.StatusServiceUnavailable)
+		http.Error(w, err.Error()+" — hint: close the page on another device", http.StatusServiceUnavailable)
 		return
 	}
 	defer s.hub.leave(v)

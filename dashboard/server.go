@@ -122,7 +122,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Content-Type-Options", "nosniff")
 	if !s.allowed(r.Host) {
-		http.Error(w, "the dashboard does not answer to this name; hint: use the gateway's IP address, or add the name to the dashboard's hosts", http.StatusForbidden)
+		http.Error(w, "the dashboard does not answer to this name — hint: use the gateway's IP address, or add the name to the dashboard's hosts", http.StatusForbidden)
 		return
 	}
 	s.mux.ServeHTTP(w, r)

@@ -64,7 +64,7 @@ function renderTruth() {
 function renderProblems() {
   const { problems, clock: sync } = lists(state.status);
   const all = problems.map(advice).filter((problem) => problem !== byId("detail").textContent);
-  if (sync === "unsynced") all.push("The gateway's clock is not set yet. Times are corrected once it is.");
+  if (sync === "unsynced") all.push("The gateway's clock is not synchronised: times that it gives may be wrong.");
   const list = byId("problems").querySelector("ul");
   show(byId("problems"), all.length > 0);
   const text = all.join("\n");

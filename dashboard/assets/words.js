@@ -75,7 +75,7 @@ export function span(ms) {
 export const age = (ms) => (ms < 1500 ? "now" : `${span(ms)} ago`);
 
 // advice puts the hint of an error on a line of its own, where it is seen.
-export const advice = (error) => error.replace("; hint: ", "\nHint: ");
+export const advice = (error) => error.replace(" — hint: ", "\nHint: ");
 
 // clock is a time of day, given in Unix milliseconds.
 export const clock = (unix) => new Date(unix).toLocaleTimeString("en-GB");
