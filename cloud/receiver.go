@@ -65,8 +65,9 @@ type Delivery struct {
 // one, must name what the body holds.
 //
 // Anything else is answered {"error","hint"}, and nothing of it was stored: 400
-// damaged, 401 and 403 not allowed, 405 not a POST, 413 too large, 415 of an
-// unknown type, 429 and 503 (with Retry-After) not now, 501 of a newer version.
+// damaged, 401 and 403 not allowed, 405 not a POST, 408 cut off, 409 not what
+// Tidegate-Key says, 413 too large, 415 of an unknown type, 429 and 503 not now,
+// 501 of a newer version. 429, 501 and 503 have Retry-After.
 type Receiver struct {
 	maxBody   int64
 	tokens    map[string][32]byte // gateway → hash of its token
@@ -227,7 +228,7 @@ func (r *Receiver) check(c wire.Chunk, token [32]byte, key string) error {
 		return refuse(http.StatusForbidden, "give the gateway a name of printable text", "gateway name %.300q", c.Gateway)
 	}
 	if own := chunkKey(c); key != "" && key != own {
-		return refuse(http.StatusBadRequest, "something between gateway and cloud mixes up requests", "Tidegate-Key %.400q on a body of %q", key, own)
+		return refuse(http.StatusConflict, "something between gateway and cloud mixes up requests", "Tidegate-Key %.400q on a body of %q", key, own)
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ func refuse(status int, hint, reason string, args ...any) *refusal {
 		r.retryAfter = 1
 	case http.StatusServiceUnavailable:
 		r.retryAfter = 10
+	case http.StatusNotImplemented:
+		r.retryAfter = 300 // until somebody has updated the program
 	}
 	return r
 }
