@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tidegate/tidegate/dashboard"
+	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
+)
+
+// nowhere is an uplink that refuses at once.
+const nowhere = "http://127.0.0.1:9/v1/ingest"
+
+// The topics of the two payloads: the first is kept as it is, the second
+// decoded.
+const (
+	rawTopic  = "raw/{device}"
+	jsonTopic = "site/sim/dev/{device}/telemetry"
+)
+
+// configuration of a gateway under test: the defaults, but for what must differ
+// on a machine that has other things to do. %s is: the folder, [buffer], the
+// address, the two topics, the uplink.
+const configuration = `
+[gateway]
+id = "bench"
+data_dir = %q
+[log]
+level = "error"
+[buffer]
+%s
+[ingest.mqtt]
+listen = %q
+[[ingest.mqtt.route]]
+topic = %q
+decode = "raw"
+[[ingest.mqtt.route]]
+topic = %q
+[[uplink.http]]
+name = "cloud"
+url = %q
+[dashboard]
+listen = "127.0.0.1:0"
+`
+
+// Settings of [buffer].
+const (
+	asConfigured = `` // the defaults
+	forSpeed     = `profile = "speed"`
+)
+
+// gateway is a real gateway as a child, and what it says of itself.
+type gateway struct {
+	*child
+	admin http.Client
+}
+
+// startGateway starts a gateway that keeps its readings in dir/data and sends
+// them to url. buffer is the content of its table [buffer].
+func (b *bench) startGateway(ctx context.Context, dir, buffer, url string) (*gateway, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	data, config := filepath.Join(dir, "data"), filepath.Join(dir, "tidegate.toml")
+	text := fmt.Sprintf(configuration, data, buffer, addr, rawTopic, jsonTopic, url)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	c, err := b.start(ctx, "tidegate", addr, dir, "-config", config)
+	if err != nil {
+		return nil, err
+	}
+	return &gateway{child: c, admin: http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(data, "admin.sock"))
+		},
+	}}}, nil
+}
+
+func (g *gateway) stop() {
+	g.admin.CloseIdleConnections()
+	g.child.stop()
+}
+
+// status asks the gateway how it is.
+func (g *gateway) status(ctx context.Context) (dashboard.Status, error) {
+	var s dashboard.Status
+	if err := g.failure(); err != nil {
+		return s, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tidegate/status", nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := g.admin.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	err = json.NewDecoder(resp.Body).Decode(&s)
+	return s, err
+}
+
+// until asks for the status until done is content with that of the link.
+func (g *gateway) until(ctx context.Context, what string, done func(dashboard.Link) bool) error {
+	return poll(ctx, 5*time.Millisecond, 5*time.Minute, what, func() (bool, error) {
+		s, err := g.status(ctx)
+		return err == nil && done(s.Links[0]), err
+	})
+}
+
+// fill publishes so many messages and returns when all are acknowledged.
+func fill(ctx context.Context, cfg firmwaresim.FleetConfig, messages uint64) error {
+	cfg.QoS, cfg.Count = 1, messages
+	fleet, err := firmwaresim.NewFleet(cfg, nil)
+	if err != nil {
+		return err
+	}
+	if err := fleet.Run(ctx); err != nil {
+		return err
+	}
+	if acked := fleet.Stats().Acked; acked != messages {
+		return fmt.Errorf("%d of %d messages were acknowledged", acked, messages)
+	}
+	return nil
+}
+
+// crowd is a fleet that publishes as fast as it is acknowledged.
+func crowd(addr string) firmwaresim.FleetConfig {
+	return firmwaresim.FleetConfig{Addr: addr, Devices: 100, Topic: jsonTopic, Client: firmwaresim.ClientConfig{Window: 100}}
+}

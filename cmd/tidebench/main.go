@@ -1,0 +1,31 @@
+// Command tidebench measures a whole gateway, end to end, against peers in the
+// same run:
+//
+//	tidebench [-cells ingest,drain] [-quick] [-json FILE] [-strict] [-dir DIR]
+//
+// A machine's mood changes by the minute, so what counts are ratios: peers take
+// turns within a round, a ratio is taken round by round, and the median round
+// is reported. Every system under test is a process of its own, this program
+// started again as "tidebench serve KIND". The load, the link and, where its
+// speed is not in question, the cloud are in this process.
+//
+// The cells are:
+//
+//	ingest  acknowledged messages a second, against brokers that store less
+//	wire    bytes sent for a reading
+//	disk    bytes written to the disk for a reading (as root, on a loop device)
+//	rss     memory: idle, with a backlog, with a thousand clients
+//	drain   a million messages over a link that has come back
+//	slow    ten thousand over 256 kbit/s and 300 ms
+//	e2e     from a publish to the cloud's disk
+//
+// A figure that misses its bar is printed as such. The exit code is 1 when a
+// cell could not be measured, or, with -strict, when a bar was missed; 2 when
+// the call is wrong.
+package main
+
+import "os"
+
+func main() {
+	os.Exit(command(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	startPatience = 30 * time.Second
+	stopPatience  = 20 * time.Second
+	lastWords     = 600 // bytes of a log
+)
+
+// child is a system under test. It lives until stop, or until this process
+// ends in whatever way: its standard input closes then.
+type child struct {
+	kind  string
+	log   string
+	addr  string // host:port where it listens
+	began time.Time
+	cmd   *exec.Cmd
+	leash io.Closer
+	ended chan struct{} // closed when it has ended; then err says how
+	err   error
+}
+
+// start starts a system under test and returns when it listens. dir is its
+// folder.
+func (b *bench) start(ctx context.Context, kind, addr, dir string, args ...string) (*child, error) {
+	args = append([]string{"serve", kind, "-listen", addr, "-dir", dir}, args...)
+	log, err := os.Create(filepath.Join(dir, kind+".log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the child has its own descriptor
+	c := &child{kind: kind, log: log.Name(), addr: addr, cmd: exec.Command(b.program, args...), ended: make(chan struct{})}
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	if c.leash, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	c.began = time.Now()
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.ended)
+	}()
+	if err := poll(ctx, time.Millisecond, startPatience, kind+" listens", c.listens); err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *child) listens() (bool, error) {
+	if err := c.failure(); err != nil {
+		return false, err
+	}
+	conn, err := net.DialTimeout("tcp", c.addr, time.Second)
+	if err != nil {
+		return false, nil // not yet
+	}
+	return true, conn.Close()
+}
+
+// failure describes how a child ended that should not have; nil while it runs.
+func (c *child) failure() error {
+	select {
+	case <-c.ended:
+	default:
+		return nil
+	}
+	words, _ := os.ReadFile(c.log)
+	words = bytes.TrimSpace(words[max(0, len(words)-lastWords):])
+	return fmt.Errorf("%s ended by itself (%v); its last words:\n%s", c.kind, c.err, words)
+}
+
+// stop asks the child to end, and insists when it does not.
+func (c *child) stop() {
+	c.leash.Close()
+	insist := time.AfterFunc(stopPatience, func() { c.cmd.Process.Kill() })
+	defer insist.Stop()
+	<-c.ended
+}
+
+// clockTick is the unit of CPU times in /proc on every Linux that Go runs on.
+const clockTick = 10 * time.Millisecond
+
+// cpu is the CPU time that the child has used.
+func (c *child) cpu() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseCPU(string(stat))
+}
+
+func parseCPU(stat string) (time.Duration, error) {
+	// The name in parentheses may hold anything; fields count from behind it.
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc stat of %d fields", len(fields))
+	}
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * clockTick, err
+}
+
+// memory is the child's resident memory in MiB.
+func (c *child) memory() (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseMemory(string(status))
+}
+
+func parseMemory(status string) (float64, error) {
+	for line := range strings.Lines(status) {
+		if kB, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kB), "kB")), 64)
+			return n / 1024, err
+		}
+	}
+	return 0, fmt.Errorf("/proc status without VmRSS")
+}
+
+// freeAddress returns an address of this machine on which nobody listens now.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
