@@ -44,9 +44,17 @@ func testRoutes(t testing.TB) *route.Table {
 // start runs a source on custody until the test ends, and returns it.
 func start(t testing.TB, custody ingest.Custody, cfg Config) *Source {
 	t.Helper()
+	cfg.Anonymous = cfg.Authorize == nil
+	src, stop := run(t, custody, cfg)
+	t.Cleanup(stop)
+	return src
+}
+
+// run runs a source on custody and returns it, and what stops it.
+func run(t testing.TB, custody ingest.Custody, cfg Config) (*Source, func()) {
+	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
 	cfg.Linger = 200 * time.Millisecond
-	cfg.Anonymous = cfg.Authorize == nil
 	if cfg.Routes == nil {
 		cfg.Routes = testRoutes(t)
 	}
@@ -54,7 +62,7 @@ func start(t testing.TB, custody ingest.Custody, cfg Config) *Source {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- src.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
-	t.Cleanup(func() {
+	return src, func() {
 		cancel()
 		select {
 		case err := <-ended:
@@ -64,8 +72,7 @@ func start(t testing.TB, custody ingest.Custody, cfg Config) *Source {
 		case <-time.After(ingesttest.Patience):
 			t.Error("run did not return")
 		}
-	})
-	return src
+	}
 }
 
 func dial(t testing.TB, src *Source) *client {
@@ -165,7 +172,11 @@ func (c *client) subscribe(id uint16, qos byte, filters ...string) {
 		pk.Filters = append(pk.Filters, packets.Subscription{Filter: f, Qos: qos})
 	}
 	c.send(pk)
-	if ack := c.read(); ack.FixedHeader.Type != packets.Suback || ack.ReasonCodes[0] != qos {
+	ack := c.read()
+	for ack.FixedHeader.Type == packets.Publish { // which may come before SUBACK
+		ack = c.read()
+	}
+	if ack.FixedHeader.Type != packets.Suback || ack.ReasonCodes[0] != qos {
 		c.t.Fatalf("subscribe: got %+v", ack)
 	}
 }

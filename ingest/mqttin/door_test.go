@@ -17,7 +17,9 @@ func TestDoor(t *testing.T) {
 	for _, qos := range []byte{1, 2} {
 		ingesttest.Run(t, ingesttest.Door{
 			New: func(t *testing.T) ingest.Source {
-				return New(Config{Listen: "127.0.0.1:0", Anonymous: true, Routes: testRoutes(t)}, slog.New(slog.DiscardHandler))
+				return New(Config{
+					Listen: "127.0.0.1:0", Anonymous: true, Routes: testRoutes(t), Linger: 100 * time.Millisecond,
+				}, slog.New(slog.DiscardHandler))
 			},
 			Speak: func(t *testing.T, source ingest.Source) ingesttest.Peer {
 				return peer{connect(t, source.(*Source), 5, ""), qos}

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxQueue is how many bytes may wait before writers have to: half of it
-	// is room for one large packet more.
+	// maxQueue is how many bytes may wait before writers have to. As many more
+	// may be on their way.
 	maxQueue = 512 << 10
 	// keepQueue is the largest queue that an idle gate keeps.
 	keepQueue = 4 << 10
@@ -244,7 +244,9 @@ func (g *gate) run() {
 			g.fail()
 			return
 		}
-		due = g.take(due)
+		if due = g.take(due); len(due) == 0 {
+			continue
+		}
 		// Moving the deadline costs as much as a small write: once a second
 		// is enough.
 		if now := time.Now(); deadline.Sub(now) < g.writeTimeout-time.Second {

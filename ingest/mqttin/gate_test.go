@@ -1,0 +1,148 @@
+package mqttin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/ingest/ingesttest"
+)
+
+// receipt resolves with what is sent to it.
+type receipt chan error
+
+func (r receipt) Wait(ctx context.Context) error {
+	select {
+	case err := <-r:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// pipeGate returns a gate that runs, and the other end of its connection: a
+// pipe holds nothing, so each read there is one write of the gate.
+func pipeGate(t *testing.T) (*gate, net.Conn) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	theirs.SetDeadline(time.Now().Add(ingesttest.Patience))
+	g := newGate(t.Context(), ours, Config{WriteTimeout: time.Second, Linger: ingesttest.Impatience}.withDefaults())
+	ended := make(chan struct{})
+	go func() {
+		g.run()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		theirs.Close()
+		g.Close()
+		<-ended
+		g.hangUp()
+	})
+	return g, theirs
+}
+
+func readOne(t *testing.T, peer net.Conn) string {
+	t.Helper()
+	b := make([]byte, 1<<20)
+	n, err := peer.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+func TestAcksOfOneCommitLeaveInOneWrite(t *testing.T) {
+	g, peer := pipeGate(t)
+	first, second := make(receipt), make(receipt)
+	g.acknowledge(first, []byte("a"), 1)
+	g.note(first)
+	g.Write([]byte("b"))
+	g.acknowledge(second, []byte("c"), 1)
+	g.Write([]byte("d"))
+	first <- nil
+	if got := readOne(t, peer); got != "ab" {
+		t.Errorf("with the first receipt %q left, want ab", got)
+	}
+	second <- nil
+	if got := readOne(t, peer); got != "cd" {
+		t.Errorf("with the second receipt %q left, want cd", got)
+	}
+	g.Write([]byte("e"))
+	if got := readOne(t, peer); got != "e" {
+		t.Errorf("with nothing to wait for %q left, want e", got)
+	}
+}
+
+func TestClosedGateDeliversWhatIsDue(t *testing.T) {
+	g, peer := pipeGate(t)
+	r := make(receipt)
+	g.acknowledge(r, []byte("ack"), 1)
+	g.Close()
+	r <- nil
+	if got := readOne(t, peer); got != "ack" {
+		t.Errorf("got %q", got)
+	}
+	if _, err := g.Write([]byte("late")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("write after close: %v", err)
+	}
+}
+
+func TestClosedGateDoesNotWaitForEver(t *testing.T) {
+	g, peer := pipeGate(t)
+	g.acknowledge(make(receipt), []byte("ack"), 1)
+	g.Close()
+	if n, err := peer.Read(make([]byte, 10)); err == nil {
+		t.Errorf("%d bytes left without their receipt", n)
+	}
+}
+
+// A peer that reads nothing of what is sent to it costs a bounded queue and is
+// cut off.
+func TestWriterToStuckPeerIsCutOff(t *testing.T) {
+	g, _ := pipeGate(t)
+	chunk := bytes.Repeat([]byte("x"), 64<<10)
+	queued := 0
+	for {
+		if _, err := g.Write(chunk); err != nil {
+			break
+		}
+		queued += len(chunk)
+	}
+	if queued > 2*(maxQueue+len(chunk)) { // waiting, and being written
+		t.Errorf("%d bytes were queued", queued)
+	}
+}
+
+func TestRetiredGateHandsOverItsReceipts(t *testing.T) {
+	old, _ := pipeGate(t)
+	r := make(receipt)
+	old.note(r)
+	young, peer := pipeGate(t)
+	young.inherit(old.retire())
+	if old.note(r) {
+		t.Error("a retired gate took a receipt")
+	}
+	young.Write([]byte("CONNACK"))
+	close(r)
+	if got := readOne(t, peer); got != "CONNACK" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestIdleGateKeepsNoLargeQueue(t *testing.T) {
+	g, peer := pipeGate(t)
+	for range 2 { // the queue has two halves
+		g.Write(bytes.Repeat([]byte("x"), 100<<10))
+		readOne(t, peer)
+		g.Write([]byte("y"))
+		readOne(t, peer)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if cap(g.queue) > keepQueue {
+		t.Errorf("queue of %d bytes kept", cap(g.queue))
+	}
+}
