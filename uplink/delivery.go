@@ -24,8 +24,8 @@ type delivery struct {
 	probe  bool // the link was down
 }
 
-// state is how far a delivery has come. Everything beyond open is taken: it
-// holds a place in the window until it is acked.
+// state is how far a delivery has come. Those that are waiting or sending hold
+// a place in the window.
 type state uint8
 
 const (
@@ -34,6 +34,10 @@ const (
 	sending              // in the hands of the sink
 	done                 // elsewhere or set aside, not acked yet
 )
+
+// maxQueue bounds how far others may run ahead of a delivery that hangs: what
+// is done and not acked would be sent again after a crash.
+const maxQueue = 64
 
 func (d *delivery) lane() reading.Lane { return d.blocks[0].Lane }
 func (d *delivery) epoch() uint64      { return d.blocks[0].Epoch }
@@ -55,6 +59,12 @@ func (d *delivery) add(b wire.Block) {
 
 func (d *delivery) canJoin(b wire.Block, limit int) bool {
 	return b.Epoch == d.epoch() && d.bytes+len(b.Raw) <= limit
+}
+
+// finish notes that the delivery is done, and lets go of all but its place.
+func (d *delivery) finish() {
+	d.state, d.body = done, nil
+	d.blocks = []wire.Block{{Header: d.blocks[len(d.blocks)-1].Header}}
 }
 
 // split puts two halves in the place of a delivery of several blocks.
@@ -82,8 +92,10 @@ func (fl *flow) count(s state) int {
 	return n
 }
 
-// taken is the number of deliveries that hold a place in the window.
-func (fl *flow) taken() int { return len(fl.queue) - fl.count(open) }
+// hasRoom reports whether the window has room for another delivery.
+func (fl *flow) hasRoom() bool {
+	return fl.count(waiting)+fl.count(sending) < fl.cfg.Window && len(fl.queue) < maxQueue
+}
 
 // gathered is the size of the blocks that have been read ahead, in bytes.
 func (fl *flow) gathered() int {

@@ -160,10 +160,7 @@ func (fl *flow) next() *delivery {
 // isWorthSending is Nagle's rule for messages: at once when nothing is in
 // flight, otherwise not before it is worth its headers. Alarms do not wait.
 func (fl *flow) isWorthSending(d *delivery) bool {
-	if fl.taken() >= fl.cfg.Window {
-		return false
-	}
-	return fl.count(sending) == 0 || d.bytes >= worthwhile || d.lane() == reading.Alarm
+	return fl.hasRoom() && (fl.count(sending) == 0 || d.bytes >= worthwhile || d.lane() == reading.Alarm)
 }
 
 // start encodes the delivery if that is still to be done, and sends it.
@@ -235,7 +232,7 @@ func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) 
 // comes in the meantime is then first when there is room again.
 func (fl *flow) fetch(ctx context.Context) {
 	room := fl.size.limit - fl.gathered()
-	if fl.fetching || room <= 0 || fl.taken() >= fl.cfg.Window {
+	if fl.fetching || room <= 0 || !fl.hasRoom() {
 		return
 	}
 	fl.fetching = true

@@ -174,6 +174,38 @@ func TestAlarmIsNextWhenTheWindowWasFull(t *testing.T) {
 	})
 }
 
+// One connection that hangs must not keep the others from working; and they
+// must not run ahead of it for ever, because a crash would repeat it all.
+func TestHangingMessageDoesNotStopTheOthers(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		var h hold
+		s.shore.answer = func(ctx context.Context, m uplink.Message) error {
+			if m.First == 1 {
+				return h.answer(ctx, m)
+			}
+			return nil
+		}
+		s.tank.pourBytes(reading.Normal, 30_000)
+		s.run(t)
+		synctest.Wait()
+		for range 200 {
+			s.tank.pourBytes(reading.Normal, 250_000)
+		}
+		pass(time.Second)
+		if n := len(s.shore.took()); n < 50 || n > 70 {
+			t.Errorf("%d messages ran ahead of the one that hangs, want about 64", n)
+		}
+		if got := s.tank.ackedUpTo(reading.Normal); got != 0 {
+			t.Errorf("acked up to %d, past the one that hangs", got)
+		}
+		h.word(1) <- nil
+		pass(time.Second)
+		if got := s.tank.ackedUpTo(reading.Normal); got != 201 {
+			t.Errorf("acked up to %d, want 201", got)
+		}
+	})
+}
+
 func TestEpochsNeverMix(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, s *sea) {
 		s.tank.pour(reading.Normal, 4)

@@ -31,10 +31,10 @@ func (fl *flow) conclude(ctx context.Context, r result) {
 
 func (fl *flow) accept(r result) {
 	fl.size.learn(r.d.bytes, len(r.d.body), r.took)
-	r.d.state, r.d.body = done, nil
 	fl.refusals = 0
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
+	r.d.finish()
 	if r.d.probe && fl.link.down {
 		fl.log.Info("link is up again", "after", fl.link.up().Round(time.Millisecond))
 		fl.stats.LastError = ""
@@ -59,8 +59,8 @@ func (fl *flow) refuse(d *delivery, cause error) {
 		return
 	}
 	fl.log.Error("block refused and set aside", "lane", d.lane(), "seq", d.first(), "n", d.count(), "err", cause)
-	d.state, d.body = done, nil
 	fl.stats.Quarantined += uint64(d.count())
+	d.finish()
 	fl.refusals++
 	if fl.refusals > 1 {
 		fl.fail(cause)
