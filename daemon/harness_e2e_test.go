@@ -1,0 +1,419 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tidegate/tidegate/dashboard"
+	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
+)
+
+// patience is how long anything may take that should happen at all.
+const patience = 30 * time.Second
+
+// site is one gateway and what is around it: a folder that outlives its
+// processes, and addresses that are the same in every life.
+type site struct {
+	*testing.T
+	dir       string
+	data      string // the gateway's data_dir
+	mqtt      string // address of the broker
+	dashboard string // address of the page
+	cloud     string // address of the cloud
+	log       *os.File
+}
+
+// newSite prepares a site without any process. Goroutines that the test leaves
+// behind, and data races and panics of its processes, fail the test.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	dir, err := os.MkdirTemp("", "site") // shorter than TempDir: a socket's path is limited
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), mqtt: freeAddress(t), dashboard: freeAddress(t), cloud: freeAddress(t), log: log}
+	t.Cleanup(s.end)
+	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
+	return s
+}
+
+// end looks at what the processes said, and removes the folder.
+func (s *site) end() {
+	said, err := os.ReadFile(s.log.Name())
+	if err = errors.Join(err, s.log.Close(), os.RemoveAll(s.dir)); err != nil {
+		s.Error(err)
+	}
+	for _, never := range []string{"DATA RACE", "panic: ", "fatal error: ", "ended by a panic"} {
+		if at := bytes.Index(said, []byte(never)); at >= 0 {
+			s.Errorf("a process said %q:\n%s", never, said[at:min(at+6000, len(said))])
+		}
+	}
+	if s.Failed() {
+		s.Logf("last words of the processes:\n%s", said[max(0, len(said)-4000):])
+	}
+}
+
+// configure writes the gateway's configuration. timeout is that of a request.
+func (s *site) configure(cloudURL, timeout string) {
+	s.Helper()
+	text := fmt.Sprintf(`
+[gateway]
+id = "north-7"
+data_dir = %q
+[buffer]
+profile = "speed"
+[ingest.mqtt]
+listen = %q
+[[ingest.mqtt.route]]
+topic = "site/{site}/dev/{device}/telemetry"
+[[ingest.mqtt.route]]
+topic = "raw/{device}"
+decode = "raw"
+[dashboard]
+listen = %q
+[[uplink.http]]
+name = "cloud"
+url = %q
+timeout = %q
+`, s.data, s.mqtt, s.dashboard, cloudURL, timeout)
+	if err := os.WriteFile(s.configFile(), []byte(text), 0o600); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *site) configFile() string { return filepath.Join(s.dir, "tidegate.toml") }
+
+// program is a process of the site.
+type program struct {
+	*site
+	name  string
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when cmd has been waited for
+}
+
+// start starts one of the programs of TestMain. The end of the test kills it.
+func (s *site) start(name string, args ...string) *program {
+	s.Helper()
+	p := &program{site: s, name: name, cmd: exec.Command(name, args...), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = s.log, s.log
+	// The race detector makes a process that ends sleep for a second.
+	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10")
+	if err := p.cmd.Start(); err != nil {
+		s.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // what it has to say stands in ProcessState
+		close(p.ended)
+	}()
+	s.Cleanup(p.kill)
+	return p
+}
+
+func (s *site) startGateway() *program {
+	s.Helper()
+	return s.start("tidegate", "run", "-config", s.configFile())
+}
+
+// startCloud starts a receiver and waits until it listens.
+func (s *site) startCloud() *program {
+	s.Helper()
+	p := s.start("cloud", s.cloud, filepath.Join(s.dir, "cloud"))
+	s.eventually("the cloud listens", func() bool { return listens(s.cloud) })
+	return p
+}
+
+func listens(address string) bool {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// kill is kill -9.
+func (p *program) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.ended
+}
+
+func (p *program) signal(sig os.Signal) {
+	p.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.Fatalf("signal %s: %v", p.name, err)
+	}
+}
+
+// waitExit waits for the end of the process.
+func (p *program) waitExit(within time.Duration) *os.ProcessState {
+	p.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(within):
+		p.Fatalf("%s still runs after %v", p.name, within)
+	}
+	return p.cmd.ProcessState
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop is SIGTERM. The end must be clean.
+func (p *program) stop() {
+	p.Helper()
+	p.signal(syscall.SIGTERM)
+	if state := p.waitExit(10 * time.Second); !state.Success() {
+		p.Fatalf("%s ended with %v", p.name, state)
+	}
+}
+
+// memory returns a figure of the process, in bytes: VmRSS, or VmHWM for the
+// highest so far.
+func (p *program) memory(figure string) int64 {
+	p.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), figure+":")
+	kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return kilobytes << 10
+}
+
+// eventually waits until the condition holds.
+func (s *site) eventually(what string, condition func() bool) {
+	s.Helper()
+	deadline := time.After(patience)
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for !condition() {
+		select {
+		case <-look.C:
+		case <-deadline:
+			s.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// pass lets time pass where the instant of an accident is the point of a test.
+func pass(d time.Duration) { <-time.After(d) }
+
+// status asks the gateway as "tidegate status" does. It reports false while the
+// gateway does not answer.
+func (s *site) status() (dashboard.Status, bool) {
+	st, err := askStatus(context.Background(), filepath.Join(s.data, "admin.sock"))
+	return st, err == nil
+}
+
+// eventuallyStatus waits until the gateway's status is as wanted.
+func (s *site) eventuallyStatus(what string, wanted func(dashboard.Status) bool) {
+	s.Helper()
+	var last dashboard.Status
+	defer func() {
+		if s.Failed() {
+			s.Logf("last status: %+v", last)
+		}
+	}()
+	s.eventually(what, func() bool {
+		st, ok := s.status()
+		if ok {
+			last = st
+		}
+		return ok && wanted(st)
+	})
+}
+
+// eventuallyDelivered waits until nothing on the gateway is waiting any more.
+func (s *site) eventuallyDelivered() {
+	s.Helper()
+	s.eventuallyStatus("everything is delivered", func(st dashboard.Status) bool {
+		return len(st.Links) == 1 && st.Links[0].Waiting == 0 && st.Links[0].InFlight == 0
+	})
+}
+
+// linkIs is a condition on the status.
+func linkIs(state dashboard.LinkState) func(dashboard.Status) bool {
+	return func(st dashboard.Status) bool { return len(st.Links) == 1 && st.Links[0].State == state }
+}
+
+// fleet is a fleet of sensors that is running.
+type fleet struct {
+	*site
+	*firmwaresim.Fleet
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// startFleet starts the fleet that cfg describes; stop or the end of the test
+// ends it. Its acknowledgements are entered into the ledger.
+func (s *site) startFleet(cfg firmwaresim.FleetConfig, ledger *firmwaresim.Ledger) *fleet {
+	s.Helper()
+	cfg.Addr = s.mqtt
+	sim, err := firmwaresim.NewFleet(cfg, ledger)
+	if err != nil {
+		s.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &fleet{site: s, Fleet: sim, cancel: cancel, ended: make(chan error, 1)}
+	go func() { f.ended <- sim.Run(ctx) }()
+	s.Cleanup(f.stop)
+	return f
+}
+
+func (f *fleet) stop() {
+	if f.ended == nil {
+		return
+	}
+	f.cancel()
+	if err := <-f.ended; err != nil {
+		f.Errorf("fleet: %v", err)
+	}
+	f.ended = nil
+}
+
+// eventuallyAcked waits for n more acknowledgements.
+func (f *fleet) eventuallyAcked(n uint64) {
+	f.Helper()
+	want := f.Stats().Acked + n
+	f.eventually(fmt.Sprintf("%d more messages are acknowledged", n), func() bool { return f.Stats().Acked >= want })
+}
+
+// get asks an address of the site and hands the answer to read.
+func (s *site) get(url string, read func(*http.Response) error) {
+	s.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := errors.Join(read(resp), resp.Body.Close()); err != nil {
+		s.Fatalf("%s: %v", url, err)
+	}
+}
+
+// audit holds the ledger against what the cloud has: nothing that was
+// acknowledged may be missing, nothing may be there twice.
+func (s *site) audit(ledger *firmwaresim.Ledger) firmwaresim.Verdict {
+	s.Helper()
+	var v firmwaresim.Verdict
+	s.get("http://"+s.cloud+"/v1/export", func(r *http.Response) (err error) {
+		v, err = firmwaresim.Audit(ledger, r.Body)
+		return err
+	})
+	s.Log(v)
+	if !v.OK() || v.Acked == 0 {
+		s.Errorf("first lost: %v", v.FirstLost)
+	}
+	return v
+}
+
+// freeAddress returns an address for a process that will be killed and started
+// again. Its port lies below those that the kernel gives to outgoing
+// connections, which would otherwise take it while nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
+// seeded returns a random source whose seed is in the test's log. The variable
+// SEED repeats a run, as far as processes can be made to.
+func seeded(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// raceDetected says that memory and speed are those of the race detector.
+func raceDetected() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "-race" {
+			return setting.Value == "true"
+		}
+	}
+	return false
+}
+
+// said returns what the processes of the site have said.
+func (s *site) said() string {
+	s.Helper()
+	text, err := os.ReadFile(s.log.Name())
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(text)
+}
+
+// insertLink puts a line between gateway and cloud. timeout is as in configure.
+func (s *site) insertLink(timeout string) *firmwaresim.Link {
+	s.Helper()
+	link, err := firmwaresim.OpenLink("127.0.0.1:0", s.cloud)
+	if err != nil {
+		s.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- link.Run(ctx) }()
+	s.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.Errorf("link: %v", err)
+		}
+	})
+	s.configure("http://"+link.Addr()+"/v1/ingest", timeout)
+	return link
+}

@@ -1,0 +1,232 @@
+package daemon
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/cloud"
+	"github.com/tidegate/tidegate/dashboard"
+	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
+)
+
+// sensors is the fleet of the accidents: it publishes faster than the disk
+// syncs, with either promise that MQTT knows, and remembers what it was promised.
+type sensors struct {
+	*site
+	ledger                   *firmwaresim.Ledger
+	atLeastOnce, exactlyOnce *fleet
+}
+
+func (s *site) startSensors() *sensors {
+	s.Helper()
+	ledger := firmwaresim.NewLedger()
+	return &sensors{
+		site:        s,
+		ledger:      ledger,
+		atLeastOnce: s.startFleet(firmwaresim.FleetConfig{Devices: 20, Rate: 100, QoS: 1, Prefix: "once-"}, ledger),
+		exactlyOnce: s.startFleet(firmwaresim.FleetConfig{Devices: 4, Rate: 50, QoS: 2, Prefix: "twice-"}, ledger),
+	}
+}
+
+// eventuallyAcked waits for n more acknowledgements of either kind.
+func (f *sensors) eventuallyAcked(n uint64) {
+	f.Helper()
+	f.atLeastOnce.eventuallyAcked(n)
+	f.exactlyOnce.eventuallyAcked(n)
+}
+
+// stopAndAudit ends the story: what was acknowledged must be in the cloud.
+func (f *sensors) stopAndAudit() {
+	f.Helper()
+	f.eventuallyAcked(1)
+	f.atLeastOnce.stop()
+	f.exactlyOnce.stop()
+	f.eventuallyDelivered()
+	f.audit(f.ledger)
+}
+
+// The gateway is killed while sensors publish and readings are under way, in
+// whatever it is doing: starting, committing, sending.
+func TestKillNineInMidIngestLosesNothing(t *testing.T) {
+	rounds := 100
+	if testing.Short() {
+		rounds = 20
+	}
+	s, random := newSite(t), seeded(t)
+	s.startCloud()
+	sensors := s.startSensors()
+	for range rounds {
+		gateway := s.startGateway()
+		if random.IntN(4) > 0 {
+			sensors.atLeastOnce.eventuallyAcked(1 + random.Uint64N(60))
+		}
+		pass(time.Duration(random.IntN(100)) * time.Millisecond)
+		gateway.kill()
+	}
+	s.startGateway()
+	sensors.stopAndAudit()
+}
+
+func TestKillNineOfTheCloudLosesNothing(t *testing.T) {
+	rounds := 30
+	if testing.Short() {
+		rounds = 6
+	}
+	s, random := newSite(t), seeded(t)
+	s.startGateway()
+	sensors := s.startSensors()
+	for range rounds {
+		receiver := s.startCloud()
+		var before uint64
+		s.eventuallyStatus("the cloud acknowledges", func(st dashboard.Status) bool {
+			acked := st.Links[0].Acked
+			if before == 0 {
+				before = acked + 1
+			}
+			return acked >= before
+		})
+		pass(time.Duration(random.IntN(50)) * time.Millisecond)
+		receiver.kill()
+	}
+	s.startCloud()
+	sensors.stopAndAudit()
+}
+
+func TestStopUnderLoadIsCleanAndContinuesTheEpoch(t *testing.T) {
+	s := newSite(t)
+	s.startCloud()
+	sensors := s.startSensors()
+	for range 3 {
+		gateway := s.startGateway()
+		sensors.eventuallyAcked(20)
+		gateway.stop()
+	}
+	s.startGateway()
+	sensors.stopAndAudit()
+	epochs := map[string]bool{}
+	for _, lane := range s.cloudLedger() {
+		epochs[lane.Epoch] = true
+		if lane.MissingReadings > 0 || len(lane.Gaps) > 0 {
+			t.Errorf("missing %v, gaps %v", lane.Missing, lane.Gaps)
+		}
+	}
+	if len(epochs) != 1 {
+		t.Errorf("%d epochs after clean stops, want one", len(epochs))
+	}
+}
+
+func (s *site) cloudLedger() []cloud.LaneLedger {
+	s.Helper()
+	var answer struct{ Lanes []cloud.LaneLedger }
+	s.get("http://"+s.cloud+"/v1/ledger", func(r *http.Response) error {
+		return json.NewDecoder(r.Body).Decode(&answer)
+	})
+	return answer.Lanes
+}
+
+// A link that swallows everything must not hold up a stop for longer than the
+// grace, and what it swallowed is delivered by the next life.
+func TestStopWhileTheLinkIsDeadIsPrompt(t *testing.T) {
+	s := newSite(t)
+	link := s.insertLink("30s")
+	s.startCloud()
+	gateway := s.startGateway()
+	sensors := s.startSensors()
+	s.eventuallyStatus("something is delivered", func(st dashboard.Status) bool { return st.Links[0].Acked > 0 })
+	link.Blackhole()
+	s.eventuallyStatus("messages are stuck", func(st dashboard.Status) bool { return st.Links[0].InFlight > 0 })
+	sensors.eventuallyAcked(20)
+	gateway.stop()
+
+	link.Restore()
+	s.startGateway()
+	sensors.stopAndAudit()
+}
+
+// The second signal is for those who do not want to wait for the grace.
+func TestSecondSignalEndsAtOnceAndLosesNothing(t *testing.T) {
+	s := newSite(t)
+	link := s.insertLink("30s")
+	link.Blackhole()
+	s.startCloud()
+	gateway := s.startGateway()
+	sensors := s.startSensors()
+	sensors.eventuallyAcked(20)
+	s.eventuallyStatus("messages are stuck", func(st dashboard.Status) bool { return st.Links[0].InFlight > 0 })
+	gateway.signal(syscall.SIGTERM)
+	s.eventually("the doors are closed", func() bool { return !listens(s.mqtt) })
+	begun := time.Now()
+	s.eventually("another signal ends the gateway", func() bool {
+		_ = gateway.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		return isClosed(gateway.ended)
+	})
+	if took := time.Since(begun); took > drainGrace/3 {
+		t.Errorf("the gateway went on for %v", took)
+	}
+	status := gateway.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("the gateway ended with %v, want the signal", status)
+	}
+
+	link.Restore()
+	s.startGateway()
+	sensors.stopAndAudit()
+}
+
+func TestSecondGatewayOnOneFolderIsTurnedAway(t *testing.T) {
+	s := newSite(t)
+	s.startGateway()
+	s.eventually("the first gateway listens", func() bool { return listens(s.mqtt) })
+	if code := s.startGateway().waitExit(10 * time.Second).ExitCode(); code != exitFailure {
+		t.Errorf("the second gateway ended with %d, want %d", code, exitFailure)
+	}
+	said := s.said()
+	if !strings.Contains(said, s.data) || !strings.Contains(said, "is a tidegate running on this folder?") {
+		t.Errorf("the second gateway does not say why it ends:\n%s", said)
+	}
+	if _, ok := s.status(); !ok {
+		t.Error("the first gateway does not answer any more")
+	}
+}
+
+// What waits on flash must not be what a sensor waits for, and it must not be
+// in memory.
+func TestStartWithALargeBacklogIsPrompt(t *testing.T) {
+	messages := uint64(100_000)
+	if testing.Short() || raceDetected() {
+		messages = 20_000
+	}
+	s, ledger := newSite(t), firmwaresim.NewLedger()
+	gateway := s.startGateway()
+	empty := s.firstAck("before")
+	sensors := s.startFleet(firmwaresim.FleetConfig{Devices: 10, QoS: 1, Client: firmwaresim.ClientConfig{Window: 500}}, ledger)
+	sensors.eventuallyAcked(messages)
+	sensors.stop()
+	gateway.kill()
+
+	begun := time.Now()
+	gateway = s.startGateway()
+	behind := s.firstAck("behind")
+	t.Logf("first acknowledgement %v after the start with %d messages waiting; %v from a running, empty gateway; %d MiB resident",
+		time.Since(begun).Round(time.Millisecond), sensors.Stats().Acked, empty.Round(time.Millisecond), gateway.memory("VmRSS")>>20)
+	if behind > 3*time.Second {
+		t.Errorf("first acknowledgement after %v", behind)
+	}
+	s.startCloud()
+	s.eventuallyDelivered()
+	s.audit(ledger)
+}
+
+// firstAck returns how long a new sensor waits for its first acknowledgement.
+func (s *site) firstAck(device string) time.Duration {
+	s.Helper()
+	begun := time.Now()
+	sensor := s.startFleet(firmwaresim.FleetConfig{Count: 1, QoS: 1, Prefix: device}, nil)
+	sensor.eventuallyAcked(1)
+	sensor.stop()
+	return time.Since(begun)
+}
