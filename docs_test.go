@@ -140,7 +140,7 @@ func TestDocumentsNameNoLines(t *testing.T) {
 
 var (
 	qualified = regexp.MustCompile(`^([a-z]\w*)\.([A-Z]\w*(?:\.\w+)?)(?:\(\))?$`) // reading.Reading, uplink.Sink.Send
-	method    = regexp.MustCompile(`^\(\*?(\w+)\)\.(\w+)(?:\(\))?$`)              // (*Buffer).Accept
+	method    = regexp.MustCompile(`^\(\*?(?:(\w+)\.)?(\w+)\)\.(\w+)(?:\(\))?$`)  // (*Buffer).Accept, (*buffer.Cursor).Next
 	function  = regexp.MustCompile(`^(\w+)\(\)$`)                                 // judge()
 	testName  = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w+`)
 )
@@ -160,8 +160,14 @@ func TestNamesInDocumentsExist(t *testing.T) {
 				if m := qualified.FindStringSubmatch(s); m != nil && names.folder[m[1]] != "" && !names.has(names.folder[m[1]], m[2]) {
 					t.Errorf("%s names %s, which package %s does not have", d.path, s, m[1])
 				}
-				if m := method.FindStringSubmatch(s); m != nil && !names.has(scope, m[1]+"."+m[2]) {
-					t.Errorf("%s names %s, which %s does not have", d.path, s, names.describe(scope))
+				if m := method.FindStringSubmatch(s); m != nil {
+					in := scope
+					if m[1] != "" {
+						in = names.folder[m[1]]
+					}
+					if !names.has(in, m[2]+"."+m[3]) {
+						t.Errorf("%s names %s, which %s does not have", d.path, s, names.describe(in))
+					}
 				}
 				if m := function.FindStringSubmatch(s); m != nil && !names.has(scope, m[1]) {
 					t.Errorf("%s names %s, which %s does not have", d.path, s, names.describe(scope))
