@@ -4,14 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
@@ -21,6 +25,11 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("TIDEGATE_CRASH_DIR"); dir != "" {
 		crashChild(dir)
 		return
+	}
+	// A check of the model takes real syncs and real segments; -rapid.checks
+	// asks for more of them.
+	if err := flag.Set("rapid.checks", "20"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -315,13 +324,7 @@ func (r *running) acceptAll(rs ...reading.Reading) {
 // noise is a reading whose text of n bytes does not compress.
 func noise(device string, seed, n int) reading.Reading {
 	b := make([]byte, n)
-	x := uint64(seed)*0x9e3779b97f4a7c15 + 1
-	for i := range b {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		b[i] = byte(x)
-	}
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16)}).Read(b)
 	return reading.Reading{Device: device, Metric: "raw", Time: int64(seed + 1), Value: reading.Bytes(string(b))}
 }
 
@@ -366,7 +369,11 @@ func (r *running) drain(cursor string) []float64 {
 	}
 }
 
-func decode(t *testing.T, b wire.Block) []reading.Reading {
+func decode(t *testing.T, b wire.Block) []reading.Reading { return decodeBlock(t, b) }
+
+func numberText(n uint64) string { return strconv.FormatUint(n, 10) }
+
+func decodeBlock(t rapid.TB, b wire.Block) []reading.Reading {
 	t.Helper()
 	rs, err := wire.NewDecoder().Decode(nil, b)
 	if err != nil {

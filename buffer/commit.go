@@ -205,7 +205,7 @@ func (b *Buffer) done(g *group) {
 		b.log.Info("commits succeed again")
 	}
 	g.receipt.resolve(nil)
-	b.reported(g.gaps)
+	b.reported(g.gaps, len(g.lanes[reading.Alarm]))
 	b.mu.Lock()
 	b.spare = g.reuse()
 	b.mu.Unlock()

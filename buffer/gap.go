@@ -52,8 +52,11 @@ type Gap struct {
 type gapEntry struct {
 	Gap
 	At int64 `json:"at"` // when it was noticed
-	// Sent says that the gap's own reading is on flash.
-	Sent bool `json:"sent"`
+	// Sent says that the gap's own reading is on flash, among the readings
+	// FirstReport..LastReport of the alarm lane.
+	Sent        bool   `json:"sent"`
+	FirstReport uint64 `json:"first_report,omitempty"`
+	LastReport  uint64 `json:"last_report,omitempty"`
 }
 
 // maxGaps bounds the gaps that are remembered; the oldest are forgotten.
@@ -107,14 +110,40 @@ func (b *Buffer) report(r gapReport) {
 	b.signal()
 }
 
-// reported notes that the gaps' readings are on flash.
-func (b *Buffer) reported(reports []gapReport) {
+// reported notes that the gaps' readings are on flash, in the last alarms.
+func (b *Buffer) reported(reports []gapReport, alarms int) {
 	for _, r := range reports {
-		r.entry.Sent = true
+		last := b.next[reading.Alarm] - 1
+		r.entry.Sent, r.entry.FirstReport, r.entry.LastReport = true, last-uint64(alarms)+1, last
 		if err := b.state.update(put(bucketGaps, r.key, r.entry)); err != nil {
 			b.log.Warn("gap will be reported again after a restart", "err", err)
 		}
 	}
+}
+
+// reportAgain reports the gaps anew whose readings are among the alarms that
+// are about to be evicted: the news of a loss must not be lost itself.
+func (b *Buffer) reportAgain(evicted Gap) error {
+	var again []gapReport
+	var changes []func(*bbolt.Tx) error
+	err := each(b.state, bucketGaps, func(key []byte, e gapEntry) error {
+		if e.Sent && e.FirstReport <= evicted.Last && e.LastReport >= evicted.First {
+			e.Sent = false
+			again = append(again, gapReport{e, append([]byte(nil), key...)})
+			changes = append(changes, put(bucketGaps, again[len(again)-1].key, e))
+		}
+		return nil
+	})
+	if err != nil || len(again) == 0 {
+		return err
+	}
+	if err := b.state.update(changes...); err != nil {
+		return err
+	}
+	for _, r := range again {
+		b.report(r)
+	}
+	return nil
 }
 
 // Gaps returns the losses that are remembered, ordered by lane and number.

@@ -87,6 +87,11 @@ func (b *Buffer) recycle(number uint64) (*segment, error) {
 		if err := b.declare(lane, gap); err != nil {
 			return nil, err
 		}
+		if lane == reading.Alarm {
+			if err := b.reportAgain(gap); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := b.state.update(put(bucketSegments, numberKey(oldest.Number), nil)); err != nil {
 		return nil, fmt.Errorf("forget segment %d: %w", oldest.Number, err)
