@@ -220,6 +220,30 @@ func TestPoisonChunkDoesNotBlockTheTide(t *testing.T) {
 	})
 }
 
+func TestBisectionKeepsToTheWindow(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		s.cfg.Window = 2
+		s.shore.answer = func(_ context.Context, m uplink.Message) error {
+			time.Sleep(10 * time.Millisecond)
+			if m.Count > 4 {
+				return uplink.Permanent(errors.New("one at a time, please"))
+			}
+			return nil
+		}
+		for range 64 {
+			s.tank.pour(reading.Normal, 4)
+		}
+		s.run(t)
+		pass(time.Minute)
+		if crowd := s.shore.mostAtOnce(); crowd > 2 {
+			t.Errorf("%d messages in flight at once, want at most 2", crowd)
+		}
+		if got := s.tank.ackedUpTo(reading.Normal); got != 256 || s.shelf.len() != 0 {
+			t.Errorf("acked up to %d with %d set aside, want 256 and none", got, s.shelf.len())
+		}
+	})
+}
+
 // A sink that refuses everything is misconfigured: the backlog must not be
 // poured into the quarantine.
 func TestSinkThatRefusesEverythingGetsTheBacklogSlowly(t *testing.T) {

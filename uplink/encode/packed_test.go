@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,7 @@ func TestMergedBlockNeverExceedsTheFormat(t *testing.T) {
 func TestPackingNeverMakesAChunkLarger(t *testing.T) {
 	for name, blocks := range map[string][]wire.Block{
 		"Unlike": unlike(t),
+		"Mixed":  mixed(t),
 		"Two":    commits(t, 2, 1),
 		"Many":   commits(t, 100, 1),
 	} {
@@ -97,6 +99,21 @@ func TestPackingNeverMakesAChunkLarger(t *testing.T) {
 			}
 		})
 	}
+}
+
+// mixed returns a block of a series of decimals, and one of the same series
+// with numbers of every digit: in one column they cost more than apart.
+func mixed(t *testing.T) []wire.Block {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var decimals, floats []reading.Reading
+	for i := range 1000 {
+		r := reading.Reading{Device: "d", Metric: "m", Time: int64(i) * second, Value: reading.Float(float64(2000+rng.IntN(3)) / 100)}
+		decimals = append(decimals, r)
+		r.Value = reading.Float(rng.NormFloat64())
+		floats = append(floats, r)
+	}
+	first := block(t, wire.Header{Epoch: 5, First: 1, Boot: 1}, decimals)
+	return []wire.Block{first, block(t, wire.Header{Epoch: 5, First: 1001, Boot: 1}, floats)}
 }
 
 // unlike returns blocks that share nothing.

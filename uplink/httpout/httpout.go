@@ -12,7 +12,7 @@
 //
 // and nothing less counts as custody: captive portals and proxies answer 200 to
 // anything. Other endpoints do not know this answer; Config.TrustStatus takes
-// any 2xx of theirs for custody. What every other status means is in one place,
+// any 2xx of theirs for custody, unless it is a page of HTML. What every other status means is in one place,
 // the function judge.
 package httpout
 
@@ -57,8 +57,9 @@ type Config struct {
 	Token conf.Secret
 	// UserAgent names the sender, for example "tidegate/0.3".
 	UserAgent string
-	// TrustStatus takes any 2xx answer as custody. Leave it false for a
-	// tidegate cloud, whose answer repeats what it acknowledges.
+	// TrustStatus takes any 2xx answer as custody, unless it is a page of
+	// HTML. Leave it false for a tidegate cloud, whose answer repeats what it
+	// acknowledges.
 	TrustStatus bool
 	// Gzip compresses JSON bodies. Packed ones are compressed already.
 	Gzip bool

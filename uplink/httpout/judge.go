@@ -27,7 +27,7 @@ func judge(resp *http.Response, answer []byte, key uplink.Key, trustStatus bool)
 	code := resp.StatusCode
 	switch {
 	case code >= 200 && code <= 299:
-		if trustStatus || acknowledges(answer, key) {
+		if trustStatus && !isPage(resp) || acknowledges(answer, key) {
 			return nil
 		}
 		return says(resp, answer, "the answer is not an acknowledgement of this message; is a login page or a proxy in between? "+
@@ -84,6 +84,12 @@ func acknowledges(answer []byte, key uplink.Key) bool {
 	}
 	return a.Acked.Epoch == fmt.Sprintf("%016x", key.Epoch) && a.Acked.Lane == key.Lane.String() &&
 		a.Acked.First <= key.First && a.Acked.Last >= key.Last
+}
+
+// isPage reports whether the answer is for people: a login page in between says
+// 200 to anything, and no endpoint that takes readings answers with HTML.
+func isPage(resp *http.Response) bool {
+	return strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "text/html")
 }
 
 // retryAfter reads Retry-After: seconds, or a date.

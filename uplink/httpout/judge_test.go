@@ -113,6 +113,10 @@ func TestForeignEndpointNeedsOnlyA2xx(t *testing.T) {
 			t.Errorf("%d: %v", code, err)
 		}
 	}
+	page := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}}}
+	if err := judge(page, []byte("<html>log in</html>"), key, true); err == nil || uplink.IsPermanent(err) {
+		t.Errorf("a login page: %v, want a transient error", err)
+	}
 }
 
 func TestRetryAfterMayBeADate(t *testing.T) {
