@@ -118,6 +118,12 @@ func (fl *flow) opened(lane reading.Lane) *delivery {
 	return nil
 }
 
+// isBusy reports whether a message of the lane is in flight.
+func (fl *flow) isBusy(lane reading.Lane) bool {
+	return slices.ContainsFunc(fl.queue, func(d *delivery) bool { return d.state == sending && d.lane() == lane })
+}
+
+// probing reports whether the probe of a link that is down is in flight.
 func (fl *flow) probing() bool {
 	return slices.ContainsFunc(fl.queue, func(d *delivery) bool { return d.state == sending && d.probe })
 }

@@ -157,10 +157,10 @@ func (fl *flow) next() *delivery {
 	return nil
 }
 
-// isWorthSending is Nagle's rule for messages: at once when nothing is in
-// flight, otherwise not before it is worth its headers. Alarms do not wait.
+// isWorthSending is Nagle's rule for messages: at once when nothing of the lane
+// is in flight, otherwise not before it is worth its headers. Alarms do not wait.
 func (fl *flow) isWorthSending(d *delivery) bool {
-	return fl.hasRoom() && (fl.count(sending) == 0 || d.bytes >= worthwhile || d.lane() == reading.Alarm)
+	return fl.hasRoom() && (!fl.isBusy(d.lane()) || d.bytes >= worthwhile || d.lane() == reading.Alarm)
 }
 
 // start encodes the delivery if that is still to be done, and sends it.

@@ -120,13 +120,39 @@ func TestAlarmsDoNotWaitForABatch(t *testing.T) {
 		var h hold
 		s.shore.answer = h.answer
 		s.run(t)
-		for _, lane := range []reading.Lane{reading.Normal, reading.Normal, reading.Alarm} {
+		for _, lane := range []reading.Lane{reading.Normal, reading.Normal, reading.Alarm, reading.Alarm} {
 			s.tank.pour(lane, 4)
 			synctest.Wait()
 		}
 		tried := s.shore.tried()
-		if len(tried) != 2 || tried[1].Lane != reading.Alarm {
-			t.Errorf("%d messages are in flight, want the first and the alarm", len(tried))
+		if len(tried) != 3 || tried[1].Lane != reading.Alarm || tried[2].Lane != reading.Alarm {
+			t.Errorf("%d messages are in flight, want the first and both alarms", len(tried))
+		}
+	})
+}
+
+// A backlog of one lane that keeps the link busy does not make the readings of
+// another wait for company.
+func TestLanesDoNotWaitForEachOther(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, s *sea) {
+		s.shore.answer = func(context.Context, uplink.Message) error {
+			time.Sleep(time.Second)
+			return nil
+		}
+		for range 100 {
+			s.tank.pourBytes(reading.Bulk, 20_000)
+		}
+		s.run(t)
+		for i := range 10 {
+			pass(1500 * time.Millisecond)
+			s.tank.pour(reading.Normal, 4)
+			pass(2100 * time.Millisecond)
+			if got, want := s.tank.ackedUpTo(reading.Normal), uint64(i+1)*4; got != want {
+				t.Fatalf("acked up to %d two seconds after reading %d came", got, want)
+			}
+		}
+		if s.tank.ackedUpTo(reading.Bulk) == 0 {
+			t.Error("nothing of the backlog has arrived")
 		}
 	})
 }

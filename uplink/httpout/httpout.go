@@ -12,8 +12,8 @@
 //
 // and nothing less counts as custody: captive portals and proxies answer 200 to
 // anything. Other endpoints do not know this answer; Config.TrustStatus takes
-// any 2xx of theirs for custody, unless it is a page of HTML. What every other status means is in one place,
-// the function judge.
+// any 2xx of theirs for custody, unless it is a page of HTML. What every other
+// status means is in one place, the function judge.
 package httpout
 
 import (
