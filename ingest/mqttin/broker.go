@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -29,8 +30,11 @@ type broker struct {
 
 	// generation counts changes to the subscriptions.
 	generation atomic.Uint64
-	workspaces sync.Pool
 	retained   retained
+	buffers    sync.Pool
+	batches    chan *batch
+	// claim is held while a session moves to a new connection.
+	claim sync.Mutex
 
 	mu      sync.Mutex
 	conns   map[*conn]bool
@@ -50,7 +54,11 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		conns:  make(map[*conn]bool),
 		hosts:  make(map[string]int),
 	}
-	b.workspaces.New = func() any { return &workspace{buf: make([]byte, bufferSize)} }
+	b.buffers.New = func() any { return &buffer{bytes: make([]byte, bufferSize)} }
+	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)
+	for range cap(b.batches) {
+		b.batches <- new(batch)
+	}
 	if err := b.server.AddHook(&hooks{broker: b}, nil); err != nil {
 		return nil, err
 	}
@@ -99,7 +107,7 @@ func (b *broker) serve(nc net.Conn) {
 		c.forgetReceived()
 		c.gate.forget()
 	}
-	c.release()
+	c.giveBack()
 	c.gate.hangUp()
 }
 
@@ -107,6 +115,8 @@ func (b *broker) serve(nc net.Conn) {
 // the connection that sent it, and no other.
 func (b *broker) establish(c *conn) {
 	defer func() {
+		b.disclaim(c)
+		close(c.ended)
 		if cause := recover(); cause != nil {
 			b.log.Error("mqtt connection ended by a panic", "remote", c.RemoteAddr().String(),
 				"err", cause, "stack", string(debug.Stack()))
@@ -143,6 +153,38 @@ func (b *broker) leave(c *conn) {
 	b.ended.Done()
 }
 
+// claimSession ends the connection that a session has had so far, and then
+// nobody else can claim one until disclaim. Left to itself, the server looks for
+// that connection, ends it and adds the new one while the old one cleans up: it
+// may remove the new one, or two new ones may both think that they are it. It
+// returns the session's last connection; nil when the session is new.
+func (b *broker) claimSession(c *conn, id string) *conn {
+	for {
+		b.claim.Lock()
+		last, ok := b.server.Clients.Get(id)
+		if !ok {
+			c.claimed = true
+			return nil
+		}
+		old := last.Net.Conn.(*conn)
+		if old.hasEnded() {
+			c.claimed = true
+			return old
+		}
+		b.claim.Unlock()
+		old.gate.disconnect(codeSessionTakenOver)
+		<-old.ended
+	}
+}
+
+// disclaim ends a claim, if there is one.
+func (b *broker) disclaim(c *conn) {
+	if c.claimed {
+		c.claimed = false
+		b.claim.Unlock()
+	}
+}
+
 // stop disconnects everybody, lets what is due leave, and returns when all
 // goroutines have ended.
 func (b *broker) stop() {
@@ -176,7 +218,7 @@ func (b *broker) accept(c *conn, pk packets.Packet) bool {
 	receipt, err := b.take(c.topics.last, pk)
 	if err != nil {
 		b.stats.notStored.Add(1)
-		switch notStored(c.version, qos) {
+		switch b.notStored(c.version, qos) {
 		case refuse:
 			c.gate.acknowledge(nil, appendRefusal(nil, c.pubackID), 1)
 			c.pubackID = 0

@@ -11,7 +11,7 @@ import (
 
 const (
 	// bufferSize is what one read from a socket may bring.
-	bufferSize = 64 << 10
+	bufferSize = 16 << 10
 	// maxCarry is the largest rest of a read that a connection keeps for
 	// itself while it waits for more.
 	maxCarry = 1 << 10
@@ -34,32 +34,33 @@ type conn struct {
 
 	version     byte          // of MQTT; zero before CONNECT
 	established bool          // the broker has sent CONNACK
+	claimed     bool          // it holds broker.claim
 	silence     time.Duration // after which the peer counts as gone; zero for never
 	armed       time.Time     // when the read deadline was set last
 	whole       bool          // a whole packet came in since then
 
-	work  *workspace // borrowed while there is something to do
-	first [1]byte    // an idle connection waits with this instead
-	carry []byte     // what is left over while no workspace is borrowed
-	turn  []byte     // the packet that the broker is reading
+	in    *buffer // borrowed while there is something to read
+	first [1]byte // an idle connection waits with this instead
+	carry []byte  // what is left over while no buffer is borrowed
+	turn  []byte  // the packet that the broker is reading
+	batch *batch  // borrowed from the first publish in it until it is flushed
 
-	client   *mqtt.Client // from the moment the session is established
-	pubackID uint16       // packet identifier of the QoS 1 publish that the broker has
+	ended    chan struct{} // closed when the broker has done with it
+	client   *mqtt.Client  // from the moment the session is established
+	pubackID uint16        // packet identifier of the QoS 1 publish that the broker has
 }
 
-// workspace is what a connection needs while it has something to do. It is
-// shared, so that idle connections cost little.
-type workspace struct {
-	buf        []byte
-	start, end int // what is left to look at is buf[start:end]
-	batch      batch
-	acks       []byte
+// buffer holds what was read from a socket. Buffers are shared, so that idle
+// connections cost little.
+type buffer struct {
+	bytes      []byte
+	start, end int // what is left to look at is bytes[start:end]
 }
 
-func (w *workspace) rest() []byte { return w.buf[w.start:w.end] }
+func (b *buffer) rest() []byte { return b.bytes[b.start:b.end] }
 
 func newConn(b *broker, nc net.Conn) *conn {
-	return &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc, b.cfg)}
+	return &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc, b.cfg), ended: make(chan struct{})}
 }
 
 // Read implements net.Conn for the broker.
@@ -130,7 +131,7 @@ const (
 func (c *conn) nextPacket() error {
 	for {
 		f, lane, err := c.look()
-		if lane == expressLane && !c.work.batch.isFull() {
+		if lane == expressLane && !c.batch.isFull() {
 			c.advance(f)
 			continue
 		}
@@ -163,8 +164,8 @@ func (c *conn) limit() int {
 
 // advance steps over a packet and returns its bytes.
 func (c *conn) advance(f frame) []byte {
-	packet := c.work.buf[c.work.start : c.work.start+f.size]
-	c.work.start += f.size
+	packet := c.in.bytes[c.in.start : c.in.start+f.size]
+	c.in.start += f.size
 	c.whole = true
 	return packet
 }
@@ -172,10 +173,10 @@ func (c *conn) advance(f frame) []byte {
 // look checks the next packet and says whose business it is. The frame of an
 // incomplete packet has nothing but its size.
 func (c *conn) look() (frame, lane, error) {
-	if c.work == nil {
+	if c.in == nil {
 		return frame{}, incomplete, nil
 	}
-	f, ok, err := nextFrame(c.work.rest(), c.limit())
+	f, ok, err := nextFrame(c.in.rest(), c.limit())
 	switch {
 	case err != nil || !ok:
 		return f, incomplete, err
@@ -223,63 +224,72 @@ func (c *conn) fill(need int) error {
 	if c.gate.isClosed() { // asked after arm, which may undo what closing did
 		return net.ErrClosed
 	}
-	if c.work == nil {
+	if c.in == nil {
 		if _, err := c.Conn.Read(c.first[:]); err != nil {
 			return err
 		}
 		c.borrow()
 	}
-	w := c.work
-	if w.end == len(w.buf) {
-		w.grow(need)
+	if c.in.end == len(c.in.bytes) {
+		c.in.grow(need)
 	}
-	n, err := c.Conn.Read(w.buf[w.end:])
-	w.end += n
+	n, err := c.Conn.Read(c.in.bytes[c.in.end:])
+	c.in.end += n
 	c.broker.stats.bytes.Add(uint64(n))
 	return err
 }
 
-// settle gives the workspace back if what is left in it is small.
+// settle gives the buffer back if what is left in it is small.
 func (c *conn) settle() {
-	w := c.work
-	if w == nil {
+	if c.in == nil {
 		return
 	}
-	if rest := w.rest(); len(rest) <= maxCarry {
+	if rest := c.in.rest(); len(rest) <= maxCarry {
 		c.carry = append(c.carry[:0], rest...)
 		c.release()
 		return
 	}
-	w.end = copy(w.buf, w.rest())
-	w.start = 0
+	c.in.end = copy(c.in.bytes, c.in.rest())
+	c.in.start = 0
 }
 
-// borrow takes a workspace and puts into it what was carried and the first
-// byte.
+// borrow takes a buffer and puts into it what was carried and the first byte.
 func (c *conn) borrow() {
-	c.work = c.broker.workspaces.Get().(*workspace)
-	c.work.start = 0
-	c.work.end = copy(c.work.buf, c.carry)
-	c.work.buf[c.work.end] = c.first[0]
-	c.work.end++
+	c.in = c.broker.buffers.Get().(*buffer)
+	c.in.start = 0
+	c.in.end = copy(c.in.bytes, c.carry)
+	c.in.bytes[c.in.end] = c.first[0]
+	c.in.end++
 	c.broker.stats.bytes.Add(1)
 }
 
-// release gives the workspace back.
+// release gives the buffer back.
 func (c *conn) release() {
-	if c.work != nil && len(c.work.buf) == bufferSize {
-		c.broker.workspaces.Put(c.work)
+	if c.in != nil && len(c.in.bytes) == bufferSize {
+		c.broker.buffers.Put(c.in)
 	}
-	c.work = nil
+	c.in = nil
+}
+
+// giveBack returns what the connection has borrowed, and lets go of what a
+// session that outlives it does not need.
+func (c *conn) giveBack() {
+	c.release()
+	if c.batch != nil { // after a panic
+		c.batch.reset()
+		c.broker.batches <- c.batch
+		c.batch = nil
+	}
+	c.topics, c.carry = topics{}, nil
 }
 
 // grow makes room for a packet of need bytes, step by step as it comes in: a
 // few bytes that announce a large packet do not reserve the memory for it.
-func (w *workspace) grow(need int) {
-	larger := make([]byte, min(max(need, bufferSize+1), 2*len(w.buf)))
-	w.end = copy(larger, w.rest())
-	w.start = 0
-	w.buf = larger
+func (b *buffer) grow(need int) {
+	larger := make([]byte, min(max(need, bufferSize+1), 2*len(b.bytes)))
+	b.end = copy(larger, b.rest())
+	b.start = 0
+	b.bytes = larger
 }
 
 // arm gives the peer time for its next packet. Bytes that do not make up whole
@@ -298,6 +308,15 @@ func (c *conn) arm() {
 	}
 	c.armed, c.whole = now, false
 	c.Conn.SetReadDeadline(deadline)
+}
+
+func (c *conn) hasEnded() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // forgetReceived makes the session forget the QoS 2 messages that it has sent

@@ -14,10 +14,13 @@ const (
 )
 
 // batch collects the publishes of one socket read that need nothing from the
-// broker but their acknowledgement.
+// broker but their acknowledgement. There are few batches, so that their memory
+// does not depend on the number of clients, and nobody waits for a socket while
+// holding one.
 type batch struct {
 	readings []reading.Reading
 	ids      []uint16 // of the QoS 1 publishes, in their order
+	answers  []byte
 	counts   counts
 }
 
@@ -29,14 +32,14 @@ type counts struct {
 	dropped  uint64
 }
 
-func (b *batch) isEmpty() bool { return b.counts == counts{} }
-
 func (b *batch) isFull() bool {
 	return b.counts.messages[0]+b.counts.messages[1] >= maxBatchMessages || len(b.readings) >= maxBatchReadings
 }
 
+// reset empties the batch and lets go of what its readings hold.
 func (b *batch) reset() {
-	b.readings, b.ids, b.counts = b.readings[:0], b.ids[:0], counts{}
+	clear(b.readings)
+	b.readings, b.ids, b.answers, b.counts = b.readings[:0], b.ids[:0], b.answers[:0], counts{}
 }
 
 // add decodes a publish into the batch.
@@ -72,10 +75,12 @@ func (c *conn) express(f frame, p publish, t *topic) bool {
 	if f.qos() > 1 || f.retain() || len(p.properties) > 0 || c.broker.hasSubscribers(t) {
 		return false
 	}
-	batch := &c.work.batch
-	batch.add(t, p.payload, reading.Flags(0).WithQoS(f.qos()))
+	if c.batch == nil {
+		c.batch = <-c.broker.batches
+	}
+	c.batch.add(t, p.payload, reading.Flags(0).WithQoS(f.qos()))
 	if f.qos() == 1 {
-		batch.ids = append(batch.ids, p.id)
+		c.batch.ids = append(c.batch.ids, p.id)
 	}
 	return true
 }
@@ -83,45 +88,50 @@ func (c *conn) express(f frame, p publish, t *topic) bool {
 // flush gives the batch to custody and queues its acknowledgements behind the
 // receipt.
 func (c *conn) flush() error {
-	if c.work == nil || c.work.batch.isEmpty() {
+	if c.batch == nil {
 		return nil
 	}
-	batch := &c.work.batch
-	defer batch.reset()
-	c.broker.stats.add(&batch.counts)
-	var receipt ingest.Receipt
-	if len(batch.readings) > 0 {
-		var err error
-		if receipt, err = c.broker.intake.Accept(c.broker.ctx, batch.readings); err != nil {
-			return c.refuseBatch(batch)
-		}
+	err := c.deliver(c.batch)
+	c.batch.reset()
+	c.broker.batches <- c.batch
+	c.batch = nil
+	if err != nil {
+		return err
 	}
-	if len(batch.ids) == 0 {
-		return nil
-	}
-	acks := c.work.acks[:0]
-	for _, id := range batch.ids {
-		acks = appendPuback(acks, id)
-	}
-	c.work.acks = acks
-	c.gate.acknowledge(receipt, acks, len(batch.ids))
 	c.gate.waitBelow(c.broker.cfg.MaxUnacked)
 	return nil
 }
 
+func (c *conn) deliver(b *batch) error {
+	c.broker.stats.add(&b.counts)
+	var receipt ingest.Receipt
+	if len(b.readings) > 0 {
+		var err error
+		if receipt, err = c.broker.intake.Accept(c.broker.ctx, b.readings); err != nil {
+			return c.refuseBatch(b)
+		}
+	}
+	for _, id := range b.ids {
+		b.answers = appendPuback(b.answers, id)
+	}
+	if len(b.ids) > 0 {
+		c.gate.acknowledge(receipt, b.answers, len(b.ids))
+	}
+	return nil
+}
+
 // refuseBatch answers the messages of a batch that custody did not take.
-func (c *conn) refuseBatch(batch *batch) error {
-	c.broker.stats.notStored.Add(batch.counts.messages[0] + batch.counts.messages[1])
-	if len(batch.ids) == 0 {
+func (c *conn) refuseBatch(b *batch) error {
+	c.broker.stats.notStored.Add(b.counts.messages[0] + b.counts.messages[1])
+	if len(b.ids) == 0 {
 		return nil
 	}
-	if notStored(c.version, 1) == hangUp {
+	if c.broker.notStored(c.version, 1) == hangUp {
 		return errNotStored
 	}
-	var answers []byte
-	for _, id := range batch.ids {
-		answers = appendRefusal(answers, id)
+	for _, id := range b.ids {
+		b.answers = appendRefusal(b.answers, id)
 	}
-	c.gate.acknowledge(nil, answers, len(batch.ids))
+	c.gate.acknowledge(nil, b.answers, len(b.ids))
 	return nil
 }

@@ -53,15 +53,11 @@ func (h *hooks) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	// what is under way instead.
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
-	h.broker.limitSessions()
-	last, ok := h.broker.server.Clients.Get(cl.ID)
-	if !ok {
-		return
-	}
-	old := last.Net.Conn.(*conn)
-	// The broker does this too, but waits for a peer that reads nothing.
-	old.gate.disconnect(codeSessionTakenOver)
-	if !pk.Connect.Clean {
+	old := h.broker.claimSession(c, cl.ID)
+	switch {
+	case old == nil:
+		h.broker.limitSessions()
+	case !pk.Connect.Clean:
 		c.gate.inherit(old.gate.retire())
 	}
 }
@@ -104,7 +100,8 @@ func (h *hooks) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 // OnPacketEncode runs before a packet is encoded for a client.
 func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	switch pk.FixedHeader.Type {
-	case packets.Connack:
+	case packets.Connack: // the session is this connection's now
+		h.broker.disclaim(cl.Net.Conn.(*conn))
 		pk.Properties.MaximumPacketSize = uint32(h.broker.cfg.MaxPacket)
 	case packets.Puback:
 		c := cl.Net.Conn.(*conn)

@@ -19,29 +19,33 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // While custody commits nothing, only so much is read from a connection.
 func TestUnacknowledgedMessagesAreBounded(t *testing.T) {
-	custody := ingesttest.NewCustody()
-	src := start(t, custody, Config{MaxUnacked: 100})
-	c := connect(t, src, 4, "device")
-	var stream []byte
-	for id := range uint16(20_000) {
-		stream = append(stream, c.encode(publishPacket("d", "21.5", 1, id+1))...)
-	}
-	sent := make(chan error, 1)
-	go func() {
-		_, err := c.Write(stream)
-		sent <- err
-	}()
-	custody.Taken(t, 100)
-	c.silent()
-	if n := len(custody.Taken(t, 0)); n > 100+maxBatchMessages {
-		t.Errorf("%d messages were read", n)
-	}
-	custody.CommitAtOnce()
-	for id := range uint16(20_000) {
-		c.expect(packets.Puback, id+1)
-	}
-	if err := <-sent; err != nil {
-		t.Error(err)
+	for _, retain := range []bool{false, true} { // express, and by way of the broker
+		custody := ingesttest.NewCustody()
+		src := start(t, custody, Config{MaxUnacked: 100})
+		c := connect(t, src, 4, "device")
+		var stream []byte
+		for id := range uint16(20_000) {
+			pk := publishPacket("d", "21.5", 1, id+1)
+			pk.FixedHeader.Retain = retain
+			stream = append(stream, c.encode(pk)...)
+		}
+		sent := make(chan error, 1)
+		go func() {
+			_, err := c.Write(stream)
+			sent <- err
+		}()
+		custody.Taken(t, 100)
+		c.silent()
+		if n := len(custody.Taken(t, 0)); n > 100+maxBatchMessages {
+			t.Errorf("retain %v: %d messages were read", retain, n)
+		}
+		custody.CommitAtOnce()
+		for id := range uint16(20_000) {
+			c.expect(packets.Puback, id+1)
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -17,18 +17,23 @@ const (
 // readings could not be stored. MQTT before 5 has no negative acknowledgement,
 // and after a PUBREC with an error the client forgets the message of a QoS 2
 // exchange that it started: both leave the end of the connection as the only
-// answer after which the message is sent again.
+// answer after which the message is sent again. That is also the answer while
+// the gateway stops, because it will be back.
 //
 // A commit that fails later is answered by hanging up on every version: what
 // was said by then cannot be told apart from what was not.
-func notStored(version, qos byte) verdict {
+func notStored(version, qos byte, stopping bool) verdict {
 	switch {
 	case qos == 0:
 		return drop
-	case version == 5 && qos == 1:
+	case version == 5 && qos == 1 && !stopping:
 		return refuse
 	}
 	return hangUp
+}
+
+func (b *broker) notStored(version, qos byte) verdict {
+	return notStored(version, qos, b.ctx.Err() != nil)
 }
 
 // errNotStored ends a connection whose publisher could not be told otherwise.

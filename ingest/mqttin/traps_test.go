@@ -131,9 +131,11 @@ func TestTrapKeepaliveDoesNotOverflow(t *testing.T) {
 }
 
 func TestTrapSilentBeforeConnect(t *testing.T) {
-	src := start(t, instant(), Config{ConnectTimeout: ingesttest.Impatience})
-	c := dial(t, src)
-	c.hungUp()
+	src := start(t, instant(), Config{ConnectTimeout: 200 * time.Millisecond})
+	connected := connect(t, src, 4, "c")
+	dial(t, src).hungUp()
+	connected.publish("d", "1", 1, 1)
+	connected.expect(packets.Puback, 1)
 }
 
 func TestSilentPeerIsDisconnected(t *testing.T) {
@@ -298,6 +300,32 @@ func TestFailedCommitForgetsQoS2Message(t *testing.T) {
 	again.send(pk)
 	again.expect(packets.Pubrec, 5)
 	custody.Taken(t, 2)
+}
+
+// Taking a session over raced with the end of its last connection: a client
+// could be connected and yet unknown.
+func TestTrapSimultaneousTakeovers(t *testing.T) {
+	src := start(t, instant(), Config{})
+	writer := connect(t, src, 4, "writer")
+	for round := range 10 {
+		var all sync.WaitGroup
+		for n := range 8 {
+			c := dial(t, src)
+			hello := c.encode(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect},
+				Connect: packets.ConnectParams{ProtocolName: []byte("MQTT"), ClientIdentifier: "device", Clean: n%2 == 0}})
+			all.Go(func() {
+				c.Write(hello)
+				c.next(ingesttest.Patience)
+			})
+		}
+		all.Wait()
+		last := connect(t, src, 4, "device")
+		last.subscribe(1, 0, "command")
+		writer.publish("command", fmt.Sprint(round), 0, 0)
+		if got := last.read(); string(got.Payload) != fmt.Sprint(round) {
+			t.Fatalf("got %+v", got)
+		}
+	}
 }
 
 // A panic costs the connection that caused it.
