@@ -37,6 +37,7 @@ type site struct {
 	dashboard string // address of the page
 	cloud     string // address of the cloud
 	log       *os.File
+	beforeEnd func() error // lets go of the folder
 }
 
 // newSite prepares a site without any process. Goroutines that the test leaves
@@ -53,7 +54,8 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), mqtt: freeAddress(t), dashboard: freeAddress(t), cloud: freeAddress(t), log: log}
+	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), mqtt: freeAddress(t), dashboard: freeAddress(t), cloud: freeAddress(t), log: log,
+		beforeEnd: func() error { return nil }}
 	t.Cleanup(s.end)
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
 	return s
@@ -62,7 +64,7 @@ func newSite(t *testing.T) *site {
 // end looks at what the processes said, and removes the folder.
 func (s *site) end() {
 	said, err := os.ReadFile(s.log.Name())
-	if err = errors.Join(err, s.log.Close(), os.RemoveAll(s.dir)); err != nil {
+	if err = errors.Join(err, s.log.Close(), s.beforeEnd(), os.RemoveAll(s.dir)); err != nil {
 		s.Error(err)
 	}
 	for _, never := range []string{"DATA RACE", "panic: ", "fatal error: ", "ended by a panic"} {
