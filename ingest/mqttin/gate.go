@@ -15,6 +15,8 @@ const (
 	// maxQueue is how many bytes may wait before writers have to. As many more
 	// may be on their way.
 	maxQueue = 512 << 10
+	// maxWrite is how much the peer has to read within the write timeout.
+	maxWrite = 32 << 10
 	// keepQueue is the largest queue that an idle gate keeps.
 	keepQueue = 4 << 10
 )
@@ -31,6 +33,8 @@ type gate struct {
 	conn         net.Conn
 	writeTimeout time.Duration // for one write, and for a wait for room in the queue
 	linger       time.Duration // for what is still due when the gate is closed
+
+	deadline time.Time // for writes; run's own
 
 	// ctx ends the waits for receipts; abort ends it and closes the socket.
 	ctx  context.Context
@@ -234,7 +238,6 @@ func (g *gate) forget() {
 // receipt fails, or the peer is stuck.
 func (g *gate) run() {
 	var due []byte
-	var deadline time.Time
 	for {
 		receipt, ok := g.head()
 		if !ok {
@@ -244,16 +247,8 @@ func (g *gate) run() {
 			g.fail()
 			return
 		}
-		if due = g.take(due); len(due) == 0 {
-			continue
-		}
-		// Moving the deadline costs as much as a small write: once a second
-		// is enough.
-		if now := time.Now(); deadline.Sub(now) < g.writeTimeout-time.Second {
-			deadline = now.Add(g.writeTimeout)
-			g.conn.SetWriteDeadline(deadline)
-		}
-		if _, err := g.conn.Write(due); err != nil {
+		due = g.take(due)
+		if err := g.send(due); err != nil {
 			g.abort()
 			return
 		}
@@ -297,6 +292,22 @@ func (g *gate) take(spare []byte) []byte {
 	return due
 }
 
+// send writes p piece by piece, so that a slow peer is not taken for a stuck one.
+func (g *gate) send(p []byte) error {
+	for len(p) > 0 {
+		if now := time.Now(); g.deadline.Sub(now) < g.writeTimeout {
+			g.deadline = now.Add(g.writeTimeout + rearm)
+			g.conn.SetWriteDeadline(g.deadline)
+		}
+		n, err := g.conn.Write(p[:min(len(p), maxWrite)])
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
 // fail is what happens when a receipt does not resolve: nothing that waits
 // behind it may leave.
 func (g *gate) fail() {
@@ -309,8 +320,7 @@ func (g *gate) fail() {
 	g.close()
 	farewell := g.farewell(codeQuotaExceeded)
 	g.mu.Unlock()
-	g.conn.SetWriteDeadline(time.Now().Add(g.linger))
-	_, _ = g.conn.Write(farewell) // out of courtesy
+	_ = g.send(farewell) // out of courtesy
 }
 
 // hangUp closes the socket, once run and the reader have ended, so that the peer

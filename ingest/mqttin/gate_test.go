@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest/ingesttest"
@@ -102,18 +104,33 @@ func TestClosedGateDoesNotWaitForEver(t *testing.T) {
 // A peer that reads nothing of what is sent to it costs a bounded queue and is
 // cut off.
 func TestWriterToStuckPeerIsCutOff(t *testing.T) {
-	g, _ := pipeGate(t)
-	chunk := bytes.Repeat([]byte("x"), 64<<10)
-	queued := 0
-	for {
-		if _, err := g.Write(chunk); err != nil {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := pipeGate(t)
+		chunk := bytes.Repeat([]byte("x"), 64<<10)
+		queued := 0
+		for {
+			if _, err := g.Write(chunk); err != nil {
+				break
+			}
+			queued += len(chunk)
 		}
-		queued += len(chunk)
-	}
-	if queued > 2*(maxQueue+len(chunk)) { // waiting, and being written
-		t.Errorf("%d bytes were queued", queued)
-	}
+		if queued > 2*(maxQueue+len(chunk)) { // waiting, and being written
+			t.Errorf("%d bytes were queued", queued)
+		}
+	})
+}
+
+func TestSlowReaderIsNotCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, peer := pipeGate(t)
+		g.Write(make([]byte, 6*maxWrite))
+		for range 6 {
+			<-time.After(900 * time.Millisecond) // of the second that it may take
+			if _, err := io.ReadFull(peer, make([]byte, maxWrite)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }
 
 func TestRetiredGateHandsOverItsReceipts(t *testing.T) {
@@ -135,8 +152,9 @@ func TestRetiredGateHandsOverItsReceipts(t *testing.T) {
 func TestIdleGateKeepsNoLargeQueue(t *testing.T) {
 	g, peer := pipeGate(t)
 	for range 2 { // the queue has two halves
-		g.Write(bytes.Repeat([]byte("x"), 100<<10))
-		readOne(t, peer)
+		const large = 4 * maxWrite
+		g.Write(make([]byte, large))
+		io.ReadFull(peer, make([]byte, large))
 		g.Write([]byte("y"))
 		readOne(t, peer)
 	}

@@ -1,0 +1,121 @@
+package mqttin
+
+import (
+	"net"
+	"time"
+)
+
+const (
+	// bufferSize is what one read from a socket may bring.
+	bufferSize = 16 << 10
+	// maxCarry is the largest rest of a read that a connection keeps for
+	// itself while it waits for more.
+	maxCarry = 1 << 10
+	// rearm is how late the deadlines of a socket are moved on, and so how much
+	// longer they are than they need to be: moving one costs as much as a small
+	// read or write.
+	rearm = time.Second
+)
+
+// buffer holds what was read from a socket. Buffers are shared, so that idle
+// connections cost little.
+type buffer struct {
+	bytes      []byte
+	start, end int // what is left to look at is bytes[start:end]
+}
+
+func (b *buffer) rest() []byte { return b.bytes[b.start:b.end] }
+
+// fill reads more from the socket. need is the size of the packet at hand if
+// that is known.
+func (c *conn) fill(need int) error {
+	c.settle()
+	c.arm()
+	if c.gate.isClosed() { // asked after arm, which may undo what closing did
+		return net.ErrClosed
+	}
+	if c.in == nil {
+		if _, err := c.Conn.Read(c.first[:]); err != nil {
+			return err
+		}
+		c.borrow()
+	}
+	if c.in.end == len(c.in.bytes) {
+		c.in.grow(need)
+	}
+	n, err := c.Conn.Read(c.in.bytes[c.in.end:])
+	c.in.end += n
+	c.broker.stats.bytes.Add(uint64(n))
+	return err
+}
+
+// settle gives the buffer back if what is left in it is small.
+func (c *conn) settle() {
+	if c.in == nil {
+		return
+	}
+	if rest := c.in.rest(); len(rest) <= maxCarry {
+		c.carry = append(c.carry[:0], rest...)
+		c.release()
+		return
+	}
+	c.in.end = copy(c.in.bytes, c.in.rest())
+	c.in.start = 0
+}
+
+// borrow takes a buffer and puts into it what was carried and the first byte.
+func (c *conn) borrow() {
+	c.in = c.broker.buffers.Get().(*buffer)
+	c.in.start = 0
+	c.in.end = copy(c.in.bytes, c.carry)
+	c.in.bytes[c.in.end] = c.first[0]
+	c.in.end++
+	c.broker.stats.bytes.Add(1)
+}
+
+// release gives the buffer back.
+func (c *conn) release() {
+	if c.in != nil && len(c.in.bytes) == bufferSize {
+		c.broker.buffers.Put(c.in)
+	}
+	c.in = nil
+}
+
+// giveBack returns what the connection has borrowed, and lets go of what a
+// session that outlives it does not need.
+func (c *conn) giveBack() {
+	c.release()
+	if c.batch != nil { // after a panic
+		c.batch.reset()
+		c.broker.batches <- c.batch
+		c.batch = nil
+	}
+	c.topics, c.carry = topics{}, nil
+}
+
+// grow makes room for a packet of need bytes, step by step as it comes in: a
+// few bytes that announce a large packet do not reserve the memory for it.
+func (b *buffer) grow(need int) {
+	larger := make([]byte, min(max(need, bufferSize+1), 2*len(b.bytes)))
+	b.end = copy(larger, b.rest())
+	b.start = 0
+	b.bytes = larger
+}
+
+// arm gives the peer time for its next packet. Bytes that do not make up whole
+// packets do not count as signs of life.
+func (c *conn) arm() {
+	now := time.Now()
+	if !c.armed.IsZero() && (!c.established || !c.whole || now.Sub(c.armed) < rearm) {
+		return
+	}
+	deadline := now.Add(c.broker.cfg.ConnectTimeout)
+	switch {
+	case c.established && c.silence == 0:
+		deadline = time.Time{} // the peer did not ask to be watched
+	case c.established:
+		deadline = now.Add(c.silence + rearm)
+	}
+	c.armed, c.whole = now, false
+	c.Conn.SetReadDeadline(deadline)
+}

@@ -1,0 +1,69 @@
+package mqttin
+
+import "sync/atomic"
+
+// Stats counts since the Source was made.
+type Stats struct {
+	// Clients are connected now.
+	Clients int
+	// Received publishes by their QoS, also those that could not be stored.
+	Received [3]uint64
+	// Opaque payloads could not be decoded and were kept as they are; Dropped
+	// ones were not kept, as their route says, and acknowledged.
+	Opaque, Dropped uint64
+	// NotStored publishes were not taken by custody and not acknowledged.
+	NotStored uint64
+	// Undelivered messages were lost between here and a local subscriber that
+	// did not keep up. They are in custody all the same.
+	Undelivered uint64
+	// Malformed connections were closed because the peer broke the protocol;
+	// TurnedAway ones because there were too many.
+	Malformed, TurnedAway uint64
+	// Bytes were read from all connections.
+	Bytes uint64
+}
+
+// Stats returns the counts so far.
+func (s *Source) Stats() Stats {
+	return s.stats.read()
+}
+
+// counters are the live values of Stats.
+type counters struct {
+	clients                      atomic.Int64
+	received                     [3]atomic.Uint64
+	opaque, dropped              atomic.Uint64
+	notStored, undelivered       atomic.Uint64
+	malformed, turnedAway, bytes atomic.Uint64
+}
+
+func (c *counters) add(n *counts) {
+	for qos, messages := range n.messages {
+		if messages > 0 {
+			c.received[qos].Add(messages)
+		}
+	}
+	if n.opaque > 0 {
+		c.opaque.Add(n.opaque)
+	}
+	if n.dropped > 0 {
+		c.dropped.Add(n.dropped)
+	}
+}
+
+func (c *counters) read() Stats {
+	s := Stats{
+		Clients:     int(c.clients.Load()),
+		Opaque:      c.opaque.Load(),
+		Dropped:     c.dropped.Load(),
+		NotStored:   c.notStored.Load(),
+		Undelivered: c.undelivered.Load(),
+		Malformed:   c.malformed.Load(),
+		TurnedAway:  c.turnedAway.Load(),
+		Bytes:       c.bytes.Load(),
+	}
+	for qos := range s.Received {
+		s.Received[qos] = c.received[qos].Load()
+	}
+	return s
+}
