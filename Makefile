@@ -8,10 +8,10 @@ RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t12
 
-build: ## the three programs, in bin/
+build: ## the programs, in bin/
 	$(BUILD) -o bin/ ./cmd/...
 
-test: lint ## every test, with the race detector; a few minutes
+test: lint ## every test, with the race detector: a few minutes
 	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) ./...
 
 short: ## the quick tests only
