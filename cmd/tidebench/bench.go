@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,8 +39,12 @@ type cell struct {
 func cells() []cell {
 	return []cell{
 		{"ingest", (*bench).ingest},
+		{"wire", (*bench).wire},
+		{"disk", (*bench).disk},
+		{"rss", (*bench).rss},
 		{"drain", (*bench).drain},
 		{"slow", (*bench).slow},
+		{"e2e", (*bench).e2e},
 	}
 }
 
@@ -166,9 +169,9 @@ func pick[T any](b *bench, quick, full T) T {
 }
 
 // folder returns a new folder, and how to remove it.
-func (b *bench) folder(name string) (dir string, remove func(), err error) {
+func (b *bench) folder(name string) (dir string, remove func() error, err error) {
 	dir, err = os.MkdirTemp(b.dir, name+"-")
-	return dir, func() { os.RemoveAll(filepath.Clean(dir)) }, err
+	return dir, func() error { return os.RemoveAll(dir) }, err
 }
 
 // during runs f beside a load and ends it when f is done.

@@ -84,9 +84,9 @@ func (b *bench) startGateway(ctx context.Context, dir, buffer, url string) (*gat
 	}}}, nil
 }
 
-func (g *gateway) stop() {
+func (g *gateway) stop() error {
 	g.admin.CloseIdleConnections()
-	g.child.stop()
+	return g.child.stop()
 }
 
 // status asks the gateway how it is.
@@ -118,7 +118,7 @@ func (g *gateway) until(ctx context.Context, what string, done func(dashboard.Li
 
 // fill publishes so many messages and returns when all are acknowledged.
 func fill(ctx context.Context, cfg firmwaresim.FleetConfig, messages uint64) error {
-	cfg.QoS, cfg.Count = 1, messages
+	cfg.Count = messages
 	fleet, err := firmwaresim.NewFleet(cfg, nil)
 	if err != nil {
 		return err
@@ -132,7 +132,19 @@ func fill(ctx context.Context, cfg firmwaresim.FleetConfig, messages uint64) err
 	return nil
 }
 
-// crowd is a fleet that publishes as fast as it is acknowledged.
+// The fleets. A crowd publishes as fast as it is acknowledged; a patient one
+// waits for each acknowledgement; a paced one keeps to a rate a device.
+
 func crowd(addr string) firmwaresim.FleetConfig {
-	return firmwaresim.FleetConfig{Addr: addr, Devices: 100, Topic: jsonTopic, Client: firmwaresim.ClientConfig{Window: 100}}
+	return firmwaresim.FleetConfig{Addr: addr, Devices: 100, QoS: 1, Topic: jsonTopic, Client: firmwaresim.ClientConfig{Window: 100}}
+}
+
+func patientCrowd(addr string) firmwaresim.FleetConfig {
+	return firmwaresim.FleetConfig{Addr: addr, Devices: 100, QoS: 1, Topic: jsonTopic, Client: firmwaresim.ClientConfig{Window: 1}}
+}
+
+func paced(devices int, rate float64) func(addr string) firmwaresim.FleetConfig {
+	return func(addr string) firmwaresim.FleetConfig {
+		return firmwaresim.FleetConfig{Addr: addr, Devices: devices, Rate: rate, QoS: 1, Topic: jsonTopic}
+	}
 }

@@ -13,6 +13,13 @@ type size struct{ clients, window int }
 
 func (s size) String() string { return fmt.Sprintf("%dx%d", s.clients, s.window) }
 
+// ingestSizes are the sizes of the run: a quick one leaves out what has no bar.
+func ingestSizes(b *bench) []size {
+	return pick(b,
+		[]size{{1, 100}, {10, 100}, {100, 1}, {100, 100}},
+		[]size{{1, 1}, {1, 100}, {10, 100}, {100, 1}, {100, 100}})
+}
+
 // contender is a system and the payload that it is given.
 type contender struct {
 	name, kind string
@@ -57,11 +64,8 @@ type rate struct {
 
 // ingest measures how fast messages are acknowledged while the link is down.
 func (b *bench) ingest(ctx context.Context) error {
-	sizes := pick(b,
-		[]size{{1, 100}, {10, 100}, {100, 1}, {100, 100}},
-		[]size{{1, 1}, {1, 100}, {10, 100}, {100, 1}, {100, 100}})
 	t := table{Cell: "ingest", Columns: []string{"clients x window", "system", "messages/s", "CPU s/100k", "ack p50 ms", "ack p99 ms"}}
-	for _, s := range sizes {
+	for _, s := range ingestSizes(b) {
 		rounds := map[string][]rate{}
 		for round := range pick(b, 1, 3) {
 			if err := b.ingestRound(ctx, s, round, rounds); err != nil {
@@ -172,14 +176,6 @@ func watchLoad(ctx context.Context, server *child, cfg firmwaresim.FleetConfig, 
 		return server.failure()
 	})
 	return r, err
-}
-
-func medianOf(rounds []rate, of func(rate) float64) float64 {
-	var values []float64
-	for _, r := range rounds {
-		values = append(values, of(r))
-	}
-	return median(values)
 }
 
 // ratio is the median of the rounds' ratios of speed.

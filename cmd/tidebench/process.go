@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,8 +57,7 @@ func (b *bench) start(ctx context.Context, kind, addr, dir string, args ...strin
 		close(c.ended)
 	}()
 	if err := poll(ctx, time.Millisecond, startPatience, kind+" listens", c.listens); err != nil {
-		c.stop()
-		return nil, err
+		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
 }
@@ -82,15 +82,20 @@ func (c *child) failure() error {
 	}
 	words, _ := os.ReadFile(c.log)
 	words = bytes.TrimSpace(words[max(0, len(words)-lastWords):])
-	return fmt.Errorf("%s ended by itself (%v); its last words:\n%s", c.kind, c.err, words)
+	return fmt.Errorf("%s has ended (%v); its last words:\n%s", c.kind, c.err, words)
 }
 
-// stop asks the child to end, and insists when it does not.
-func (c *child) stop() {
+// stop asks the child to end, and insists when it does not. The error says that
+// it did not end as it should.
+func (c *child) stop() error {
 	c.leash.Close()
 	insist := time.AfterFunc(stopPatience, func() { c.cmd.Process.Kill() })
 	defer insist.Stop()
 	<-c.ended
+	if c.err != nil {
+		return c.failure()
+	}
+	return nil
 }
 
 // clockTick is the unit of CPU times in /proc on every Linux that Go runs on.

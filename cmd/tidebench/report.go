@@ -162,5 +162,14 @@ func median[T cmp.Ordered](values []T) T {
 	return sorted[len(sorted)/2]
 }
 
+// medianOf returns the middle one of what the rounds have.
+func medianOf[T any](rounds []T, of func(T) float64) float64 {
+	var values []float64
+	for _, r := range rounds {
+		values = append(values, of(r))
+	}
+	return median(values)
+}
+
 // milliseconds turns a duration into a figure.
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
