@@ -185,10 +185,7 @@ func (b *Buffer) burn(next [reading.Lanes]uint64) {
 		if next[lane] == b.next[lane] {
 			continue
 		}
-		gap := Gap{First: next[lane], Last: b.next[lane] - 1, Reason: ReasonNotStored}
-		if err := b.declare(lane, gap); err != nil {
-			b.log.Warn("gap is reported, but will not survive a restart", "err", err)
-		}
+		b.declareLost(lane, Gap{First: next[lane], Last: b.next[lane] - 1, Epoch: b.epoch, Reason: ReasonNotStored})
 	}
 }
 

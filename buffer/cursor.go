@@ -91,6 +91,9 @@ func (c *Cursor) take(lane reading.Lane, limit int) ([]wire.Block, error) {
 	size := 0
 	for c.next[lane] <= c.buf.index.newest(lane) {
 		rec, skipped, err := c.read(lane)
+		if len(blocks) > 0 && err != nil {
+			return blocks, nil // the next call meets the error again
+		}
 		if err != nil || rec.size == 0 {
 			return blocks, err
 		}
@@ -103,7 +106,7 @@ func (c *Cursor) take(lane reading.Lane, limit int) ([]wire.Block, error) {
 				return blocks, nil
 			}
 			if blk.First > c.next[lane] && skipped > 0 {
-				c.damaged(lane, c.next[lane], blk.First-1)
+				c.damaged(lane, c.next[lane], blk.First-1, blk.Epoch)
 			}
 			blocks = append(blocks, own(blk))
 			c.next[lane] = blk.Last() + 1
@@ -141,7 +144,7 @@ func (c *Cursor) read(lane reading.Lane) (rec record, skipped int64, err error) 
 			continue
 		}
 		if last := info.Lanes[lane].Last; there && last >= c.next[lane] {
-			c.damaged(lane, c.next[lane], last)
+			c.damaged(lane, c.next[lane], last, info.Lanes[lane].Epoch)
 			c.next[lane] = last + 1
 		}
 		if s, err = c.openNext(lane, s.number); s == nil || err != nil {
@@ -175,10 +178,8 @@ func (c *Cursor) openNext(lane reading.Lane, after uint64) (*scanner, error) {
 }
 
 // damaged declares readings lost that the index knows and the medium does not.
-func (c *Cursor) damaged(lane reading.Lane, first, last uint64) {
-	if err := c.buf.declare(lane, Gap{First: first, Last: last, Reason: ReasonDamaged, Sinks: []string{c.name}}); err != nil {
-		c.buf.log.Warn("gap is reported, but will not survive a restart", "err", err)
-	}
+func (c *Cursor) damaged(lane reading.Lane, first, last, epoch uint64) {
+	c.buf.declareLost(lane, Gap{First: first, Last: last, Epoch: epoch, Reason: ReasonDamaged, Sinks: []string{c.name}})
 }
 
 func (c *Cursor) handOut(lane reading.Lane, blocks []wire.Block) {

@@ -41,7 +41,7 @@ type Gap struct {
 	Count  uint64 `json:"count"`
 	From   int64  `json:"from,omitempty"` // earliest time, nanoseconds since 1970; 0 when unknown
 	To     int64  `json:"to,omitempty"`   // latest time
-	Epoch  uint64 `json:"epoch,omitempty"`
+	Epoch  uint64 `json:"epoch"`
 	Reason string `json:"reason"`
 	// Sinks are the doors out that did not have the readings yet.
 	Sinks []string `json:"sinks,omitempty"`
@@ -62,26 +62,66 @@ type gapEntry struct {
 // maxGaps bounds the gaps that are remembered; the oldest are forgotten.
 const maxGaps = 1000
 
-// declare notes a loss and puts its reading into the open group. The note is
-// durable before anything that depends on it happens; more changes may ride in
-// the same transaction.
+// declare notes a loss that is about to happen and puts its reading into the
+// open group. When it returns nil the note is durable, together with the other
+// changes; when not, nothing has been declared, and the loss must not happen.
 func (b *Buffer) declare(lane reading.Lane, g Gap, with ...func(*bbolt.Tx) error) error {
-	key := string(laneKey(lane, g.First))
-	b.gapMu.Lock()
-	known := b.gaps[key]
-	b.gaps[key] = true
-	b.gapMu.Unlock()
-	if known {
+	r, isNew := b.newReport(lane, g)
+	if !isNew {
 		return b.state.update(with...)
 	}
-	g.Lane, g.Count, g.Epoch = lane.String(), g.Last-g.First+1, b.epoch
-	entry := gapEntry{Gap: g, At: time.Now().UnixNano()}
+	if err := b.state.update(append(with, put(bucketGaps, r.key, r.entry), trimGaps)...); err != nil {
+		b.gapMu.Lock()
+		delete(b.gaps, string(r.key))
+		b.gapMu.Unlock()
+		return fmt.Errorf("note gap: %w", err)
+	}
+	b.announce(r)
+	return nil
+}
+
+// declareLost declares a loss that has happened, whether that can be noted or
+// not.
+func (b *Buffer) declareLost(lane reading.Lane, g Gap) {
+	r, isNew := b.newReport(lane, g)
+	if !isNew {
+		return
+	}
+	if err := b.state.update(put(bucketGaps, r.key, r.entry), trimGaps); err != nil {
+		b.log.Warn("gap is reported, but would not survive a restart", "err", err)
+	}
+	b.announce(r)
+}
+
+// newReport completes the gap; it is not new when it was declared before.
+func (b *Buffer) newReport(lane reading.Lane, g Gap) (r gapReport, isNew bool) {
+	key := laneKey(lane, g.First)
+	b.gapMu.Lock()
+	defer b.gapMu.Unlock()
+	if b.gaps[string(key)] {
+		return gapReport{}, false
+	}
+	b.gaps[string(key)] = true
+	g.Lane, g.Count = lane.String(), g.Last-g.First+1
+	return gapReport{gapEntry{Gap: g, At: time.Now().UnixNano()}, key}, true
+}
+
+// announce says that the readings are lost, here and upstream.
+func (b *Buffer) announce(r gapReport) {
+	g := r.entry.Gap
 	b.stats.lost.Add(g.Count)
 	b.log.Error("readings lost", "reason", g.Reason, "lane", g.Lane, "first", g.First, "last", g.Last, "n", g.Count, "sinks", g.Sinks)
-	err := b.state.update(append(with, put(bucketGaps, []byte(key), entry), trimGaps)...)
-	b.report(gapReport{entry, []byte(key)})
-	if err != nil {
-		return fmt.Errorf("note gap: %w", err)
+	b.report(r)
+}
+
+// trimGaps forgets the first gaps until at most maxGaps are left.
+func trimGaps(tx *bbolt.Tx) error {
+	b := tx.Bucket([]byte(bucketGaps))
+	for n := b.Stats().KeyN; n > maxGaps; n-- {
+		k, _ := b.Cursor().First()
+		if err := b.Delete(k); err != nil {
+			return err
+		}
 	}
 	return nil
 }

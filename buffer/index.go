@@ -28,17 +28,15 @@ type segmentInfo struct {
 type span struct {
 	First uint64 `json:"first,omitempty"`
 	Last  uint64 `json:"last,omitempty"`
-	From  int64  `json:"from,omitempty"` // earliest time, nanoseconds since 1970
-	To    int64  `json:"to,omitempty"`   // latest time
+	Epoch uint64 `json:"epoch,omitempty"` // of its last block; earlier ones may be of earlier epochs
 }
 
 func (s *span) add(b wire.Block) {
 	if s.Last == 0 {
-		*s = span{First: b.First, Last: b.Last(), From: b.Base, To: b.Base + b.Span}
+		*s = span{First: b.First, Last: b.Last(), Epoch: b.Epoch}
 		return
 	}
-	s.First, s.Last = min(s.First, b.First), max(s.Last, b.Last())
-	s.From, s.To = min(s.From, b.Base), max(s.To, b.Base+b.Span)
+	s.First, s.Last, s.Epoch = min(s.First, b.First), max(s.Last, b.Last()), b.Epoch
 }
 
 func newIndex() *index { return &index{changed: make(chan struct{})} }

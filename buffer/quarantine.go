@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,17 +19,29 @@ type Quarantined struct {
 	Raw    []byte `json:"raw"`
 }
 
-// maxQuarantined bounds the blocks that are set aside; the oldest make room.
+// maxQuarantined bounds the blocks that are set aside. A sink that refuses more
+// than that is out of order itself, more likely than all of them are.
 const maxQuarantined = 256
+
+// ErrQuarantineFull means that no more blocks are set aside: the other side
+// refuses everything, and the backlog is safer in the journal.
+var ErrQuarantineFull = errors.New("quarantine is full")
 
 // Quarantine sets a block aside and declares a gap for it, both durable when it
 // returns nil. The sink may then go on behind it.
 func (b *Buffer) Quarantine(sink string, blk wire.Block, reason string) error {
 	q := Quarantined{Sink: sink, Reason: reason, At: time.Now().UnixNano(), Raw: blk.Raw}
-	key := laneKey(blk.Lane, blk.First)
-	gap := Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Reason: ReasonQuarantined, Sinks: []string{sink}}
-	if err := b.declare(blk.Lane, gap, put(bucketQuarantine, key, q), trimQuarantine); err != nil {
+	key := append(laneKey(blk.Lane, blk.First), sink...) // each sink refuses for itself
+	gap := Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonQuarantined, Sinks: []string{sink}}
+	if err := b.declare(blk.Lane, gap, roomInQuarantine, put(bucketQuarantine, key, q)); err != nil {
 		return fmt.Errorf("quarantine %d..%d: %w", blk.First, blk.Last(), err)
+	}
+	return nil
+}
+
+func roomInQuarantine(tx *bbolt.Tx) error {
+	if n := tx.Bucket([]byte(bucketQuarantine)).Stats().KeyN; n >= maxQuarantined {
+		return fmt.Errorf("%w: %d blocks were refused — hint: mend the other side; see the reasons in \"tidegate status\"", ErrQuarantineFull, n)
 	}
 	return nil
 }
@@ -41,20 +54,4 @@ func (b *Buffer) Quarantined() ([]Quarantined, error) {
 		return nil
 	})
 	return all, err
-}
-
-func trimQuarantine(tx *bbolt.Tx) error { return trim(tx, bucketQuarantine, maxQuarantined) }
-
-func trimGaps(tx *bbolt.Tx) error { return trim(tx, bucketGaps, maxGaps) }
-
-// trim deletes the first entries of the bucket until at most limit are left.
-func trim(tx *bbolt.Tx, bucket string, limit int) error {
-	b := tx.Bucket([]byte(bucket))
-	for n := b.Stats().KeyN; n > limit; n-- {
-		k, _ := b.Cursor().First()
-		if err := b.Delete(k); err != nil {
-			return err
-		}
-	}
-	return nil
 }

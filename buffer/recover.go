@@ -66,7 +66,8 @@ func (b *Buffer) recover() error {
 		return err
 	}
 	r.continueSegment()
-	return r.reportGaps()
+	r.reportGaps()
+	return nil
 }
 
 // recovery is what Open learns on its way.
@@ -84,6 +85,7 @@ type recovery struct {
 type hole struct {
 	lane        reading.Lane
 	first, last uint64
+	epoch       uint64
 	reason      string
 }
 
@@ -159,7 +161,7 @@ func (r *recovery) see(info segmentInfo) {
 			continue
 		}
 		if seen := r.lastSeen[lane]; r.passed && seen != 0 && s.First > seen+1 {
-			r.holes = append(r.holes, hole{reading.Lane(lane), seen + 1, s.First - 1, ReasonDamaged})
+			r.holes = append(r.holes, hole{reading.Lane(lane), seen + 1, s.First - 1, s.Epoch, ReasonDamaged})
 		}
 		r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
 	}
@@ -172,7 +174,7 @@ func (r *recovery) lost(number uint64, info segmentInfo) {
 	r.log.Error("segment file is missing", "segment", number)
 	for lane, s := range info.Lanes {
 		if s.Last != 0 {
-			r.holes = append(r.holes, hole{reading.Lane(lane), s.First, s.Last, ReasonMissing})
+			r.holes = append(r.holes, hole{reading.Lane(lane), s.First, s.Last, s.Epoch, ReasonMissing})
 			r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
 		}
 	}
@@ -200,7 +202,7 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 		}
 		for _, blk := range rec.blocks {
 			if last := info.Lanes[blk.Lane].Last; skipped > 0 && last != 0 && blk.First > last+1 {
-				r.holes = append(r.holes, hole{blk.Lane, last + 1, blk.First - 1, ReasonDamaged})
+				r.holes = append(r.holes, hole{blk.Lane, last + 1, blk.First - 1, blk.Epoch, ReasonDamaged})
 			}
 			info.Lanes[blk.Lane].add(blk)
 			r.epoch = blk.Epoch
@@ -253,14 +255,11 @@ func (r *recovery) continueSegment() {
 
 // reportGaps declares what recovery found missing and what an earlier run
 // declared and could not report.
-func (r *recovery) reportGaps() error {
+func (r *recovery) reportGaps() {
 	for _, u := range r.unsent {
 		r.report(u)
 	}
 	for _, h := range r.holes {
-		if err := r.declare(h.lane, Gap{First: h.first, Last: h.last, Reason: h.reason}); err != nil {
-			return err
-		}
+		r.declareLost(h.lane, Gap{First: h.first, Last: h.last, Epoch: h.epoch, Reason: h.reason})
 	}
-	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/tidegate/tidegate/reading"
 )
 
 // roll seals the active segment and begins a new one: a new file while the
@@ -78,19 +76,9 @@ func (b *Buffer) recycle(number uint64) (*segment, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: max_bytes leaves no segment to recycle", ErrFull)
 	}
-	for lane := range reading.Lane(reading.Lanes) {
-		gap, owed := b.owed(lane, oldest.Lanes[lane])
-		if !owed {
-			continue
-		}
-		gap.Reason = ReasonEvicted
-		if err := b.declare(lane, gap); err != nil {
-			return nil, err
-		}
-		if lane == reading.Alarm {
-			if err := b.reportAgain(gap); err != nil {
-				return nil, err
-			}
+	if b.isOwed(oldest) {
+		if err := b.evict(oldest); err != nil {
+			return nil, fmt.Errorf("evict segment %d: %w", oldest.Number, err)
 		}
 	}
 	if err := b.state.update(put(bucketSegments, numberKey(oldest.Number), nil)); err != nil {
@@ -104,38 +92,7 @@ func (b *Buffer) recycle(number uint64) (*segment, error) {
 	return seg, nil
 }
 
-// owed returns what some sink has not acknowledged of the span. Without any
-// sink that is all of it.
-func (b *Buffer) owed(lane reading.Lane, s span) (Gap, bool) {
-	if s.Last == 0 {
-		return Gap{}, false
-	}
-	b.curMu.Lock()
-	defer b.curMu.Unlock()
-	low, waiting := s.Last, []string(nil)
-	for name, c := range b.cursors {
-		if acked := c.ackedUpTo(lane); acked < s.Last {
-			low, waiting = min(low, acked), append(waiting, name)
-		}
-	}
-	if len(b.cursors) > 0 && waiting == nil {
-		return Gap{}, false
-	}
-	if len(b.cursors) == 0 {
-		low = 0
-	}
-	return Gap{First: max(s.First, low+1), Last: s.Last, From: s.From, To: s.To, Sinks: waiting}, true
-}
-
 func (b *Buffer) oldestIsDelivered() bool {
 	oldest, ok := b.index.oldest()
-	if !ok {
-		return false
-	}
-	for lane := range reading.Lane(reading.Lanes) {
-		if _, owed := b.owed(lane, oldest.Lanes[lane]); owed {
-			return false
-		}
-	}
-	return true
+	return ok && !b.isOwed(oldest)
 }

@@ -115,14 +115,7 @@ func (d *Daemon) runDoors(ctx context.Context) *sync.WaitGroup {
 func (d *Daemon) runLinks(ctx context.Context) *sync.WaitGroup {
 	var all sync.WaitGroup
 	for _, l := range d.links {
-		all.Go(func() {
-			if err := l.forwarder.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				d.log.Error("uplink ended", "sink", l.name, "err", err)
-			}
-			if err := l.close(); err != nil {
-				d.log.Warn("uplink not closed cleanly", "sink", l.name, "err", err)
-			}
-		})
+		all.Go(func() { d.superviseLink(ctx, l) })
 	}
 	return &all
 }

@@ -55,7 +55,7 @@ func (d *Daemon) bufferStatus() dashboard.Buffer {
 func (l link) status(lag buffer.Lag) dashboard.Link {
 	f := l.forwarder.Stats()
 	s := dashboard.Link{
-		Name: l.name, Kind: l.kind, LastError: f.LastError, LastAck: unixMilli(f.LastAck),
+		Name: l.name, Kind: l.kind, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(f.LastAck),
 		Acked: f.AckedReadings, SentBytes: f.SentBytes, Waiting: lag.Readings, InFlight: f.InFlight,
 	}
 	switch f.State {

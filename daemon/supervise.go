@@ -7,31 +7,49 @@ import (
 	"github.com/tidegate/tidegate/internal/backoff"
 )
 
-// restart paces the restarts of a door that breaks: a cable that was pulled
-// comes back within seconds or within days.
+// restart paces the restarts of what breaks: a cable that was pulled comes back
+// within seconds or within days.
 const (
 	restartMin = time.Second
 	restartMax = 30 * time.Second
-	// steady is how long a door must have run to count as mended.
+	// steady is how long it must have run to count as mended.
 	steady = time.Minute
 )
 
-// supervise runs a door until ctx ends, and again whenever it breaks. It owns
-// the log line: doors return their errors and say nothing.
+// superviseLink runs a link until ctx ends. A sink that cannot be reached is the
+// forwarder's business; it returns only when the buffer cannot be read, and then
+// begins again at the first reading that is not delivered.
+func (d *Daemon) superviseLink(ctx context.Context, l link) {
+	d.again(ctx, "sink", l.name, func() error {
+		d.buffer.Cursor(l.name)
+		return l.forwarder.Run(ctx)
+	})
+	if err := l.close(); err != nil {
+		d.log.Warn("link not closed cleanly", "sink", l.name, "err", err)
+	}
+}
+
+// supervise runs a door until ctx ends.
 func (d *Daemon) supervise(ctx context.Context, door door) {
-	again := backoff.Backoff{Min: restartMin, Max: restartMax}
+	d.again(ctx, "source", door.name, func() error { return door.source.Run(ctx, door.intake) })
+}
+
+// again calls run until ctx ends, and once more whenever it returns before. It
+// owns the log line: doors and links return their errors and say nothing.
+func (d *Daemon) again(ctx context.Context, kind, name string, run func() error) {
+	wait := backoff.Backoff{Min: restartMin, Max: restartMax}
 	for {
 		began := time.Now()
-		err := door.source.Run(ctx, door.intake)
+		err := run()
 		if ctx.Err() != nil {
 			return
 		}
 		if time.Since(began) > steady {
-			again.Reset()
+			wait.Reset()
 		}
-		wait := again.Next()
-		d.log.Warn("door broke and will be opened again", "source", door.name, "in", wait.Round(time.Millisecond), "err", err)
-		if backoff.Sleep(ctx, wait, nil) != nil {
+		pause := wait.Next()
+		d.log.Warn("it broke and will be started again", kind, name, "in", pause.Round(time.Millisecond), "err", err)
+		if backoff.Sleep(ctx, pause, nil) != nil {
 			return
 		}
 	}

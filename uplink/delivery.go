@@ -17,6 +17,7 @@ type delivery struct {
 	bytes    int    // of the blocks
 	body     []byte // encoded once, so that a re-send repeats every byte
 	timeouts int    // sends that ran out of time
+	refused  bool   // as a single block, for the first time
 
 	// Of the latest send.
 	begun  time.Time
@@ -126,58 +127,4 @@ func (fl *flow) isBusy(lane reading.Lane) bool {
 // probing reports whether the probe of a link that is down is in flight.
 func (fl *flow) probing() bool {
 	return slices.ContainsFunc(fl.queue, func(d *delivery) bool { return d.state == sending && d.probe })
-}
-
-// The sizes that messages move between, in bytes of their blocks.
-const (
-	firstBatch = 32 << 10
-	leastBatch = 4 << 10
-	// worthwhile is the size from which headers no longer count: a message
-	// of it goes even while others are in flight.
-	worthwhile = 4 << 10
-	// chunkHead is room for what an encoder adds to its blocks.
-	chunkHead = 512
-)
-
-// A message should take about a second: long enough to fill the pipe, short
-// enough that a cut costs little and an alarm is not kept waiting.
-const (
-	quick = time.Second
-	slow  = 4 * time.Second
-)
-
-// sizer finds how much to put into a message: it doubles while messages arrive
-// quickly, and halves when they are slow or their bodies too large.
-type sizer struct {
-	limit   int // bytes of blocks
-	maxBody int // bytes of body
-}
-
-func newSizer(maxBody int) sizer {
-	s := sizer{limit: firstBatch, maxBody: maxBody}
-	s.limit = min(s.limit, s.largest())
-	return s
-}
-
-// largest is the most that limit may grow to.
-func (s *sizer) largest() int { return max(s.maxBody-chunkHead, leastBatch) }
-
-// learn looks at a message that has arrived. Only one that was nearly full
-// says anything about larger ones.
-func (s *sizer) learn(blocks, body int, took time.Duration) {
-	switch {
-	case took > slow:
-		s.shrink()
-	case took < quick && blocks >= s.limit/2 && 2*body <= s.maxBody:
-		s.limit = min(2*s.limit, s.largest())
-	}
-}
-
-func (s *sizer) shrink() { s.limit = max(s.limit/2, leastBatch) }
-
-// lower sets a new bound for bodies: the remote side has a smaller one than the
-// configuration says.
-func (s *sizer) lower(maxBody int) {
-	s.maxBody = min(s.maxBody, max(maxBody, leastBatch))
-	s.limit = min(s.limit, s.largest())
 }

@@ -170,8 +170,8 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 			fl.refuse(d, err) // encoding is pure: it would fail again
 			return
 		}
+		fl.size.encoded(d.bytes, len(d.body))
 		if len(d.body) > fl.size.maxBody && len(d.blocks) > 1 {
-			fl.size.shrink()
 			fl.split(d)
 			return
 		}
@@ -231,7 +231,7 @@ func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) 
 // fetch asks the cursor for more, unless the window is full: an alarm that
 // comes in the meantime is then first when there is room again.
 func (fl *flow) fetch(ctx context.Context) {
-	room := fl.size.limit - fl.gathered()
+	room := fl.size.limit() - fl.gathered()
 	if fl.fetching || room <= 0 || !fl.hasRoom() {
 		return
 	}
@@ -247,7 +247,7 @@ func (fl *flow) fetch(ctx context.Context) {
 func (fl *flow) take(blocks []wire.Block) {
 	for _, b := range blocks {
 		d := fl.opened(b.Lane)
-		if d != nil && !d.canJoin(b, fl.size.limit) {
+		if d != nil && !d.canJoin(b, fl.size.limit()) {
 			d.state = waiting
 			d = nil
 		}

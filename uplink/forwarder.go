@@ -15,7 +15,9 @@ const (
 	DefaultWindow     = 4
 	DefaultTimeout    = 30 * time.Second
 	DefaultMinBackoff = time.Second
-	DefaultMaxBackoff = time.Minute
+	// A try costs some hundred bytes; a link that is back and not used costs
+	// more.
+	DefaultMaxBackoff = 15 * time.Second
 )
 
 // Config says how a Forwarder sends. Every field but Gateway may be left zero.

@@ -14,7 +14,7 @@ const maxRetryAfter = time.Hour
 type link struct {
 	backoff backoff.Backoff
 	down    bool
-	since   time.Time        // of down
+	since   time.Time        // when down changed; zero before the first outage
 	hold    <-chan time.Time // fires when the next try is due; nil if it is
 	until   time.Time        // when hold fires
 	asked   bool             // the remote side named the delay
@@ -60,8 +60,9 @@ func (l *link) wake() {
 
 // up ends the outage and returns how long it was.
 func (l *link) up() time.Duration {
-	l.down = false
+	outage := time.Since(l.since)
+	l.down, l.since = false, time.Now()
 	l.release()
 	l.backoff.Reset()
-	return time.Since(l.since)
+	return outage
 }

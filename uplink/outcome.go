@@ -22,6 +22,7 @@ func (fl *flow) conclude(ctx context.Context, r result) {
 	default:
 		if r.late {
 			r.d.timeouts++
+			fl.size.shrink()
 		}
 		r.d.state = waiting
 		fl.stats.Retries++
@@ -30,7 +31,7 @@ func (fl *flow) conclude(ctx context.Context, r result) {
 }
 
 func (fl *flow) accept(r result) {
-	fl.size.learn(r.d.bytes, len(r.d.body), r.took)
+	fl.size.arrived(len(r.d.body), r.took)
 	fl.refusals = 0
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
@@ -42,7 +43,8 @@ func (fl *flow) accept(r result) {
 }
 
 // refuse deals with bytes that the sink will never take: it bisects, and sets
-// aside the single block that remains. A sink that refuses one block after the
+// aside the single block that remains when that is refused a second time: a bit
+// that flipped on the way looks like a bad block to the other side. A sink that refuses one block after the
 // other and takes nothing in between is out of order more likely than the
 // blocks are, so from the second one on each costs a backoff.
 func (fl *flow) refuse(d *delivery, cause error) {
@@ -51,6 +53,10 @@ func (fl *flow) refuse(d *delivery, cause error) {
 			fl.size.lower(len(d.body) / 2)
 		}
 		fl.split(d)
+		return
+	}
+	if !d.refused {
+		d.refused, d.body, d.state = true, nil, waiting
 		return
 	}
 	if err := fl.quarantine.Quarantine(d.blocks[0], cause.Error()); err != nil {
@@ -89,7 +95,7 @@ func (fl *flow) wake() {
 
 func (fl *flow) report() {
 	s := fl.stats
-	s.InFlight = fl.count(sending)
+	s.InFlight, s.Since = fl.count(sending), fl.link.since
 	switch {
 	case fl.link.down:
 		s.State = Down

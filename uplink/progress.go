@@ -34,6 +34,8 @@ func (s State) String() string {
 // Stats is the progress of a Forwarder since it started to run.
 type Stats struct {
 	State State
+	// Since is when the link went down or, after an outage, came up again.
+	Since time.Time
 	// LastError is why the link is down; "" when it is not.
 	LastError string
 	// LastAck is when the sink last took a message; zero if it never did.
