@@ -236,8 +236,7 @@ func (b *broker) accept(c *conn, pk packets.Packet) bool {
 
 // acceptWill takes a will into custody.
 func (b *broker) acceptWill(pk packets.Packet) {
-	var any topics
-	t, err := any.find(b.cfg.Routes, []byte(pk.TopicName))
+	t, err := new(topics).find(b.cfg.Routes, []byte(pk.TopicName))
 	if err == nil {
 		_, err = b.take(t, pk)
 	}

@@ -54,7 +54,9 @@ func start(t testing.TB, custody ingest.Custody, cfg Config) *Source {
 func run(t testing.TB, custody ingest.Custody, cfg Config) (*Source, func()) {
 	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
-	cfg.Linger = 200 * time.Millisecond
+	if cfg.Linger == 0 {
+		cfg.Linger = 200 * time.Millisecond
+	}
 	if cfg.Routes == nil {
 		cfg.Routes = testRoutes(t)
 	}

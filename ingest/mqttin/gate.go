@@ -43,6 +43,7 @@ type gate struct {
 	mu      sync.Mutex
 	changed sync.Cond // bytes were queued or have left, or the gate was closed
 	queue   []byte
+	spare   []byte      // what was taken last, for the next queue
 	marks   []mark      // in the order of the queue; the last one's end is len(queue)
 	unacked int         // messages noted whose bytes have not left
 	closed  bool        // no more bytes are taken
@@ -237,7 +238,6 @@ func (g *gate) forget() {
 // run writes what is due until the gate is closed and everything has left, a
 // receipt fails, or the peer is stuck.
 func (g *gate) run() {
-	var due []byte
 	for {
 		receipt, ok := g.head()
 		if !ok {
@@ -247,13 +247,9 @@ func (g *gate) run() {
 			g.fail()
 			return
 		}
-		due = g.take(due)
-		if err := g.send(due); err != nil {
+		if err := g.send(g.take()); err != nil {
 			g.abort()
 			return
-		}
-		if cap(due) > keepQueue {
-			due = nil
 		}
 	}
 }
@@ -267,8 +263,8 @@ func (g *gate) head() (ingest.Receipt, bool) {
 		if g.closed {
 			return nil, false
 		}
-		if cap(g.queue) > keepQueue {
-			g.queue = nil
+		if cap(g.queue)+cap(g.spare) > keepQueue {
+			g.queue, g.spare = nil, nil
 		}
 		g.changed.Wait()
 	}
@@ -276,15 +272,15 @@ func (g *gate) head() (ingest.Receipt, bool) {
 }
 
 // take removes the first mark and its bytes, which are due, from the queue. The
-// bytes are valid until the next call; spare is the result of the last one.
-func (g *gate) take(spare []byte) []byte {
+// bytes are valid until the next call.
+func (g *gate) take() []byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.marks[0]
 	g.marks = slices.Delete(g.marks, 0, 1)
 	g.unacked -= m.messages
 	due := g.queue[:m.end]
-	g.queue = append(spare[:0], g.queue[m.end:]...)
+	g.queue, g.spare = append(g.spare[:0], g.queue[m.end:]...), due
 	for i := range g.marks {
 		g.marks[i].end -= m.end
 	}

@@ -1,6 +1,7 @@
 package mqttin
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -77,6 +78,17 @@ func TestClientThatNeverReadsAcksIsDisconnected(t *testing.T) {
 	if n := len(custody.Taken(t, 0)); n > 100+maxBatchMessages {
 		t.Errorf("%d messages were read", n)
 	}
+}
+
+func TestStopDoesNotWaitForIdlePeers(t *testing.T) {
+	src, stop := run(t, instant(), Config{Anonymous: true, Linger: time.Hour})
+	src.Addr(t.Context())
+	ours, theirs := net.Pipe()
+	go src.ServeConn(theirs)
+	c := &client{Conn: ours, t: t, in: bufio.NewReader(ours), version: 4}
+	c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "c", Clean: true}})
+	stop()
+	c.hungUp()
 }
 
 func TestTwoHundredConnections(t *testing.T) {
