@@ -29,8 +29,9 @@ fuzz: ## every fuzz target for SECONDS=10
 		done; \
 	done
 
-bench: ## benchmarks, BENCH=name for some of them
+bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside its rivals
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+	./bin/tidebench
 
 cover: ## how much of the code the tests reach
 	go test -coverprofile=bin/cover.prof ./... && go tool cover -func=bin/cover.prof | tail -1
