@@ -115,6 +115,9 @@ func (b *broker) serve(nc net.Conn) {
 // the connection that sent it, and no other.
 func (b *broker) establish(c *conn) {
 	defer func() {
+		if c.established {
+			b.stats.clients.Add(-1)
+		}
 		b.disclaim(c)
 		close(c.ended)
 		if cause := recover(); cause != nil {
@@ -147,9 +150,6 @@ func (b *broker) leave(c *conn) {
 		delete(b.hosts, from)
 	}
 	b.mu.Unlock()
-	if c.established {
-		b.stats.clients.Add(-1)
-	}
 	b.ended.Done()
 }
 

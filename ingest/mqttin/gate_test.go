@@ -120,6 +120,20 @@ func TestWriterToStuckPeerIsCutOff(t *testing.T) {
 	})
 }
 
+// So is one whose queue fills up while its own publishes cannot be committed:
+// whoever writes to it must not wait for ever.
+func TestWriterBehindStuckCommitIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := pipeGate(t)
+		g.note(make(receipt))
+		for {
+			if _, err := g.Write(make([]byte, 64<<10)); err != nil {
+				break
+			}
+		}
+	})
+}
+
 func TestSlowReaderIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, peer := pipeGate(t)

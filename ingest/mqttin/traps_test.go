@@ -1,6 +1,7 @@
 package mqttin
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -9,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/reading"
 )
 
 // Each test here is about one thing that the MQTT server does to its users, and
@@ -136,14 +140,6 @@ func TestTrapSilentBeforeConnect(t *testing.T) {
 	dial(t, src).hungUp()
 	connected.publish("d", "1", 1, 1)
 	connected.expect(packets.Puback, 1)
-}
-
-func TestSilentPeerIsDisconnected(t *testing.T) {
-	t.Parallel()
-	src := start(t, instant(), Config{})
-	c := dial(t, src)
-	c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "c", Clean: true, Keepalive: 1}})
-	c.hungUp()
 }
 
 // One failed accept ended the listener for ever.
@@ -325,6 +321,51 @@ func TestTrapSimultaneousTakeovers(t *testing.T) {
 		if got := last.read(); string(got.Payload) != fmt.Sprint(round) {
 			t.Fatalf("got %+v", got)
 		}
+	}
+}
+
+// So a new connection waits until the session's last one has ended, even while
+// that one waits for custody.
+func TestTakeoverWaitsForLastConnection(t *testing.T) {
+	custody := &slowCustody{Custody: instant(), asked: make(chan struct{}), release: make(chan struct{})}
+	src := start(t, custody, Config{})
+	old := connect(t, src, 4, "device")
+	old.publish("d", "1", 1, 1)
+	<-custody.asked
+	young := dial(t, src)
+	young.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect},
+		Connect: packets.ConnectParams{ProtocolName: []byte("MQTT"), ClientIdentifier: "device", Clean: true}})
+	young.silent()
+	close(custody.release)
+	young.expect(packets.Connack, 0)
+	if n := src.Stats().Clients; n != 1 {
+		t.Errorf("%d clients are connected", n)
+	}
+}
+
+// slowCustody makes the first who asks wait.
+type slowCustody struct {
+	*ingesttest.Custody
+	once           sync.Once
+	asked, release chan struct{}
+}
+
+func (c *slowCustody) Accept(ctx context.Context, rs []reading.Reading) (ingest.Receipt, error) {
+	c.once.Do(func() {
+		close(c.asked)
+		<-c.release
+	})
+	return c.Custody.Accept(ctx, rs)
+}
+
+// A session that is resumed in the middle of a publish inherits an
+// acknowledgement whose packet identifier only the last connection knew.
+func TestTrapInheritedAckIsNotSent(t *testing.T) {
+	cl := &mqtt.Client{}
+	cl.Net.Conn = &conn{}
+	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}
+	if got := (&hooks{}).OnPacketEncode(cl, ack); got.FixedHeader.Type != packets.Reserved {
+		t.Errorf("got %+v", got)
 	}
 }
 
