@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -308,7 +309,7 @@ func (s *site) gaps() []cloud.Gap {
 	for _, lane := range s.cloudLedger() {
 		gaps = append(gaps, lane.Gaps...)
 	}
-	rows := s.export("?device=" + strings.ReplaceAll(buffer.GapDevice, "$", "%24"))
+	rows := s.export("?device=" + url.QueryEscape(buffer.GapDevice))
 	if len(rows) != len(gaps) {
 		s.Errorf("%d gaps in the ledger, %d among the readings", len(gaps), len(rows))
 	}
