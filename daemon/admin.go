@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
@@ -44,8 +45,11 @@ func askStatus(ctx context.Context, socket string) (dashboard.Status, error) {
 		return s, err
 	}
 	resp, err := client.Do(req)
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // its text is about a URL that nobody has ever seen
+	}
 	if err != nil {
-		return s, fmt.Errorf("ask %s: %w — hint: is the daemon running? Try \"systemctl status tidegate\" or \"tidegate run\"", socket, err)
+		return s, fmt.Errorf("%w — hint: is the daemon running? Try \"systemctl status tidegate\" or \"tidegate run\"", err)
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {

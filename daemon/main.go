@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+
+	"github.com/tidegate/tidegate/internal/conf"
 )
 
 // Version is the version of the program.
@@ -50,7 +52,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	commands := map[string]func(*call) error{
 		"run": (*call).run, "check": (*call).check, "status": (*call).status,
-		"config": (*call).config, "version": (*call).version, "help": (*call).help,
+		"config": (*call).config, "version": (*call).version, "help": (*call).help, "h": (*call).help,
 	}
 	name := strings.TrimLeft(args[0], "-")
 	command, ok := commands[name]
@@ -60,8 +62,13 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	c := &call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate "+name, flag.ContinueOnError)}
 	c.flags.SetOutput(stderr)
-	c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
-	c.flags.BoolVar(&c.json, "json", false, "print JSON")
+	switch name {
+	case "status":
+		c.flags.BoolVar(&c.json, "json", false, "print JSON")
+		fallthrough
+	case "run", "check":
+		c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
+	}
 	if err := c.flags.Parse(args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return exitOK
@@ -83,11 +90,11 @@ type call struct {
 	json           bool
 }
 
-// errWrong marks errors of the configuration; errSaid errors that were printed.
-var (
-	errWrong = errors.New("the configuration is wrong")
-	errSaid  = errors.New("said already")
-)
+// errSaid marks errors that were printed.
+var errSaid = errors.New("said already")
+
+// unreadableError means that there is no configuration where the call says.
+type unreadableError struct{ error }
 
 func (c *call) report(err error) int {
 	switch {
@@ -95,8 +102,11 @@ func (c *call) report(err error) int {
 		return exitOK
 	case errors.Is(err, errSaid):
 		return exitFailure
-	case errors.Is(err, errWrong):
-		fmt.Fprintln(c.stderr, strings.TrimSuffix(err.Error(), "\n"+errWrong.Error()))
+	case errors.As(err, new(conf.Problems)):
+		fmt.Fprintln(c.stderr, err) // begins with the place in the file
+		return exitUsage
+	case errors.As(err, new(unreadableError)):
+		fmt.Fprintf(c.stderr, "tidegate: %v — hint: check the path, and who may read the file\n", err)
 		return exitUsage
 	}
 	fmt.Fprintf(c.stderr, "tidegate: %v\n", err)
@@ -108,13 +118,13 @@ func (c *call) load() (Config, error) {
 	named := false
 	c.flags.Visit(func(f *flag.Flag) { named = named || f.Name == "config" })
 	cfg, err := Load(c.file)
-	if errors.Is(err, os.ErrNotExist) && !named {
+	switch {
+	case err == nil || errors.As(err, new(conf.Problems)):
+		return cfg, err
+	case errors.Is(err, os.ErrNotExist) && !named:
 		return Default(), nil
 	}
-	if err != nil {
-		return cfg, errors.Join(err, errWrong)
-	}
-	return cfg, nil
+	return cfg, unreadableError{err}
 }
 
 func (c *call) run() error {

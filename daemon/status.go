@@ -21,6 +21,7 @@ func (d *Daemon) status() dashboard.Status {
 		Now:     time.Now().UnixMilli(),
 		Clock:   clockState().String(),
 		Buffer:  d.bufferStatus(),
+		Links:   []dashboard.Link{}, // a list in JSON, even when it is empty
 	}
 	for _, l := range d.links {
 		lag := l.cursor.Lag()
@@ -87,7 +88,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 
-	var all []dashboard.Door
+	all := []dashboard.Door{}
 	for _, door := range d.doors {
 		s := dashboard.Door{Name: door.name, State: dashboard.OK, Readings: door.intake.Stats().Taken}
 		switch source := door.source.(type) {
@@ -109,7 +110,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 // problems puts into sentences what somebody should know and no other part of
 // the status says, most urgent first.
 func problems(s dashboard.Status) []string {
-	var all []string
+	all := []string{}
 	if s.Buffer.State != dashboard.OK {
 		all = append(all, s.Buffer.State+" — hint: make room on the disk, or restore the link")
 	}
