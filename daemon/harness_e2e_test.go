@@ -9,12 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -107,112 +104,6 @@ timeout = %q
 
 func (s *site) configFile() string { return filepath.Join(s.dir, "tidegate.toml") }
 
-// program is a process of the site.
-type program struct {
-	*site
-	name  string
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when cmd has been waited for
-}
-
-// start starts one of the programs of TestMain. The end of the test kills it.
-func (s *site) start(name string, args ...string) *program {
-	s.Helper()
-	p := &program{site: s, name: name, cmd: exec.Command(name, args...), ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = s.log, s.log
-	// The race detector makes a process that ends sleep for a second.
-	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10")
-	if err := p.cmd.Start(); err != nil {
-		s.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // what it has to say stands in ProcessState
-		close(p.ended)
-	}()
-	s.Cleanup(p.kill)
-	return p
-}
-
-func (s *site) startGateway() *program {
-	s.Helper()
-	return s.start("tidegate", "run", "-config", s.configFile())
-}
-
-// startCloud starts a receiver and waits until it listens.
-func (s *site) startCloud() *program {
-	s.Helper()
-	p := s.start("cloud", s.cloud, filepath.Join(s.dir, "cloud"))
-	s.eventually("the cloud listens", func() bool { return listens(s.cloud) })
-	return p
-}
-
-func listens(address string) bool {
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
-}
-
-// kill is kill -9.
-func (p *program) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
-	<-p.ended
-}
-
-func (p *program) signal(sig os.Signal) {
-	p.Helper()
-	if err := p.cmd.Process.Signal(sig); err != nil {
-		p.Fatalf("signal %s: %v", p.name, err)
-	}
-}
-
-// waitExit waits for the end of the process.
-func (p *program) waitExit(within time.Duration) *os.ProcessState {
-	p.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(within):
-		p.Fatalf("%s still runs after %v", p.name, within)
-	}
-	return p.cmd.ProcessState
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// stop is SIGTERM. The end must be clean.
-func (p *program) stop() {
-	p.Helper()
-	p.signal(syscall.SIGTERM)
-	if state := p.waitExit(10 * time.Second); !state.Success() {
-		p.Fatalf("%s ended with %v", p.name, state)
-	}
-}
-
-// memory returns a figure of the process, in bytes: VmRSS, or VmHWM for the
-// highest so far.
-func (p *program) memory(figure string) int64 {
-	p.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		p.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), figure+":")
-	kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-	if err != nil {
-		p.Fatal(err)
-	}
-	return kilobytes << 10
-}
-
 // eventually waits until the condition holds.
 func (s *site) eventually(what string, condition func() bool) {
 	s.Helper()
@@ -269,48 +160,6 @@ func linkIs(state dashboard.LinkState) func(dashboard.Status) bool {
 	return func(st dashboard.Status) bool { return len(st.Links) == 1 && st.Links[0].State == state }
 }
 
-// fleet is a fleet of sensors that is running.
-type fleet struct {
-	*site
-	*firmwaresim.Fleet
-	cancel context.CancelFunc
-	ended  chan error
-}
-
-// startFleet starts the fleet that cfg describes; stop or the end of the test
-// ends it. Its acknowledgements are entered into the ledger.
-func (s *site) startFleet(cfg firmwaresim.FleetConfig, ledger *firmwaresim.Ledger) *fleet {
-	s.Helper()
-	cfg.Addr = s.mqtt
-	sim, err := firmwaresim.NewFleet(cfg, ledger)
-	if err != nil {
-		s.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	f := &fleet{site: s, Fleet: sim, cancel: cancel, ended: make(chan error, 1)}
-	go func() { f.ended <- sim.Run(ctx) }()
-	s.Cleanup(f.stop)
-	return f
-}
-
-func (f *fleet) stop() {
-	if f.ended == nil {
-		return
-	}
-	f.cancel()
-	if err := <-f.ended; err != nil {
-		f.Errorf("fleet: %v", err)
-	}
-	f.ended = nil
-}
-
-// eventuallyAcked waits for n more acknowledgements.
-func (f *fleet) eventuallyAcked(n uint64) {
-	f.Helper()
-	want := f.Stats().Acked + n
-	f.eventually(fmt.Sprintf("%d more messages are acknowledged", n), func() bool { return f.Stats().Acked >= want })
-}
-
 // get asks an address of the site and hands the answer to read.
 func (s *site) get(url string, read func(*http.Response) error) {
 	s.Helper()
@@ -327,22 +176,6 @@ func (s *site) get(url string, read func(*http.Response) error) {
 	if err := errors.Join(read(resp), resp.Body.Close()); err != nil {
 		s.Fatalf("%s: %v", url, err)
 	}
-}
-
-// audit holds the ledger against what the cloud has: nothing that was
-// acknowledged may be missing, nothing may be there twice.
-func (s *site) audit(ledger *firmwaresim.Ledger) firmwaresim.Verdict {
-	s.Helper()
-	var v firmwaresim.Verdict
-	s.get("http://"+s.cloud+"/v1/export", func(r *http.Response) (err error) {
-		v, err = firmwaresim.Audit(ledger, r.Body)
-		return err
-	})
-	s.Log(v)
-	if !v.OK() || v.Acked == 0 {
-		s.Errorf("first lost: %v", v.FirstLost)
-	}
-	return v
 }
 
 // freeAddress returns an address for a process that will be killed and started
