@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -136,7 +137,7 @@ func measure(ctx context.Context, o options, chosen []cell, stdout, stderr io.Wr
 			err = errors.Join(err, fmt.Errorf("%s: %w", c.name, broken))
 		}
 		if ctx.Err() != nil {
-			return 0, errors.Join(err, context.Cause(ctx))
+			return 0, cmp.Or(err, context.Cause(ctx))
 		}
 		fmt.Fprintf(stderr, "%s took %v\n", c.name, time.Since(began).Round(time.Second))
 		b.report.writeCell(stdout, c.name)

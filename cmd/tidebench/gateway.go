@@ -25,8 +25,8 @@ const (
 )
 
 // configuration of a gateway under test: the defaults, but for what must differ
-// on a machine that has other things to do. %s is: the folder, [buffer], the
-// address, the two topics, the uplink.
+// on a machine that has other things to do. To be filled in are the folder, the
+// content of [buffer], the address, the two topics and the uplink.
 const configuration = `
 [gateway]
 id = "bench"
@@ -109,11 +109,19 @@ func (g *gateway) status(ctx context.Context) (dashboard.Status, error) {
 }
 
 // until asks for the status until done is content with that of the link.
-func (g *gateway) until(ctx context.Context, what string, done func(dashboard.Link) bool) error {
+func (g *gateway) until(ctx context.Context, what string, done func(dashboard.Link) (bool, error)) error {
 	return poll(ctx, 5*time.Millisecond, 5*time.Minute, what, func() (bool, error) {
 		s, err := g.status(ctx)
-		return err == nil && done(s.Links[0]), err
+		if err != nil {
+			return false, err
+		}
+		return done(s.Links[0])
 	})
+}
+
+// untilDelivered waits until the cloud has acknowledged everything.
+func (g *gateway) untilDelivered(ctx context.Context) error {
+	return g.until(ctx, "everything is delivered", func(l dashboard.Link) (bool, error) { return l.Waiting == 0, nil })
 }
 
 // fill publishes so many messages and returns when all are acknowledged.

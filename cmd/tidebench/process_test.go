@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 // gateway's admin socket is in there.
 func testBench(t *testing.T) *bench {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -104,7 +104,7 @@ func TestChooseKnowsEveryCell(t *testing.T) {
 	}
 }
 
-func TestEveryBarOfIngestIsMeasured(t *testing.T) {
+func TestEveryPairingIsMeasured(t *testing.T) {
 	names := map[string]bool{}
 	for _, c := range contenders() {
 		names[c.name] = true
@@ -114,10 +114,23 @@ func TestEveryBarOfIngestIsMeasured(t *testing.T) {
 		for _, s := range ingestSizes(&bench{quick: quick}) {
 			sizes[s] = true
 		}
-		for _, bar := range ingestBars() {
-			if !names[bar.who] || !names[bar.via] || !sizes[bar.size] {
-				t.Errorf("quick=%v: %+v is measured by nobody", quick, bar)
+		for _, p := range pairings() {
+			if !names[p.who] || !names[p.via] || !sizes[p.size] {
+				t.Errorf("quick=%v: %+v is measured by nobody", quick, p)
 			}
+		}
+	}
+}
+
+func TestNumbersAreForPeople(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%d is written %s", n, got)
+		}
+	}
+	for v, want := range map[float64]string{0.3808: "0.381", 99.94: "99.9", 975611.2: "975611"} {
+		if got := short(v); got != want {
+			t.Errorf("%v is written %s, want %s", v, got, want)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (b *bench) rssBacklog(ctx context.Context) (err error) {
 	if err = errors.Join(err, failed, g.stop()); err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%d readings waiting", messages*metrics)
+	what := thousands(messages*metrics) + " readings waiting"
 	b.report.add("rss", "idle", idle, "MiB", most(25))
 	b.report.add("rss", what, full, "MiB", most(60))
 	b.report.add("rss", "the same after a restart", again, "MiB", most(60))

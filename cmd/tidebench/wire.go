@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/cloud"
-	"github.com/tidegate/tidegate/dashboard"
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
 )
 
@@ -106,8 +105,7 @@ func (b *bench) flowingBytes(ctx context.Context, f flowing) (body, all float64,
 	if err := fill(ctx, paced(100, f.rate)(s.gateway.addr), messages); err != nil {
 		return 0, 0, err
 	}
-	err = s.gateway.until(ctx, "all has arrived", func(l dashboard.Link) bool { return l.Waiting == 0 })
-	if err != nil {
+	if err := s.gateway.untilDelivered(ctx); err != nil {
 		return 0, 0, err
 	}
 	b.say("%s: %.1f messages to the cloud a second", f.name, float64(t.messages.Load())/seconds)
