@@ -109,6 +109,28 @@ func TestNotStoredTable(t *testing.T) {
 	}
 }
 
+// A client that is told no forgets the message; while the gateway stops it must
+// keep it.
+func TestNothingIsRefusedWhileStopping(t *testing.T) {
+	for _, tt := range []struct {
+		version, qos byte
+		stopping     bool
+		want         verdict
+	}{
+		{5, 1, false, refuse},
+		{5, 1, true, hangUp},
+		{5, 2, false, hangUp},
+		{5, 2, true, hangUp},
+		{4, 1, false, hangUp},
+		{4, 0, true, drop},
+		{5, 0, true, drop},
+	} {
+		if got := notStored(tt.version, tt.qos, tt.stopping); got != tt.want {
+			t.Errorf("%+v: got %d", tt, got)
+		}
+	}
+}
+
 func checkNotStored(t *testing.T, c *client, version, qos byte) {
 	t.Helper()
 	switch {
