@@ -31,7 +31,7 @@ type broker struct {
 	// generation counts changes to the subscriptions.
 	generation atomic.Uint64
 	retained   retained
-	buffers    sync.Pool
+	inputs     sync.Pool
 	batches    chan *batch
 	// claim is held while a session moves to a new connection.
 	claim sync.Mutex
@@ -54,7 +54,7 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		conns:  make(map[*conn]bool),
 		hosts:  make(map[string]int),
 	}
-	b.buffers.New = func() any { return &buffer{bytes: make([]byte, bufferSize)} }
+	b.inputs.New = func() any { return &input{bytes: make([]byte, inputSize)} }
 	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)
 	for range cap(b.batches) {
 		b.batches <- new(batch)

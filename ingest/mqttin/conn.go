@@ -28,9 +28,9 @@ type conn struct {
 	armed       time.Time     // when the read deadline was set last
 	whole       bool          // a whole packet came in since then
 
-	in    *buffer // borrowed while there is something to read
+	in    *input  // borrowed while there is something to read
 	first [1]byte // an idle connection waits with this instead
-	carry []byte  // what is left over while no buffer is borrowed
+	carry []byte  // what is left over while no input is borrowed
 	turn  []byte  // the packet that the broker is reading
 	batch *batch  // borrowed from the first publish in it until it is flushed
 

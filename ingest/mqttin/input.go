@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// bufferSize is what one read from a socket may bring.
-	bufferSize = 16 << 10
+	// inputSize is what one read from a socket may bring.
+	inputSize = 16 << 10
 	// maxCarry is the largest rest of a read that a connection keeps for
 	// itself while it waits for more.
 	maxCarry = 1 << 10
@@ -17,14 +17,14 @@ const (
 	rearm = time.Second
 )
 
-// buffer holds what was read from a socket. Buffers are shared, so that idle
+// input holds what was read from a socket. Inputs are shared, so that idle
 // connections cost little.
-type buffer struct {
+type input struct {
 	bytes      []byte
 	start, end int // what is left to look at is bytes[start:end]
 }
 
-func (b *buffer) rest() []byte { return b.bytes[b.start:b.end] }
+func (in *input) rest() []byte { return in.bytes[in.start:in.end] }
 
 // fill reads more from the socket. need is the size of the packet at hand if
 // that is known.
@@ -49,7 +49,7 @@ func (c *conn) fill(need int) error {
 	return err
 }
 
-// settle gives the buffer back if what is left in it is small.
+// settle gives the input back if what is left in it is small.
 func (c *conn) settle() {
 	if c.in == nil {
 		return
@@ -63,9 +63,9 @@ func (c *conn) settle() {
 	c.in.start = 0
 }
 
-// borrow takes a buffer and puts into it what was carried and the first byte.
+// borrow takes an input and puts into it what was carried and the first byte.
 func (c *conn) borrow() {
-	c.in = c.broker.buffers.Get().(*buffer)
+	c.in = c.broker.inputs.Get().(*input)
 	c.in.start = 0
 	c.in.end = copy(c.in.bytes, c.carry)
 	c.in.bytes[c.in.end] = c.first[0]
@@ -73,10 +73,10 @@ func (c *conn) borrow() {
 	c.broker.stats.bytes.Add(1)
 }
 
-// release gives the buffer back.
+// release gives the input back.
 func (c *conn) release() {
-	if c.in != nil && len(c.in.bytes) == bufferSize {
-		c.broker.buffers.Put(c.in)
+	if c.in != nil && len(c.in.bytes) == inputSize {
+		c.broker.inputs.Put(c.in)
 	}
 	c.in = nil
 }
@@ -95,11 +95,11 @@ func (c *conn) giveBack() {
 
 // grow makes room for a packet of need bytes, step by step as it comes in: a
 // few bytes that announce a large packet do not reserve the memory for it.
-func (b *buffer) grow(need int) {
-	larger := make([]byte, min(max(need, bufferSize+1), 2*len(b.bytes)))
-	b.end = copy(larger, b.rest())
-	b.start = 0
-	b.bytes = larger
+func (in *input) grow(need int) {
+	larger := make([]byte, min(max(need, inputSize+1), 2*len(in.bytes)))
+	in.end = copy(larger, in.rest())
+	in.start = 0
+	in.bytes = larger
 }
 
 // arm gives the peer time for its next packet. Bytes that do not make up whole
