@@ -160,9 +160,11 @@ func TestPacketsThatCannotBeKeptAreRefused(t *testing.T) {
 // end.
 func TestClientThatNeverReadsItsAcksIsBounded(t *testing.T) {
 	const allowed = 20 << 20
-	warmUp, duration := time.Second, 15*time.Second
-	if testing.Short() {
-		warmUp, duration = time.Second/2, 2*time.Second
+	// Until they are cut off, they fill some megabytes of the kernel's buffers
+	// with acknowledgements of four bytes.
+	warmUp, duration, allCut := time.Second, 15*time.Second, true
+	if testing.Short() || raceDetected() {
+		warmUp, duration, allCut = time.Second/2, 2*time.Second, false
 	}
 	s := newSite(t)
 	s.startCloud()
@@ -182,7 +184,7 @@ func TestClientThatNeverReadsItsAcksIsBounded(t *testing.T) {
 	if slowest > 3*time.Second {
 		t.Errorf("sensors waited for %v", slowest)
 	}
-	if cut < 4 && !testing.Short() {
+	if allCut && cut < 4 {
 		t.Errorf("%d clients that read nothing were cut off, want all", cut)
 	}
 	s.eventuallyStatus("they are gone", func(st dashboard.Status) bool { return st.Doors[0].Clients <= 24 })

@@ -33,6 +33,17 @@ func TestKillNineInMidIngestLosesNothing(t *testing.T) {
 	}
 	s.startGateway()
 	sensors.stopAndAudit()
+	s.logDuplicates()
+}
+
+// logDuplicates shows that accidents hit: what came again was dropped.
+func (s *site) logDuplicates() {
+	s.Helper()
+	again := uint64(0)
+	for _, lane := range s.cloudLedger() {
+		again += lane.Duplicates
+	}
+	s.Logf("%d readings came to the cloud again, and count once", again)
 }
 
 func TestKillNineOfTheCloudLosesNothing(t *testing.T) {
@@ -51,6 +62,7 @@ func TestKillNineOfTheCloudLosesNothing(t *testing.T) {
 	}
 	s.startCloud()
 	sensors.stopAndAudit()
+	s.logDuplicates()
 }
 
 func TestStopUnderLoadIsCleanAndContinuesTheEpoch(t *testing.T) {
