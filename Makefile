@@ -34,6 +34,7 @@ bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside i
 	./bin/tidebench
 
 cover: ## how much of the code the tests reach
+	@mkdir -p bin
 	go test -coverprofile=bin/cover.prof ./... && go tool cover -func=bin/cover.prof | tail -1
 
 cross: ## build for the boards: arm64, ARMv6, RISC-V
