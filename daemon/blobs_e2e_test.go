@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,9 +88,17 @@ func (b *blobs) countAcked() int {
 	return len(b.acked)
 }
 
-// auditBlobs checks that the cloud has every blob that was acknowledged, bit for
-// bit, and no reading twice.
+// auditBlobs checks that the cloud has every blob that was acknowledged.
 func (b *blobs) auditBlobs() {
+	b.Helper()
+	if lost := b.missing(); len(lost) > 0 || b.countAcked() == 0 {
+		b.Errorf("of %d blobs that were acknowledged, these are lost: %v", b.countAcked(), lost)
+	}
+}
+
+// missing returns the blobs that were acknowledged and are not in the cloud, and
+// checks that those that are there are what was sent, and no reading is twice.
+func (b *blobs) missing() (lost []uint64) {
 	b.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,15 +108,11 @@ func (b *blobs) auditBlobs() {
 	}
 	keys, here := map[key]bool{}, map[uint64]bool{}
 	for _, r := range b.export("?device=blob") {
-		if k := (key{r.Epoch, r.Lane, r.Seq}); keys[k] {
-			b.Errorf("%v is there twice", k)
-		} else {
-			keys[k] = true
+		k := key{r.Epoch, r.Lane, r.Seq}
+		if keys[k] || len(r.Bytes) < 8 {
+			b.Fatalf("%v is there twice, or %d bytes are no blob", k, len(r.Bytes))
 		}
-		if len(r.Bytes) < 8 {
-			b.Errorf("a blob of %d bytes", len(r.Bytes))
-			continue
-		}
+		keys[k] = true
 		tag := binary.BigEndian.Uint64(r.Bytes)
 		here[tag] = true
 		if b.sent[tag] != sha256.Sum256(r.Bytes) {
@@ -116,8 +121,9 @@ func (b *blobs) auditBlobs() {
 	}
 	for tag := range b.acked {
 		if !here[tag] {
-			b.Errorf("blob %d was acknowledged and is lost", tag)
+			lost = append(lost, tag)
 		}
 	}
-	b.Logf("%d acknowledged, %d delivered", len(b.acked), len(here))
+	slices.Sort(lost)
+	return lost
 }

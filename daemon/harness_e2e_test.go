@@ -30,6 +30,7 @@ type site struct {
 	*testing.T
 	dir       string
 	data      string // the gateway's data_dir
+	maxBytes  string // its buffer.max_bytes
 	mqtt      string // address of the broker
 	dashboard string // address of the page
 	cloud     string // address of the cloud
@@ -51,7 +52,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), mqtt: freeAddress(t), dashboard: freeAddress(t), cloud: freeAddress(t), log: log,
+	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), maxBytes: "512MiB", mqtt: freeAddress(t), dashboard: freeAddress(t), cloud: freeAddress(t), log: log,
 		beforeEnd: func() error { return nil }}
 	t.Cleanup(s.end)
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
@@ -83,6 +84,7 @@ id = "north-7"
 data_dir = %q
 [buffer]
 profile = "speed"
+max_bytes = %q
 [ingest.mqtt]
 listen = %q
 [[ingest.mqtt.route]]
@@ -96,7 +98,7 @@ listen = %q
 name = "cloud"
 url = %q
 timeout = %q
-`, s.data, s.mqtt, s.dashboard, cloudURL, timeout)
+`, s.data, s.maxBytes, s.mqtt, s.dashboard, cloudURL, timeout)
 	if err := os.WriteFile(s.configFile(), []byte(text), 0o600); err != nil {
 		s.Fatal(err)
 	}
