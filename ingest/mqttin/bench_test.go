@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path"
 	"sync"
 	"testing"
 
@@ -40,7 +41,7 @@ func BenchmarkAcked(b *testing.B) {
 			publishAll(b, stockServer(b), clients, "raw/d", benchJSON)
 		})
 		for _, topic := range []string{"raw/d", "json/d"} {
-			b.Run(fmt.Sprintf("tidegate/%s/%dx%d", topic[:4], clients, benchWindow), func(b *testing.B) {
+			b.Run(fmt.Sprintf("tidegate/%s/%dx%d", path.Dir(topic), clients, benchWindow), func(b *testing.B) {
 				src := start(b, blackHole{}, Config{})
 				publishAll(b, src.Addr(b.Context()).String(), clients, topic, benchJSON)
 			})

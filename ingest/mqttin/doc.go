@@ -15,11 +15,11 @@
 // mochi server. It never sees a socket: it is given a conn, which stands before
 // it in both directions.
 //
-//	          ┌───────────── conn ─────────────┐
-//	socket ──▶│ guard ──▶ express lane         │──▶ custody
-//	          │   └─────────────────▶ broker ──┼──▶ hooks ──▶ custody
-//	       ◀──│ gate ◀── behind receipts ◀─────│
-//	          └────────────────────────────────┘
+//	          ┌──────────── conn ────────────┐
+//	socket ──▶│ guard ─┬─▶ express lane ─────┼──────────────────▶ custody
+//	          │        └─────────────────────┼─▶ broker ─▶ hooks ─▶ custody
+//	       ◀──│ gate, behind the receipts ◀──┼──────┘
+//	          └──────────────────────────────┘
 //
 // The guard (guard.go, frame.go, property.go) lets whole and valid control
 // packets through and nothing else. The express lane (express.go) takes the
@@ -48,6 +48,10 @@
 //   - A local subscriber that does not keep up loses messages (Stats.Undelivered),
 //     as does one that is away with 1024 messages waiting. What tidegate forwards
 //     does not pass through subscriptions and is not concerned.
-//   - Sessions and retained messages live in memory.
+//   - Sessions and retained messages live in memory. A client has at most 64
+//     subscriptions; there are at most 5000 retained messages of 8 MiB together,
+//     and two sessions for each connection that is allowed. A retained message
+//     beyond that is delivered and stored, but not retained.
+//   - A topic has at most 32 levels.
 //   - $SYS counts the broker lane only; Stats counts everything.
 package mqttin
