@@ -197,7 +197,7 @@ func TestFullDiskAcknowledgesNothingAndRecovers(t *testing.T) {
 		bs := r.next(c, 1<<20)
 		for _, b := range bs {
 			got += b.Count
-			c.Ack(b.Lane, b.Last())
+			c.Ack(b.Lane, b.First, b.Last())
 		}
 	}
 	r.eventually(func() bool {

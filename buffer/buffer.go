@@ -7,7 +7,7 @@
 //	err = receipt.Wait(ctx)                // nil: on flash, and may be acknowledged
 //	c, err := b.Cursor("cloud")
 //	blocks, err := c.Next(ctx, 256<<10)    // never deletes
-//	err = c.Ack(lane, last)                // elsewhere
+//	err = c.Ack(lane, first, last)         // elsewhere
 //
 // Readings lie in a journal of recycled segment files: one write and one
 // fdatasync a commit, shared by everything that waited. Whatever changes lies
@@ -86,7 +86,7 @@ type Buffer struct {
 
 	curMu   sync.Mutex
 	cursors map[string]*Cursor
-	marks   map[string][reading.Lanes]uint64 // places of all cursors at the start
+	marks   map[string][reading.Lanes]ranges // places of all cursors at the start
 
 	gapMu sync.Mutex
 	gaps  map[string]bool // keys of gaps that are declared
@@ -174,7 +174,7 @@ type Stats struct {
 
 // Stats returns the figures so far.
 func (b *Buffer) Stats() Stats {
-	held, bytes := b.index.unsent([reading.Lanes]uint64{})
+	held, bytes := b.index.unsent([reading.Lanes]ranges{})
 	s := Stats{
 		Accepted: b.stats.accepted.Load(), Commits: b.stats.commits.Load(),
 		Lost: b.stats.lost.Load(), FlashBytes: b.stats.flash.Load(),

@@ -48,7 +48,7 @@ func TestNextNeverDeletesAndAckMovesOn(t *testing.T) {
 	c := r.Cursor("cloud")
 	first := r.next(c, 1)
 	r.next(c, 1)
-	c.Ack(reading.Normal, first[0].Last())
+	c.Ack(reading.Normal, first[0].First, first[0].Last())
 	r.stop()
 
 	r = start(t, dir, nil)
@@ -61,10 +61,10 @@ func TestCursorIsSavedWithoutACommit(t *testing.T) {
 	r := start(t, dir, nil)
 	r.accept("a", 1)
 	c := r.Cursor("cloud")
-	c.Ack(reading.Normal, r.next(c, 1)[0].Last())
+	c.Ack(reading.Normal, 1, r.next(c, 1)[0].Last())
 	r.eventually(func() bool {
 		saved := false
-		err := each(r.state, bucketCursors, func([]byte, [reading.Lanes]uint64) error { saved = true; return nil })
+		err := each(r.state, bucketCursors, func([]byte, [reading.Lanes]ranges) error { saved = true; return nil })
 		return err == nil && saved
 	})
 }
@@ -148,7 +148,7 @@ func TestDeliveredSegmentsAreRecycledWithoutAGap(t *testing.T) {
 	for i := range 5 * segmentSize / (64 << 10) {
 		r.acceptAll(noise("a", i, 64<<10))
 		bs := r.next(c, 1)
-		c.Ack(reading.Normal, bs[len(bs)-1].Last())
+		c.Ack(reading.Normal, bs[0].First, bs[len(bs)-1].Last())
 	}
 	if lost := r.Stats().Lost; lost != 0 {
 		t.Errorf("%d readings lost that were delivered", lost)

@@ -2,8 +2,6 @@ package buffer
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -21,20 +19,24 @@ type Cursor struct {
 	name string
 
 	mu    sync.Mutex
-	acked [reading.Lanes]uint64 // all up to and including is elsewhere
+	acked [reading.Lanes]ranges // what is elsewhere
 	dirty bool                  // acked moved since it was last saved
 	out   [reading.Lanes][]handed
 
 	// What follows belongs to Next.
-	next [reading.Lanes]uint64 // next sequence number to hand out
-	scan [reading.Lanes]*scanner
+	shares shares
+	heads  [flows]head
 }
 
 // handed is a block that Next returned and nobody acknowledged yet.
 type handed struct {
-	last uint64
+	numberRange
 	base int64 // its earliest time
 }
+
+// liveDistance is how many readings a lane must be behind before its live
+// readings stop waiting for the others.
+const liveDistance = groupReadings
 
 // Cursor returns the cursor of that name, at the first reading that it has not
 // acknowledged. A new one begins at the oldest there is: what was never
@@ -47,33 +49,33 @@ func (b *Buffer) Cursor(name string) *Cursor {
 		c = &Cursor{buf: b, name: name, acked: b.marks[name]}
 		b.cursors[name] = c
 	}
-	for lane, acked := range c.acked {
-		c.next[lane] = acked + 1
-		if c.scan[lane] != nil {
-			c.scan[lane].close()
-			c.scan[lane] = nil
-		}
+	c.close()
+	for lane := range reading.Lane(reading.Lanes) {
+		c.heads[flowOf(lane, true)] = head{}
+		c.heads[flowOf(lane, false)] = head{next: 1}
 	}
 	return c
 }
 
-// sendOrder is the order in which lanes are asked for blocks.
-var sendOrder = [...]reading.Lane{reading.Alarm, reading.Normal, reading.Bulk}
-
-// Next returns consecutive blocks of one lane, oldest first: at least one, and
-// no more than limit bytes unless a single block is larger. It waits until
-// there is one. It never deletes, and it returns no block twice; after a crash
-// it repeats what was not acknowledged, and skips nothing.
+// Next returns consecutive blocks of one lane: at least one, and no more than
+// limit bytes unless a single block is larger. It waits until there is one. It
+// never deletes, and it returns no block twice; after a crash it repeats what
+// was not acknowledged, and skips nothing.
+//
+// A lane that is far behind is handed out from both ends, the newest readings
+// as they come and the backlog from its oldest on, and lanes share the link by
+// their weights; see shares.
 func (c *Cursor) Next(ctx context.Context, limit int) ([]wire.Block, error) {
 	for {
 		changed := c.buf.index.wait()
-		for _, lane := range sendOrder {
-			blocks, err := c.take(lane, limit)
+		for flow := c.shares.next(c.ready()); flow >= 0; flow = c.shares.next(c.ready()) {
+			blocks, err := c.take(flow, limit)
 			if err != nil {
 				return nil, err
 			}
 			if len(blocks) > 0 {
-				c.handOut(lane, blocks)
+				c.shares.sent(flow, size(blocks))
+				c.handOut(blocks)
 				return blocks, nil
 			}
 		}
@@ -85,131 +87,71 @@ func (c *Cursor) Next(ctx context.Context, limit int) ([]wire.Block, error) {
 	}
 }
 
-// take collects blocks of the lane, from next on, up to limit bytes.
-func (c *Cursor) take(lane reading.Lane, limit int) ([]wire.Block, error) {
-	var blocks []wire.Block
-	size := 0
-	for c.next[lane] <= c.buf.index.newest(lane) {
-		rec, skipped, err := c.read(lane)
-		if len(blocks) > 0 && err != nil {
-			return blocks, nil // the next call meets the error again
+// ready says which flows may have something to hand out, and moves the heads
+// over what is elsewhere.
+func (c *Cursor) ready() (ready [flows]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for lane := range reading.Lane(reading.Lanes) {
+		newest := c.buf.index.newest(lane)
+		live, backlog := &c.heads[flowOf(lane, false)], &c.heads[flowOf(lane, true)]
+		live.next = c.acked[lane].from(live.next)
+		if backlog.next == 0 && newest > live.next+liveDistance {
+			*backlog, *live = *live, head{next: newest + 1}
+			backlog.end = newest
 		}
-		if err != nil || rec.size == 0 {
-			return blocks, err
-		}
-		for _, blk := range rec.blocks {
-			if blk.Lane != lane || blk.Last() < c.next[lane] {
-				continue
-			}
-			if size += len(blk.Raw); size > limit && len(blocks) > 0 {
-				c.scan[lane].unread(rec)
-				return blocks, nil
-			}
-			if blk.First > c.next[lane] && skipped > 0 {
-				c.damaged(lane, c.next[lane], blk.First-1, blk.Epoch)
-			}
-			blocks = append(blocks, own(blk))
-			c.next[lane] = blk.Last() + 1
-		}
-	}
-	return blocks, nil
-}
-
-// own returns the block with memory of its own: the scanner's goes on.
-func own(b wire.Block) wire.Block {
-	b, _, err := wire.ParseBlock(slices.Clone(b.Raw))
-	if err != nil {
-		panic("a block that checked does not check: " + err.Error())
-	}
-	return b
-}
-
-// read returns the next record of the lane's scanner, and goes from segment to
-// segment. A record of size 0 means that there is none.
-func (c *Cursor) read(lane reading.Lane) (rec record, skipped int64, err error) {
-	for {
-		s := c.scan[lane]
-		if s == nil {
-			if s, err = c.openNext(lane, 0); s == nil || err != nil {
-				return record{}, 0, err
+		if backlog.next != 0 {
+			if backlog.next = c.acked[lane].from(backlog.next); backlog.next > backlog.end {
+				backlog.close()
+				*backlog = head{}
 			}
 		}
-		rec, skipped, err = s.next()
-		if !errors.Is(err, errEnd) {
-			return rec, skipped, err
-		}
-		info, there := c.buf.index.segment(s.number)
-		if there && info.End > s.limit {
-			s.extend(info.End)
-			continue
-		}
-		if last := info.Lanes[lane].Last; there && last >= c.next[lane] {
-			c.damaged(lane, c.next[lane], last, info.Lanes[lane].Epoch)
-			c.next[lane] = last + 1
-		}
-		if s, err = c.openNext(lane, s.number); s == nil || err != nil {
-			return record{}, 0, err
-		}
+		ready[flowOf(lane, false)] = live.next <= newest
+		ready[flowOf(lane, true)] = backlog.next != 0
 	}
+	return ready
 }
 
-// openNext opens the first segment behind after that has something to hand
-// out. A segment that was recycled meanwhile is passed over.
-func (c *Cursor) openNext(lane reading.Lane, after uint64) (*scanner, error) {
-	for {
-		info, ok := c.buf.index.find(lane, c.next[lane], after)
-		if !ok {
-			return nil, nil
-		}
-		s, err := openScanner(c.buf.cfg.Dir, info.Number, info.End)
-		if errors.Is(err, fs.ErrNotExist) {
-			after = info.Number
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if c.scan[lane] != nil {
-			c.scan[lane].close()
-		}
-		c.scan[lane] = s
-		return s, nil
+func size(blocks []wire.Block) int {
+	n := 0
+	for _, b := range blocks {
+		n += len(b.Raw)
 	}
+	return n
 }
 
-// damaged declares readings lost that the index knows and the medium does not.
-func (c *Cursor) damaged(lane reading.Lane, first, last, epoch uint64) {
-	c.buf.declareLost(lane, Gap{First: first, Last: last, Epoch: epoch, Reason: ReasonDamaged, Sinks: []string{c.name}})
-}
-
-func (c *Cursor) handOut(lane reading.Lane, blocks []wire.Block) {
+func (c *Cursor) handOut(blocks []wire.Block) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, b := range blocks {
-		c.out[lane] = append(c.out[lane], handed{b.Last(), b.Base})
+		c.out[b.Lane] = append(c.out[b.Lane], handed{numberRange{b.First, b.Last()}, b.Base})
 	}
 }
 
-// Ack says that everything of the lane up to and including last is elsewhere.
-// It is kept in memory and saved with the next commit, or within a second.
-func (c *Cursor) Ack(lane reading.Lane, last uint64) error {
+// Ack says that the readings first..last of the lane are elsewhere. It is kept in
+// memory and saved with the next commit, or within a second.
+func (c *Cursor) Ack(lane reading.Lane, first, last uint64) error {
 	c.mu.Lock()
-	if last > c.acked[lane] {
-		c.acked[lane] = last
-		c.dirty = true
-	}
-	for len(c.out[lane]) > 0 && c.out[lane][0].last <= last {
-		c.out[lane] = c.out[lane][1:]
-	}
+	c.acked[lane] = c.acked[lane].add(first, last)
+	c.dirty = true
+	c.out[lane] = slices.DeleteFunc(c.out[lane], func(h handed) bool { return first <= h.First && h.Last <= last })
 	c.mu.Unlock()
 	c.buf.signal()
 	return nil
 }
 
-func (c *Cursor) ackedUpTo(lane reading.Lane) uint64 {
+// pass takes numbers that nobody will ever deliver for delivered: they name a
+// gap, or nothing.
+func (c *Cursor) pass(lane reading.Lane, first, last uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.acked[lane]
+	c.acked[lane] = c.acked[lane].add(first, last)
+}
+
+func (c *Cursor) hasAcked(lane reading.Lane, first, last uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.acked[lane].has(first, last)
 }
 
 // Lag is how far a cursor is behind.
@@ -229,8 +171,8 @@ func (c *Cursor) Lag() Lag {
 	var lag Lag
 	lag.Readings, lag.Bytes = c.buf.index.unsent(c.acked)
 	for lane := range c.out {
-		if out := c.out[lane]; len(out) > 0 {
-			if t := time.Unix(0, out[0].base); lag.Oldest.IsZero() || t.Before(lag.Oldest) {
+		for _, h := range c.out[lane] {
+			if t := time.Unix(0, h.base); lag.Oldest.IsZero() || t.Before(lag.Oldest) {
 				lag.Oldest = t
 			}
 		}
@@ -248,7 +190,7 @@ func (b *Buffer) movedCursors() []cursorMark {
 		c.mu.Lock()
 		if c.dirty {
 			c.dirty = false
-			marks = append(marks, cursorMark{c.name, c.acked})
+			marks = append(marks, c.mark())
 		}
 		c.mu.Unlock()
 	}
@@ -310,18 +252,25 @@ func (b *Buffer) cursorChanges() []func(*bbolt.Tx) error {
 	for name, c := range b.cursors {
 		c.mu.Lock()
 		c.dirty = false
-		changes = append(changes, put(bucketCursors, []byte(name), c.acked))
+		changes = append(changes, put(bucketCursors, []byte(name), c.mark().acked))
 		c.mu.Unlock()
 	}
 	return changes
 }
 
+// mark is the place that is saved. Acknowledged ranges beyond maxRanges are left
+// out: after a crash they would be delivered again.
+func (c *Cursor) mark() cursorMark {
+	m := cursorMark{name: c.name}
+	for lane, rs := range c.acked {
+		m.acked[lane] = slices.Clone(rs[:min(len(rs), maxRanges)])
+	}
+	return m
+}
+
 // close gives the cursor's files back.
 func (c *Cursor) close() {
-	for lane, s := range c.scan {
-		if s != nil {
-			s.close()
-			c.scan[lane] = nil
-		}
+	for f := range c.heads {
+		c.heads[f].close()
 	}
 }

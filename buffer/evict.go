@@ -12,23 +12,23 @@ import (
 // Without any sink, everything is owed to the one that will come.
 func (b *Buffer) isOwed(info segmentInfo) bool {
 	for lane, s := range info.Lanes {
-		if _, owed := b.waiting(reading.Lane(lane), s.Last); owed {
+		if _, owed := b.waiting(reading.Lane(lane), s.First, s.Last); owed {
 			return true
 		}
 	}
 	return false
 }
 
-// waiting returns the sinks that have not acknowledged the number, and whether
-// it is owed to anybody.
-func (b *Buffer) waiting(lane reading.Lane, seq uint64) (sinks []string, owed bool) {
-	if seq == 0 {
+// waiting returns the sinks that have not acknowledged all of the numbers, and
+// whether they are owed to anybody.
+func (b *Buffer) waiting(lane reading.Lane, first, last uint64) (sinks []string, owed bool) {
+	if last == 0 {
 		return nil, false
 	}
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	for name, c := range b.cursors {
-		if c.ackedUpTo(lane) < seq {
+		if !c.hasAcked(lane, first, last) {
 			sinks = append(sinks, name)
 		}
 	}
@@ -61,7 +61,7 @@ func (b *Buffer) evict(info segmentInfo) error {
 			return err
 		}
 		for _, blk := range rec.blocks {
-			sinks, owed := b.waiting(blk.Lane, blk.Last())
+			sinks, owed := b.waiting(blk.Lane, blk.First, blk.Last())
 			if !owed {
 				continue
 			}

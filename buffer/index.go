@@ -145,9 +145,9 @@ func (x *index) size() int {
 	return len(x.segments)
 }
 
-// unsent counts the readings behind acked that are still there, and the bytes
-// that they take: a segment's records are shared out among its readings.
-func (x *index) unsent(acked [reading.Lanes]uint64) (readings uint64, bytes int64) {
+// unsent counts the readings that are still there and not in acked, and the
+// bytes that they take: a segment's records are shared out among its readings.
+func (x *index) unsent(acked [reading.Lanes]ranges) (readings uint64, bytes int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, s := range x.segments {
@@ -156,10 +156,9 @@ func (x *index) unsent(acked [reading.Lanes]uint64) (readings uint64, bytes int6
 			if sp.Last == 0 {
 				continue
 			}
-			held += sp.Last - sp.First + 1
-			if sp.Last > acked[lane] {
-				owed += sp.Last - max(sp.First-1, acked[lane])
-			}
+			n := sp.Last - sp.First + 1
+			held += n
+			owed += n - acked[lane].overlap(sp.First, sp.Last)
 		}
 		readings += owed
 		if owed > 0 {

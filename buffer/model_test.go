@@ -64,9 +64,9 @@ type modelSink struct {
 }
 
 type flight struct {
-	lane   reading.Lane
-	last   uint64
-	values []float64
+	lane        reading.Lane
+	first, last uint64
+	values      []float64
 }
 
 func (m *model) open() {
@@ -145,10 +145,10 @@ func (m *model) pull(s *modelSink, limit int) bool {
 		return false
 	}
 	for i, b := range blocks {
-		if i > 0 && (b.Lane != blocks[0].Lane || b.First <= blocks[i-1].Last()) {
+		if i > 0 && (b.Lane != blocks[0].Lane || b.First != blocks[i-1].Last()+1) {
 			m.t.Fatalf("block %d..%d follows %d..%d", b.First, b.Last(), blocks[i-1].First, blocks[i-1].Last())
 		}
-		f := flight{lane: b.Lane, last: b.Last()}
+		f := flight{lane: b.Lane, first: b.First, last: b.Last()}
 		for _, r := range decodeBlock(m.t, b) {
 			if r.Device != GapDevice {
 				f.values = append(f.values, float64(r.Time))
@@ -165,23 +165,23 @@ func (m *model) pull(s *modelSink, limit int) bool {
 	return true
 }
 
-// ack acknowledges the oldest block in flight.
+// ack acknowledges some block in flight, in whatever order.
 func (m *model) ack(t *rapid.T) {
 	if s := m.sink(t); len(s.inFlight) > 0 {
-		m.ackFirst(s)
+		m.ackOne(s, rapid.IntRange(0, len(s.inFlight)-1).Draw(t, "block"))
 	}
 }
 
-func (m *model) ackFirst(s *modelSink) {
-	f := s.inFlight[0]
-	s.inFlight = s.inFlight[1:]
+func (m *model) ackOne(s *modelSink, i int) {
+	f := s.inFlight[i]
+	s.inFlight = slices.Delete(s.inFlight, i, i+1)
 	for _, v := range f.values {
 		if s.got[v] {
 			m.t.Fatalf("%v was acknowledged and came again", v)
 		}
 		s.got[v] = true
 	}
-	if err := s.cursor.Ack(f.lane, f.last); err != nil {
+	if err := s.cursor.Ack(f.lane, f.first, f.last); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -223,7 +223,7 @@ func (m *model) drain() {
 	for name, s := range m.sinks {
 		for m.pull(s, 1<<20) || len(s.inFlight) > 0 {
 			for len(s.inFlight) > 0 {
-				m.ackFirst(s)
+				m.ackOne(s, 0)
 			}
 		}
 		lost := uint64(0)

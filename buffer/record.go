@@ -34,12 +34,14 @@ type record struct {
 	size    int // header and body
 }
 
-// cursorMark is a cursor's place: all up to and including acked, a lane, is
-// elsewhere.
+// cursorMark is a cursor's place: what is elsewhere, by lane.
 type cursorMark struct {
 	name  string
-	acked [reading.Lanes]uint64
+	acked [reading.Lanes]ranges
 }
+
+// maxRanges bounds the ranges of a mark, a lane.
+const maxRanges = 64
 
 // beginRecord reserves room for the header and writes the cursors.
 func beginRecord(dst []byte, marks []cursorMark) []byte {
@@ -105,26 +107,43 @@ func parseBody(header, body []byte) (record, bool) {
 func (m cursorMark) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(m.name)))
 	dst = append(dst, m.name...)
-	for _, seq := range m.acked {
-		dst = binary.AppendUvarint(dst, seq)
+	for _, rs := range m.acked {
+		dst = binary.AppendUvarint(dst, uint64(len(rs)))
+		prev := uint64(0)
+		for _, r := range rs {
+			dst = binary.AppendUvarint(dst, r.First-prev)
+			dst = binary.AppendUvarint(dst, r.Last-r.First)
+			prev = r.Last
+		}
 	}
 	return dst
 }
 
 func parseMark(b []byte) (m cursorMark, rest []byte, ok bool) {
-	n, used := binary.Uvarint(b)
-	if used <= 0 || n > uint64(len(b)-used) {
+	ok = true
+	number := func() uint64 {
+		n, used := binary.Uvarint(b)
+		if used <= 0 {
+			ok = false
+			return 0
+		}
+		b = b[used:]
+		return n
+	}
+	n := number()
+	if n > uint64(len(b)) {
 		return m, b, false
 	}
-	m.name, b = string(b[used:used+int(n)]), b[used+int(n):]
+	m.name, b = string(b[:n]), b[n:]
 	for lane := range m.acked {
-		seq, used := binary.Uvarint(b)
-		if used <= 0 {
-			return m, b, false
+		prev := uint64(0)
+		for range min(number(), maxRanges) {
+			first := prev + number()
+			prev = first + number()
+			m.acked[lane] = m.acked[lane].add(first, prev)
 		}
-		m.acked[lane], b = seq, b[used:]
 	}
-	return m, b, true
+	return m, b, ok
 }
 
 func crc32c(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }

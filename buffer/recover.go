@@ -32,7 +32,7 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 	b := &Buffer{
 		cfg: cfg, log: log, state: st, index: newIndex(),
 		open: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1),
-		cursors: map[string]*Cursor{}, marks: map[string][reading.Lanes]uint64{}, gaps: map[string]bool{},
+		cursors: map[string]*Cursor{}, marks: map[string][reading.Lanes]ranges{}, gaps: map[string]bool{},
 		encoder: wire.NewEncoder(), saved: time.Now(),
 		governor: newGovernor(cfg.FlashBudget, cfg.MaxAckDelay, time.Now()),
 	}
@@ -93,7 +93,7 @@ func (r *recovery) readState() error {
 	return errors.Join(
 		each(r.state, bucketMeta, func(_ []byte, s session) error { r.before = s; return nil }),
 		each(r.state, bucketSegments, func(_ []byte, s segmentInfo) error { r.noted[s.Number] = s; return nil }),
-		each(r.state, bucketCursors, func(name []byte, acked [reading.Lanes]uint64) error {
+		each(r.state, bucketCursors, func(name []byte, acked [reading.Lanes]ranges) error {
 			r.mark(cursorMark{string(name), acked})
 			return nil
 		}),
@@ -110,7 +110,7 @@ func (r *recovery) readState() error {
 func (r *recovery) mark(m cursorMark) {
 	acked := r.marks[m.name]
 	for lane := range acked {
-		acked[lane] = max(acked[lane], m.acked[lane])
+		acked[lane] = acked[lane].union(m.acked[lane])
 	}
 	r.marks[m.name] = acked
 }
@@ -223,7 +223,7 @@ func (r *recovery) beginEpoch() error {
 	for lane := range r.next {
 		last := max(r.lastSeen[lane], r.before.Next[lane]-min(r.before.Next[lane], 1))
 		for _, acked := range r.marks {
-			last = max(last, acked[lane])
+			last = max(last, acked[lane].last())
 		}
 		r.next[lane] = last + 1
 	}

@@ -88,7 +88,7 @@ type ackAlarm struct {
 	all  chan struct{}
 }
 
-func (a ackAlarm) Ack(_ reading.Lane, last uint64) error {
+func (a ackAlarm) Ack(_ reading.Lane, _, last uint64) error {
 	if last == a.last {
 		close(a.all)
 	}
@@ -110,7 +110,7 @@ func (d dripping) Next(ctx context.Context, _ int) ([]wire.Block, error) {
 	}
 }
 
-func (d dripping) Ack(reading.Lane, uint64) error {
+func (d dripping) Ack(reading.Lane, uint64, uint64) error {
 	d.acked <- struct{}{}
 	return nil
 }

@@ -36,10 +36,6 @@ const (
 	done                 // elsewhere or set aside, not acked yet
 )
 
-// maxQueue bounds how far others may run ahead of a delivery that hangs: what
-// is done and not acked would be sent again after a crash.
-const maxQueue = 64
-
 func (d *delivery) lane() reading.Lane { return d.blocks[0].Lane }
 func (d *delivery) epoch() uint64      { return d.blocks[0].Epoch }
 func (d *delivery) first() uint64      { return d.blocks[0].First }
@@ -58,14 +54,16 @@ func (d *delivery) add(b wire.Block) {
 	d.bytes += len(b.Raw)
 }
 
+// canJoin says whether the block goes on where the delivery ends: a message's
+// key names all numbers from its first to its last.
 func (d *delivery) canJoin(b wire.Block, limit int) bool {
-	return b.Epoch == d.epoch() && d.bytes+len(b.Raw) <= limit
+	return b.Epoch == d.epoch() && b.First == d.last()+1 && d.bytes+len(b.Raw) <= limit
 }
 
 // finish notes that the delivery is done, and lets go of all but its place.
 func (d *delivery) finish() {
 	d.state, d.body = done, nil
-	d.blocks = []wire.Block{{Header: d.blocks[len(d.blocks)-1].Header}}
+	d.blocks = []wire.Block{{Header: d.blocks[0].Header}, {Header: d.blocks[len(d.blocks)-1].Header}}
 }
 
 // split puts two halves in the place of a delivery of several blocks.
@@ -95,7 +93,7 @@ func (fl *flow) count(s state) int {
 
 // hasRoom reports whether the window has room for another delivery.
 func (fl *flow) hasRoom() bool {
-	return fl.count(waiting)+fl.count(sending) < fl.cfg.Window && len(fl.queue) < maxQueue
+	return fl.count(waiting)+fl.count(sending) < fl.cfg.Window
 }
 
 // gathered is the size of the blocks that have been read ahead, in bytes.

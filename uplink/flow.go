@@ -123,19 +123,17 @@ func (fl *flow) launch(ctx context.Context) error {
 	}
 }
 
-// settle acks what is done and has nothing undone of its lane before it.
+// settle acks what is done.
 func (fl *flow) settle() error {
-	var blocked [reading.Lanes]bool
 	rest := fl.queue[:0]
 	var err error
 	for _, d := range fl.queue {
-		if d.state != done || blocked[d.lane()] || err != nil {
-			blocked[d.lane()] = true
+		if d.state != done || err != nil {
 			rest = append(rest, d)
 			continue
 		}
-		if err = fl.cursor.Ack(d.lane(), d.last()); err != nil {
-			err = fmt.Errorf("ack %s up to %d: %w", d.lane(), d.last(), err)
+		if err = fl.cursor.Ack(d.lane(), d.first(), d.last()); err != nil {
+			err = fmt.Errorf("ack %s %d to %d: %w", d.lane(), d.first(), d.last(), err)
 		}
 	}
 	clear(fl.queue[len(rest):])

@@ -28,7 +28,7 @@ type tank struct {
 	blocks  [reading.Lanes][]wire.Block // not given out yet
 	next    [reading.Lanes]uint64
 	changed chan struct{}
-	acked   [reading.Lanes]uint64
+	acked   [reading.Lanes]map[uint64]bool
 	acks    int
 	broken  error // what Next returns when nothing is left, instead of waiting
 	ackErr  error
@@ -39,6 +39,7 @@ func newTank() *tank {
 		enc:     wire.NewEncoder(),
 		epoch:   7,
 		next:    [reading.Lanes]uint64{1, 1, 1},
+		acked:   [reading.Lanes]map[uint64]bool{{}, {}, {}},
 		changed: make(chan struct{}),
 	}
 }
@@ -128,16 +129,18 @@ func (k *tank) give(limit int) []wire.Block {
 	return nil
 }
 
-func (k *tank) Ack(lane reading.Lane, last uint64) error {
+func (k *tank) Ack(lane reading.Lane, first, last uint64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.ackErr != nil {
 		return k.ackErr
 	}
-	if last <= k.acked[lane] {
-		return fmt.Errorf("ack of %s up to %d after %d", lane, last, k.acked[lane])
+	for n := first; n <= last; n++ {
+		if k.acked[lane][n] {
+			return fmt.Errorf("ack of %s %d to %d: %d was acked before", lane, first, last, n)
+		}
+		k.acked[lane][n] = true
 	}
-	k.acked[lane] = last
 	k.acks++
 	return nil
 }
@@ -145,7 +148,11 @@ func (k *tank) Ack(lane reading.Lane, last uint64) error {
 func (k *tank) ackedUpTo(lane reading.Lane) uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.acked[lane]
+	n := uint64(0)
+	for k.acked[lane][n+1] {
+		n++
+	}
+	return n
 }
 
 // attempt is one Send.

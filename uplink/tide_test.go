@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/wire"
 )
 
 // weather answers at random, and keeps account like a receiver that drops what
@@ -118,7 +120,7 @@ func checkAcked(t *testing.T, s *sea, w *weather) {
 		}
 	}
 	for lane := range reading.Lane(reading.Lanes) {
-		for seq := uint64(1); seq <= s.tank.ackedUpTo(lane); seq++ {
+		for seq := range s.tank.acked[lane] {
 			if !w.have[lane][seq] && !(lane == reading.Normal && aside[seq]) {
 				t.Fatalf("%s %d is acked, and nobody has it", lane, seq)
 			}
@@ -139,11 +141,8 @@ func crash(t *testing.T, s *sea, all [reading.Lanes][]int) {
 		for _, n := range all[lane] {
 			fresh.pour(lane, n)
 		}
-		acked := s.tank.ackedUpTo(lane)
-		fresh.acked[lane] = acked
-		for len(fresh.blocks[lane]) > 0 && fresh.blocks[lane][0].First <= acked {
-			fresh.blocks[lane] = fresh.blocks[lane][1:]
-		}
+		fresh.acked[lane] = s.tank.acked[lane]
+		fresh.blocks[lane] = slices.DeleteFunc(fresh.blocks[lane], func(b wire.Block) bool { return fresh.acked[lane][b.First] })
 	}
 	s.tank = fresh
 }

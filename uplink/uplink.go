@@ -24,14 +24,15 @@ import (
 
 // Cursor is one sink's place in the buffer.
 type Cursor interface {
-	// Next returns consecutive blocks of one lane, oldest first: at least one,
-	// and no more than limit bytes unless a single block is larger. It waits
-	// until there is one. Next never deletes; the same blocks are not returned
+	// Next returns consecutive blocks of one lane: at least one, and no more
+	// than limit bytes unless a single block is larger. It waits until there is
+	// one. Which blocks are next is the Cursor's decision: the newest may come
+	// before a backlog. Next never deletes; the same blocks are not returned
 	// twice in one run, but after a crash Next may repeat, never skip.
 	Next(ctx context.Context, limit int) ([]wire.Block, error)
-	// Ack says that everything of the lane up to and including last is
-	// elsewhere. Acks of one lane come in ascending order.
-	Ack(lane reading.Lane, last uint64) error
+	// Ack says that the readings first..last of the lane are elsewhere. Acks
+	// come in any order.
+	Ack(lane reading.Lane, first, last uint64) error
 }
 
 // Encoder turns consecutive blocks of one lane into a message body.

@@ -1,0 +1,129 @@
+package buffer
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// head is where a cursor reads one flow.
+type head struct {
+	next uint64 // first number that was not handed out; 0 for no flow
+	end  uint64 // last number of a backlog; 0 for live readings, which have none
+	scan *scanner
+}
+
+func (h *head) close() {
+	if h.scan != nil {
+		h.scan.close()
+		h.scan = nil
+	}
+}
+
+// take collects consecutive blocks of the flow, from its head's next on, up to
+// limit bytes.
+func (c *Cursor) take(flow, limit int) ([]wire.Block, error) {
+	lane, h := reading.Lane(flow/2), &c.heads[flow]
+	end := h.end
+	if end == 0 {
+		end = c.buf.index.newest(lane)
+	}
+	var blocks []wire.Block
+	total := 0
+	for h.next <= end {
+		rec, damaged, err := c.read(lane, h)
+		if len(blocks) > 0 && err != nil {
+			return blocks, nil // the next call meets the error again
+		}
+		if err != nil || rec.size == 0 {
+			return blocks, err
+		}
+		i := slices.IndexFunc(rec.blocks, func(b wire.Block) bool { return b.Lane == lane && b.Last() >= h.next })
+		if i < 0 || c.hasAcked(lane, rec.blocks[i].First, rec.blocks[i].Last()) {
+			continue
+		}
+		blk := rec.blocks[i]
+		if total += len(blk.Raw); len(blocks) > 0 && (total > limit || blk.First != h.next) {
+			h.scan.unread(rec)
+			return blocks, nil
+		}
+		if blk.First > h.next {
+			c.hole(lane, numberRange{h.next, blk.First - 1}, blk.Epoch, damaged)
+		}
+		blocks = append(blocks, own(blk))
+		h.next = blk.Last() + 1
+	}
+	return blocks, nil
+}
+
+// own returns the block with memory of its own: the scanner's goes on.
+func own(b wire.Block) wire.Block {
+	b, _, err := wire.ParseBlock(slices.Clone(b.Raw))
+	if err != nil {
+		panic("a block that checked does not check: " + err.Error())
+	}
+	return b
+}
+
+// hole passes over numbers that are not there. What is damaged is declared lost;
+// other holes are what a gap says already, or was delivered.
+func (c *Cursor) hole(lane reading.Lane, r numberRange, epoch uint64, damaged bool) {
+	if damaged && !c.hasAcked(lane, r.First, r.Last) {
+		c.buf.declareLost(lane, Gap{First: r.First, Last: r.Last, Epoch: epoch, Reason: ReasonDamaged, Sinks: []string{c.name}})
+	}
+	c.pass(lane, r.First, r.Last)
+}
+
+// read returns the next record that the head comes to, and whether it passed
+// over damage on the way; it goes from segment to segment. A record of size 0
+// means that there is none.
+func (c *Cursor) read(lane reading.Lane, h *head) (rec record, damaged bool, err error) {
+	for {
+		if h.scan == nil {
+			if found, err := c.openNext(lane, h, 0); !found || err != nil {
+				return record{}, false, err
+			}
+		}
+		rec, skipped, err := h.scan.next()
+		if !errors.Is(err, errEnd) {
+			return rec, skipped > 0, err
+		}
+		info, there := c.buf.index.segment(h.scan.number)
+		if there && info.End > h.scan.limit {
+			h.scan.extend(info.End)
+			continue
+		}
+		if s := info.Lanes[lane]; there && s.Last >= h.next {
+			c.hole(lane, numberRange{h.next, s.Last}, s.Epoch, true)
+			h.next = s.Last + 1
+		}
+		if found, err := c.openNext(lane, h, h.scan.number); !found || err != nil {
+			return record{}, false, err
+		}
+	}
+}
+
+// openNext opens the first segment behind after that has something for the
+// head. A segment that was recycled meanwhile is passed over.
+func (c *Cursor) openNext(lane reading.Lane, h *head, after uint64) (found bool, err error) {
+	for {
+		info, ok := c.buf.index.find(lane, h.next, after)
+		if !ok {
+			return false, nil
+		}
+		s, err := openScanner(c.buf.cfg.Dir, info.Number, info.End)
+		if errors.Is(err, fs.ErrNotExist) {
+			after = info.Number
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		h.close()
+		h.scan = s
+		return true, nil
+	}
+}
