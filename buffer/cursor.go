@@ -68,7 +68,8 @@ func (b *Buffer) Cursor(name string) *Cursor {
 func (c *Cursor) Next(ctx context.Context, limit int) ([]wire.Block, error) {
 	for {
 		changed := c.buf.index.wait()
-		for flow := c.shares.next(c.ready()); flow >= 0; flow = c.shares.next(c.ready()) {
+		ready := c.ready()
+		for flow := c.shares.next(ready); flow >= 0; flow = c.shares.next(ready) {
 			blocks, err := c.take(flow, limit)
 			if err != nil {
 				return nil, err
@@ -78,6 +79,7 @@ func (c *Cursor) Next(ctx context.Context, limit int) ([]wire.Block, error) {
 				c.handOut(blocks)
 				return blocks, nil
 			}
+			ready[flow] = false // all of it was elsewhere, or is gone
 		}
 		select {
 		case <-changed:

@@ -38,23 +38,32 @@ func (c *Cursor) take(flow, limit int) ([]wire.Block, error) {
 		if len(blocks) > 0 && err != nil {
 			return blocks, nil // the next call meets the error again
 		}
-		if err != nil || rec.size == 0 {
-			return blocks, err
+		if err != nil {
+			return nil, err
+		}
+		if rec.size == 0 { // no segment holds them: they made room, and a gap says so
+			c.pass(lane, h.next, end)
+			h.next = end + 1
+			break
 		}
 		i := slices.IndexFunc(rec.blocks, func(b wire.Block) bool { return b.Lane == lane && b.Last() >= h.next })
-		if i < 0 || c.hasAcked(lane, rec.blocks[i].First, rec.blocks[i].Last()) {
+		if i < 0 {
 			continue
 		}
 		blk := rec.blocks[i]
-		if total += len(blk.Raw); len(blocks) > 0 && (total > limit || blk.First != h.next) {
+		total += len(blk.Raw)
+		elsewhere := c.hasAcked(lane, blk.First, blk.Last())
+		if len(blocks) > 0 && (elsewhere || total > limit || blk.First != h.next) {
 			h.scan.unread(rec)
-			return blocks, nil
+			break
 		}
 		if blk.First > h.next {
 			c.hole(lane, numberRange{h.next, blk.First - 1}, blk.Epoch, damaged)
 		}
-		blocks = append(blocks, own(blk))
 		h.next = blk.Last() + 1
+		if !elsewhere {
+			blocks = append(blocks, own(blk))
+		}
 	}
 	return blocks, nil
 }
