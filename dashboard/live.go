@@ -39,16 +39,19 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(readLimit)
-	err = v.watch(conn.CloseRead(r.Context()), conn)
+	// The end of a read's context cuts the connection off, and the viewer would
+	// not be told why: what ends the server is watched apart.
+	err = v.watch(conn.CloseRead(context.WithoutCancel(r.Context())), r.Context().Done(), conn)
 	s.log.Debug("viewer left", "err", err)
 }
 
 // errEnded means that the gateway, not the viewer, ended the connection.
 var errEnded = errors.New("hub ended")
 
-// watch writes frames and pings until the viewer leaves or fails, or the hub
-// ends. While it waits for a write or a pong the hub merges later frames.
-func (v *viewer) watch(ctx context.Context, conn *websocket.Conn) error {
+// watch writes frames and pings until the viewer leaves or fails, or the hub or
+// the server ends. While it waits for a write or a pong the hub merges later
+// frames.
+func (v *viewer) watch(ctx context.Context, stopped <-chan struct{}, conn *websocket.Conn) error {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -56,10 +59,11 @@ func (v *viewer) watch(ctx context.Context, conn *websocket.Conn) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-stopped:
+			return sayGoodbye(conn)
 		case message, ok := <-v.frames:
 			if !ok {
-				_ = conn.Close(websocket.StatusGoingAway, "the gateway is stopping")
-				return errEnded
+				return sayGoodbye(conn)
 			}
 			err = within(ctx, patience(len(message)), func(ctx context.Context) error {
 				return conn.Write(ctx, websocket.MessageText, message)
@@ -71,6 +75,11 @@ func (v *viewer) watch(ctx context.Context, conn *websocket.Conn) error {
 			return err
 		}
 	}
+}
+
+func sayGoodbye(conn *websocket.Conn) error {
+	_ = conn.Close(websocket.StatusGoingAway, "the gateway is stopping")
+	return errEnded
 }
 
 // patience is how long the write of n bytes may take.
