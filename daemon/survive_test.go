@@ -36,6 +36,38 @@ func TestKillNineInMidIngestLosesNothing(t *testing.T) {
 	s.logDuplicates()
 }
 
+// A gateway that catches up sends old readings and new ones side by side: a kill
+// must neither lose its place in the one nor in the other.
+func TestKillNineWhileCatchingUpLosesNothing(t *testing.T) {
+	rounds, backlog := 20, uint64(60_000)
+	if testing.Short() {
+		rounds, backlog = 5, 10_000
+	}
+	s, random := newSite(t), seeded(t)
+	link := s.insertLink("5s")
+	link.Cut()
+	s.startCloud()
+	gateway := s.startGateway()
+	sensors := s.startSensors()
+	older := s.startFleet(firmwaresim.FleetConfig{QoS: 1, Prefix: "older-", Client: firmwaresim.ClientConfig{Window: 500}}, sensors.ledger)
+	older.eventuallyAcked(backlog)
+	older.stop()
+	link.Restore()
+	link.Bandwidth(100_000)
+	for range rounds {
+		gateway.kill()
+		gateway = s.startGateway()
+		sensors.eventuallyAcked(1)
+		s.eventuallyStatus("some of the backlog is delivered", func(st dashboard.Status) bool { return st.Links[0].Acked > 1000 })
+		pass(time.Duration(random.IntN(100)) * time.Millisecond)
+	}
+	st, _ := s.status()
+	t.Logf("after %d kills, %d readings wait", rounds, st.Buffer.Waiting)
+	link.Bandwidth(0)
+	sensors.stopAndAudit()
+	s.logDuplicates()
+}
+
 // logDuplicates shows that accidents hit: what came again was dropped.
 func (s *site) logDuplicates() {
 	s.Helper()
