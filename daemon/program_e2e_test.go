@@ -20,13 +20,16 @@ type program struct {
 	ended chan struct{} // closed when cmd has been waited for
 }
 
+// quickExit is for processes under the race detector, which would otherwise
+// sleep for a second before they end.
+const quickExit = "atexit_sleep_ms=10"
+
 // start starts one of the programs of TestMain. The end of the test kills it.
 func (s *site) start(name string, args ...string) *program {
 	s.Helper()
 	p := &program{site: s, name: name, cmd: exec.Command(name, args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = s.log, s.log
-	// The race detector makes a process that ends sleep for a second.
-	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10")
+	p.cmd.Env = append(os.Environ(), "GORACE="+quickExit)
 	if err := p.cmd.Start(); err != nil {
 		s.Fatal(err)
 	}
