@@ -12,8 +12,8 @@ import (
 // calm is how long a gateway is left alone before its memory is looked at.
 const calm = 5 * time.Second
 
-// rss measures resident memory. The processes are this program, which is
-// larger than a gateway alone.
+// rss measures resident memory. The processes are this program, whose
+// code is larger than a gateway's; what it does not run takes next to nothing.
 func (b *bench) rss(ctx context.Context) error {
 	return errors.Join(b.rssBacklog(ctx), b.rssCrowd(ctx))
 }
