@@ -75,6 +75,7 @@ func (b *Buffer) evict(info segmentInfo) error {
 		if err := b.declare(l.lane, l.Gap); err != nil {
 			return err
 		}
+		b.passAll(l.lane, l.First, l.Last)
 		if l.lane == reading.Alarm {
 			if err := b.reportAgain(l.Gap); err != nil {
 				return err
@@ -82,6 +83,16 @@ func (b *Buffer) evict(info segmentInfo) error {
 		}
 	}
 	return nil
+}
+
+// passAll makes all cursors go on behind the numbers: one may still have the
+// segment's file open, and must not deliver what was declared lost.
+func (b *Buffer) passAll(lane reading.Lane, first, last uint64) {
+	b.curMu.Lock()
+	defer b.curMu.Unlock()
+	for _, c := range b.cursors {
+		c.pass(lane, first, last)
+	}
 }
 
 func newLoss(blk wire.Block, sinks []string) *loss {

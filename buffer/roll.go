@@ -59,8 +59,8 @@ func (b *Buffer) nextSegment(number uint64, mayEvict bool) (*segment, error) {
 			return nil, fmt.Errorf("new segment: %w", err)
 		}
 		if !b.oldestIsDelivered() {
-			return nil, fmt.Errorf("%w: no space left on the disk, though max_bytes allows %d more bytes: %w",
-				ErrFull, b.cfg.MaxBytes-int64(count)*segmentSize, err)
+			return nil, fmt.Errorf("%w: the disk has no room left, at %d of %d MiB: %w",
+				ErrFull, int64(count)*segmentSize>>20, b.cfg.MaxBytes>>20, err)
 		}
 	}
 	if !mayEvict && !b.oldestIsDelivered() {

@@ -67,7 +67,7 @@ func createSegment(dir string, number uint64) (*segment, error) {
 	if err := reserve(f); err != nil {
 		f.Close()
 		os.Remove(f.Name())
-		return nil, fmt.Errorf("reserve %d bytes: %w", segmentSize, err)
+		return nil, err
 	}
 	if err := syncDir(dir); err != nil {
 		f.Close()

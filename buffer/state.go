@@ -64,7 +64,7 @@ func openState(dir string) (s *state, aside string, err error) {
 		return s, "", nil
 	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, "", fmt.Errorf("open %s: another process holds it: is a tidegate running on this folder?", path)
+		return nil, "", fmt.Errorf("open %s: another process holds it — hint: is a tidegate running on this folder?", path)
 	}
 	aside = fmt.Sprintf("%s.broken-%d", path, time.Now().UnixNano())
 	if err := os.Rename(path, aside); err != nil {

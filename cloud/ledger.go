@@ -82,7 +82,8 @@ func readLedger(tx *bbolt.Tx, key, value []byte) (LaneLedger, error) {
 }
 
 // missing returns the holes below the highest number that no gap explains.
-// Numbers begin at 1. Both lists are sorted.
+// What came before the first number that the lane names was never given out in
+// its epoch. Both lists are sorted.
 func missing(received []Range, gaps []Gap) []Range {
 	if len(received) == 0 {
 		return nil
@@ -93,8 +94,12 @@ func missing(received []Range, gaps []Gap) []Range {
 			declared = append(declared, Range{g.First, g.Last})
 		}
 	}
+	first := received[0].First // an epoch goes on above the numbers of the one before
+	if len(declared) > 0 {
+		first = min(first, declared[0].First)
+	}
 	var left []Range
-	for _, hole := range subtract(Range{1, received[len(received)-1].Last}, received) {
+	for _, hole := range subtract(Range{first, received[len(received)-1].Last}, received) {
 		left = append(left, subtract(hole, declared)...)
 	}
 	return left
