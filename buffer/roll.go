@@ -59,8 +59,8 @@ func (b *Buffer) nextSegment(number uint64, mayEvict bool) (*segment, error) {
 			return nil, fmt.Errorf("new segment: %w", err)
 		}
 		if !b.oldestIsDelivered() {
-			return nil, fmt.Errorf("%w: the disk has no room left, at %d of %d MiB: %w",
-				ErrFull, int64(count)*segmentSize>>20, b.cfg.MaxBytes>>20, err)
+			return nil, fmt.Errorf("%w: no space left on the disk, with %d of %d MiB used",
+				ErrFull, int64(count)*segmentSize>>20, b.cfg.MaxBytes>>20)
 		}
 	}
 	if !mayEvict && !b.oldestIsDelivered() {
