@@ -29,7 +29,12 @@ func NewIntake(custody Custody, live Live, now func() time.Time) *Intake {
 	return &Intake{custody: custody, live: live, now: now}
 }
 
-// Accept stamps the readings that carry no time, hands all of them to custody
+// latest is the latest time that a reading may carry, in the year 2116: what is
+// beyond, or before 1970, was never measured, and a block could not hold it
+// beside others.
+const latest = 1 << 62
+
+// Accept stamps the readings that carry no time, or an impossible one, hands all of them to custody
 // and shows them to the live view. It fills in rs, which belongs to the caller
 // again on return. An error means that nothing was taken.
 func (in *Intake) Accept(ctx context.Context, rs []reading.Reading) (Receipt, error) {
@@ -49,7 +54,7 @@ func (in *Intake) Accept(ctx context.Context, rs []reading.Reading) (Receipt, er
 func (in *Intake) stamp(rs []reading.Reading) {
 	var now int64
 	for i := range rs {
-		if rs[i].Time != 0 {
+		if t := rs[i].Time; t > 0 && t <= latest {
 			continue
 		}
 		if now == 0 {
