@@ -260,13 +260,13 @@ func (c *content) readFlags(r *reader) bool {
 }
 
 func (c *content) readColumns(r *reader) bool {
+	heads := c.heads()
 	for s := range c.shapes {
 		if c.shapes[s].rows == 0 {
 			return false // a shape that no group has is nothing an Encoder writes
 		}
-		heads := c.heads(int32(s))
 		for f := range c.columns[s] {
-			c.columns[s][f] = r.column(heads)
+			c.columns[s][f] = r.column(heads[s])
 			if r.failed {
 				return false
 			}
@@ -275,16 +275,17 @@ func (c *content) readColumns(r *reader) bool {
 	return true
 }
 
-// heads marks the values of a shape's columns that are the first of their
-// group.
-func (c *content) heads(s int32) []bool {
-	heads := make([]bool, 0, c.shapes[s].rows)
+// heads marks, for each shape, the values of its columns that are the first of
+// their group.
+func (c *content) heads() [][]bool {
+	heads := make([][]bool, len(c.shapes))
+	for s := range heads {
+		heads[s] = make([]bool, 0, c.shapes[s].rows)
+	}
 	for i := range c.groups {
-		if c.groups[i].shape != s {
-			continue
-		}
+		s := c.groups[i].shape
 		for k := range c.groups[i].rows {
-			heads = append(heads, k == 0)
+			heads[s] = append(heads[s], k == 0)
 		}
 	}
 	return heads

@@ -28,8 +28,9 @@ type Encoder struct {
 	shapes []shape
 	fields []field
 
-	groupOf map[string]int32 // device → its newest group, for a quick guess
-	shapeOf map[string]int32 // field list as bytes → shape
+	lastOf  map[string]int32   // device → the group of its last row, for a quick guess
+	groupOf map[groupKey]int32 // device and shape → group, of groups that were once the last
+	shapeOf map[string]int32   // field list as bytes → shape
 	fieldOf map[field]int32
 	scratch []byte
 	order   []int32 // rows, sorted by group
@@ -53,9 +54,13 @@ type group struct {
 	device   string
 	shape    int32
 	rows     int32
-	next     int32 // the device's group before this one, or -1
 	deviceID int32
 	at       int32 // its first row in Encoder.order
+}
+
+type groupKey struct {
+	device string
+	shape  int32
 }
 
 // shape is a list of fields in the order in which the payload has them.
@@ -82,7 +87,8 @@ func NewEncoder() *Encoder {
 	}
 	return &Encoder{
 		zstd:    z,
-		groupOf: map[string]int32{},
+		lastOf:  map[string]int32{},
+		groupOf: map[groupKey]int32{},
 		shapeOf: map[string]int32{},
 		fieldOf: map[field]int32{},
 	}
@@ -128,6 +134,7 @@ func rowLength(rs []reading.Reading) int {
 func (e *Encoder) reset(rs []reading.Reading) {
 	e.rs = rs
 	e.rows, e.groups, e.shapes, e.fields = e.rows[:0], e.groups[:0], e.shapes[:0], e.fields[:0]
+	clear(e.lastOf)
 	clear(e.groupOf)
 	clear(e.shapeOf)
 	clear(e.fieldOf)
@@ -137,29 +144,28 @@ func (e *Encoder) reset(rs []reading.Reading) {
 // addRow files the n readings from start on as a row of its group.
 func (e *Encoder) addRow(start, n int, part int32) {
 	rs := e.rs[start : start+n]
-	newest, known := e.groupOf[rs[0].Device]
-	g := int32(-1)
-	for c := newest; known && c >= 0; c = e.groups[c].next {
-		if e.hasShape(e.groups[c].shape, rs) {
-			g = c
-			break
+	device := rs[0].Device
+	g, known := e.lastOf[device]
+	if !known || !e.hasShape(e.groups[g].shape, rs) {
+		if known {
+			e.groupOf[groupKey{device, e.groups[g].shape}] = g
 		}
-	}
-	if g < 0 {
-		g = e.newGroup(rs, newest, known)
+		g = e.group(device, e.shape(rs), known)
+		e.lastOf[device] = g
 	}
 	e.groups[g].rows++
 	e.rows = append(e.rows, row{group: g, start: int32(start), part: part, flags: rs[0].Flags, time: rs[0].Time})
 }
 
-func (e *Encoder) newGroup(rs []reading.Reading, newest int32, known bool) int32 {
-	if !known {
-		newest = -1
+// group finds or makes the group of the device's rows of one shape.
+func (e *Encoder) group(device string, shape int32, known bool) int32 {
+	if known {
+		if g, ok := e.groupOf[groupKey{device, shape}]; ok {
+			return g
+		}
 	}
-	g := int32(len(e.groups))
-	e.groups = append(e.groups, group{device: rs[0].Device, shape: e.shape(rs), next: newest})
-	e.groupOf[rs[0].Device] = g
-	return g
+	e.groups = append(e.groups, group{device: device, shape: shape})
+	return int32(len(e.groups) - 1)
 }
 
 func (e *Encoder) hasShape(s int32, rs []reading.Reading) bool {

@@ -142,7 +142,7 @@ func sections(t testing.TB, b Block) (parts []int, unit int, tags []int) {
 	for s := range c.shapes {
 		for range c.shapes[s].fields {
 			tags = append(tags, int(r.b[0]))
-			r.column(c.heads(int32(s)))
+			r.column(c.heads()[s])
 		}
 	}
 	return c.parts, unit, tags
