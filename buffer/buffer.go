@@ -89,7 +89,7 @@ type Buffer struct {
 	marks   map[string][reading.Lanes]ranges // places of all cursors at the start
 
 	gapMu sync.Mutex
-	gaps  map[string]bool // keys of gaps that are declared
+	gaps  []gapReport // what is declared and remembered, oldest first
 
 	// What follows belongs to Run.
 	epoch    uint64

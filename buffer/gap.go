@@ -3,6 +3,8 @@ package buffer
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -66,64 +68,77 @@ const maxGaps = 1000
 // open group. When it returns nil the note is durable, together with the other
 // changes; when not, nothing has been declared, and the loss must not happen.
 func (b *Buffer) declare(lane reading.Lane, g Gap, with ...func(*bbolt.Tx) error) error {
-	r, isNew := b.newReport(lane, g)
-	if !isNew {
-		return b.state.update(with...)
+	r, isNew := newReport(lane, g), !b.isDeclared(lane, g)
+	if isNew {
+		with = append(with, put(bucketGaps, r.key, r.entry), b.trimGaps)
 	}
-	if err := b.state.update(append(with, put(bucketGaps, r.key, r.entry), trimGaps)...); err != nil {
-		b.gapMu.Lock()
-		delete(b.gaps, string(r.key))
-		b.gapMu.Unlock()
+	if err := b.state.update(with...); err != nil {
 		return fmt.Errorf("note gap: %w", err)
 	}
-	b.announce(r)
+	if isNew {
+		b.announce(r)
+	}
 	return nil
 }
 
 // declareLost declares a loss that has happened, whether that can be noted or
 // not.
 func (b *Buffer) declareLost(lane reading.Lane, g Gap) {
-	r, isNew := b.newReport(lane, g)
-	if !isNew {
+	if b.isDeclared(lane, g) {
 		return
 	}
-	if err := b.state.update(put(bucketGaps, r.key, r.entry), trimGaps); err != nil {
+	r := newReport(lane, g)
+	if err := b.state.update(put(bucketGaps, r.key, r.entry), b.trimGaps); err != nil {
 		b.log.Warn("gap is reported, but would not survive a restart", "err", err)
 	}
 	b.announce(r)
 }
 
-// newReport completes the gap; it is not new when it was declared before.
-func (b *Buffer) newReport(lane reading.Lane, g Gap) (r gapReport, isNew bool) {
-	key := laneKey(lane, g.First)
+// isDeclared says whether gaps that are remembered cover the loss: all of its
+// numbers, for all of its sinks.
+func (b *Buffer) isDeclared(lane reading.Lane, g Gap) bool {
 	b.gapMu.Lock()
 	defer b.gapMu.Unlock()
-	if b.gaps[string(key)] {
-		return gapReport{}, false
+	g.Lane = lane.String()
+	return slices.ContainsFunc(b.gaps, func(r gapReport) bool { return r.entry.covers(g) })
+}
+
+// covers says whether who knows g knows that h is lost. No sinks means all.
+func (g Gap) covers(h Gap) bool {
+	if g.Lane != h.Lane || g.First > h.First || g.Last < h.Last {
+		return false
 	}
-	b.gaps[string(key)] = true
+	return len(g.Sinks) == 0 || len(h.Sinks) > 0 &&
+		!slices.ContainsFunc(h.Sinks, func(sink string) bool { return !slices.Contains(g.Sinks, sink) })
+}
+
+// newReport completes the gap.
+func newReport(lane reading.Lane, g Gap) gapReport {
 	g.Lane, g.Count = lane.String(), g.Last-g.First+1
-	return gapReport{gapEntry{Gap: g, At: time.Now().UnixNano()}, key}, true
+	key := numberKey(g.Last)
+	key = append(append(laneKey(lane, g.First), key...), strings.Join(g.Sinks, ",")...)
+	return gapReport{gapEntry{Gap: g, At: time.Now().UnixNano()}, key}
 }
 
 // announce says that the readings are lost, here and upstream.
 func (b *Buffer) announce(r gapReport) {
 	g := r.entry.Gap
+	b.gapMu.Lock()
+	b.gaps = append(b.gaps[max(len(b.gaps)-maxGaps+1, 0):], r)
+	b.gapMu.Unlock()
 	b.stats.lost.Add(g.Count)
 	b.log.Error("readings lost", "reason", g.Reason, "lane", g.Lane, "first", g.First, "last", g.Last, "n", g.Count, "sinks", g.Sinks)
 	b.report(r)
 }
 
-// trimGaps forgets the first gaps until at most maxGaps are left.
-func trimGaps(tx *bbolt.Tx) error {
-	b := tx.Bucket([]byte(bucketGaps))
-	for n := b.Stats().KeyN; n > maxGaps; n-- {
-		k, _ := b.Cursor().First()
-		if err := b.Delete(k); err != nil {
-			return err
-		}
+// trimGaps forgets the oldest gap when there are too many.
+func (b *Buffer) trimGaps(tx *bbolt.Tx) error {
+	b.gapMu.Lock()
+	defer b.gapMu.Unlock()
+	if len(b.gaps) < maxGaps {
+		return nil
 	}
-	return nil
+	return tx.Bucket([]byte(bucketGaps)).Delete(b.gaps[0].key)
 }
 
 // gapReport is a gap whose reading is on its way to flash.

@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/tidegate/tidegate/reading"
@@ -32,7 +34,7 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 	b := &Buffer{
 		cfg: cfg, log: log, state: st, index: newIndex(),
 		open: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1),
-		cursors: map[string]*Cursor{}, marks: map[string][reading.Lanes]ranges{}, gaps: map[string]bool{},
+		cursors: map[string]*Cursor{}, marks: map[string][reading.Lanes]ranges{},
 		encoder: wire.NewEncoder(), saved: time.Now(),
 		governor: newGovernor(cfg.FlashBudget, cfg.MaxAckDelay, time.Now()),
 	}
@@ -90,7 +92,7 @@ type hole struct {
 }
 
 func (r *recovery) readState() error {
-	return errors.Join(
+	err := errors.Join(
 		each(r.state, bucketMeta, func(_ []byte, s session) error { r.before = s; return nil }),
 		each(r.state, bucketSegments, func(_ []byte, s segmentInfo) error { r.noted[s.Number] = s; return nil }),
 		each(r.state, bucketCursors, func(name []byte, acked [reading.Lanes]ranges) error {
@@ -98,13 +100,16 @@ func (r *recovery) readState() error {
 			return nil
 		}),
 		each(r.state, bucketGaps, func(key []byte, e gapEntry) error {
-			r.gaps[string(key)] = true
+			known := gapReport{e, append([]byte(nil), key...)}
+			r.gaps = append(r.gaps, known)
 			if !e.Sent {
-				r.unsent = append(r.unsent, gapReport{e, append([]byte(nil), key...)})
+				r.unsent = append(r.unsent, known)
 			}
 			return nil
 		}),
 	)
+	slices.SortStableFunc(r.gaps, func(a, b gapReport) int { return cmp.Compare(a.entry.At, b.entry.At) })
+	return err
 }
 
 func (r *recovery) mark(m cursorMark) {
