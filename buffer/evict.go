@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/tidegate/tidegate/reading"
-	"github.com/tidegate/tidegate/wire"
 )
 
 // isOwed says whether some sink has not acknowledged all of the segment.
@@ -42,34 +41,13 @@ type loss struct {
 	Gap
 }
 
-// evict declares what is owed of the segment, block by block, so that numbers,
-// times and epochs are exact, and joined where they go on.
+// evict declares what is owed of the segment: block by block, so that numbers,
+// times and epochs are exact, and joined where they go on. What cannot be read
+// is lost as well, and declared as damaged.
 func (b *Buffer) evict(info segmentInfo) error {
-	s, err := openScanner(b.cfg.Dir, info.Number, info.End)
+	all, err := b.losses(info)
 	if err != nil {
 		return err
-	}
-	defer s.close()
-	var open [reading.Lanes]*loss
-	var all []*loss
-	for {
-		rec, _, err := s.next()
-		if errors.Is(err, errEnd) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		for _, blk := range rec.blocks {
-			sinks, owed := b.waiting(blk.Lane, blk.First, blk.Last())
-			if !owed {
-				continue
-			}
-			if l := open[blk.Lane]; l == nil || !l.join(blk, sinks) {
-				open[blk.Lane] = newLoss(blk, sinks)
-				all = append(all, open[blk.Lane])
-			}
-		}
 	}
 	for _, l := range all {
 		if err := b.declare(l.lane, l.Gap); err != nil {
@@ -85,6 +63,52 @@ func (b *Buffer) evict(info segmentInfo) error {
 	return nil
 }
 
+// losses lists what is owed of the segment, in order of numbers.
+func (b *Buffer) losses(info segmentInfo) (all []*loss, err error) {
+	s, err := openScanner(b.cfg.Dir, info.Number, info.End)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	var open [reading.Lanes]*loss
+	var next [reading.Lanes]uint64
+	add := func(lane reading.Lane, g Gap) {
+		next[lane] = g.Last + 1
+		var owed bool
+		if g.Sinks, owed = b.waiting(lane, g.First, g.Last); !owed {
+			return
+		}
+		if l := open[lane]; l == nil || !l.join(g) {
+			open[lane] = &loss{lane, g}
+			all = append(all, open[lane])
+		}
+	}
+	hole := func(lane reading.Lane, last, epoch uint64) {
+		if first := max(next[lane], info.Lanes[lane].First); first <= last {
+			add(lane, Gap{First: first, Last: last, Epoch: epoch, Reason: ReasonDamaged})
+		}
+	}
+	for {
+		rec, _, err := s.next()
+		if errors.Is(err, errEnd) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, blk := range rec.blocks {
+			hole(blk.Lane, blk.First-1, blk.Epoch)
+			add(blk.Lane, Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonEvicted})
+		}
+	}
+	for lane, s := range info.Lanes {
+		if s.Last != 0 {
+			hole(reading.Lane(lane), s.Last, s.Epoch)
+		}
+	}
+	return all, nil
+}
+
 // passAll makes all cursors go on behind the numbers: one may still have the
 // segment's file open, and must not deliver what was declared lost.
 func (b *Buffer) passAll(lane reading.Lane, first, last uint64) {
@@ -95,19 +119,12 @@ func (b *Buffer) passAll(lane reading.Lane, first, last uint64) {
 	}
 }
 
-func newLoss(blk wire.Block, sinks []string) *loss {
-	return &loss{blk.Lane, Gap{
-		First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span,
-		Epoch: blk.Epoch, Reason: ReasonEvicted, Sinks: sinks,
-	}}
-}
-
-// join adds a block that goes on where the loss ends.
-func (l *loss) join(blk wire.Block, sinks []string) bool {
-	if blk.First != l.Last+1 || blk.Epoch != l.Epoch || !slices.Equal(sinks, l.Sinks) {
+// join adds a loss that goes on where this one ends.
+func (l *loss) join(g Gap) bool {
+	if g.First != l.Last+1 || g.Epoch != l.Epoch || g.Reason != l.Reason || !slices.Equal(g.Sinks, l.Sinks) {
 		return false
 	}
-	l.Last = blk.Last()
-	l.From, l.To = min(l.From, blk.Base), max(l.To, blk.Base+blk.Span)
+	l.Last = g.Last
+	l.From, l.To = min(l.From, g.From), max(l.To, g.To)
 	return true
 }

@@ -34,7 +34,7 @@ func (c *Cursor) take(flow, limit int) ([]wire.Block, error) {
 	var blocks []wire.Block
 	total := 0
 	for h.next <= end {
-		rec, damaged, err := c.read(lane, h)
+		rec, err := c.read(lane, h)
 		if len(blocks) > 0 && err != nil {
 			return blocks, nil // the next call meets the error again
 		}
@@ -58,7 +58,11 @@ func (c *Cursor) take(flow, limit int) ([]wire.Block, error) {
 			break
 		}
 		if blk.First > h.next {
-			c.hole(lane, numberRange{h.next, blk.First - 1}, blk.Epoch, damaged)
+			c.hole(lane, h, blk)
+		}
+		if blk.First > end { // the live readings' business
+			h.next = end + 1
+			break
 		}
 		h.next = blk.Last() + 1
 		if !elsewhere {
@@ -77,28 +81,38 @@ func own(b wire.Block) wire.Block {
 	return b
 }
 
-// hole passes over numbers that are not there. What is damaged is declared lost;
-// other holes are what a gap says already, or was delivered.
-func (c *Cursor) hole(lane reading.Lane, r numberRange, epoch uint64, damaged bool) {
-	if damaged && !c.hasAcked(lane, r.First, r.Last) {
-		c.buf.declareLost(lane, Gap{First: r.First, Last: r.Last, Epoch: epoch, Reason: ReasonDamaged, Sinks: []string{c.name}})
+// hole passes over the numbers before the block. Those of its own segment should
+// be there, and are lost. Before the segment's first there may be a hole without
+// a loss: a new cursor begins at the oldest there is, and what was evicted has
+// been declared.
+func (c *Cursor) hole(lane reading.Lane, h *head, blk wire.Block) {
+	info, there := c.buf.index.segment(h.scan.number)
+	if first := max(h.next, info.Lanes[lane].First); there && first < blk.First {
+		c.lose(lane, numberRange{first, blk.First - 1}, blk.Epoch, ReasonDamaged)
+	}
+	c.pass(lane, h.next, blk.First-1)
+}
+
+// lose declares numbers lost, unless the sink has them, and passes over them.
+func (c *Cursor) lose(lane reading.Lane, r numberRange, epoch uint64, reason string) {
+	if !c.hasAcked(lane, r.First, r.Last) {
+		c.buf.declareLost(lane, Gap{First: r.First, Last: r.Last, Epoch: epoch, Reason: reason, Sinks: []string{c.name}})
 	}
 	c.pass(lane, r.First, r.Last)
 }
 
-// read returns the next record that the head comes to, and whether it passed
-// over damage on the way; it goes from segment to segment. A record of size 0
-// means that there is none.
-func (c *Cursor) read(lane reading.Lane, h *head) (rec record, damaged bool, err error) {
+// read returns the next record that the head comes to; it goes from segment to
+// segment. A record of size 0 means that there is none.
+func (c *Cursor) read(lane reading.Lane, h *head) (rec record, err error) {
 	for {
 		if h.scan == nil {
 			if found, err := c.openNext(lane, h, 0); !found || err != nil {
-				return record{}, false, err
+				return record{}, err
 			}
 		}
-		rec, skipped, err := h.scan.next()
+		rec, _, err := h.scan.next()
 		if !errors.Is(err, errEnd) {
-			return rec, skipped > 0, err
+			return rec, err
 		}
 		info, there := c.buf.index.segment(h.scan.number)
 		if there && info.End > h.scan.limit {
@@ -106,11 +120,11 @@ func (c *Cursor) read(lane reading.Lane, h *head) (rec record, damaged bool, err
 			continue
 		}
 		if s := info.Lanes[lane]; there && s.Last >= h.next {
-			c.hole(lane, numberRange{h.next, s.Last}, s.Epoch, true)
+			c.lose(lane, numberRange{max(h.next, s.First), s.Last}, s.Epoch, ReasonDamaged)
 			h.next = s.Last + 1
 		}
 		if found, err := c.openNext(lane, h, h.scan.number); !found || err != nil {
-			return record{}, false, err
+			return record{}, err
 		}
 	}
 }

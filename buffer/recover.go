@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
@@ -80,7 +83,7 @@ type recovery struct {
 	holes    []hole
 	unsent   []gapReport
 	lastSeen [reading.Lanes]uint64
-	passed   bool // a segment could not be read: holes behind it are its
+	gone     []func(*bbolt.Tx) error // forget the segments that are missing
 }
 
 // hole is a run of sequence numbers that should be there.
@@ -123,7 +126,7 @@ func (r *recovery) mark(m cursorMark) {
 // readJournal takes the segments in order: the sealed ones by what state.db
 // noted, the others record by record.
 func (r *recovery) readJournal() error {
-	numbers, foreign, err := listSegments(r.cfg.Dir)
+	files, foreign, err := listSegments(r.cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -132,25 +135,33 @@ func (r *recovery) readJournal() error {
 			r.log.Warn("foreign file in the buffer's folder is left alone", "file", name)
 		}
 	}
-	for _, n := range numbers {
-		r.newest = max(r.newest, n)
-		info, noted := r.noted[n]
-		if !noted {
-			if info, err = r.readSegment(n); err != nil {
-				r.log.Error("segment cannot be read and is passed over", "segment", n, "err", err)
-				r.passed = true
-				continue
-			}
-		} else {
-			r.sealed = n
-		}
-		delete(r.noted, n)
-		r.see(info)
-	}
-	for n, info := range r.noted {
-		r.lost(n, info)
+	numbers := slices.AppendSeq(slices.Clone(files), maps.Keys(r.noted))
+	slices.Sort(numbers)
+	for _, n := range slices.Compact(numbers) {
+		r.newest = max(r.newest, n) // of missing ones, too: what is noted of a number must stay true
+		r.readOrTrust(n, slices.Contains(files, n))
 	}
 	return nil
+}
+
+// readOrTrust takes one segment into the index.
+func (r *recovery) readOrTrust(n uint64, there bool) {
+	info, noted := r.noted[n]
+	if !there {
+		r.lost(n, info)
+		return
+	}
+	if noted {
+		r.sealed = n
+		r.see(info)
+		return
+	}
+	info, err := r.readSegment(n)
+	if err != nil {
+		r.log.Error("segment cannot be read and is passed over", "segment", n, "err", err)
+		return
+	}
+	r.see(info)
 }
 
 // ownFile says that a file beside the segments is the buffer's.
@@ -165,12 +176,11 @@ func (r *recovery) see(info segmentInfo) {
 		if s.Last == 0 {
 			continue
 		}
-		if seen := r.lastSeen[lane]; r.passed && seen != 0 && s.First > seen+1 {
+		if seen := r.lastSeen[lane]; seen != 0 && s.First > seen+1 {
 			r.holes = append(r.holes, hole{reading.Lane(lane), seen + 1, s.First - 1, s.Epoch, ReasonDamaged})
 		}
 		r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
 	}
-	r.passed = false
 	r.index.begin(info)
 }
 
@@ -183,6 +193,7 @@ func (r *recovery) lost(number uint64, info segmentInfo) {
 			r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
 		}
 	}
+	r.gone = append(r.gone, put(bucketSegments, numberKey(number), nil))
 }
 
 // readSegment reads a segment record by record: cursors, what it holds, and
@@ -206,7 +217,7 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 			r.mark(m)
 		}
 		for _, blk := range rec.blocks {
-			if last := info.Lanes[blk.Lane].Last; skipped > 0 && last != 0 && blk.First > last+1 {
+			if last := info.Lanes[blk.Lane].Last; last != 0 && blk.First > last+1 {
 				r.holes = append(r.holes, hole{blk.Lane, last + 1, blk.First - 1, blk.Epoch, ReasonDamaged})
 			}
 			info.Lanes[blk.Lane].add(blk)
@@ -265,6 +276,24 @@ func (r *recovery) reportGaps() {
 		r.report(u)
 	}
 	for _, h := range r.holes {
-		r.declareLost(h.lane, Gap{First: h.first, Last: h.last, Epoch: h.epoch, Reason: h.reason})
+		if !r.isDelivered(h) {
+			r.declareLost(h.lane, Gap{First: h.first, Last: h.last, Epoch: h.epoch, Reason: h.reason})
+		}
 	}
+	if len(r.gone) == 0 {
+		return
+	}
+	if err := r.state.update(r.gone...); err != nil {
+		r.log.Warn("missing segments are not forgotten", "err", err)
+	}
+}
+
+// isDelivered says whether every sink has what is missing.
+func (r *recovery) isDelivered(h hole) bool {
+	for _, acked := range r.marks {
+		if !acked[h.lane].has(h.first, h.last) {
+			return false
+		}
+	}
+	return len(r.marks) > 0
 }
