@@ -154,6 +154,9 @@ func (b *Buffer) encode(rec []byte, g *group) ([]byte, []wire.Block, error) {
 // the medium costs nobody an acknowledgement. touched says that the medium may
 // hold the record although write returned an error.
 func (b *Buffer) write(rec []byte) (touched bool, err error) {
+	if len(rec) > segmentSize {
+		return false, fmt.Errorf("record of %d bytes, a segment has %d: %w", len(rec), segmentSize, wire.ErrTooLarge)
+	}
 	for range 2 {
 		if b.active == nil || !b.active.fits(len(rec)) {
 			// A medium that refuses writes is no reason to evict what it holds.

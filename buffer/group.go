@@ -15,9 +15,16 @@ const (
 	groupReadings = 8192
 	groupText     = 256 << 10
 
-	// One Accept is never split over groups, so its size is bounded too.
-	maxAccept     = wire.MaxReadings - groupReadings
+	// One Accept is never split over groups, so its size is bounded too: a
+	// group that was all but full and takes one more must fit into a block and
+	// its record into a segment, even if nothing compresses and every reading
+	// costs a hundred bytes beside its text.
+	maxAccept     = 24 << 10
 	maxAcceptText = 4 << 20
+	// maxTime bounds times, before and after 1970: 146 years, so that the
+	// distance of any two fits into a block. One absurd clock must not make a
+	// group fail in which others wait.
+	maxTime = 1 << 62
 )
 
 // Receipt stands for the readings of one group on their way to flash. All
@@ -99,6 +106,9 @@ func measure(rs []reading.Reading) (int, error) {
 		r := &rs[i]
 		if r.Lane >= reading.Lanes {
 			return 0, fmt.Errorf("reading of %q in lane %d: there is none", r.Device, r.Lane)
+		}
+		if r.Time < -maxTime || r.Time > maxTime {
+			return 0, fmt.Errorf("reading of %q with time %d, want at most 146 years from 1970: %w", r.Device, r.Time, wire.ErrTooLarge)
 		}
 		if r.Device != device {
 			device = r.Device
