@@ -73,10 +73,6 @@ func (b *Buffer) takeDue(closing bool) (*group, time.Duration) {
 	b.closed = closing
 	g := b.open
 	if g.count == 0 {
-		if closing {
-			close(b.room)
-			b.room = make(chan struct{})
-		}
 		return nil, time.Hour
 	}
 	if now := time.Now(); !closing && !g.full() {
@@ -224,9 +220,21 @@ func (b *Buffer) fail(g *group, err error) {
 	}
 }
 
+// refuseAll resolves the receipt of what nobody will commit any more, and wakes
+// who waits for room.
+func (b *Buffer) refuseAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.open.receipt.resolve(ErrClosed)
+	close(b.room)
+	b.room = make(chan struct{})
+}
+
 // close saves what a clean end saves, so that the next start continues the
 // epoch, and closes the files.
 func (b *Buffer) close() error {
+	b.refuseAll()
 	var err error
 	if b.active != nil {
 		err = b.active.close()

@@ -23,9 +23,10 @@ type Cursor struct {
 	dirty bool                  // acked moved since it was last saved
 	out   [reading.Lanes][]handed
 
-	// What follows belongs to Next.
+	place  sync.Mutex // held while Next looks, not while it waits; taken before mu
 	shares shares
 	heads  [flows]head
+	closed bool
 }
 
 // handed is a block that Next returned and nobody acknowledged yet.
@@ -49,8 +50,13 @@ func (b *Buffer) Cursor(name string) *Cursor {
 		c = &Cursor{buf: b, name: name, acked: b.marks[name]}
 		b.cursors[name] = c
 	}
-	c.close()
+	c.place.Lock()
+	defer c.place.Unlock()
+	c.closeFiles()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for lane := range reading.Lane(reading.Lanes) {
+		c.out[lane] = nil
 		c.heads[flowOf(lane, true)] = head{}
 		c.heads[flowOf(lane, false)] = head{next: 1}
 	}
@@ -68,18 +74,9 @@ func (b *Buffer) Cursor(name string) *Cursor {
 func (c *Cursor) Next(ctx context.Context, limit int) ([]wire.Block, error) {
 	for {
 		changed := c.buf.index.wait()
-		ready := c.ready()
-		for flow := c.shares.next(ready); flow >= 0; flow = c.shares.next(ready) {
-			blocks, err := c.take(flow, limit)
-			if err != nil {
-				return nil, err
-			}
-			if len(blocks) > 0 {
-				c.shares.sent(flow, size(blocks))
-				c.handOut(blocks)
-				return blocks, nil
-			}
-			ready[flow] = false // all of it was elsewhere, or is gone
+		blocks, err := c.look(limit)
+		if err != nil || len(blocks) > 0 {
+			return blocks, err
 		}
 		select {
 		case <-changed:
@@ -87,6 +84,29 @@ func (c *Cursor) Next(ctx context.Context, limit int) ([]wire.Block, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// look returns blocks of the flow whose turn it is; none when nothing is there.
+func (c *Cursor) look(limit int) ([]wire.Block, error) {
+	c.place.Lock()
+	defer c.place.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	ready := c.ready()
+	for flow := c.shares.next(ready); flow >= 0; flow = c.shares.next(ready) {
+		blocks, err := c.take(flow, limit)
+		if err != nil {
+			return nil, err
+		}
+		if len(blocks) > 0 {
+			c.shares.sent(flow, size(blocks))
+			c.handOut(blocks)
+			return blocks, nil
+		}
+		ready[flow] = false // all of it was elsewhere, or is gone
+	}
+	return nil, nil
 }
 
 // ready says which flows may have something to hand out, and moves the heads
@@ -270,8 +290,15 @@ func (c *Cursor) mark() cursorMark {
 	return m
 }
 
-// close gives the cursor's files back.
+// close gives the cursor's files back. Next returns ErrClosed from now on.
 func (c *Cursor) close() {
+	c.place.Lock()
+	defer c.place.Unlock()
+	c.closed = true
+	c.closeFiles()
+}
+
+func (c *Cursor) closeFiles() {
 	for f := range c.heads {
 		c.heads[f].close()
 	}
