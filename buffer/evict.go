@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
 )
 
 // isOwed says whether some sink has not acknowledged all of the segment.
@@ -45,11 +46,7 @@ type loss struct {
 // times and epochs are exact, and joined where they go on. What cannot be read
 // is lost as well, and declared as damaged.
 func (b *Buffer) evict(info segmentInfo) error {
-	all, err := b.losses(info)
-	if err != nil {
-		return err
-	}
-	for _, l := range all {
+	for _, l := range b.losses(info) {
 		if err := b.declare(l.lane, l.Gap); err != nil {
 			return err
 		}
@@ -64,12 +61,7 @@ func (b *Buffer) evict(info segmentInfo) error {
 }
 
 // losses lists what is owed of the segment, in order of numbers.
-func (b *Buffer) losses(info segmentInfo) (all []*loss, err error) {
-	s, err := openScanner(b.cfg.Dir, info.Number, info.End)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
+func (b *Buffer) losses(info segmentInfo) (all []*loss) {
 	var open [reading.Lanes]*loss
 	var next [reading.Lanes]uint64
 	add := func(lane reading.Lane, g Gap) {
@@ -88,25 +80,39 @@ func (b *Buffer) losses(info segmentInfo) (all []*loss, err error) {
 			add(lane, Gap{First: first, Last: last, Epoch: epoch, Reason: ReasonDamaged})
 		}
 	}
-	for {
-		rec, _, err := s.next()
-		if errors.Is(err, errEnd) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, blk := range rec.blocks {
-			hole(blk.Lane, blk.First-1, blk.Epoch)
-			add(blk.Lane, Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonEvicted})
-		}
+	if err := b.eachBlock(info, func(blk wire.Block) {
+		hole(blk.Lane, blk.First-1, blk.Epoch)
+		add(blk.Lane, Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonEvicted})
+	}); err != nil {
+		b.log.Error("segment cannot be read to its end and is evicted all the same", "segment", info.Number, "err", err)
 	}
 	for lane, s := range info.Lanes {
 		if s.Last != 0 {
 			hole(reading.Lane(lane), s.Last, s.Epoch)
 		}
 	}
-	return all, nil
+	return all
+}
+
+// eachBlock visits the blocks of the segment.
+func (b *Buffer) eachBlock(info segmentInfo, visit func(wire.Block)) error {
+	s, err := openScanner(b.cfg.Dir, info.Number, info.End)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for {
+		rec, _, err := s.next()
+		if errors.Is(err, errEnd) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, blk := range rec.blocks {
+			visit(blk)
+		}
+	}
 }
 
 // passAll makes all cursors go on behind the numbers: one may still have the

@@ -130,7 +130,8 @@ func (c *Cursor) read(lane reading.Lane, h *head) (rec record, err error) {
 }
 
 // openNext opens the first segment behind after that has something for the
-// head. A segment that was recycled meanwhile is passed over.
+// head. One that was recycled meanwhile is passed over; one whose file is gone
+// although it should be there is lost.
 func (c *Cursor) openNext(lane reading.Lane, h *head, after uint64) (found bool, err error) {
 	for {
 		info, ok := c.buf.index.find(lane, h.next, after)
@@ -139,6 +140,10 @@ func (c *Cursor) openNext(lane reading.Lane, h *head, after uint64) (found bool,
 		}
 		s, err := openScanner(c.buf.cfg.Dir, info.Number, info.End)
 		if errors.Is(err, fs.ErrNotExist) {
+			if _, there := c.buf.index.segment(info.Number); there {
+				s := info.Lanes[lane]
+				c.lose(lane, numberRange{max(h.next, s.First), s.Last}, s.Epoch, ReasonMissing)
+			}
 			after = info.Number
 			continue
 		}

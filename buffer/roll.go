@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -17,11 +18,11 @@ func (b *Buffer) roll(mayEvict bool) error {
 		b.active = nil
 	}
 	b.seal()
-	seg, err := b.nextSegment(b.newest+1, mayEvict)
+	b.newest++ // whatever comes of it: a half-made file may keep its number
+	seg, err := b.nextSegment(b.newest, mayEvict)
 	if err != nil {
 		return err
 	}
-	b.newest = seg.number
 	b.active = seg
 	b.index.begin(segmentInfo{Number: seg.number})
 	return nil
@@ -36,9 +37,7 @@ func (b *Buffer) seal() {
 	}
 	if last.End == 0 {
 		b.index.dropNewest()
-		if err := os.Remove(segmentPath(b.cfg.Dir, last.Number)); err != nil {
-			b.log.Warn("empty segment stays", "segment", last.Number, "err", err)
-		}
+		b.remove(last.Number)
 		return
 	}
 	if err := b.state.update(append(b.cursorChanges(), put(bucketSegments, numberKey(last.Number), last))...); err != nil {
@@ -48,9 +47,17 @@ func (b *Buffer) seal() {
 	b.sealed = last.Number
 }
 
+// nextSegment makes a new file, or takes that of the oldest segment.
 func (b *Buffer) nextSegment(number uint64, mayEvict bool) (*segment, error) {
-	count := b.index.size()
-	if int64(count+1)*segmentSize <= b.cfg.MaxBytes {
+	most := int(b.cfg.MaxBytes / segmentSize)
+	for b.index.size() > most { // the bound was lowered
+		old, err := b.release(mayEvict)
+		if err != nil {
+			return nil, err
+		}
+		b.remove(old)
+	}
+	if count := b.index.size(); count < most {
 		seg, err := createSegment(b.cfg.Dir, number)
 		if err == nil {
 			return seg, nil
@@ -63,33 +70,50 @@ func (b *Buffer) nextSegment(number uint64, mayEvict bool) (*segment, error) {
 				ErrFull, int64(count)*segmentSize>>20, b.cfg.MaxBytes>>20)
 		}
 	}
-	if !mayEvict && !b.oldestIsDelivered() {
-		return nil, fmt.Errorf("%w: and writing fails", ErrFull)
+	old, err := b.release(mayEvict)
+	if err != nil {
+		return nil, err
 	}
-	return b.recycle(number)
+	seg, err := recycleSegment(b.cfg.Dir, old, number)
+	if err == nil {
+		return seg, nil
+	}
+	b.log.Warn("segment is not recycled; a new file takes its place", "segment", old, "err", err)
+	b.remove(old)
+	b.remove(number)
+	if seg, err = createSegment(b.cfg.Dir, number); err != nil {
+		return nil, fmt.Errorf("new segment: %w", err)
+	}
+	return seg, nil
 }
 
-// recycle takes the oldest segment's file for the segment numbered number. What
-// a sink still waits for in it is lost, and declared before it is gone.
-func (b *Buffer) recycle(number uint64) (*segment, error) {
+// release gives up the oldest segment and returns its number; the file is
+// nobody's then. What a sink still waits for in it is lost, and declared before.
+func (b *Buffer) release(mayEvict bool) (number uint64, err error) {
 	oldest, ok := b.index.oldest()
 	if !ok {
-		return nil, fmt.Errorf("%w: max_bytes leaves no segment to recycle", ErrFull)
+		return 0, fmt.Errorf("%w: max_bytes leaves no segment to recycle", ErrFull)
 	}
 	if b.isOwed(oldest) {
+		if !mayEvict {
+			return 0, fmt.Errorf("%w: and writing fails", ErrFull)
+		}
 		if err := b.evict(oldest); err != nil {
-			return nil, fmt.Errorf("evict segment %d: %w", oldest.Number, err)
+			return 0, fmt.Errorf("evict segment %d: %w", oldest.Number, err)
 		}
 	}
 	if err := b.state.update(put(bucketSegments, numberKey(oldest.Number), nil)); err != nil {
-		return nil, fmt.Errorf("forget segment %d: %w", oldest.Number, err)
-	}
-	seg, err := recycleSegment(b.cfg.Dir, oldest.Number, number)
-	if err != nil {
-		return nil, fmt.Errorf("recycle segment %d: %w", oldest.Number, err)
+		return 0, fmt.Errorf("forget segment %d: %w", oldest.Number, err)
 	}
 	b.index.dropOldest()
-	return seg, nil
+	return oldest.Number, nil
+}
+
+// remove deletes a file that holds nothing any more.
+func (b *Buffer) remove(number uint64) {
+	if err := os.Remove(segmentPath(b.cfg.Dir, number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		b.log.Warn("empty segment stays", "segment", number, "err", err)
+	}
 }
 
 func (b *Buffer) oldestIsDelivered() bool {
