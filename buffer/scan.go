@@ -10,13 +10,19 @@ import (
 // scanner reads the records of one segment in order. It is what recovery and
 // cursors have in common.
 type scanner struct {
-	file   *os.File
+	file   readFile
 	number uint64
 	off    int64  // where the next record is looked for
 	limit  int64  // records end here: what lies beyond is unwritten, or old
 	record uint64 // number of the last record; later ones are higher
 	buf    []byte // holds bufOff..bufOff+len(buf) of the file
 	bufOff int64
+}
+
+// readFile is what a scanner needs of its file; tests put bad spots behind it.
+type readFile interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // scanWindow is how much is read at once: a commit of a lone reading is some
@@ -127,6 +133,9 @@ func (s *scanner) window(off int64, n int) ([]byte, error) {
 	}
 	s.bufOff, s.buf = off, s.buf[:size]
 	got, err := s.file.ReadAt(s.buf, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		got, err = readAround(s.file, s.buf, off)
+	}
 	s.buf = s.buf[:got]
 	if got >= n {
 		return s.buf[:n], nil
@@ -135,6 +144,37 @@ func (s *scanner) window(off int64, n int) ([]byte, error) {
 		return nil, errEnd
 	}
 	return nil, err
+}
+
+// readAround reads page by page. A page that cannot be read counts as zeros,
+// and checksums say what that costs: a bad spot must not hide what lies behind
+// it. When no page can be read, nor the file's first, the medium is gone, which
+// is an error and no damage.
+func readAround(f io.ReaderAt, buf []byte, off int64) (n int, err error) {
+	var good bool
+	var bad error
+	for n < len(buf) {
+		size := min(pageSize-int((off+int64(n))%pageSize), len(buf)-n)
+		got, err := f.ReadAt(buf[n:n+size], off+int64(n))
+		if errors.Is(err, io.EOF) {
+			n += got
+			break
+		}
+		if err != nil {
+			bad, got = err, size
+			clear(buf[n : n+size])
+		} else {
+			good = true
+		}
+		n += got
+	}
+	if good {
+		return n, nil
+	}
+	if _, err := f.ReadAt(make([]byte, 1), 0); err != nil {
+		return 0, bad
+	}
+	return n, nil
 }
 
 // extend moves the limit and drops what was read ahead of it, because it has
