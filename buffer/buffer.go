@@ -103,6 +103,8 @@ type Buffer struct {
 	spare    *group // memory for the next group
 	buf      []byte // memory for the next record
 	saved    time.Time
+	burnt    [reading.Lanes]span // numbers that were given up and are not declared yet
+	failing  time.Time           // since when commits fail; zero while they do not
 	problem  atomic.Pointer[string]
 }
 

@@ -17,6 +17,10 @@ const (
 	// retryPause is how long Run waits after a commit that failed, so that a
 	// full disk is not asked a thousand times a second.
 	retryPause = time.Second
+	// evictPatience is how long commits must have failed before undelivered
+	// readings make room for another try: a failing card costs the backlog no
+	// more than a segment in that time.
+	evictPatience = time.Minute
 )
 
 // Run commits groups until ctx ends; then it commits what is open, saves the
@@ -155,8 +159,7 @@ func (b *Buffer) write(rec []byte) (touched bool, err error) {
 	}
 	for range 2 {
 		if b.active == nil || !b.active.fits(len(rec)) {
-			// A medium that refuses writes is no reason to evict what it holds.
-			if rolled := b.roll(err == nil && b.problem.Load() == nil); rolled != nil {
+			if rolled := b.roll(err == nil && b.mayEvict()); rolled != nil {
 				return touched, errors.Join(err, rolled)
 			}
 		}
@@ -176,16 +179,37 @@ func (b *Buffer) write(rec []byte) (touched bool, err error) {
 	return touched, err
 }
 
-// burn declares the sequence numbers from next on lost: the medium may hold
-// them, so they must not name other readings, and the other side must not wait
-// for them.
+// mayEvict says whether undelivered readings may make room. A medium that
+// refuses writes is no reason to evict what it holds; but one bad spot must not
+// make a full buffer refuse everything until the link is back.
+func (b *Buffer) mayEvict() bool {
+	return b.failing.IsZero() || time.Since(b.failing) > evictPatience
+}
+
+// burn gives up the sequence numbers from next on: the medium may hold them, so
+// they must not name other readings, and the other side must not wait for them.
 func (b *Buffer) burn(next [reading.Lanes]uint64) {
-	for lane := range reading.Lane(reading.Lanes) {
+	for lane := range next {
 		if next[lane] == b.next[lane] {
 			continue
 		}
-		b.declareLost(lane, Gap{First: next[lane], Last: b.next[lane] - 1, Epoch: b.epoch, Reason: ReasonNotStored})
+		if b.burnt[lane].Last == 0 {
+			b.burnt[lane].First = next[lane]
+		}
+		b.burnt[lane].Last = b.next[lane] - 1
 	}
+}
+
+// declareBurnt declares what was burnt, once: not while the medium fails, when
+// every second would add a gap. A crash in between begins a new epoch, in which
+// nobody waits for those numbers.
+func (b *Buffer) declareBurnt() {
+	for lane, s := range b.burnt {
+		if s.Last != 0 {
+			b.declareLost(reading.Lane(lane), Gap{First: s.First, Last: s.Last, Epoch: b.epoch, Reason: ReasonNotStored})
+		}
+	}
+	b.burnt = [reading.Lanes]span{}
 }
 
 func (b *Buffer) spend(flash int64) {
@@ -199,6 +223,8 @@ func (b *Buffer) done(g *group) {
 	b.stats.commits.Add(1)
 	if b.problem.Swap(nil) != nil {
 		b.log.Info("commits succeed again")
+		b.failing = time.Time{}
+		b.declareBurnt()
 	}
 	g.receipt.resolve(nil)
 	b.reported(g.gaps, len(g.lanes[reading.Alarm]))
@@ -213,6 +239,7 @@ func (b *Buffer) fail(g *group, err error) {
 	text := err.Error()
 	if b.problem.Swap(&text) == nil {
 		b.log.Error("commits fail; nothing is acknowledged", "err", err)
+		b.failing = time.Now()
 	}
 	g.receipt.resolve(fmt.Errorf("not stored: %w", err))
 	for _, r := range g.gaps {
@@ -235,6 +262,7 @@ func (b *Buffer) refuseAll() {
 // epoch, and closes the files.
 func (b *Buffer) close() error {
 	b.refuseAll()
+	b.declareBurnt()
 	var err error
 	if b.active != nil {
 		err = b.active.close()
