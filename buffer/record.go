@@ -31,7 +31,8 @@ type record struct {
 	number  uint64
 	cursors []cursorMark
 	blocks  []wire.Block
-	size    int // header and body
+	size    int  // header and body
+	unknown bool // whole, and not of this version: kept, and not read
 }
 
 // cursorMark is a cursor's place: what is elsewhere, by lane.
@@ -76,32 +77,38 @@ func recordLength(header []byte, segment uint64) (number uint64, body int, ok bo
 	return le.Uint64(header[16:]), int(n), n <= segmentSize
 }
 
-// parseBody parses a body that the header promised. The blocks refer to it.
+// parseBody parses a body that the header promised. The blocks refer to it. It
+// is false when the body is damaged.
 func parseBody(header, body []byte) (record, bool) {
 	if binary.LittleEndian.Uint32(header[28:]) != crc32c(body) {
 		return record{}, false
 	}
 	rec := record{number: binary.LittleEndian.Uint64(header[16:]), size: recordHeader + len(body)}
+	rec.unknown = !rec.parse(body)
+	return rec, true
+}
+
+func (r *record) parse(body []byte) bool {
 	n, used := binary.Uvarint(body)
 	if used <= 0 || n > uint64(len(body)) {
-		return record{}, false
+		return false
 	}
 	body = body[used:]
 	for range n {
 		m, rest, ok := parseMark(body)
 		if !ok {
-			return record{}, false
+			return false
 		}
-		rec.cursors, body = append(rec.cursors, m), rest
+		r.cursors, body = append(r.cursors, m), rest
 	}
 	for len(body) > 0 {
 		b, rest, err := wire.ParseBlock(body)
 		if err != nil {
-			return record{}, false
+			return false
 		}
-		rec.blocks, body = append(rec.blocks, b), rest
+		r.blocks, body = append(r.blocks, b), rest
 	}
-	return rec, true
+	return true
 }
 
 func (m cursorMark) append(dst []byte) []byte {

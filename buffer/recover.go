@@ -223,6 +223,9 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 			info.Lanes[blk.Lane].add(blk)
 			r.epoch = blk.Epoch
 		}
+		if rec.unknown {
+			r.log.Error("record of another version is kept and not read", "segment", number, "record", rec.number)
+		}
 		if skipped > 0 {
 			r.log.Error("damaged bytes in a segment", "segment", number, "bytes", skipped)
 		}
