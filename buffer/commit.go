@@ -273,6 +273,7 @@ func (b *Buffer) close() error {
 	}
 	b.curMu.Unlock()
 	end := session{Epoch: b.epoch, Clean: true, Record: b.record, Next: b.next}
+	end.Last, _ = b.index.active()
 	saved := b.state.update(append(b.cursorChanges(), put(bucketMeta, []byte(sessionKey), end))...)
 	return errors.Join(err, saved, b.state.close())
 }

@@ -135,6 +135,9 @@ func (r *recovery) readJournal() error {
 			r.log.Warn("foreign file in the buffer's folder is left alone", "file", name)
 		}
 	}
+	if last := r.before.Last; r.before.Clean && last.Number != 0 && !slices.Contains(files, last.Number) {
+		r.noted[last.Number] = last
+	}
 	numbers := slices.AppendSeq(slices.Clone(files), maps.Keys(r.noted))
 	slices.Sort(numbers)
 	for _, n := range slices.Compact(numbers) {
@@ -162,6 +165,22 @@ func (r *recovery) readOrTrust(n uint64, there bool) {
 		return
 	}
 	r.see(info)
+	if last := r.before.Last; r.before.Clean && last.Number == n {
+		r.compare(info, last)
+	}
+}
+
+// compare notices what a clean end left in the last segment and is not there
+// any more. After any other end nobody knows.
+func (r *recovery) compare(found, left segmentInfo) {
+	for lane, s := range left.Lanes {
+		first := max(s.First, found.Lanes[lane].Last+1)
+		if s.Last == 0 || first > s.Last {
+			continue
+		}
+		r.holes = append(r.holes, hole{reading.Lane(lane), first, s.Last, s.Epoch, ReasonDamaged})
+		r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
+	}
 }
 
 // ownFile says that a file beside the segments is the buffer's.

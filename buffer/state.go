@@ -48,6 +48,8 @@ type session struct {
 	Clean  bool                  `json:"clean"`
 	Record uint64                `json:"record"`
 	Next   [reading.Lanes]uint64 `json:"next"`
+	// Last is the segment that was being written when it was closed.
+	Last segmentInfo `json:"last"`
 }
 
 // openState opens state.db, or sets a file that will not open aside and starts
