@@ -30,9 +30,6 @@ import (
 // ErrClosed means that the buffer takes no readings any more.
 var ErrClosed = errors.New("buffer is closed")
 
-// Close gives back the files of a buffer that was opened and not Run.
-func (b *Buffer) Close() error { return b.close() }
-
 // ErrFull means that there is no room on the disk and nothing that was
 // delivered already could make any.
 var ErrFull = errors.New("buffer is full")
@@ -145,6 +142,9 @@ func (b *Buffer) Accept(ctx context.Context, rs []reading.Reading) (*Receipt, er
 	}
 	return b.open.receipt, nil
 }
+
+// Close gives back the files of a buffer that was opened and not Run.
+func (b *Buffer) Close() error { return b.close() }
 
 // signal wakes Run.
 func (b *Buffer) signal() {

@@ -258,8 +258,17 @@ func (b *Buffer) saveCursors() {
 	b.saved = time.Now()
 	if err := b.state.update(b.cursorChanges()...); err != nil {
 		b.log.Warn("cursors not saved; a crash would repeat more", "err", err)
+		b.setDirty() // the next record, or the next second, tries again
 	}
 	b.spend(stateCommitFlash)
+}
+
+func (b *Buffer) setDirty() {
+	b.curMu.Lock()
+	defer b.curMu.Unlock()
+	for _, c := range b.cursors {
+		c.setDirty()
+	}
 }
 
 // stateCommitFlash is about what a small bbolt commit writes: four pages and

@@ -167,12 +167,17 @@ func (b *Buffer) report(r gapReport) {
 
 // reported notes that the gaps' readings are on flash, in the last alarms.
 func (b *Buffer) reported(reports []gapReport, alarms int) {
+	if len(reports) == 0 {
+		return
+	}
+	last := b.next[reading.Alarm] - 1
+	var changes []func(*bbolt.Tx) error
 	for _, r := range reports {
-		last := b.next[reading.Alarm] - 1
 		r.entry.Sent, r.entry.FirstReport, r.entry.LastReport = true, last-uint64(alarms)+1, last
-		if err := b.state.update(put(bucketGaps, r.key, r.entry)); err != nil {
-			b.log.Warn("gap will be reported again after a restart", "err", err)
-		}
+		changes = append(changes, put(bucketGaps, r.key, r.entry))
+	}
+	if err := b.state.update(changes...); err != nil {
+		b.log.Warn("gaps will be reported again after a restart", "err", err)
 	}
 }
 

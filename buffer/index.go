@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -104,7 +105,7 @@ func (x *index) active() (segmentInfo, bool) {
 func (x *index) segment(number uint64) (segmentInfo, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(x.segments, number, func(s segmentInfo, n uint64) int { return int(s.Number) - int(n) })
+	i, ok := slices.BinarySearchFunc(x.segments, number, func(s segmentInfo, n uint64) int { return cmp.Compare(s.Number, n) })
 	if !ok {
 		return segmentInfo{}, false
 	}

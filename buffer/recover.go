@@ -240,7 +240,6 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 				r.holes = append(r.holes, hole{blk.Lane, last + 1, blk.First - 1, blk.Epoch, ReasonDamaged})
 			}
 			info.Lanes[blk.Lane].add(blk)
-			r.epoch = blk.Epoch
 		}
 		if rec.unknown {
 			r.log.Error("record of another version is kept and not read", "segment", number, "record", rec.number)
@@ -286,6 +285,13 @@ func (r *recovery) continueSegment() {
 	seg, err := openSegment(r.cfg.Dir, info.Number, info.End)
 	if err != nil {
 		r.log.Warn("last segment cannot be continued; a new one will begin", "segment", info.Number, "err", err)
+		return
+	}
+	// The end of a killed run may have been read from the page cache only. It is
+	// delivered from now on, so it must be there after the next accident, too.
+	if err := seg.sync(seg.file); err != nil {
+		r.log.Error("last segment does not sync; a new one will begin", "segment", info.Number, "err", err)
+		seg.close()
 		return
 	}
 	r.active = seg

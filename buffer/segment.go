@@ -50,7 +50,7 @@ func segmentPath(dir string, number uint64) string {
 // segmentNumber is the inverse of segmentPath.
 func segmentNumber(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, segmentSuffix)
-	if !ok || len(digits) < 12 {
+	if !ok || len(digits) != 12 { // enough for eight exabytes
 		return 0, false
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)

@@ -14,6 +14,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -72,6 +73,9 @@ func openState(dir string) (s *state, aside string, err error) {
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, "", fmt.Errorf("open %s: another process holds it — hint: is a tidegate running on this folder?", path)
 	}
+	if isPassing(err) {
+		return nil, "", fmt.Errorf("open %s: %w — hint: nothing is wrong with the file; see to the limits and permissions of this user", path, err)
+	}
 	aside = fmt.Sprintf("%s.broken-%d", path, time.Now().UnixNano())
 	if err := os.Rename(path, aside); err != nil {
 		return nil, "", err
@@ -81,6 +85,17 @@ func openState(dir string) (s *state, aside string, err error) {
 	}
 	s, err = tryState(path)
 	return s, aside, err
+}
+
+// isPassing says that the error is of the process or its surroundings, not of
+// the file.
+func isPassing(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EACCES, unix.EPERM, unix.EROFS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // createState makes the file under another name first: bbolt cannot tell a

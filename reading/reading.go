@@ -29,12 +29,12 @@ type Reading struct {
 	Lane Lane
 }
 
-// Lane is an urgency class with its own sequence numbers, its own share of the
-// link and its own place in the order of eviction.
+// Lane is an urgency class with its own sequence numbers and its own share of the
+// link.
 type Lane uint8
 
-// The three lanes. Alarm is sent first and evicted last; Bulk is sent last and
-// evicted first.
+// The three lanes, of which Alarm has the largest share of the link and Bulk the
+// smallest.
 const (
 	Normal Lane = iota
 	Alarm
