@@ -2,6 +2,7 @@ export GOFLAGS += -trimpath
 BUILD   = CGO_ENABLED=0 go build -ldflags='-s -w'
 SECONDS = 10
 BENCH   = .
+STORM   = 1
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no C compiler, no race detector: apt-get install gcc" >&2)
 
@@ -33,6 +34,10 @@ bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside i
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 	./bin/tidebench
 
+storm: ## kills, power cuts, failing calls and random actions, STORM=1 times: half an hour each
+	go test -timeout=0 ./buffer -run 'PowerCut|FailingCall|Model|KillNine' -powercuts=$$((2000 * $(STORM))) -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
+	go test -timeout=0 ./daemon -run 'KillNine|Storm' -count=$$((20 * $(STORM)))
+
 cover: ## how much of the code the tests reach
 	@mkdir -p bin
 	go test -coverprofile=bin/cover.prof ./... && go tool cover -func=bin/cover.prof | tail -1
@@ -48,4 +53,4 @@ demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdi
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build test short lint fuzz bench cover cross demo clean
+.PHONY: help build test short lint fuzz bench storm cover cross demo clean
