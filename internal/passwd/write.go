@@ -1,0 +1,133 @@
+package passwd
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Set gives a user a password in the file at path, which is made if there is
+// none. Other lines stay as they are.
+func Set(path, user string, password []byte) error {
+	switch {
+	case len(password) == 0:
+		return errors.New("the password is empty")
+	case len(password) > MaxPassword:
+		return fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	}
+	if err := checkName(user); err != nil {
+		return err
+	}
+	e := entry{rounds: Rounds, salt: make([]byte, 12)}
+	rand.Read(e.salt) // never fails
+	e.hash = e.digest(password)
+	_, err := edit(path, user, appendLine(nil, user, e))
+	return err
+}
+
+// Delete takes a user out of the file at path.
+func Delete(path, user string) error {
+	known, err := edit(path, user, nil)
+	if err == nil && !known {
+		return fmt.Errorf("%s has no user %q", path, user)
+	}
+	return err
+}
+
+// edit puts line in the place of the user's line, or at the end; nil takes the
+// user's line away. It says whether there was one.
+func edit(path, user string, line []byte) (known bool, err error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // a link stays one
+	}
+	old, err := os.ReadFile(path)
+	if err != nil && !(errors.Is(err, fs.ErrNotExist) && line != nil) {
+		return false, fmt.Errorf("read passwords: %w", err)
+	}
+	if _, err := Parse(path, old); err != nil {
+		return false, err // it would be written as wrong as it is
+	}
+	var edited []byte
+	for l := range bytes.Lines(old) {
+		if name, _, ok := cutLine(string(bytes.TrimRight(l, "\n"))); ok && name == user {
+			l, known = line, true
+		}
+		edited = appendEnded(edited, l)
+	}
+	if !known {
+		edited = appendEnded(edited, line)
+	}
+	if line == nil && !known {
+		return false, nil
+	}
+	return known, replace(path, edited)
+}
+
+// appendEnded appends a line and its end, if there is a line.
+func appendEnded(dst, line []byte) []byte {
+	if len(line) == 0 {
+		return dst
+	}
+	return append(append(dst, bytes.TrimRight(line, "\n")...), '\n')
+}
+
+// replace writes a file so that whoever reads it finds the old text or the new
+// one, after a power cut too. The owner stays, because the gateway runs as
+// another user than who edits its passwords.
+func replace(path string, text []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), ".passwd-*") // of mode 0600
+	if err != nil {
+		return fmt.Errorf("write passwords: %w", err)
+	}
+	err = errors.Join(fill(temp, path, text), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write passwords: %w", errors.Join(err, os.Remove(temp.Name())))
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// fill writes what is to replace the file at path, and waits until it is on
+// disk.
+func fill(temp *os.File, path string, text []byte) error {
+	if err := keepOwner(temp, path); err != nil {
+		return err
+	}
+	if _, err := temp.Write(text); err != nil {
+		return err
+	}
+	return temp.Sync()
+}
+
+// keepOwner gives a file the owner and group of the one that it will replace,
+// and lets the group read it where it could.
+func keepOwner(temp *os.File, path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+		if err := temp.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
+		}
+	}
+	return temp.Chmod(0o600 | info.Mode().Perm()&0o040)
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
