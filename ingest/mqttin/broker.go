@@ -31,6 +31,8 @@ type broker struct {
 	// generation counts changes to the subscriptions.
 	generation atomic.Uint64
 	retained   retained
+	throttle   throttle
+	said       said
 	inputs     sync.Pool
 	batches    chan *batch
 	// claim is held while a session moves to a new connection.
@@ -157,21 +159,25 @@ func (b *broker) leave(c *conn) {
 // nobody else can claim one until disclaim. Left to itself, the server looks for
 // that connection, ends it and adds the new one while the old one cleans up: it
 // may remove the new one, or two new ones may both think that they are it. It
-// returns the session's last connection; nil when the session is new.
-func (b *broker) claimSession(c *conn, id string) *conn {
+// returns the session's last connection; nil when the session is new. It returns
+// false when the session is another user's.
+func (b *broker) claimSession(c *conn, id string) (last *conn, ours bool) {
 	for {
 		b.claim.Lock()
-		last, ok := b.server.Clients.Get(id)
+		client, ok := b.server.Clients.Get(id)
 		if !ok {
 			c.claimed = true
-			return nil
+			return nil, true
 		}
-		old := last.Net.Conn.(*conn)
-		if old.hasEnded() {
+		old := client.Net.Conn.(*conn)
+		if old.user == c.user && old.hasEnded() {
 			c.claimed = true
-			return old
+			return old, true
 		}
 		b.claim.Unlock()
+		if old.user != c.user {
+			return nil, false
+		}
 		old.gate.disconnect(codeSessionTakenOver)
 		<-old.ended
 	}
@@ -236,7 +242,7 @@ func (b *broker) accept(c *conn, pk packets.Packet) bool {
 
 // acceptWill takes a will into custody.
 func (b *broker) acceptWill(pk packets.Packet) {
-	t, err := new(topics).find(b.cfg.Routes, []byte(pk.TopicName))
+	t, err := new(topics).find(b.cfg.Routes, nil, []byte(pk.TopicName))
 	if err == nil {
 		_, err = b.take(t, pk)
 	}

@@ -22,6 +22,10 @@ type conn struct {
 	topics topics
 
 	version     byte          // of MQTT; zero before CONNECT
+	user        string        // who the peer is, once that is known; empty for anonymous
+	rights      *rights       // what the user may do here
+	refusal     byte          // the reason for which CONNACK turns the peer away
+	previous    *conn         // the session's last connection, from claim to inheritance
 	established bool          // the broker has sent CONNACK
 	claimed     bool          // it holds broker.claim
 	silence     time.Duration // after which the peer counts as gone; zero for never
@@ -89,7 +93,9 @@ func (c *conn) refuse(err error) {
 	if !errors.As(err, &v) {
 		return // the connection itself broke: the broker closes it
 	}
-	if v != errNotStored {
+	if v == errDenied {
+		c.countDenied()
+	} else if v != errNotStored {
 		c.broker.stats.malformed.Add(1)
 		c.broker.log.Debug("mqtt peer broke the protocol", "remote", c.RemoteAddr().String(), "err", err)
 	}
@@ -103,6 +109,7 @@ const (
 	incomplete  lane = iota
 	expressLane      // ours: it is in the batch
 	brokerLane       // the broker's
+	deniedLane       // nobody's: the rules do not allow it
 )
 
 // nextPacket puts the next packet that is the broker's business into turn.
@@ -127,6 +134,9 @@ func (c *conn) nextPacket() error {
 		switch lane {
 		case expressLane:
 			c.advance(f)
+		case deniedLane:
+			c.advance(f)
+			c.deny(f)
 		case brokerLane:
 			c.turn = c.advance(f)
 			return nil
@@ -169,11 +179,16 @@ func (c *conn) look() (frame, lane, error) {
 	if err != nil {
 		return f, brokerLane, err
 	}
-	t, err := c.topics.find(c.broker.cfg.Routes, p.topic)
+	t, err := c.topics.find(c.broker.cfg.Routes, c.rights, p.topic)
 	if err != nil {
 		return f, brokerLane, err
 	}
-	if c.established && c.express(f, p, t) {
+	switch {
+	case t.denied && f.qos() > 0 && c.version < 5:
+		return f, brokerLane, errDenied
+	case t.denied:
+		return f, deniedLane, nil
+	case c.established && c.express(f, p, t):
 		return f, expressLane, nil
 	}
 	properties := cursor{rest: p.properties}

@@ -33,12 +33,17 @@ const (
 	codeSuccess          = 0x00
 	codeMalformed        = 0x81
 	codeProtocolError    = 0x82
+	codeClientIDInvalid  = 0x85
+	codeBadLogin         = 0x86
+	codeNotAuthorized    = 0x87
+	codeServerBusy       = 0x89
 	codeShuttingDown     = 0x8B
 	codeSessionTakenOver = 0x8E
 	codeTopicNameInvalid = 0x90
 	codePacketIDInUse    = 0x91
 	codeTooLarge         = 0x95
 	codeQuotaExceeded    = 0x97
+	codeRateExceeded     = 0x9F
 )
 
 func malformed(what string) error     { return &violation{codeMalformed, what} }

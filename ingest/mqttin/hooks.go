@@ -31,17 +31,26 @@ func (h *hooks) Provides(event byte) bool {
 	return false
 }
 
-// OnConnectAuthenticate decides who may connect.
+// OnConnectAuthenticate decides who may connect. OnSessionEstablish follows at
+// once.
 func (h *hooks) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
-	cfg := &h.broker.cfg
-	if cfg.Authorize == nil {
-		return cfg.Anonymous
+	c := cl.Net.Conn.(*conn)
+	reason := c.login(cl, pk)
+	if reason != 0 {
+		c.turnAway(cl.ID, reason)
 	}
-	return cfg.Authorize(cl.ID, string(pk.Connect.Username), pk.Connect.Password)
+	return reason == 0
 }
 
-// OnACLCheck lets everybody who may connect publish and subscribe.
-func (h *hooks) OnACLCheck(*mqtt.Client, string, bool) bool { return true }
+// OnACLCheck decides what a client may subscribe to, and be sent. What it may
+// publish was decided before the broker saw it.
+func (h *hooks) OnACLCheck(cl *mqtt.Client, filter string, write bool) bool {
+	if write || cl.Net.Conn.(*conn).mayRead(filter) {
+		return true
+	}
+	h.broker.stats.denied.Add(1)
+	return false
+}
 
 // OnSessionEstablish runs before the session is resumed and CONNACK is written.
 func (h *hooks) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
@@ -53,13 +62,13 @@ func (h *hooks) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	// what is under way instead.
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
-	old := h.broker.claimSession(c, cl.ID)
 	switch {
-	case old == nil:
+	case c.previous == nil:
 		h.broker.limitSessions()
 	case !pk.Connect.Clean:
-		c.gate.inherit(old.gate.retire())
+		c.gate.inherit(c.previous.gate.retire())
 	}
+	c.previous = nil
 }
 
 // OnSessionEstablished runs after CONNACK, before the next packet is read.
@@ -101,7 +110,12 @@ func (h *hooks) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	switch pk.FixedHeader.Type {
 	case packets.Connack: // the session is this connection's now
-		h.broker.disclaim(cl.Net.Conn.(*conn))
+		c := cl.Net.Conn.(*conn)
+		h.broker.disclaim(c)
+		if c.refusal != 0 {
+			pk.ReasonCode = connackCode(c.version, c.refusal)
+			pk.Properties.ReasonString = ""
+		}
 		pk.Properties.MaximumPacketSize = uint32(h.broker.cfg.MaxPacket)
 	case packets.Puback:
 		c := cl.Net.Conn.(*conn)

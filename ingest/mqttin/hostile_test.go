@@ -2,6 +2,7 @@ package mqttin
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -147,8 +148,8 @@ func retry(t *testing.T, until func() bool) {
 }
 
 func TestOnlyTheAuthorizedConnect(t *testing.T) {
-	src := start(t, instant(), Config{Authorize: func(client, user string, password []byte) bool {
-		return client == "c" && user == "u" && string(password) == "p"
+	src := start(t, instant(), Config{Authorize: func(_ context.Context, user string, password []byte) bool {
+		return user == "u" && string(password) == "p"
 	}})
 	for password, want := range map[string]byte{"p": 0, "q": 5} {
 		c := dial(t, src)

@@ -45,7 +45,12 @@ func appendPuback(b []byte, id uint16) []byte {
 	return append(b, typePuback<<4, 2, byte(id>>8), byte(id))
 }
 
-// appendRefusal appends the negative acknowledgement of MQTT 5.
+// appendRefusal appends the negative acknowledgement of a QoS 1 publish.
 func appendRefusal(b []byte, id uint16) []byte {
-	return append(b, typePuback<<4, 3, byte(id>>8), byte(id), codeQuotaExceeded)
+	return appendNegative(b, typePuback, id, codeQuotaExceeded)
+}
+
+// appendNegative appends a PUBACK or PUBREC of MQTT 5 that says why not.
+func appendNegative(b []byte, packetType byte, id uint16, reason byte) []byte {
+	return append(b, packetType<<4, 3, byte(id>>8), byte(id), reason)
 }

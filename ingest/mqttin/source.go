@@ -2,6 +2,7 @@ package mqttin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,12 +21,22 @@ type Config struct {
 	Listen string
 	// Routes says what topics mean. It must not be nil.
 	Routes *route.Table
-	// Anonymous lets everybody connect. It counts only without Authorize.
+	// TLS, if not nil, is spoken on every connection. A client whose certificate
+	// it verifies is the user whose name stands there, and needs no password.
+	TLS *tls.Config
+	// Authorize says whether a password is the user's. The password is nil when
+	// the client sent none, and only valid during the call. It is called by
+	// many goroutines at once, may take its time, and returns false when ctx
+	// ends.
+	Authorize func(ctx context.Context, user string, password []byte) bool
+	// Anonymous lets everybody connect, as a user without a name. It counts only
+	// without Authorize.
 	Anonymous bool
-	// Authorize decides who may connect. The password is nil when the client
-	// sent none, and only valid during the call. It is called by many
-	// goroutines at once.
-	Authorize func(client, user string, password []byte) bool
+	// MatchClientID refuses clients whose identifier is not their user's name,
+	// or that followed by a colon and more.
+	MatchClientID bool
+	// Rules say who may publish and subscribe to what; none allow everything.
+	Rules []Rule
 	// MaxPacket is the largest packet in bytes, 256 KiB by default.
 	MaxPacket int
 	// MaxConnect is the largest CONNECT in bytes, 8 KiB by default.
@@ -125,6 +136,9 @@ func (s *Source) acceptAll(ctx context.Context, b *broker, listener net.Listener
 		switch {
 		case err == nil:
 			pause = 0
+			if s.cfg.TLS != nil {
+				nc = tls.Server(nc, s.cfg.TLS) // whose handshake is part of the first read
+			}
 			b.ended.Go(func() { b.serve(nc) })
 		case errors.Is(err, net.ErrClosed):
 			return err

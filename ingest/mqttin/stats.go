@@ -13,6 +13,9 @@ type Stats struct {
 	Opaque, Dropped uint64
 	// NotStored publishes were not taken by custody and not acknowledged.
 	NotStored uint64
+	// Denied publishes and subscriptions were against the rules; BadLogins were
+	// refused a connection.
+	Denied, BadLogins uint64
 	// Undelivered messages were lost between here and a local subscriber that
 	// did not keep up. They are in custody all the same.
 	Undelivered uint64
@@ -34,6 +37,7 @@ type counters struct {
 	received                     [3]atomic.Uint64
 	opaque, dropped              atomic.Uint64
 	notStored, undelivered       atomic.Uint64
+	denied, badLogins            atomic.Uint64
 	malformed, turnedAway, bytes atomic.Uint64
 }
 
@@ -58,6 +62,8 @@ func (c *counters) read() Stats {
 		Dropped:     c.dropped.Load(),
 		NotStored:   c.notStored.Load(),
 		Undelivered: c.undelivered.Load(),
+		Denied:      c.denied.Load(),
+		BadLogins:   c.badLogins.Load(),
 		Malformed:   c.malformed.Load(),
 		TurnedAway:  c.turnedAway.Load(),
 		Bytes:       c.bytes.Load(),

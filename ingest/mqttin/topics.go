@@ -14,6 +14,7 @@ const (
 type topic struct {
 	name   string
 	target route.Target
+	denied bool // the client may not publish to it
 	// local says that somebody was subscribed to it when the broker's
 	// subscriptions were in generation checked.
 	local   bool
@@ -27,9 +28,9 @@ type topics struct {
 	known map[string]*topic
 }
 
-// find returns what the table says about the name, nil when it refuses it. The
-// error says that the name is not a topic's.
-func (t *topics) find(table *route.Table, name []byte) (*topic, error) {
+// find returns what the table and the rights say about the name. The error says
+// that the name is not a topic's.
+func (t *topics) find(table *route.Table, r *rights, name []byte) (*topic, error) {
 	if t.last != nil && t.last.name == string(name) {
 		return t.last, nil
 	}
@@ -45,6 +46,7 @@ func (t *topics) find(table *route.Table, name []byte) (*topic, error) {
 	if found.target, ok = table.Resolve(found.name); !ok {
 		return nil, errReserved
 	}
+	found.denied = !r.mayPublish(found.name)
 	t.remember(found)
 	t.last = found
 	return found, nil

@@ -372,10 +372,8 @@ func TestTrapInheritedAckIsNotSent(t *testing.T) {
 // A panic costs the connection that caused it.
 func TestPanicEndsOneConnection(t *testing.T) {
 	var once sync.Once
-	src := start(t, instant(), Config{Authorize: func(client, _ string, _ []byte) bool {
-		if client == "bad" {
-			once.Do(func() { panic("boom") })
-		}
+	src := start(t, instant(), Config{Authorize: func(context.Context, string, []byte) bool {
+		once.Do(func() { panic("boom") })
 		return true
 	}})
 	bad := dial(t, src)
