@@ -96,13 +96,19 @@ func (d *Daemon) buildDoors() error {
 		if err != nil {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
-		d.addDoor("mqtt", mqttin.New(mqttin.Config{
-			Listen:     m.Listen,
-			Routes:     table,
-			MaxPacket:  int(m.MaxPacket),
-			MaxClients: m.MaxClients,
-			Anonymous:  true,
-		}, d.log.With("source", "mqtt")))
+		log := d.log.With("source", "mqtt")
+		door := mqttin.Config{
+			Listen:        m.Listen,
+			Routes:        table,
+			MaxPacket:     int(m.MaxPacket),
+			MaxClients:    m.MaxClients,
+			MatchClientID: m.RequireClientIDMatch,
+			Rules:         m.rules(),
+		}
+		if err := m.admit(&door, log); err != nil {
+			return fmt.Errorf("ingest.mqtt: %w", err)
+		}
+		d.addDoor("mqtt", mqttin.New(door, log))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/conf"
 )
 
@@ -71,11 +72,36 @@ type MQTT struct {
 	Listen     string    `toml:"listen"`
 	MaxPacket  conf.Size `toml:"max_packet"`
 	MaxClients int       `toml:"max_clients"`
-	// InsecureIKnow allows listening beyond loopback, where anybody may
-	// connect.
+	// TLSCert and TLSKey are PEM files; empty ones stand for no TLS.
+	TLSCert string `toml:"tls_cert"`
+	TLSKey  string `toml:"tls_key"`
+	// PasswordFile is a file as of mosquitto_passwd, ClientCA a PEM file of the
+	// authorities of client certificates. Without either, everybody may connect.
+	PasswordFile string `toml:"password_file"`
+	ClientCA     string `toml:"client_ca"`
+	// RequireClientIDMatch ties a client identifier to the user: it is his name,
+	// or that, a colon and more.
+	RequireClientIDMatch bool `toml:"require_client_id_match"`
+	// InsecureIKnow allows listening beyond loopback without TLS, or without
+	// users.
 	InsecureIKnow bool    `toml:"insecure_i_know"`
+	ACL           []ACL   `toml:"acl"`
 	Routes        []Route `toml:"route"`
 }
+
+// ACL is [[ingest.mqtt.acl]]: who may publish and subscribe to what. They add
+// up; what none allows is refused, as soon as there is one.
+type ACL struct {
+	// User is a user's name, or * for everybody.
+	User string `toml:"user"`
+	// Publish and Subscribe are topic filters, in which {user} and {client} are
+	// filled in.
+	Publish   []string `toml:"publish"`
+	Subscribe []string `toml:"subscribe"`
+}
+
+// SetDefaults makes a what an empty [[ingest.mqtt.acl]] would be.
+func (a *ACL) SetDefaults() { *a = ACL{User: mqttin.Everybody} }
 
 // Route is [[ingest.mqtt.route]]: what a topic means. The first that matches
 // wins.

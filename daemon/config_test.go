@@ -121,6 +121,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []Route{route}; !reflect.DeepEqual(c.Ingest.MQTT.Routes, want) {
 		t.Errorf("route: %+v, want %+v", c.Ingest.MQTT.Routes, want)
 	}
+	var acl ACL
+	acl.SetDefaults()
+	acl.Publish, acl.Subscribe = []string{"dev/{user}/#"}, []string{"cmd/{user}/#"}
+	if want := []ACL{acl}; !reflect.DeepEqual(c.Ingest.MQTT.ACL, want) {
+		t.Errorf("acl: %+v, want %+v", c.Ingest.MQTT.ACL, want)
+	}
 	var uplink HTTPUplink
 	uplink.SetDefaults()
 	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"

@@ -83,7 +83,8 @@ func (b Buffer) validate(r refuse) {
 }
 
 func (m MQTT) validate(r refuse) {
-	r.listener("ingest.mqtt", m.Listen, m.InsecureIKnow)
+	m.validateListener(r)
+	m.validateAccess(r)
 	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
 	for i, t := range m.Routes {
@@ -178,7 +179,9 @@ func (h HTTPUplink) validateURL(r refuse, key string) {
 }
 
 func (d Dashboard) validate(r refuse) {
-	r.listener("dashboard", d.Listen, d.InsecureIKnow)
+	if host, port, ok := r.listener("dashboard", d.Listen); ok && !isLoopback(host) && !d.InsecureIKnow {
+		r("dashboard.listen", fmt.Sprintf(`write "127.0.0.1:%s", %s`, port, insecure), exposed, d.Listen)
+	}
 	for i, host := range d.Hosts {
 		if host == "" || strings.ContainsAny(host, "/:@ \t") {
 			r(fmt.Sprintf("dashboard.hosts[%d]", i), `write a plain name, for example "gateway.lan"`, "%q is no host name", host)
@@ -186,24 +189,25 @@ func (d Dashboard) validate(r refuse) {
 	}
 }
 
-// listener checks the listen key of a table.
-func (r refuse) listener(table, listen string, insecureIKnow bool) {
+// exposed is what is wrong with a listener that has neither.
+const exposed = "%q lets everybody on the network in, without password and encryption"
+
+// listener takes the listen key of a table apart. It returns false for one that
+// is off, or wrong.
+func (r refuse) listener(table, listen string) (host, port string, ok bool) {
 	if listen == "" {
-		return
+		return "", "", false
 	}
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		r(table+".listen", `write for example "127.0.0.1:1883", or "" for off`, "%q is no address with a port", listen)
-		return
+		return "", "", false
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		r(table+".listen", "write a number from 0 to 65535 after the colon", "%q is no port", port)
-		return
+		return "", "", false
 	}
-	if !isLoopback(host) && !insecureIKnow {
-		r(table+".listen", fmt.Sprintf(`write "127.0.0.1:%s", %s`, port, insecure),
-			"%q lets everybody on the network in, without password and encryption", listen)
-	}
+	return host, port, true
 }
 
 // because refuses a value with the error of whoever will use it.

@@ -35,6 +35,8 @@ Usage:
   tidegate run     [-config FILE]         run the gateway
   tidegate check   [-config FILE]         look for anything that would go wrong
   tidegate status  [-config FILE] [-json] show what a running gateway does
+  tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
+                                          set or delete a password for MQTT
   tidegate config                         print a configuration with every default
   tidegate version
   tidegate help
@@ -52,7 +54,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	commands := map[string]func(*call) error{
 		"run": (*call).run, "check": (*call).check, "status": (*call).status,
-		"config": (*call).config, "version": (*call).version, "help": (*call).help, "h": (*call).help,
+		"passwd": (*call).passwd, "config": (*call).config, "version": (*call).version, "help": (*call).help, "h": (*call).help,
 	}
 	name := strings.TrimLeft(args[0], "-")
 	command, ok := commands[name]
@@ -65,8 +67,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	switch name {
 	case "status":
 		c.flags.BoolVar(&c.json, "json", false, "print JSON")
-		fallthrough
-	case "run", "check":
+	case "passwd":
+		c.flags.StringVar(&c.passwords, "file", "", "the password `FILE`, if not the configuration's")
+		c.flags.BoolVar(&c.delete, "delete", false, "delete the user")
+	}
+	switch name {
+	case "run", "check", "status", "passwd":
 		c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
 	}
 	if err := c.flags.Parse(args[1:]); err != nil {
@@ -75,8 +81,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		}
 		return exitUsage
 	}
-	if c.flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "tidegate %s: %q is not expected here\n", name, c.flags.Arg(0))
+	if err := c.takeArgument(name); err != nil {
+		fmt.Fprintf(stderr, "tidegate %s: %v\n", name, err)
 		return exitUsage
 	}
 	return c.report(command(c))
@@ -88,6 +94,24 @@ type call struct {
 	flags          *flag.FlagSet
 	file           string
 	json           bool
+
+	user, passwords string // of passwd
+	delete          bool
+}
+
+// takeArgument takes what follows the flags, which only passwd expects.
+func (c *call) takeArgument(command string) error {
+	rest := c.flags.Args()
+	if command == "passwd" {
+		if len(rest) == 0 {
+			return errors.New("whose password? — hint: write the user's name behind the flags")
+		}
+		c.user, rest = rest[0], rest[1:]
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%q is not expected here", rest[0])
+	}
+	return nil
 }
 
 // errSaid marks errors that were printed.

@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+
+	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/internal/fresh"
+	"github.com/tidegate/tidegate/internal/passwd"
+)
+
+// admit tells a broker who may connect. The files are read now, and again when
+// they change.
+func (m MQTT) admit(door *mqttin.Config, log *slog.Logger) error {
+	failed := func(err error) { log.Warn("what was read before stays valid", "err", err) }
+	door.Anonymous = !m.hasUsers()
+	if m.PasswordFile != "" {
+		read := func() (*passwd.Users, error) { return passwd.Read(m.PasswordFile) }
+		users, err := fresh.Open(read, failed, m.PasswordFile)
+		if err != nil {
+			return err
+		}
+		door.Authorize = func(ctx context.Context, user string, password []byte) bool {
+			return users.Get().Check(ctx, user, password)
+		}
+	}
+	if m.TLSCert != "" {
+		secure, err := fresh.Open(m.tlsFiles().Load, failed, m.TLSCert, m.TLSKey, m.ClientCA)
+		if err != nil {
+			return err
+		}
+		door.TLS = &tls.Config{
+			MinVersion:         tls.VersionTLS12,
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return secure.Get(), nil },
+		}
+	}
+	return nil
+}
+
+func (m MQTT) tlsFiles() mqttin.TLSFiles {
+	return mqttin.TLSFiles{Cert: m.TLSCert, Key: m.TLSKey, ClientCA: m.ClientCA, CertOptional: m.PasswordFile != ""}
+}
+
+func (m MQTT) rules() []mqttin.Rule {
+	var rules []mqttin.Rule
+	for _, a := range m.ACL {
+		rules = append(rules, mqttin.Rule{User: a.User, Publish: a.Publish, Subscribe: a.Subscribe})
+	}
+	return rules
+}

@@ -1,0 +1,68 @@
+package daemon
+
+import (
+	"fmt"
+
+	"github.com/tidegate/tidegate/ingest/mqttin"
+)
+
+// hasUsers says whether clients must show who they are.
+func (m MQTT) hasUsers() bool { return m.PasswordFile != "" || m.ClientCA != "" }
+
+// validateListener refuses to listen beyond loopback without TLS and users,
+// unless that is meant.
+func (m MQTT) validateListener(r refuse) {
+	host, port, ok := r.listener("ingest.mqtt", m.Listen)
+	if !ok || isLoopback(host) || m.InsecureIKnow {
+		return
+	}
+	switch secure := m.TLSCert != ""; {
+	case !secure && !m.hasUsers():
+		r("ingest.mqtt.listen", fmt.Sprintf(`write "127.0.0.1:%s", or set tls_cert, tls_key and password_file, %s`, port, insecure), exposed, m.Listen)
+	case !secure:
+		r("ingest.mqtt.listen", "set tls_cert and tls_key, "+insecure, "%q lets everybody on the network read the passwords", m.Listen)
+	case !m.hasUsers():
+		r("ingest.mqtt.listen", "set password_file or client_ca, "+insecure, "%q lets everybody on the network in, without password", m.Listen)
+	}
+}
+
+// validateAccess checks what goes together with what.
+func (m MQTT) validateAccess(r refuse) {
+	switch {
+	case m.TLSCert != "" && m.TLSKey == "":
+		r("ingest.mqtt.tls_cert", "name the certificate's private key in tls_key", "has no tls_key")
+	case m.TLSKey != "" && m.TLSCert == "":
+		r("ingest.mqtt.tls_key", "name the key's certificate in tls_cert", "has no tls_cert")
+	}
+	if m.ClientCA != "" && m.TLSCert == "" {
+		r("ingest.mqtt.client_ca", "set tls_cert and tls_key", "means nothing without TLS")
+	}
+	if m.RequireClientIDMatch && !m.hasUsers() {
+		r("ingest.mqtt.require_client_id_match", "set password_file or client_ca, or write false", "nobody could connect, because nobody has a name")
+	}
+	for i, a := range m.ACL {
+		a.validate(r, fmt.Sprintf("ingest.mqtt.acl[%d]", i), m)
+	}
+}
+
+func (a ACL) validate(r refuse, key string, m MQTT) {
+	switch {
+	case a.User == "":
+		r(key+".user", `write a user's name, or "*" for everybody`, "is empty")
+	case a.User != mqttin.Everybody && !m.hasUsers():
+		r(key+".user", `set password_file or client_ca, or write "*"`, "%q can be nobody's name: everybody connects without one", a.User)
+	}
+	a.validateFilters(r, key+".publish", a.Publish, m)
+	a.validateFilters(r, key+".subscribe", a.Subscribe, m)
+}
+
+func (a ACL) validateFilters(r refuse, key string, filters []string, m MQTT) {
+	for i, filter := range filters {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		if err := mqttin.CheckRuleFilter(filter); err != nil {
+			r.because(at, err)
+		} else if mqttin.UsesClient(filter) && !m.RequireClientIDMatch {
+			r(at, "write {user}, or set require_client_id_match = true", "a client may call itself what it likes, so {client} protects nothing")
+		}
+	}
+}
