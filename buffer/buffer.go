@@ -108,6 +108,7 @@ type Buffer struct {
 type counters struct {
 	accepted, commits, flash, lost atomic.Uint64
 	overBudget                     atomic.Bool
+	day                            dayMeter // of flash
 }
 
 // Accept takes the readings into the open group and returns its receipt at
@@ -159,6 +160,10 @@ type Stats struct {
 	// Accepted, Commits and Lost count readings, commits and declared losses
 	// since the start; FlashBytes is what commits wrote, in whole pages.
 	Accepted, Commits, Lost, FlashBytes uint64
+	// FlashDay is what commits wrote in the last 24 hours, as far as this run
+	// knows, and FlashBudget what they may; 0 means without limit.
+	FlashDay    uint64
+	FlashBudget int64
 	// Held is the number of readings on flash, delivered ones included; they
 	// stay until the bound needs their room.
 	Held uint64
@@ -180,6 +185,7 @@ func (b *Buffer) Stats() Stats {
 	s := Stats{
 		Accepted: b.stats.accepted.Load(), Commits: b.stats.commits.Load(),
 		Lost: b.stats.lost.Load(), FlashBytes: b.stats.flash.Load(),
+		FlashDay: b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
 		Held: held, HeldBytes: bytes, ReservedBytes: int64(b.index.size()) * segmentSize, MaxBytes: b.cfg.MaxBytes,
 		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch,
 	}

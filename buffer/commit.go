@@ -215,6 +215,7 @@ func (b *Buffer) declareBurnt() {
 func (b *Buffer) spend(flash int64) {
 	b.governor.spend(time.Now(), flash)
 	b.stats.flash.Add(uint64(flash))
+	b.stats.day.add(time.Now(), uint64(flash))
 	b.stats.overBudget.Store(b.governor.inDebt())
 }
 

@@ -41,6 +41,7 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 		encoder: wire.NewEncoder(), saved: time.Now(),
 		governor: newGovernor(cfg.FlashBudget, cfg.MaxAckDelay, time.Now()),
 	}
+	b.stats.day.began = time.Now()
 	if aside != "" {
 		log.Error("state.db was damaged and is set aside; deliveries may repeat", "file", aside)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/internal/cardlife"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -42,6 +43,7 @@ func (d *Daemon) bufferStatus() dashboard.Buffer {
 	s := dashboard.Buffer{
 		BytesMax: b.MaxBytes, Evicted: b.Lost,
 		FlashWritten: b.FlashBytes, Commits: b.Commits,
+		FlashDay: b.FlashDay, FlashBudget: b.FlashBudget, Wear: cardlife.Of(d.cfg.Gateway.DataDir),
 		Profile: d.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
 	}
 	if len(d.links) == 0 {

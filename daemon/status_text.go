@@ -45,6 +45,10 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")
 	fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\n", buf.Profile, buf.Waiting, age(now, buf.OldestUnsent),
 		conf.Size(buf.BytesUsed).Approx(), conf.Size(buf.BytesMax).Approx(), conf.Size(buf.FlashWritten).Approx(), buf.Commits, buf.Evicted)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, "written in the last 24 hours: %s\n", written(buf, s.Doors))
 	fmt.Fprint(t, "\nLINK OUT\tSTATE\tWAITING\tDELIVERED\tSENT\tLAST ACKNOWLEDGED\n")
 	for _, l := range s.Links {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", l.Name, l.State, l.Waiting, l.Acked, conf.Size(l.SentBytes).Approx(), ago(now, l.LastAck))
@@ -54,6 +58,25 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// written words what flash had to bear.
+func written(buf dashboard.Buffer, doors []dashboard.Door) string {
+	text := conf.Size(buf.FlashDay).Approx()
+	if buf.FlashBudget > 0 {
+		text += " of " + conf.Size(buf.FlashBudget).Approx()
+	}
+	readings := uint64(0)
+	for _, d := range doors {
+		readings += d.Readings
+	}
+	if readings > 0 {
+		text += fmt.Sprintf(", %.3g bytes a reading", float64(buf.FlashWritten)/float64(readings))
+	}
+	if buf.Wear != "" {
+		text += "; the medium is " + buf.Wear
+	}
+	return text
 }
 
 // age is the time from the Unix milliseconds until now, rounded for people; a

@@ -40,6 +40,13 @@ type Buffer struct {
 	// number of syncs, since the start.
 	FlashWritten uint64 `json:"flash_written"`
 	Commits      uint64 `json:"commits"`
+	// FlashDay is what was written in the last 24 hours, since the start at
+	// most, and FlashBudget what may be; 0 means without limit.
+	FlashDay    uint64 `json:"flash_day"`
+	FlashBudget int64  `json:"flash_budget"`
+	// Wear is what the medium tells of its own life ("10 to 20 % worn"); empty
+	// when it tells nothing.
+	Wear string `json:"wear"`
 	// Profile is the configured wear profile: speed, balanced or gentle.
 	Profile string `json:"profile"`
 	// OverBudget says that acknowledgements could not wait for the wear

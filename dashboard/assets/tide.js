@@ -91,5 +91,12 @@ function renderTank(buffer, state) {
   const lost = buffer.evicted > 0 ? ` · ${count(buffer.evicted)} lost` : "";
   say(byId("used"), `${percent} % of ${bytes(buffer.bytes_max)} used${lost}`);
   const over = buffer.over_budget ? " · over the wear budget" : "";
-  say(byId("wear"), `${bytes(buffer.flash_written)} written to flash${over}`);
+  say(byId("wear"), wear(buffer) + over);
+}
+
+// wear says what flash had to bear, against what it may where that is limited.
+function wear(buffer) {
+  if (!buffer.flash_budget) return `${bytes(buffer.flash_written)} written to flash`;
+  const medium = buffer.wear ? `; the medium is ${buffer.wear}` : "";
+  return `${bytes(buffer.flash_day)} of ${bytes(buffer.flash_budget)} a day written to flash${medium}`;
 }
