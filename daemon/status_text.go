@@ -71,12 +71,21 @@ func written(buf dashboard.Buffer, doors []dashboard.Door) string {
 		readings += d.Readings
 	}
 	if readings > 0 {
-		text += fmt.Sprintf(", %.3g bytes a reading", float64(buf.FlashWritten)/float64(readings))
+		text += fmt.Sprintf(", %s bytes a reading", perReading(buf.FlashWritten, readings))
 	}
 	if buf.Wear != "" {
 		text += "; the medium is " + buf.Wear
 	}
 	return text
+}
+
+// perReading rounds for people: small numbers keep a decimal.
+func perReading(bytes, readings uint64) string {
+	n := float64(bytes) / float64(readings)
+	if n < 10 {
+		return fmt.Sprintf("%.1f", n)
+	}
+	return fmt.Sprintf("%.0f", n)
 }
 
 // age is the time from the Unix milliseconds until now, rounded for people; a
