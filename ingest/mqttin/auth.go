@@ -3,7 +3,10 @@ package mqttin
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -128,6 +131,21 @@ func (c *conn) turnAway(id string, reason byte) {
 	b.stats.badLogins.Add(1)
 	if b.said.first(host(c)+" "+c.user, time.Now()) {
 		b.log.Warn("mqtt client may not connect", "remote", c.RemoteAddr().String(), "client", id, "user", c.user, "err", reasonText(reason))
+	}
+}
+
+// noteHandshake tells why TLS did not come about, which nobody else would say. A
+// peer that went away, or said nothing, has no reason worth telling.
+func (c *conn) noteHandshake(err error) {
+	secure, ok := c.Conn.(*tls.Conn)
+	if !ok || secure.ConnectionState().HandshakeComplete || errors.Is(err, io.EOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	b := c.broker
+	b.stats.badLogins.Add(1)
+	if b.said.first(host(c), time.Now()) {
+		b.log.Warn("mqtt client did not get through TLS", "remote", c.RemoteAddr().String(), "err", err)
 	}
 }
 

@@ -91,6 +91,7 @@ func (c *conn) establish() {
 func (c *conn) refuse(err error) {
 	var v *violation
 	if !errors.As(err, &v) {
+		c.noteHandshake(err)
 		return // the connection itself broke: the broker closes it
 	}
 	if v == errDenied {

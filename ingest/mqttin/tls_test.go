@@ -181,6 +181,7 @@ func TestWithoutCertificateNobodyComesIn(t *testing.T) {
 			t.Errorf("%s: got %+v", name, pk)
 		}
 	}
+	retry(t, func() bool { return src.Stats().BadLogins == 3 })
 	plain := dial(t, src)
 	plain.send(loginPacket("c", "anna", "a"))
 	if pk, err := plain.next(ingesttest.Patience); err == nil && pk.FixedHeader.Type == packets.Connack {
