@@ -154,7 +154,7 @@ func TestCheckLooksAtThoseWhoMayConnect(t *testing.T) {
 		word  string
 	}{
 		{MQTT{}, now, OK, "everybody"},
-		{MQTT{PasswordFile: users}, now, OK, "has 1 users"},
+		{MQTT{PasswordFile: users}, now, OK, "passwords: 1"},
 		{MQTT{PasswordFile: open}, now, Warn, "chmod o-rwx"},
 		{MQTT{PasswordFile: filepath.Join(dir, "none")}, now, Fail, "no such file"},
 		{MQTT{PasswordFile: cert}, now, Fail, "cert.pem:1:"},

@@ -43,7 +43,7 @@ func (k *checklist) passwordFile(path string) {
 		k.warn("add users with \"tidegate passwd\"", "ingest.mqtt: %s has no users", path)
 		return
 	}
-	k.ok("ingest.mqtt: %s has %d users", path, users.Len())
+	k.ok("ingest.mqtt: users in %s: %d", path, users.Len())
 }
 
 // tlsFiles checks that the files belong together, and warns of a certificate

@@ -197,6 +197,40 @@ func TestRefusedSubscriptionGetsNothing(t *testing.T) {
 	}
 }
 
+func TestRefusedSubscriptionIsToldBeforeVersion5(t *testing.T) {
+	src := start(t, instant(), ruled())
+	anna := login(t, src, 4, "c", "anna", "a")
+	anna.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 1,
+		Filters: packets.Subscriptions{{Filter: "cmd/ben/x"}}})
+	if got := anna.expect(packets.Suback, 1).ReasonCodes; !slices.Equal(got, []byte{0x80}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// What is retained, and what others publish, is delivered by the rules, too.
+func TestDeliveryIsLookedAtAgain(t *testing.T) {
+	src := start(t, instant(), ruled())
+	anna := login(t, src, 5, "c", "anna", "a")
+	anna.subscribe(1, 1, "cmd/anna/#")
+	h := &hooks{broker: serving(src)}
+	cl, ok := h.broker.server.Clients.Get("c")
+	if !ok || !h.OnACLCheck(cl, "cmd/anna/x", false) || h.OnACLCheck(cl, "cmd/ben/x", false) {
+		t.Error("not as the rules say")
+	}
+	anna.Close()
+	retry(t, func() bool { return src.Stats().Clients == 0 })
+	if h.OnACLCheck(cl, "cmd/ben/x", false) {
+		t.Error("a client that is away may read everything")
+	}
+}
+
+// serving returns the broker of a source that runs.
+func serving(src *Source) *broker {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return src.broker
+}
+
 // The will is a publish that nobody looks at when it happens.
 func TestRefusedWillIsRefusedAtOnce(t *testing.T) {
 	for _, c := range []struct{ version, code byte }{{4, 5}, {5, codeNotAuthorized}} {

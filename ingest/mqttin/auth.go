@@ -31,7 +31,7 @@ func (c *conn) login(cl *mqtt.Client, pk packets.Packet) (reason byte) {
 	}
 	var ours bool
 	if c.previous, ours = c.broker.claimSession(c, cl.ID); !ours {
-		return codeNotAuthorized
+		return codeClientIDInvalid
 	}
 	return 0
 }
@@ -154,7 +154,7 @@ func reasonText(reason byte) string {
 	case codeBadLogin:
 		return "user name or password is wrong"
 	case codeClientIDInvalid:
-		return "client identifier is not the user's"
+		return "client identifier is not the user's, or its session is another's"
 	case codeServerBusy:
 		return "too many passwords to check"
 	case codeRateExceeded:

@@ -75,7 +75,7 @@ func TestSessionBelongsToItsUser(t *testing.T) {
 	for _, clean := range []bool{true, false} {
 		thief := loginPacket("device", "ben", "b")
 		thief.Connect.Clean = clean
-		if got := knock(t, src, 5, thief); got != codeNotAuthorized {
+		if got := knock(t, src, 5, thief); got != codeClientIDInvalid {
 			t.Errorf("while it is here: got %#x", got)
 		}
 	}
@@ -83,7 +83,7 @@ func TestSessionBelongsToItsUser(t *testing.T) {
 	anna.expect(packets.Puback, 2)
 	anna.Close()
 	retry(t, func() bool { return src.Stats().Clients == 0 })
-	if got := knock(t, src, 5, loginPacket("device", "ben", "b")); got != codeNotAuthorized {
+	if got := knock(t, src, 5, loginPacket("device", "ben", "b")); got != codeClientIDInvalid {
 		t.Errorf("while it is away: got %#x", got)
 	}
 	again := dial(t, src)
@@ -196,4 +196,24 @@ func TestOneLogLineAMinuteAndPeer(t *testing.T) {
 	if !s.first("one more", now.Add(3*sayAgain)) {
 		t.Error("silent for ever")
 	}
+}
+
+// Passwords wait for a processor. Neither a client that has given up by then nor
+// the gateway's end waits for them.
+func TestLoginsThatWaitDoNotWaitForEver(t *testing.T) {
+	waiting := make(chan bool, 1)
+	slow := func(ctx context.Context, _ string, _ []byte) bool {
+		waiting <- true
+		<-ctx.Done()
+		return false
+	}
+	src := start(t, instant(), Config{Authorize: slow, ConnectTimeout: 50 * time.Millisecond})
+	if got := knock(t, src, 5, loginPacket("", "anna", "a")); got != codeServerBusy {
+		t.Errorf("got %#x", got)
+	}
+	src, stop := run(t, instant(), Config{Authorize: slow, ConnectTimeout: time.Hour})
+	dial(t, src).send(loginPacket("", "anna", "a"))
+	<-waiting
+	<-waiting
+	stop()
 }

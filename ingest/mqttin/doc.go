@@ -30,6 +30,14 @@
 // one. The gate (gate.go) queues everything that is to be sent behind the
 // receipts of what was published before.
 //
+// # Who may do what
+//
+// A password or a verified certificate says who the user is (auth.go), and the
+// rules what he may publish and subscribe to (acl.go). Publishes are looked at by
+// the guard, once for each topic of a connection, so that neither lane sees what
+// is not allowed; wills at CONNECT; subscriptions and deliveries by the hooks. A
+// session belongs to the user who began it, and no other can claim it.
+//
 // # Readings
 //
 // The route table says what a topic means. A payload that cannot be decoded is

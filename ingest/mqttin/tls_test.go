@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
 )
 
@@ -128,6 +130,23 @@ func dialTLS(t *testing.T, src *Source, cfg *tls.Config) *client {
 	c.in = bufio.NewReader(c.Conn)
 	c.version = 5
 	return c
+}
+
+func TestDoorWithTLS(t *testing.T) {
+	a := newAuthority(t)
+	secure := a.server("", false)
+	ingesttest.Run(t, ingesttest.Door{
+		New: func(t *testing.T) ingest.Source {
+			cfg := Config{Listen: "127.0.0.1:0", Routes: testRoutes(t), Linger: 100 * time.Millisecond, TLS: secure}
+			cfg.Authorize = passwords("anna", "a")
+			return New(cfg, slog.New(slog.DiscardHandler))
+		},
+		Speak: func(t *testing.T, source ingest.Source) ingesttest.Peer {
+			c := dialTLS(t, source.(*Source), a.trusting())
+			c.hello(loginPacket("", "anna", "a"))
+			return peer{c, 1}
+		},
+	})
 }
 
 func TestCertificateIsTheUser(t *testing.T) {
