@@ -167,14 +167,14 @@ func TestCertificateIsTheUser(t *testing.T) {
 		{a.device(""), "x", codeNotAuthorized},
 	} {
 		conn := dialTLS(t, src, c.device)
-		conn.send(loginPacket(c.id, "root", "not looked at"))
+		conn.send(loginPacket(c.id, "admin", "not looked at"))
 		if got := conn.expect(packets.Connack, 0).ReasonCode; got != c.want {
 			t.Errorf("%s: got %#x, want %#x", c.id, got, c.want)
 		}
 		if c.want != 0 {
 			continue
 		}
-		conn.publish("dev/root/t", "1", 1, 1)
+		conn.publish("dev/admin/t", "1", 1, 1)
 		if got := conn.expect(packets.Puback, 1).ReasonCode; got != codeNotAuthorized {
 			t.Errorf("%s may do what the CONNECT says: %#x", c.id, got)
 		}
