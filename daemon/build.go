@@ -165,9 +165,10 @@ func (d *Daemon) buildLinks() error {
 }
 
 func (d *Daemon) addLink(name, kind string, settings uplink.Config, encoder uplink.Encoder, sink uplink.Sink, close func() error) {
-	cursor := d.buffer.Cursor(name)
+	cursor, wake := d.buffer.Cursor(name), make(chan struct{}, 1)
+	settings.Wake = wake
 	forwarder := uplink.New(settings, cursor, encoder, sink, quarantine{d.buffer, name}, d.log.With("sink", name))
-	d.links = append(d.links, link{name: name, kind: kind, forwarder: forwarder, cursor: cursor, close: close})
+	d.links = append(d.links, link{name: name, kind: kind, forwarder: forwarder, cursor: cursor, wake: wake, close: close})
 }
 
 func (d *Daemon) encoder(name string) uplink.Encoder {

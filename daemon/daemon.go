@@ -22,6 +22,7 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/internal/linkup"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -52,7 +53,8 @@ type link struct {
 	name, kind string
 	forwarder  *uplink.Forwarder
 	cursor     *buffer.Cursor
-	close      func() error // lets go of the sink's connections
+	wake       chan struct{} // receives when the network may have come back
+	close      func() error  // lets go of the sink's connections
 }
 
 // drainGrace is how long a stop waits for what the links are just delivering.
@@ -136,7 +138,18 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	serve("admin socket", d.serveAdmin)
+	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.wakeLinks, nil) })
 	return &all
+}
+
+// wakeLinks lets the links try at once instead of when their backoff says.
+func (d *Daemon) wakeLinks() {
+	for _, l := range d.links {
+		select {
+		case l.wake <- struct{}{}:
+		default: // it knows already
+		}
+	}
 }
 
 // drain waits until no link has anything on its way, or the grace is over.
