@@ -181,6 +181,29 @@ func TestRefusedPublishIsNeverStored(t *testing.T) {
 	}
 }
 
+// Refusals wait in line with everything else, and the line is bounded.
+func TestRefusedPublishesAreBounded(t *testing.T) {
+	const limit, refused = 10, 100
+	custody := ingesttest.NewCustody()
+	cfg := ruled()
+	cfg.MaxUnacked = limit
+	src := start(t, custody, cfg)
+	anna := login(t, src, 5, "c", "anna", "a")
+	anna.publish("dev/anna/t", "1", 1, 1)
+	for i := range refused {
+		anna.publish("dev/ben/t", "2", 1, uint16(i+2))
+	}
+	anna.silent()
+	if denied := src.Stats().Denied; denied != limit-1 {
+		t.Errorf("%d were read, want %d", denied, limit-1)
+	}
+	custody.Taken(t, 1)
+	custody.Commit()
+	for i := range refused + 1 {
+		anna.expect(packets.Puback, uint16(i+1))
+	}
+}
+
 func TestRefusedSubscriptionGetsNothing(t *testing.T) {
 	src := start(t, instant(), ruled())
 	anna := login(t, src, 5, "c", "anna", "a")

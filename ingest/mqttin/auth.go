@@ -104,7 +104,7 @@ func certificateUser(nc net.Conn) (name string, ok bool) {
 }
 
 // ownsClientID says whether a client identifier is the user's name, or begins
-// with it and a colon. No name holds a colon, so nobody owns another's. An empty
+// with it and a colon. No user's name holds a colon, so nobody owns another's. An empty
 // identifier is replaced by one that is new.
 func ownsClientID(user, id string) bool {
 	return id == "" || user != "" && (id == user || strings.HasPrefix(id, user+":"))
@@ -176,11 +176,8 @@ func (c *conn) deny(f frame) {
 		ack = typePubrec
 	}
 	c.gate.acknowledge(nil, appendNegative(nil, ack, p.id, codeNotAuthorized), 1)
+	c.gate.waitBelow(c.broker.cfg.MaxUnacked)
 }
-
-// mayRead says whether the client may subscribe to a filter, or be sent what is
-// published to a topic.
-func (c *conn) mayRead(filter string) bool { return c.rights.maySubscribe(filter) }
 
 func (c *conn) countDenied() {
 	b := c.broker

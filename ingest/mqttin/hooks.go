@@ -45,7 +45,7 @@ func (h *hooks) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 // OnACLCheck decides what a client may subscribe to, and be sent. What it may
 // publish was decided before the broker saw it.
 func (h *hooks) OnACLCheck(cl *mqtt.Client, filter string, write bool) bool {
-	if write || cl.Net.Conn.(*conn).mayRead(filter) {
+	if write || cl.Net.Conn.(*conn).rights.maySubscribe(filter) {
 		return true
 	}
 	h.broker.stats.denied.Add(1)
