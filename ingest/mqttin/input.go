@@ -39,6 +39,11 @@ func (c *conn) fill(need int) error {
 			return err
 		}
 		c.borrow()
+		// The byte may have been the last of a packet: to wait for another
+		// would leave a publisher without its acknowledgement.
+		if _, whole, err := nextFrame(c.in.rest(), c.limit()); whole || err != nil {
+			return nil
+		}
 	}
 	if c.in.end == len(c.in.bytes) {
 		c.in.grow(need)

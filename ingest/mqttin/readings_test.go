@@ -1,7 +1,9 @@
 package mqttin
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -163,6 +165,29 @@ func TestPacketsInPieces(t *testing.T) {
 				t.Fatalf("pieces of %d: reading %d is %v", piece, i, r.Value)
 			}
 		}
+	}
+}
+
+// A radio or a tunnel may cut a packet anywhere. Nobody sends more before the
+// last byte of the one before is acknowledged.
+func TestPacketWhoseLastByteComesAloneIsTaken(t *testing.T) {
+	custody := instant()
+	src := start(t, custody, Config{})
+	src.Addr(t.Context())
+	ours, theirs := net.Pipe() // a write returns when all of it was read
+	go src.ServeConn(theirs)
+	c := &client{Conn: ours, t: t, in: bufio.NewReader(ours), version: 4}
+	c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "c", Clean: true}})
+	for n := range 3 {
+		packet := c.encode(publishPacket("d", "21.5", 1, uint16(n+1)))
+		last := len(packet) - 1
+		for _, piece := range [][]byte{packet[:last], packet[last:]} {
+			if _, err := c.Write(piece); err != nil {
+				t.Fatal(err)
+			}
+		}
+		custody.Taken(t, n+1)
+		c.expect(packets.Puback, uint16(n+1))
 	}
 }
 
