@@ -101,8 +101,8 @@ func (b *Buffer) takeDue(closing bool) (*group, time.Duration) {
 // commit brings the group to flash: encode → write → sync → index. After nil,
 // its readings are there after any crash, and cursors see them.
 func (b *Buffer) commit(g *group) error {
-	marks, next := b.movedCursors(), b.next
-	rec := beginRecord(b.buf[:0], marks)
+	next := b.next
+	rec := beginRecord(b.buf[:0], b.movedCursors())
 	rec, blocks, err := b.encode(rec, g)
 	b.buf = rec[:0]
 	touched := false
@@ -110,7 +110,7 @@ func (b *Buffer) commit(g *group) error {
 		touched, err = b.write(rec)
 	}
 	if err != nil {
-		b.restoreMarks(marks)
+		b.setDirty()
 		if touched {
 			b.burn(next)
 		} else {
@@ -275,7 +275,7 @@ func (b *Buffer) close() error {
 	b.curMu.Unlock()
 	end := session{Epoch: b.epoch, Clean: true, Record: b.record, Next: b.next}
 	end.Last, _ = b.index.active()
-	saved := b.state.update(append(b.cursorChanges(), put(bucketMeta, []byte(sessionKey), end))...)
+	saved := b.updateWithCursors(put(bucketMeta, []byte(sessionKey), end))
 	return errors.Join(err, saved, b.state.close())
 }
 

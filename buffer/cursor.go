@@ -219,21 +219,6 @@ func (b *Buffer) movedCursors() []cursorMark {
 	return marks
 }
 
-// restoreMarks takes movedCursors back after a failed write.
-func (b *Buffer) restoreMarks(marks []cursorMark) {
-	b.curMu.Lock()
-	defer b.curMu.Unlock()
-	for _, m := range marks {
-		b.cursors[m.name].setDirty()
-	}
-}
-
-func (c *Cursor) setDirty() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dirty = true
-}
-
 // saveDue returns how long the cursors may still wait for a commit to carry
 // them.
 func (b *Buffer) saveDue() time.Duration {
@@ -256,18 +241,30 @@ func (b *Buffer) saveCursors() {
 		return
 	}
 	b.saved = time.Now()
-	if err := b.state.update(b.cursorChanges()...); err != nil {
+	if err := b.updateWithCursors(); err != nil {
 		b.log.Warn("cursors not saved; a crash would repeat more", "err", err)
-		b.setDirty() // the next record, or the next second, tries again
 	}
 	b.spend(stateCommitFlash)
 }
 
+// updateWithCursors changes state.db and saves all cursors in one transaction.
+func (b *Buffer) updateWithCursors(changes ...func(*bbolt.Tx) error) error {
+	err := b.state.update(append(b.cursorChanges(), changes...)...)
+	if err != nil {
+		b.setDirty()
+	}
+	return err
+}
+
+// setDirty takes the cursors for not saved after all: the next record, or the
+// next second, tries again.
 func (b *Buffer) setDirty() {
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	for _, c := range b.cursors {
-		c.setDirty()
+		c.mu.Lock()
+		c.dirty = true
+		c.mu.Unlock()
 	}
 }
 

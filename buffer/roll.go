@@ -40,7 +40,7 @@ func (b *Buffer) seal() {
 		b.remove(last.Number)
 		return
 	}
-	if err := b.state.update(append(b.cursorChanges(), put(bucketSegments, numberKey(last.Number), last))...); err != nil {
+	if err := b.updateWithCursors(put(bucketSegments, numberKey(last.Number), last)); err != nil {
 		b.log.Warn("segment is not noted; the next start will read it", "segment", last.Number, "err", err)
 	}
 	b.spend(stateCommitFlash)
