@@ -78,12 +78,16 @@ type Buffer struct {
 	open   *group        // takes readings; never nil
 	room   chan struct{} // closed when open was taken by a commit
 	closed bool
+	// committing is the receipt of the group that was taken last.
+	committing *Receipt
 
 	wake chan struct{} // holds one: something for Run to look at
 
 	curMu   sync.Mutex
 	cursors map[string]*Cursor
 	marks   map[string][reading.Lanes]ranges // places of all cursors at the start
+
+	notes notes // what doors remember and state.db does not know yet
 
 	gapMu sync.Mutex
 	gaps  []gapReport // what is declared and remembered, oldest first
@@ -114,9 +118,10 @@ type counters struct {
 // Accept takes the readings into the open group and returns its receipt at
 // once; it blocks only for back-pressure, while a full group waits for the one
 // before it. An error means that nothing of them was taken. The slice belongs
-// to the caller again when Accept returns.
-func (b *Buffer) Accept(ctx context.Context, rs []reading.Reading) (*Receipt, error) {
-	text, err := measure(rs)
+// to the caller again when Accept returns. The notes become durable in the same
+// commit as the readings.
+func (b *Buffer) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (*Receipt, error) {
+	text, err := measure(rs, notes)
 	if err != nil {
 		return nil, err
 	}
@@ -135,8 +140,9 @@ func (b *Buffer) Accept(ctx context.Context, rs []reading.Reading) (*Receipt, er
 	if b.closed {
 		return nil, ErrClosed
 	}
-	first := b.open.count == 0
+	first := b.open.empty()
 	b.open.add(rs, text, time.Now())
+	b.open.note(notes)
 	b.stats.accepted.Add(uint64(len(rs)))
 	if first || b.open.full() {
 		b.signal()

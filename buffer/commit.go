@@ -76,7 +76,7 @@ func (b *Buffer) takeDue(closing bool) (*group, time.Duration) {
 	defer b.mu.Unlock()
 	b.closed = closing
 	g := b.open
-	if g.count == 0 {
+	if g.empty() {
 		return nil, time.Hour
 	}
 	if now := time.Now(); !closing && !g.full() {
@@ -88,6 +88,7 @@ func (b *Buffer) takeDue(closing bool) (*group, time.Duration) {
 			return nil, wait
 		}
 	}
+	b.committing = g.receipt
 	b.open = b.spare
 	if b.open == nil {
 		b.open = newGroup()
@@ -102,7 +103,7 @@ func (b *Buffer) takeDue(closing bool) (*group, time.Duration) {
 // its readings are there after any crash, and cursors see them.
 func (b *Buffer) commit(g *group) error {
 	next := b.next
-	rec := beginRecord(b.buf[:0], b.movedCursors())
+	rec := beginRecord(b.buf[:0], b.movedCursors(), g.notes)
 	rec, blocks, err := b.encode(rec, g)
 	b.buf = rec[:0]
 	touched := false
@@ -119,6 +120,7 @@ func (b *Buffer) commit(g *group) error {
 		return err
 	}
 	b.index.commit(b.active.end, blocks)
+	b.notes.add(g.notes)
 	return nil
 }
 
@@ -228,6 +230,7 @@ func (b *Buffer) done(g *group) {
 		b.declareBurnt()
 	}
 	g.receipt.resolve(nil)
+	b.foldNotes()
 	b.reported(g.gaps, len(g.lanes[reading.Alarm]))
 	b.mu.Lock()
 	b.spare = g.reuse()

@@ -247,13 +247,17 @@ func (b *Buffer) saveCursors() {
 	b.spend(stateCommitFlash)
 }
 
-// updateWithCursors changes state.db and saves all cursors in one transaction.
+// updateWithCursors changes state.db and saves all cursors and notes in one
+// transaction.
 func (b *Buffer) updateWithCursors(changes ...func(*bbolt.Tx) error) error {
-	err := b.state.update(append(b.cursorChanges(), changes...)...)
+	changes = append(changes, b.cursorChanges()...)
+	err := b.state.update(append(changes, b.notes.changes(b.record)...)...)
 	if err != nil {
 		b.setDirty()
+		return err
 	}
-	return err
+	b.notes.folded()
+	return nil
 }
 
 // setDirty takes the cursors for not saved after all: the next record, or the

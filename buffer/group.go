@@ -62,6 +62,8 @@ type group struct {
 	count   int
 	text    int         // bytes of texts
 	gaps    []gapReport // gaps whose readings are among the others
+	notes   []reading.Note
+	noted   map[string]int // where in notes a key is
 }
 
 func newGroup() *group { return &group{receipt: &Receipt{done: make(chan struct{})}} }
@@ -75,10 +77,12 @@ func (g *group) reuse() *group {
 	return &group{receipt: &Receipt{done: make(chan struct{})}, lanes: g.lanes}
 }
 
+func (g *group) empty() bool { return g.count == 0 && len(g.notes) == 0 }
+
 func (g *group) full() bool { return g.count >= groupReadings || g.text >= groupText }
 
 func (g *group) add(rs []reading.Reading, text int, now time.Time) {
-	if g.count == 0 {
+	if g.empty() {
 		g.born = now
 	}
 	g.count += len(rs)
@@ -94,14 +98,37 @@ func (g *group) add(rs []reading.Reading, text int, now time.Time) {
 	}
 }
 
+// note adds notes; the last one of a key counts.
+func (g *group) note(notes []reading.Note) {
+	for _, n := range notes {
+		if g.noted == nil {
+			g.noted = map[string]int{}
+		}
+		i, again := g.noted[n.Key]
+		if again {
+			g.notes[i] = n
+			continue
+		}
+		g.noted[n.Key] = len(g.notes)
+		g.notes = append(g.notes, n)
+	}
+}
+
 // ordinaryName is the length up to which a metric's name is not counted: such
 // names repeat and are written once a block.
 const ordinaryName = 64
 
-// measure returns the number of bytes that the readings bring beside numbers:
-// what a block of them could take even if nothing repeats.
-func measure(rs []reading.Reading) (int, error) {
+// measure returns the number of bytes that the readings and notes bring beside
+// numbers: what a record of them could take even if nothing repeats.
+func measure(rs []reading.Reading, notes []reading.Note) (int, error) {
 	n, device := 0, ""
+	for i := range notes {
+		if k, v := len(notes[i].Key), len(notes[i].Value); k > reading.MaxNoteKey || v > reading.MaxNoteValue {
+			return 0, fmt.Errorf("note with a key of %d bytes and a value of %d, at most %d and %d: %w",
+				k, v, reading.MaxNoteKey, reading.MaxNoteValue, wire.ErrTooLarge)
+		}
+		n += len(notes[i].Key) + len(notes[i].Value)
+	}
 	for i := range rs {
 		r := &rs[i]
 		if r.Lane >= reading.Lanes {

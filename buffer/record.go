@@ -11,18 +11,18 @@ import (
 
 // A record is one commit in a segment:
 //
-//	0  magic "tgR1"
+//	0  magic "tgR2"
 //	4  CRC-32C of bytes 8..32
 //	8  number of the segment
 //	16 number of the record, ascending over all segments
 //	24 length of the body
 //	28 CRC-32C of the body
-//	32 body: cursors that moved, then one block a lane
+//	32 body: cursors that moved, notes of doors, then one block a lane
 //
 // All numbers are little-endian. The segment's number is in every record, so
 // the old records of a recycled file are never taken for new ones.
 const (
-	recordMagic  = "tgR1"
+	recordMagic  = "tgR2"
 	recordHeader = 32
 )
 
@@ -30,6 +30,7 @@ const (
 type record struct {
 	number  uint64
 	cursors []cursorMark
+	notes   []reading.Note // refer to the memory that was parsed
 	blocks  []wire.Block
 	size    int  // header and body
 	unknown bool // whole, and not of this version: kept, and not read
@@ -44,12 +45,16 @@ type cursorMark struct {
 // maxRanges bounds the ranges of a mark, a lane.
 const maxRanges = 64
 
-// beginRecord reserves room for the header and writes the cursors.
-func beginRecord(dst []byte, marks []cursorMark) []byte {
+// beginRecord reserves room for the header and writes the cursors and notes.
+func beginRecord(dst []byte, marks []cursorMark, notes []reading.Note) []byte {
 	dst = append(dst, make([]byte, recordHeader)...)
 	dst = binary.AppendUvarint(dst, uint64(len(marks)))
 	for _, m := range marks {
 		dst = m.append(dst)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(notes)))
+	for _, n := range notes {
+		dst = appendNote(dst, n)
 	}
 	return dst
 }
@@ -100,6 +105,10 @@ func (r *record) parse(body []byte) bool {
 			return false
 		}
 		r.cursors, body = append(r.cursors, m), rest
+	}
+	var ok bool
+	if r.notes, body, ok = parseNotes(body); !ok {
+		return false
 	}
 	for len(body) > 0 {
 		b, rest, err := wire.ParseBlock(body)

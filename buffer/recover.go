@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
@@ -73,18 +74,23 @@ func (b *Buffer) recover() error {
 	}
 	r.continueSegment()
 	r.reportGaps()
+	if r.forgotten > 0 {
+		r.log.Warn("what doors remembered is lost with state.db", "notes", r.forgotten)
+	}
 	return nil
 }
 
 // recovery is what Open learns on its way.
 type recovery struct {
 	*Buffer
-	before   session                // how the last run ended, as far as known
-	noted    map[uint64]segmentInfo // sealed segments, from state.db
-	holes    []hole
-	unsent   []gapReport
-	lastSeen [reading.Lanes]uint64
-	gone     []func(*bbolt.Tx) error // forget the segments that are missing
+	before    session                // how the last run ended, as far as known
+	noted     map[uint64]segmentInfo // sealed segments, from state.db
+	holes     []hole
+	unsent    []gapReport
+	forgotten int     // notes that were left
+	folded    *uint64 // the record up to which state.db knows the notes; nil when it is a new one
+	lastSeen  [reading.Lanes]uint64
+	gone      []func(*bbolt.Tx) error // forget the segments that are missing
 }
 
 // hole is a run of sequence numbers that should be there.
@@ -97,7 +103,8 @@ type hole struct {
 
 func (r *recovery) readState() error {
 	err := errors.Join(
-		each(r.state, bucketMeta, func(_ []byte, s session) error { r.before = s; return nil }),
+		get(r.state, bucketMeta, sessionKey, func(s session) { r.before = s }),
+		get(r.state, bucketMeta, foldedKey, func(record uint64) { r.folded = &record }),
 		each(r.state, bucketSegments, func(_ []byte, s segmentInfo) error { r.noted[s.Number] = s; return nil }),
 		each(r.state, bucketCursors, func(name []byte, acked [reading.Lanes]ranges) error {
 			r.mark(cursorMark{string(name), acked})
@@ -236,6 +243,7 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 		for _, m := range rec.cursors {
 			r.mark(m)
 		}
+		r.remember(rec)
 		for _, blk := range rec.blocks {
 			if last := info.Lanes[blk.Lane].Last; last != 0 && blk.First > last+1 {
 				r.holes = append(r.holes, hole{blk.Lane, last + 1, blk.First - 1, blk.Epoch, ReasonDamaged})
@@ -250,6 +258,23 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 		}
 		info.End = s.off
 		r.record = max(r.record, rec.number)
+	}
+}
+
+// remember takes the notes of a record that state.db does not know yet. When
+// state.db is a new one, all are left: the records of segments that were sealed
+// long ago no longer tell which of them were taken back, and a door must rather
+// forget than remember what is over.
+func (r *recovery) remember(rec record) {
+	switch {
+	case len(rec.notes) == 0 || r.folded != nil && rec.number <= *r.folded:
+	case r.folded == nil:
+		r.forgotten += len(rec.notes)
+	default:
+		for i := range rec.notes {
+			rec.notes[i].Value = bytes.Clone(rec.notes[i].Value)
+		}
+		r.notes.add(rec.notes)
 	}
 }
 
@@ -274,7 +299,15 @@ func (r *recovery) beginEpoch() error {
 		rand.Read(random[:]) // never fails
 		r.epoch = binary.BigEndian.Uint64(random[:]) | 1
 	}
-	return r.state.update(put(bucketMeta, []byte(sessionKey), session{Epoch: r.epoch, Record: r.record, Next: r.next}))
+	changes := append(r.notes.changes(r.record), put(bucketMeta, []byte(sessionKey), session{Epoch: r.epoch, Record: r.record, Next: r.next}))
+	if r.folded == nil {
+		changes = append(changes, put(bucketMeta, []byte(foldedKey), r.record))
+	}
+	if err := r.state.update(changes...); err != nil {
+		return err
+	}
+	r.notes.folded()
+	return nil
 }
 
 // continueSegment goes on writing in the last segment, behind its last record.

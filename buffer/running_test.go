@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -75,13 +76,24 @@ func (r *running) crash() {
 	}
 	defer s.close()
 	var end session
-	if err := each(s, bucketMeta, func(_ []byte, v session) error { end = v; return nil }); err != nil {
+	if err := get(s, bucketMeta, sessionKey, func(v session) { end = v }); err != nil {
 		r.t.Fatal(err)
 	}
 	end.Clean = false
 	if err := s.update(put(bucketMeta, []byte(sessionKey), end)); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// killed returns a folder with the files as a process that is killed now would
+// leave them.
+func (r *running) killed() string {
+	r.t.Helper()
+	dir := r.t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(r.cfg.Dir)); err != nil {
+		r.t.Fatal(err)
+	}
+	return dir
 }
 
 // accept takes readings of the values and waits until they are on flash.

@@ -32,18 +32,23 @@ const stateFile = "state.db"
 // of key and value: bbolt has none, and one bit can turn a cursor into one that
 // skips.
 const (
-	bucketMeta       = "meta"       // "session" → session
+	bucketMeta       = "meta"
 	bucketCursors    = "cursors"    // name → sequence numbers by lane
 	bucketSegments   = "segments"   // number → segmentInfo of a sealed segment
 	bucketGaps       = "gaps"       // lane and first number → gapEntry
 	bucketQuarantine = "quarantine" // lane and first number → quarantined
+	bucketNotes      = "notes"      // key → value, as doors gave them
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketCursors, bucketSegments, bucketGaps, bucketQuarantine}
+	return []string{bucketMeta, bucketCursors, bucketSegments, bucketGaps, bucketQuarantine, bucketNotes}
 }
 
-const sessionKey = "session"
+// The keys of bucketMeta.
+const (
+	sessionKey = "session" // → session
+	foldedKey  = "folded"  // → number of the record up to which bucketNotes knows the notes
+)
 
 // session is what the buffer knew when it was last opened or closed.
 type session struct {
@@ -205,6 +210,26 @@ func put(bucket string, key []byte, value any) func(*bbolt.Tx) error {
 		}
 		return tx.Bucket([]byte(bucket)).Put(key, seal(key, text))
 	}
+}
+
+// get calls found with the entry, if there is one.
+func get[T any](s *state, bucket, key string, found func(T)) error {
+	return s.db.View(func(tx *bbolt.Tx) error {
+		sealed := tx.Bucket([]byte(bucket)).Get([]byte(key))
+		if sealed == nil {
+			return nil
+		}
+		text, err := unseal([]byte(key), sealed)
+		if err != nil {
+			return err
+		}
+		var value T
+		if err := json.Unmarshal(text, &value); err != nil {
+			return fmt.Errorf("%s %q: %w", bucket, key, err)
+		}
+		found(value)
+		return nil
+	})
 }
 
 // each calls visit with every entry of the bucket, in order of keys.

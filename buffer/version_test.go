@@ -18,7 +18,7 @@ func TestRecordsOfANewerVersionAreNotOverwritten(t *testing.T) {
 		at := recordAt(b, 1)
 		end = recordAt(b, 2)
 		rec := b[at:end:end]
-		blk := rec[recordHeader+1:]
+		blk := rec[recordHeader+2:] // no cursors, no notes
 		blk[2] = 2
 		setBlockSum(blk)
 		sealRecord(rec, 1, 2)

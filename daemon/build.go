@@ -70,12 +70,16 @@ func clockState() wire.ClockState {
 // custody is the arrow from the doors to the buffer: neither knows the other.
 type custody struct{ buffer *buffer.Buffer }
 
-func (c custody) Accept(ctx context.Context, rs []reading.Reading) (ingest.Receipt, error) {
-	receipt, err := c.buffer.Accept(ctx, rs)
+func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	receipt, err := c.buffer.Accept(ctx, rs, notes...)
 	if err != nil {
 		return nil, err
 	}
 	return receipt, nil
+}
+
+func (c custody) Notes(ctx context.Context, prefix string, visit func(reading.Note) error) error {
+	return c.buffer.Notes(ctx, prefix, visit)
 }
 
 // quarantine is the arrow from a link to the place for what it could not

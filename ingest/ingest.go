@@ -18,13 +18,20 @@ import (
 // is to refuse new ones rather than to evict old ones.
 var ErrFull = errors.New("buffer is full")
 
-// Custody takes responsibility for readings. The buffer is the only
-// implementation outside tests.
+// Custody takes responsibility for readings, and for what a door must not
+// forget about them. The buffer is the only implementation outside tests.
 type Custody interface {
 	// Accept takes the readings into the open group and returns at once; it
 	// blocks only for back-pressure. An error means that nothing of them was
 	// taken. The slice belongs to the caller again as soon as Accept returns.
-	Accept(ctx context.Context, rs []reading.Reading) (Receipt, error)
+	//
+	// The notes become durable in the same commit as the readings: after a
+	// crash both are there, or neither. Either may be empty.
+	Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (Receipt, error)
+	// Notes calls visit with every note whose key begins with prefix, in the
+	// order of keys. It waits for what is being committed. The value is valid
+	// during the call. It is meant for the start of a door.
+	Notes(ctx context.Context, prefix string, visit func(reading.Note) error) error
 }
 
 // Receipt stands for readings on their way to flash. Two receipts of the same

@@ -34,21 +34,28 @@ func NewIntake(custody Custody, live Live, now func() time.Time) *Intake {
 // beside others.
 const latest = 1 << 62
 
-// Accept stamps the readings that carry no time, or an impossible one, hands all of them to custody
-// and shows them to the live view. It fills in rs, which belongs to the caller
-// again on return. An error means that nothing was taken.
-func (in *Intake) Accept(ctx context.Context, rs []reading.Reading) (Receipt, error) {
+// Accept stamps the readings that carry no time, or an impossible one, hands all of
+// them to custody, with the notes, and shows them to the live view. It fills in
+// rs, which belongs to the caller again on return. An error means that nothing
+// was taken.
+func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (Receipt, error) {
 	in.stamp(rs)
-	receipt, err := in.custody.Accept(ctx, rs)
+	receipt, err := in.custody.Accept(ctx, rs, notes...)
 	if err != nil {
 		in.refused.Add(uint64(len(rs)))
 		return nil, err
 	}
 	in.taken.Add(uint64(len(rs)))
-	if in.live != nil {
+	if in.live != nil && len(rs) > 0 {
 		in.live.Publish(rs)
 	}
 	return receipt, nil
+}
+
+// Notes calls visit with the notes that custody holds under the prefix; see
+// Custody.
+func (in *Intake) Notes(ctx context.Context, prefix string, visit func(reading.Note) error) error {
+	return in.custody.Notes(ctx, prefix, visit)
 }
 
 func (in *Intake) stamp(rs []reading.Reading) {

@@ -18,7 +18,9 @@ type hold struct {
 	steps  *[]string
 }
 
-func (h *hold) Accept(_ context.Context, rs []reading.Reading) (ingest.Receipt, error) {
+func (*hold) Notes(context.Context, string, func(reading.Note) error) error { return nil }
+
+func (h *hold) Accept(_ context.Context, rs []reading.Reading, _ ...reading.Note) (ingest.Receipt, error) {
 	*h.steps = append(*h.steps, "custody")
 	if h.refuse != nil {
 		return nil, h.refuse

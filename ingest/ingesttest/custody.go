@@ -2,6 +2,9 @@ package ingesttest
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +20,7 @@ type Custody struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when readings come in
 	taken   []reading.Reading
+	notes   map[string][]byte
 	open    *group
 	instant bool
 	refusal error
@@ -45,17 +49,22 @@ func (g *group) Wait(ctx context.Context) error {
 
 // NewCustody returns a custody that takes everything and commits nothing.
 func NewCustody() *Custody {
-	return &Custody{changed: make(chan struct{}), open: newGroup()}
+	return &Custody{changed: make(chan struct{}), notes: map[string][]byte{}, open: newGroup()}
 }
 
 func newGroup() *group { return &group{done: make(chan struct{})} }
 
 // Accept implements ingest.Custody.
-func (c *Custody) Accept(_ context.Context, rs []reading.Reading) (ingest.Receipt, error) {
+func (c *Custody) Accept(_ context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.refusal != nil {
 		return nil, c.refusal
+	}
+	for _, n := range notes {
+		if c.notes[n.Key] = n.Value; n.Value == nil {
+			delete(c.notes, n.Key)
+		}
 	}
 	c.taken = append(c.taken, rs...)
 	close(c.changed)
@@ -65,6 +74,22 @@ func (c *Custody) Accept(_ context.Context, rs []reading.Reading) (ingest.Receip
 		c.resolve(nil)
 	}
 	return receipt, nil
+}
+
+// Notes implements ingest.Custody.
+func (c *Custody) Notes(_ context.Context, prefix string, visit func(reading.Note) error) error {
+	c.mu.Lock()
+	notes := maps.Clone(c.notes)
+	c.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(notes)) {
+		if !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		if err := visit(reading.Note{Key: key, Value: notes[key]}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Commit resolves all receipts given out so far.

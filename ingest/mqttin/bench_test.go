@@ -27,7 +27,9 @@ const (
 // blackHole is a custody that costs nothing: what is measured is the door.
 type blackHole struct{}
 
-func (blackHole) Accept(context.Context, []reading.Reading) (ingest.Receipt, error) {
+func (blackHole) Notes(context.Context, string, func(reading.Note) error) error { return nil }
+
+func (blackHole) Accept(context.Context, []reading.Reading, ...reading.Note) (ingest.Receipt, error) {
 	return blackHole{}, nil
 }
 

@@ -350,12 +350,12 @@ type slowCustody struct {
 	asked, release chan struct{}
 }
 
-func (c *slowCustody) Accept(ctx context.Context, rs []reading.Reading) (ingest.Receipt, error) {
+func (c *slowCustody) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
 	c.once.Do(func() {
 		close(c.asked)
 		<-c.release
 	})
-	return c.Custody.Accept(ctx, rs)
+	return c.Custody.Accept(ctx, rs, notes...)
 }
 
 // A session that is resumed in the middle of a publish inherits an

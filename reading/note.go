@@ -1,0 +1,18 @@
+package reading
+
+// Note is something that a door remembers across restarts beside its readings:
+// a session, a subscription, a packet identifier. Notes never leave the gateway.
+type Note struct {
+	// Key names it among the notes of all doors, so it begins with the door's
+	// name and a slash. At most MaxNoteKey bytes.
+	Key string
+	// Value replaces what was noted under the key before; nil forgets it. At
+	// most MaxNoteValue bytes.
+	Value []byte
+}
+
+// The bounds of a Note. How many notes there are is for their door to bound.
+const (
+	MaxNoteKey   = 1 << 10
+	MaxNoteValue = 1 << 20
+)
