@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -32,7 +33,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now()}
+	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now(), beside: make(map[string]http.Handler)}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
@@ -103,6 +104,7 @@ func (d *Daemon) buildDoors() error {
 		log := d.log.With("source", "mqtt")
 		door := mqttin.Config{
 			Listen:        m.Listen,
+			ListenPlain:   m.PlainListen,
 			Routes:        table,
 			MaxPacket:     int(m.MaxPacket),
 			MaxClients:    m.MaxClients,
@@ -112,7 +114,11 @@ func (d *Daemon) buildDoors() error {
 		if err := m.admit(&door, log); err != nil {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
-		d.addDoor("mqtt", mqttin.New(door, log))
+		broker := mqttin.New(door, log)
+		d.addDoor("mqtt", broker)
+		if m.WebSocket {
+			d.beside["GET /mqtt"] = broker
+		}
 	}
 	return nil
 }

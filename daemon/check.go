@@ -39,6 +39,9 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.clock(time.Now(), bootclock.Synced())
 	k.dataDir(c.Gateway.DataDir, int64(c.Buffer.MaxBytes))
 	k.listener("ingest.mqtt", c.Ingest.MQTT.Listen, c.Gateway.SocketPath())
+	if plain := c.Ingest.MQTT.PlainListen; plain != "" {
+		k.listener("ingest.mqtt (plain)", plain, c.Gateway.SocketPath())
+	}
 	k.access(c.Ingest.MQTT, time.Now())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
 	k.uplinks(ctx, c.Uplink)

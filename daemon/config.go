@@ -69,7 +69,11 @@ type Ingest struct {
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.
 type MQTT struct {
-	Listen     string    `toml:"listen"`
+	Listen string `toml:"listen"`
+	// PlainListen is one more address, without TLS.
+	PlainListen string `toml:"plain_listen"`
+	// WebSocket serves MQTT at /mqtt of the dashboard's listener, too.
+	WebSocket  bool      `toml:"websocket"`
 	MaxPacket  conf.Size `toml:"max_packet"`
 	MaxClients int       `toml:"max_clients"`
 	// TLSCert and TLSKey are PEM files; empty ones stand for no TLS.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"net"
 
 	"github.com/tidegate/tidegate/ingest/mqttin"
 )
@@ -9,10 +10,51 @@ import (
 // hasUsers says whether clients must show who they are.
 func (m MQTT) hasUsers() bool { return m.PasswordFile != "" || m.ClientCA != "" }
 
+// validateListeners looks at all ways in.
+func (m MQTT) validateListeners(r refuse, page Dashboard) {
+	m.validateListener(r)
+	m.validatePlain(r)
+	m.validateWebSocket(r, page)
+}
+
+// validatePlain checks the listener that never has TLS.
+func (m MQTT) validatePlain(r refuse) {
+	const key = "ingest.mqtt.plain_listen"
+	host, _, ok := r.listener(key, m.PlainListen)
+	switch {
+	case !ok:
+	case m.Listen == "":
+		r(key, "set listen as well, or this one to empty", "the broker is off")
+	case m.TLSCert == "":
+		r(key, "write the address into listen, or set tls_cert and tls_key", "listen has no TLS either")
+	case m.PasswordFile == "" && m.ClientCA != "":
+		r(key, "set password_file, too", "nobody could connect: a certificate is shown over TLS")
+	case !isLoopback(host) && !m.InsecureIKnow:
+		r(key, "listen on 127.0.0.1 only, "+insecure, "%q has no encryption", m.PlainListen)
+	}
+}
+
+// validateWebSocket checks the way in through the dashboard, which has no TLS.
+func (m MQTT) validateWebSocket(r refuse, page Dashboard) {
+	const key = "ingest.mqtt.websocket"
+	host, _, err := net.SplitHostPort(page.Listen)
+	switch {
+	case !m.WebSocket:
+	case m.Listen == "":
+		r(key, "set listen, or write false", "the broker is off")
+	case page.Listen == "":
+		r(key, "set dashboard.listen, or write false", "the dashboard is off, at whose address it would be")
+	case m.PasswordFile == "" && m.ClientCA != "":
+		r(key, "set password_file, or write false", "nobody could connect: a certificate is shown over TLS")
+	case err == nil && !isLoopback(host) && !m.InsecureIKnow:
+		r(key, "let the dashboard listen on 127.0.0.1 only, or set insecure_i_know = true in [ingest.mqtt] if this network is trusted", "the dashboard's %q has no encryption", page.Listen)
+	}
+}
+
 // validateListener refuses to listen beyond loopback without TLS and users,
 // unless that is meant.
 func (m MQTT) validateListener(r refuse) {
-	host, port, ok := r.listener("ingest.mqtt", m.Listen)
+	host, port, ok := r.listener("ingest.mqtt.listen", m.Listen)
 	if !ok || isLoopback(host) || m.InsecureIKnow {
 		return
 	}

@@ -32,16 +32,21 @@ func (c Config) validate(r refuse) {
 	c.Log.validate(r)
 	c.Buffer.validate(r)
 	c.Ingest.MQTT.validate(r)
+	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validatePorts(r)
 }
 
-// validatePorts refuses a listener that could not be bound because of the other
-// one. The problem stands with the one that the file sets.
+// validatePorts refuses a listener that could not be bound because of another.
+// The problem stands with the one that the file sets.
 func (c Config) validatePorts(r refuse) {
-	mqtt, dashboard := c.Ingest.MQTT.Listen, c.Dashboard.Listen
+	mqtt, plain, dashboard := c.Ingest.MQTT.Listen, c.Ingest.MQTT.PlainListen, c.Dashboard.Listen
 	switch {
+	case samePort(plain, mqtt):
+		r("ingest.mqtt.plain_listen", "choose another port", "%q is the port of listen", plain)
+	case samePort(plain, dashboard):
+		r("ingest.mqtt.plain_listen", "choose another port", "%q is the dashboard's port", plain)
 	case !samePort(mqtt, dashboard):
 	case dashboard == Default().Dashboard.Listen:
 		r("ingest.mqtt.listen", "choose another port", "%q is the dashboard's port", mqtt)
@@ -83,7 +88,6 @@ func (b Buffer) validate(r refuse) {
 }
 
 func (m MQTT) validate(r refuse) {
-	m.validateListener(r)
 	m.validateAccess(r)
 	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
@@ -179,7 +183,7 @@ func (h HTTPUplink) validateURL(r refuse, key string) {
 }
 
 func (d Dashboard) validate(r refuse) {
-	if host, port, ok := r.listener("dashboard", d.Listen); ok && !isLoopback(host) && !d.InsecureIKnow {
+	if host, port, ok := r.listener("dashboard.listen", d.Listen); ok && !isLoopback(host) && !d.InsecureIKnow {
 		r("dashboard.listen", fmt.Sprintf(`write "127.0.0.1:%s", %s`, port, insecure), exposed, d.Listen)
 	}
 	for i, host := range d.Hosts {
@@ -192,19 +196,19 @@ func (d Dashboard) validate(r refuse) {
 // exposed is what is wrong with a listener that has neither.
 const exposed = "%q lets everybody on the network in, without password and encryption"
 
-// listener takes the listen key of a table apart. It returns false for one that
+// listener takes the value of a key apart that says where to listen. It returns false for one that
 // is off, or wrong.
-func (r refuse) listener(table, listen string) (host, port string, ok bool) {
+func (r refuse) listener(key, listen string) (host, port string, ok bool) {
 	if listen == "" {
 		return "", "", false
 	}
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		r(table+".listen", `write for example "127.0.0.1:1883", or "" for off`, "%q is no address with a port", listen)
+		r(key, `write for example "127.0.0.1:1883", or "" for off`, "%q is no address with a port", listen)
 		return "", "", false
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		r(table+".listen", "write a number from 0 to 65535 after the colon", "%q is no port", port)
+		r(key, "write a number from 0 to 65535 after the colon", "%q is no port", port)
 		return "", "", false
 	}
 	return host, port, true

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -39,6 +40,9 @@ type Daemon struct {
 	links  []link
 	page   net.Listener // nil when the dashboard is off
 	admin  net.Listener
+	// beside is what is served where the dashboard listens, by its pattern of
+	// http.ServeMux.
+	beside map[string]http.Handler
 }
 
 // door is a source under supervision.
@@ -135,6 +139,9 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	serve("live view", d.hub.Run)
 	if d.page != nil {
 		page := dashboard.NewServer(d.hub, d.cfg.Dashboard.Hosts, d.log)
+		for pattern, handler := range d.beside {
+			page.Handle(pattern, handler)
+		}
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	serve("admin socket", d.serveAdmin)

@@ -82,7 +82,7 @@ func (d Door) noAckWhenCommitFails(t *testing.T) {
 }
 
 func (d Door) stopsPromptly(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	custody := NewCustody() // whose receipts never resolve
 	source := d.New(t)
 	ctx, cancel := context.WithCancel(context.Background())

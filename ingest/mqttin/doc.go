@@ -30,6 +30,13 @@
 // one. The gate (gate.go) queues everything that is to be sent behind the
 // receipts of what was published before.
 //
+// # Ways in
+//
+// A Source listens at one address, with TLS or without, and at a second one
+// always without (source.go). Connections may also come in as WebSockets of an
+// HTTP server that is somebody else's (websocket.go), or in any other way, by
+// ServeConn. All of them are one broker with one set of limits.
+//
 // # Who may do what
 //
 // A password or a verified certificate says who the user is (auth.go), and the

@@ -19,10 +19,12 @@ import (
 type Config struct {
 	// Listen is the TCP address, "127.0.0.1:1883" by default.
 	Listen string
+	// ListenPlain, if not empty, is one more address, where TLS is never spoken.
+	ListenPlain string
 	// Routes says what topics mean. It must not be nil.
 	Routes *route.Table
-	// TLS, if not nil, is spoken on every connection. A client whose certificate
-	// it verifies is the user whose name stands there, and needs no password.
+	// TLS, if not nil, is spoken at Listen. A client whose certificate it
+	// verifies is the user whose name stands there, and needs no password.
 	TLS *tls.Config
 	// Authorize says whether a password is the user's. The password is nil when
 	// the client sent none, and only valid during the call. It is called by
@@ -88,8 +90,8 @@ type Source struct {
 
 	mu        sync.Mutex
 	broker    *broker
-	addr      net.Addr
-	listening chan struct{} // closed while addr is known
+	addrs     []net.Addr    // that of Listen is the first
+	listening chan struct{} // closed while addrs are known
 }
 
 // New returns a Source that does nothing yet.
@@ -97,30 +99,70 @@ func New(cfg Config, log *slog.Logger) *Source {
 	return &Source{cfg: cfg.withDefaults(), log: log, listening: make(chan struct{})}
 }
 
-// Run listens and serves until ctx ends or the listener breaks. When it returns,
+// Run listens and serves until ctx ends or a listener breaks. When it returns,
 // every connection is closed and every goroutine has ended.
 func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Listen)
+	listeners, err := s.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("%w — hint: is another broker running, or the address not of this machine?", err)
 	}
 	b, err := newBroker(ctx, s, intake)
 	if err != nil {
-		listener.Close()
+		closeAll(listeners)
 		return fmt.Errorf("start mqtt broker: %w", err)
 	}
-	s.open(b, listener.Addr())
-	s.log.Info("mqtt listens", "addr", listener.Addr().String())
-	unblock := context.AfterFunc(ctx, func() { listener.Close() })
-	defer unblock()
-	err = s.acceptAll(ctx, b, listener)
-	listener.Close()
+	s.open(b, listeners)
+	err = s.serveAll(ctx, b, listeners)
 	s.shut()
 	b.stop()
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// listen opens the listeners, that of Listen first.
+func (s *Source) listen(ctx context.Context) ([]net.Listener, error) {
+	first, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	all := []net.Listener{first}
+	if s.cfg.TLS != nil {
+		all[0] = tls.NewListener(first, s.cfg.TLS) // the handshake is part of the first read
+	}
+	if s.cfg.ListenPlain == "" {
+		return all, nil
+	}
+	plain, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.ListenPlain)
+	if err != nil {
+		closeAll(all)
+		return nil, err
+	}
+	return append(all, plain), nil
+}
+
+// serveAll serves connections from all listeners until ctx ends or one breaks,
+// and closes them.
+func (s *Source) serveAll(ctx context.Context, b *broker, listeners []net.Listener) error {
+	unblock := context.AfterFunc(ctx, func() { closeAll(listeners) })
+	defer unblock()
+	broken := make(chan error, len(listeners))
+	var accepting sync.WaitGroup
+	for _, l := range listeners {
+		accepting.Go(func() {
+			broken <- s.acceptAll(ctx, b, l)
+			closeAll(listeners) // half a broker is harder to notice than none
+		})
+	}
+	accepting.Wait()
+	return <-broken
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
 }
 
 // maxPause is the longest pause after a failed accept.
@@ -136,9 +178,6 @@ func (s *Source) acceptAll(ctx context.Context, b *broker, listener net.Listener
 		switch {
 		case err == nil:
 			pause = 0
-			if s.cfg.TLS != nil {
-				nc = tls.Server(nc, s.cfg.TLS) // whose handshake is part of the first read
-			}
 			b.ended.Go(func() { b.serve(nc) })
 		case errors.Is(err, net.ErrClosed):
 			return err
@@ -159,9 +198,7 @@ func (s *Source) acceptAll(ctx context.Context, b *broker, listener net.Listener
 // over a WebSocket, and returns when it has ended. It closes the connection at
 // once while Run is not running.
 func (s *Source) ServeConn(nc net.Conn) {
-	s.mu.Lock()
-	b := s.broker
-	s.mu.Unlock()
+	b := s.running()
 	if b == nil {
 		nc.Close()
 		return
@@ -169,7 +206,15 @@ func (s *Source) ServeConn(nc net.Conn) {
 	b.serve(nc)
 }
 
-// Addr waits until Run listens and returns the address; nil when ctx ends first.
+// running returns the broker of the current Run; nil while there is none.
+func (s *Source) running() *broker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broker
+}
+
+// Addr waits until Run listens and returns the address of Listen; nil when ctx
+// ends first.
 func (s *Source) Addr(ctx context.Context) net.Addr {
 	s.mu.Lock()
 	listening := s.listening
@@ -181,13 +226,17 @@ func (s *Source) Addr(ctx context.Context) net.Addr {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.addr
+	return s.addrs[0]
 }
 
-func (s *Source) open(b *broker, addr net.Addr) {
+func (s *Source) open(b *broker, listeners []net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.broker, s.addr = b, addr
+	s.broker, s.addrs = b, nil
+	for _, l := range listeners {
+		s.addrs = append(s.addrs, l.Addr())
+		s.log.Info("mqtt listens", "addr", l.Addr().String())
+	}
 	close(s.listening)
 }
 
