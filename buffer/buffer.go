@@ -179,7 +179,7 @@ type Stats struct {
 	// OverBudget says that MaxAckDelay forces more commits than FlashBudget
 	// allows.
 	OverBudget bool
-	// Problem is why commits fail, empty while they do not.
+	// Problem is why commits fail, and what to do; empty while they do not.
 	Problem string
 	// Epoch names the present sequence space.
 	Epoch uint64
@@ -194,6 +194,9 @@ func (b *Buffer) Stats() Stats {
 		FlashDay: b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
 		Held: held, HeldBytes: bytes, ReservedBytes: int64(b.index.size()) * segmentSize, MaxBytes: b.cfg.MaxBytes,
 		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch,
+	}
+	if f := b.state.fault.Load(); f != nil {
+		s.Problem = f.err.Error()
 	}
 	if p := b.problem.Load(); p != nil {
 		s.Problem = *p

@@ -102,6 +102,9 @@ func (b *Buffer) takeDue(closing bool) (*group, time.Duration) {
 // commit brings the group to flash: encode → write → sync → index. After nil,
 // its readings are there after any crash, and cursors see them.
 func (b *Buffer) commit(g *group) error {
+	if err := b.mend(); err != nil {
+		return err
+	}
 	next := b.next
 	rec := beginRecord(b.buf[:0], b.movedCursors(), g.notes)
 	rec, blocks, err := b.encode(rec, g)
@@ -240,7 +243,7 @@ func (b *Buffer) done(g *group) {
 // fail resolves the receipt of a group that is not on flash. Only the gaps in
 // it live on: nobody else would send them again.
 func (b *Buffer) fail(g *group, err error) {
-	text := err.Error()
+	text := advise(err).Error()
 	if b.problem.Swap(&text) == nil {
 		b.log.Error("commits fail; nothing is acknowledged", "err", err)
 		b.failing = time.Now()
@@ -276,7 +279,9 @@ func (b *Buffer) close() error {
 		c.close()
 	}
 	b.curMu.Unlock()
-	end := session{Epoch: b.epoch, Clean: true, Record: b.record, Next: b.next}
+	_ = b.mend() // what the next lines say, if it fails
+	end := b.session()
+	end.Clean = true
 	end.Last, _ = b.index.active()
 	saved := b.updateWithCursors(put(bucketMeta, []byte(sessionKey), end))
 	return errors.Join(err, saved, b.state.close())

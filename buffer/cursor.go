@@ -220,19 +220,20 @@ func (b *Buffer) movedCursors() []cursorMark {
 }
 
 // saveDue returns how long the cursors may still wait for a commit to carry
-// them.
+// them, or an unwell state.db for the next try to mend it.
 func (b *Buffer) saveDue() time.Duration {
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
+	due := !b.state.well()
 	for _, c := range b.cursors {
 		c.mu.Lock()
-		dirty := c.dirty
+		due = due || c.dirty
 		c.mu.Unlock()
-		if dirty {
-			return max(time.Until(b.saved.Add(saveInterval)), 0)
-		}
 	}
-	return time.Hour
+	if !due {
+		return time.Hour
+	}
+	return max(time.Until(b.saved.Add(saveInterval)), 0)
 }
 
 // saveCursors writes cursors that moved to state.db.
@@ -241,6 +242,9 @@ func (b *Buffer) saveCursors() {
 		return
 	}
 	b.saved = time.Now()
+	if b.mend() != nil {
+		return // Stats says why
+	}
 	if err := b.updateWithCursors(); err != nil {
 		b.log.Warn("cursors not saved; a crash would repeat more", "err", err)
 	}

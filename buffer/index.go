@@ -23,6 +23,7 @@ type segmentInfo struct {
 	Number uint64              `json:"number"`
 	End    int64               `json:"end"` // where its records end
 	Lanes  [reading.Lanes]span `json:"lanes"`
+	Head   uint32              `json:"head,omitempty"` // the checksum of its first record's header; see segmentHead
 }
 
 // span sums up what a segment holds of one lane; Last is 0 when that is nothing.
@@ -137,6 +138,17 @@ func (x *index) wait() <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.changed
+}
+
+// upTo returns the segments up to the one with the number.
+func (x *index) upTo(number uint64) []segmentInfo {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := 0
+	for n < len(x.segments) && x.segments[n].Number <= number {
+		n++
+	}
+	return slices.Clone(x.segments[:n])
 }
 
 // size returns the number of segments.

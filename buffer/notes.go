@@ -21,6 +21,7 @@ type notes struct {
 	mu    sync.Mutex
 	fresh map[string][]byte
 	bytes int
+	blank bool // what state.db has is over
 }
 
 // maxFreshNotes is how many bytes of notes may wait to be taken over.
@@ -47,10 +48,10 @@ func (n *notes) add(notes []reading.Note) {
 func (n *notes) changes(record uint64) []func(*bbolt.Tx) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.fresh) == 0 {
-		return nil
-	}
 	changes := []func(*bbolt.Tx) error{put(bucketMeta, []byte(foldedKey), record)}
+	if n.blank {
+		changes = append(changes, clearNotes)
+	}
 	for key, value := range n.fresh {
 		changes = append(changes, putNote(key, value))
 	}
@@ -62,7 +63,13 @@ func (n *notes) folded() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.fresh)
-	n.bytes = 0
+	n.bytes, n.blank = 0, false
+}
+
+// forget forgets all notes, also those of state.db.
+func (n *notes) forget() {
+	n.folded()
+	n.blank = true
 }
 
 func (n *notes) full() bool {
@@ -80,6 +87,15 @@ func (b *Buffer) foldNotes() {
 		b.log.Warn("notes are not saved; they stay in memory and in the journal", "err", err)
 	}
 	b.spend(stateCommitFlash)
+}
+
+// clearNotes forgets the notes that state.db knows.
+func clearNotes(tx *bbolt.Tx) error {
+	if err := tx.DeleteBucket([]byte(bucketNotes)); err != nil {
+		return err
+	}
+	_, err := tx.CreateBucket([]byte(bucketNotes))
+	return err
 }
 
 // putNote stores the bytes as they are; nil deletes.
@@ -100,10 +116,13 @@ func (b *Buffer) Notes(ctx context.Context, prefix string, visit func(reading.No
 		return err
 	}
 	b.notes.mu.Lock()
-	fresh := maps.Clone(b.notes.fresh)
+	fresh, blank := maps.Clone(b.notes.fresh), b.notes.blank
 	b.notes.mu.Unlock()
 	all := map[string][]byte{}
-	err := b.state.db.View(func(tx *bbolt.Tx) error {
+	err := b.state.view(func(tx *bbolt.Tx) error {
+		if blank {
+			return nil
+		}
 		c := tx.Bucket([]byte(bucketNotes)).Cursor()
 		for k, v := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); k, v = c.Next() {
 			value, err := unseal(k, v)

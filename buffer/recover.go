@@ -3,10 +3,9 @@ package buffer
 import (
 	"bytes"
 	"cmp"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -43,54 +42,97 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 		governor: newGovernor(cfg.FlashBudget, cfg.MaxAckDelay, time.Now()),
 	}
 	b.stats.day.began = time.Now()
-	if aside != "" {
-		log.Error("state.db was damaged and is set aside; deliveries may repeat", "file", aside)
+	st.unwell = func(err error) {
+		log.Error("state.db takes no changes; nothing is acknowledged", "err", err)
+		b.signal()
 	}
+	if f := st.fault.Load(); f != nil {
+		st.unwell(f.err)
+	}
+	b.logAside(aside)
 	if err := b.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open buffer: %w", err), st.close())
 	}
 	return b, nil
 }
 
-// makeDir makes the folder and its own entry durable.
+// makeDir makes the folder, and those above it, and every entry durable. A folder
+// that is there may have been made by a process that did not come to sync it.
 func makeDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parent := filepath.Dir(dir)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+		if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%w — hint: it is a link to what is not there; is a disk not mounted?", err)
+		} else if err != nil {
+			return fmt.Errorf("%w — hint: make the folder, and give it to this user", err)
+		}
+	}
+	if err := syncDir(parent); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return nil // who may not read it did not change it
 }
 
 // recover reads state.db, then whatever of the journal it does not vouch for.
 func (b *Buffer) recover() error {
-	r := recovery{Buffer: b, noted: map[uint64]segmentInfo{}}
+	files, err := b.listFiles()
+	if err != nil {
+		return err
+	}
+	r := b.newRecovery(files)
 	if err := r.readState(); err != nil {
-		return err
+		b.state.fail(fault{err: err, damaged: true})
+		aside, err := b.state.reopen()
+		b.logAside(aside)
+		if err != nil && !isOfMedium(err) {
+			return err
+		}
+		r = b.newRecovery(files)
 	}
-	if err := r.readJournal(); err != nil {
-		return err
+	r.readJournal()
+	if len(r.files) > 0 {
+		r.forgetNotes()
 	}
-	if err := r.beginEpoch(); err != nil {
-		return err
-	}
+	r.beginEpoch()
 	r.continueSegment()
 	r.reportGaps()
-	if r.forgotten > 0 {
-		r.log.Warn("what doors remembered is lost with state.db", "notes", r.forgotten)
-	}
 	return nil
+}
+
+// listFiles returns the numbers of the segments that are there.
+func (b *Buffer) listFiles() ([]uint64, error) {
+	files, foreign, err := listSegments(b.cfg.Dir)
+	for _, name := range foreign {
+		if !ownFile(name) {
+			b.log.Warn("foreign file in the buffer's folder is left alone", "file", name)
+		}
+	}
+	return files, err
 }
 
 // recovery is what Open learns on its way.
 type recovery struct {
 	*Buffer
 	before    session                // how the last run ended, as far as known
+	files     []uint64               // segments that are there
 	noted     map[uint64]segmentInfo // sealed segments, from state.db
 	holes     []hole
 	unsent    []gapReport
-	forgotten int     // notes that were left
-	folded    *uint64 // the record up to which state.db knows the notes; nil when it is a new one
 	lastSeen  [reading.Lanes]uint64
-	gone      []func(*bbolt.Tx) error // forget the segments that are missing
+	corrected []func(*bbolt.Tx) error // what state.db noted and is not so
+
+	folded    *uint64 // the record up to which state.db knows the notes; nil when it is a new one
+	following uint64  // the record whose notes come next
+	untold    bool    // records with notes may be missing between folded and the journal's end
+}
+
+// newRecovery forgets what an earlier one learned.
+func (b *Buffer) newRecovery(files []uint64) *recovery {
+	b.gaps, b.marks = nil, map[string][reading.Lanes]ranges{}
+	return &recovery{Buffer: b, files: files, noted: map[uint64]segmentInfo{}}
 }
 
 // hole is a run of sequence numbers that should be there.
@@ -101,10 +143,11 @@ type hole struct {
 	reason      string
 }
 
+// readState fails when state.db cannot be understood, or is of another journal.
 func (r *recovery) readState() error {
 	err := errors.Join(
 		get(r.state, bucketMeta, sessionKey, func(s session) { r.before = s }),
-		get(r.state, bucketMeta, foldedKey, func(record uint64) { r.folded = &record }),
+		get(r.state, bucketMeta, foldedKey, func(record uint64) { r.folded, r.following = &record, record+1 }),
 		each(r.state, bucketSegments, func(_ []byte, s segmentInfo) error { r.noted[s.Number] = s; return nil }),
 		each(r.state, bucketCursors, func(name []byte, acked [reading.Lanes]ranges) error {
 			r.mark(cursorMark{string(name), acked})
@@ -120,7 +163,7 @@ func (r *recovery) readState() error {
 		}),
 	)
 	slices.SortStableFunc(r.gaps, func(a, b gapReport) int { return cmp.Compare(a.entry.At, b.entry.At) })
-	return err
+	return cmp.Or(err, r.checkOwner())
 }
 
 func (r *recovery) mark(m cursorMark) {
@@ -133,26 +176,16 @@ func (r *recovery) mark(m cursorMark) {
 
 // readJournal takes the segments in order: the sealed ones by what state.db
 // noted, the others record by record.
-func (r *recovery) readJournal() error {
-	files, foreign, err := listSegments(r.cfg.Dir)
-	if err != nil {
-		return err
-	}
-	for _, name := range foreign {
-		if !ownFile(name) {
-			r.log.Warn("foreign file in the buffer's folder is left alone", "file", name)
-		}
-	}
-	if last := r.before.Last; r.before.Clean && last.Number != 0 && !slices.Contains(files, last.Number) {
+func (r *recovery) readJournal() {
+	if last := r.before.Last; r.before.Clean && last.Number != 0 && !slices.Contains(r.files, last.Number) {
 		r.noted[last.Number] = last
 	}
-	numbers := slices.AppendSeq(slices.Clone(files), maps.Keys(r.noted))
+	numbers := slices.AppendSeq(slices.Clone(r.files), maps.Keys(r.noted))
 	slices.Sort(numbers)
 	for _, n := range slices.Compact(numbers) {
 		r.newest = max(r.newest, n) // of missing ones, too: what is noted of a number must stay true
-		r.readOrTrust(n, slices.Contains(files, n))
+		r.readOrTrust(n, slices.Contains(r.files, n))
 	}
-	return nil
 }
 
 // readOrTrust takes one segment into the index.
@@ -162,32 +195,44 @@ func (r *recovery) readOrTrust(n uint64, there bool) {
 		r.lost(n, info)
 		return
 	}
-	if noted {
+	if head := segmentHead(r.cfg.Dir, n); noted && head != 0 && head == info.Head {
 		r.sealed = n
 		r.see(info)
 		return
 	}
-	info, err := r.readSegment(n)
+	found, err := r.readSegment(n)
 	if err != nil {
 		r.log.Error("segment cannot be read and is passed over", "segment", n, "err", err)
 		return
 	}
-	r.see(info)
 	if last := r.before.Last; r.before.Clean && last.Number == n {
-		r.compare(info, last)
+		info = last
+	}
+	r.see(found)
+	r.compare(found, info)
+	if noted || n != r.files[len(r.files)-1] {
+		r.sealed = n
+		found.Head = segmentHead(r.cfg.Dir, n)
+		r.corrected = append(r.corrected, put(bucketSegments, numberKey(n), found))
 	}
 }
 
-// compare notices what a clean end left in the last segment and is not there
-// any more. After any other end nobody knows.
-func (r *recovery) compare(found, left segmentInfo) {
-	for lane, s := range left.Lanes {
-		first := max(s.First, found.Lanes[lane].Last+1)
-		if s.Last == 0 || first > s.Last {
+// compare notices what was noted of a segment and is not there any more.
+// Nothing is, of the last one after a crash: then nobody knows.
+func (r *recovery) compare(found, noted segmentInfo) {
+	for lane, s := range noted.Lanes {
+		if s.Last == 0 {
 			continue
 		}
-		r.holes = append(r.holes, hole{reading.Lane(lane), first, s.Last, s.Epoch, ReasonDamaged})
-		r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
+		f := found.Lanes[lane]
+		if f.Last != 0 && s.First < f.First {
+			r.holes = append(r.holes, hole{reading.Lane(lane), s.First, f.First - 1, s.Epoch, ReasonDamaged})
+			r.lastSeen[lane] = max(r.lastSeen[lane], f.First-1)
+		}
+		if first := max(s.First, f.Last+1); first <= s.Last {
+			r.holes = append(r.holes, hole{reading.Lane(lane), first, s.Last, s.Epoch, ReasonDamaged})
+			r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
+		}
 	}
 }
 
@@ -220,7 +265,7 @@ func (r *recovery) lost(number uint64, info segmentInfo) {
 			r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
 		}
 	}
-	r.gone = append(r.gone, put(bucketSegments, numberKey(number), nil))
+	r.corrected = append(r.corrected, put(bucketSegments, numberKey(number), nil))
 }
 
 // readSegment reads a segment record by record: cursors, what it holds, and
@@ -261,53 +306,27 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 	}
 }
 
-// remember takes the notes of a record that state.db does not know yet. When
-// state.db is a new one, all are left: the records of segments that were sealed
-// long ago no longer tell which of them were taken back, and a door must rather
-// forget than remember what is over.
+// remember takes the notes of a record that state.db does not know yet.
 func (r *recovery) remember(rec record) {
-	switch {
-	case len(rec.notes) == 0 || r.folded != nil && rec.number <= *r.folded:
-	case r.folded == nil:
-		r.forgotten += len(rec.notes)
-	default:
-		for i := range rec.notes {
-			rec.notes[i].Value = bytes.Clone(rec.notes[i].Value)
-		}
-		r.notes.add(rec.notes)
+	if r.folded == nil || rec.number <= *r.folded {
+		return
 	}
+	r.untold = r.untold || rec.number > r.following
+	r.following = max(r.following, rec.number+1)
+	for i := range rec.notes {
+		rec.notes[i].Value = bytes.Clone(rec.notes[i].Value)
+	}
+	r.notes.add(rec.notes)
 }
 
-// beginEpoch decides from which numbers to go on. After a clean end they are
-// known, and the epoch continues. After any other end the newest record may
-// have been sent and then rotted away: its numbers could be given out again.
-// So a new epoch begins, in which no number was ever used.
-func (r *recovery) beginEpoch() error {
-	for lane := range r.next {
-		last := max(r.lastSeen[lane], r.before.Next[lane]-min(r.before.Next[lane], 1))
-		for _, acked := range r.marks {
-			last = max(last, acked[lane].last())
-		}
-		r.next[lane] = last + 1
+// forgetNotes forgets all notes when a record that may have taken one back is
+// missing: state.db is a new one or an old copy, or a record is damaged. A door
+// must rather forget than remember what is over.
+func (r *recovery) forgetNotes() {
+	if r.folded == nil || r.untold {
+		r.notes.forget()
+		r.log.Warn("what doors remembered is forgotten: some of it may be over, and cannot be told from the rest")
 	}
-	clean := r.before.Clean && r.before.Epoch != 0 && r.record <= r.before.Record
-	r.record = max(r.record, r.before.Record)
-	if clean {
-		r.epoch = r.before.Epoch
-	} else {
-		var random [8]byte
-		rand.Read(random[:]) // never fails
-		r.epoch = binary.BigEndian.Uint64(random[:]) | 1
-	}
-	changes := append(r.notes.changes(r.record), put(bucketMeta, []byte(sessionKey), session{Epoch: r.epoch, Record: r.record, Next: r.next}))
-	if r.folded == nil {
-		changes = append(changes, put(bucketMeta, []byte(foldedKey), r.record))
-	}
-	if err := r.state.update(changes...); err != nil {
-		return err
-	}
-	r.notes.folded()
-	return nil
 }
 
 // continueSegment goes on writing in the last segment, behind its last record.
@@ -342,11 +361,11 @@ func (r *recovery) reportGaps() {
 			r.declareLost(h.lane, Gap{First: h.first, Last: h.last, Epoch: h.epoch, Reason: h.reason})
 		}
 	}
-	if len(r.gone) == 0 {
+	if len(r.corrected) == 0 {
 		return
 	}
-	if err := r.state.update(r.gone...); err != nil {
-		r.log.Warn("missing segments are not forgotten", "err", err)
+	if err := r.state.update(r.corrected...); err != nil {
+		r.log.Warn("what is noted of segments is not corrected", "err", err)
 	}
 }
 

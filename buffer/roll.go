@@ -40,6 +40,7 @@ func (b *Buffer) seal() {
 		b.remove(last.Number)
 		return
 	}
+	last.Head = segmentHead(b.cfg.Dir, last.Number)
 	if err := b.updateWithCursors(put(bucketSegments, numberKey(last.Number), last)); err != nil {
 		b.log.Warn("segment is not noted; the next start will read it", "segment", last.Number, "err", err)
 	}

@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -117,6 +118,25 @@ func writtenUpTo(f *os.File) int64 {
 		return 0
 	}
 	return hole
+}
+
+// segmentHead tells the records of a segment from others under the same number:
+// it is the checksum of the first header, which knows the body's. It is 0 when
+// there is no such header.
+func segmentHead(dir string, number uint64) uint32 {
+	f, err := os.Open(segmentPath(dir, number))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	header := make([]byte, recordHeader)
+	if _, err := f.ReadAt(header, 0); err != nil {
+		return 0
+	}
+	if _, _, ok := recordLength(header, number); !ok {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(header[4:])
 }
 
 func (s *segment) fits(n int) bool { return s.end+int64(n) <= segmentSize }

@@ -1,30 +1,51 @@
 package buffer
 
 import (
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"time"
+	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
 	"github.com/tidegate/tidegate/reading"
 )
 
 // state is what changes beside the readings, in bbolt: cursors, sealed
-// segments, gaps, quarantine. It is small, and losing it repeats deliveries,
-// never skips them: everything that matters can be read from the journal.
+// segments, gaps, quarantine, notes. It is small, and losing it repeats
+// deliveries, never skips them: everything that matters can be read from the
+// journal.
+//
+// It may be unwell: its file cannot be written, or is damaged. Changes then
+// fail, and Run brings it back (see mend); nothing is committed before.
 type state struct {
-	db *bbolt.DB
+	dir    string
+	unwell func(error) // called when it becomes so
+
+	mu    sync.RWMutex // held for reading while db is used, else while it is exchanged
+	db    *bbolt.DB    // nil while there is none; then nothing is found
+	file  *os.File     // of db
+	isNew bool         // made by this process, and knows nothing
+
+	fault atomic.Pointer[fault] // nil while it is well
 }
+
+// fault is why state.db takes no changes.
+type fault struct {
+	err     error
+	damaged bool // it is read no more, and to be set aside
+	intact  bool // only writing failed: what is in it may be taken over
+	locked  bool // bbolt did not give its locks back, so it cannot be closed
+}
+
+// errRotten means that state.db does not hold what was written.
+var errRotten = errors.New("state.db is damaged")
 
 const stateFile = "state.db"
 
@@ -48,11 +69,19 @@ func buckets() []string {
 const (
 	sessionKey = "session" // → session
 	foldedKey  = "folded"  // → number of the record up to which bucketNotes knows the notes
+	schemaKey  = "schema"  // → schema
 )
+
+// schema is the version of what the entries mean. A file of a later one is left
+// to the program that wrote it.
+const schema = 1
 
 // session is what the buffer knew when it was last opened or closed.
 type session struct {
 	Epoch uint64 `json:"epoch"`
+	// File is the inode of the state.db that this was written to: a copy of
+	// it may be an old one.
+	File uint64 `json:"file"`
 	// Clean says that the buffer was closed in order; Record is the last
 	// record and Next the next sequence numbers then.
 	Clean  bool                  `json:"clean"`
@@ -62,140 +91,71 @@ type session struct {
 	Last segmentInfo `json:"last"`
 }
 
-// openState opens state.db, or sets a file that will not open aside and starts
-// anew. aside names the file that was set aside.
-func openState(dir string) (s *state, aside string, err error) {
-	path := filepath.Join(dir, stateFile)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := createState(dir); err != nil {
-			return nil, "", err
-		}
+// well says that changes are taken.
+func (s *state) well() bool { return s.fault.Load() == nil }
+
+// fail makes the state unwell.
+func (s *state) fail(f fault) {
+	if s.fault.CompareAndSwap(nil, &f) {
+		s.unwell(f.err)
 	}
-	s, err = tryState(path)
-	if err == nil {
-		return s, "", nil
-	}
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, "", fmt.Errorf("open %s: another process holds it — hint: is a tidegate running on this folder?", path)
-	}
-	if isPassing(err) {
-		return nil, "", fmt.Errorf("open %s: %w — hint: nothing is wrong with the file; see to the limits and permissions of this user", path, err)
-	}
-	aside = fmt.Sprintf("%s.broken-%d", path, time.Now().UnixNano())
-	if err := os.Rename(path, aside); err != nil {
-		return nil, "", err
-	}
-	if err := createState(dir); err != nil {
-		return nil, aside, err
-	}
-	s, err = tryState(path)
-	return s, aside, err
 }
 
-// isPassing says that the error is of the process or its surroundings, not of
-// the file.
-func isPassing(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EACCES, unix.EPERM, unix.EROFS} {
-		if errors.Is(err, e) {
-			return true
-		}
+// view reads in one transaction.
+func (s *state) view(read func(*bbolt.Tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if f := s.fault.Load(); f != nil && f.damaged {
+		return f.err
 	}
-	return false
-}
-
-// createState makes the file under another name first: bbolt cannot tell a
-// file whose making was interrupted from a damaged one.
-func createState(dir string) error {
-	tmp := filepath.Join(dir, stateFile+".new")
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	db, err := bbolt.Open(tmp, 0o600, stateOptions())
-	if err != nil {
-		return err
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range buckets() {
-			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-				return err
-			}
-		}
+	if s.db == nil {
 		return nil
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(dir, stateFile)); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func stateOptions() *bbolt.Options {
-	return &bbolt.Options{
-		Timeout:      time.Second,
-		PageSize:     pageSize, // also where the kernel's pages are larger: a commit writes whole pages
-		FreelistType: bbolt.FreelistMapType,
-	}
-}
-
-// tryState opens the file and reads all of it once. bbolt checks pages only
-// when it comes to them, and then it panics; a truncated file under its map is
-// a fault.
-func tryState(path string) (s *state, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	var db *bbolt.DB
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("open %s: damaged: %v", path, p)
-		}
-		if err != nil && db != nil {
-			db.Close()
-		}
-	}()
-	if db, err = bbolt.Open(path, 0o600, stateOptions()); err != nil {
-		return nil, err
-	}
-	err = db.View(func(tx *bbolt.Tx) error {
-		for _, name := range buckets() {
-			b := tx.Bucket([]byte(name))
-			if b == nil {
-				return fmt.Errorf("bucket %q is missing", name)
-			}
-			if err := b.ForEach(func(k, v []byte) error {
-				_, err := unseal(k, v)
-				return err
-			}); err != nil {
-				return err
-			}
-		}
-		return checkPages(tx)
-	})
-	return &state{db}, err
-}
-
-// checkPages checks what binds the pages together, which reading alone does
-// not: a page that is free and in use would cost the next change a panic, at
-// every start anew.
-func checkPages(tx *bbolt.Tx) (err error) {
-	for e := range tx.Check() {
-		err = cmp.Or(err, e) // all have to be taken
+	err := contain(func() error { return s.db.View(read) })
+	if errors.Is(err, errRotten) {
+		s.fail(fault{err: err, damaged: true})
 	}
 	return err
 }
 
-func (s *state) close() error { return s.db.Close() }
-
-// update changes several entries in one transaction.
+// update changes several entries in one transaction. When the medium failed in
+// the middle of it, the file is not written again: the kernel may have dropped
+// pages that bbolt takes for written.
 func (s *state) update(changes ...func(*bbolt.Tx) error) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, change := range changes {
-			if err := change(tx); err != nil {
-				return err
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if f := s.fault.Load(); f != nil {
+		return f.err
+	}
+	changed := false
+	err := contain(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			for _, change := range changes {
+				if err := change(tx); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
+			changed = true
+			return nil
+		})
 	})
+	rotten := errors.Is(err, errRotten)
+	if rotten || err != nil && changed && !isFull(err) && !errors.Is(err, unix.EROFS) {
+		s.fail(fault{err: fmt.Errorf("state.db: %w", err), damaged: true, intact: !rotten, locked: rotten})
+	}
+	return err
+}
+
+// contain turns a panic into an error. bbolt checks pages only when it comes to
+// them, and then it panics; a file that became shorter under its map is a fault.
+func contain(do func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errRotten, p)
+		}
+	}()
+	return do()
 }
 
 // put stores value as JSON; nil deletes.
@@ -214,7 +174,7 @@ func put(bucket string, key []byte, value any) func(*bbolt.Tx) error {
 
 // get calls found with the entry, if there is one.
 func get[T any](s *state, bucket, key string, found func(T)) error {
-	return s.db.View(func(tx *bbolt.Tx) error {
+	return s.view(func(tx *bbolt.Tx) error {
 		sealed := tx.Bucket([]byte(bucket)).Get([]byte(key))
 		if sealed == nil {
 			return nil
@@ -225,7 +185,7 @@ func get[T any](s *state, bucket, key string, found func(T)) error {
 		}
 		var value T
 		if err := json.Unmarshal(text, &value); err != nil {
-			return fmt.Errorf("%s %q: %w", bucket, key, err)
+			return fmt.Errorf("%w: %s %q: %w", errRotten, bucket, key, err)
 		}
 		found(value)
 		return nil
@@ -234,7 +194,7 @@ func get[T any](s *state, bucket, key string, found func(T)) error {
 
 // each calls visit with every entry of the bucket, in order of keys.
 func each[T any](s *state, bucket string, visit func(key []byte, value T) error) error {
-	return s.db.View(func(tx *bbolt.Tx) error {
+	return s.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte(bucket)).ForEach(func(k, v []byte) error {
 			text, err := unseal(k, v)
 			if err != nil {
@@ -242,7 +202,7 @@ func each[T any](s *state, bucket string, visit func(key []byte, value T) error)
 			}
 			var value T
 			if err := json.Unmarshal(text, &value); err != nil {
-				return fmt.Errorf("%s %q: %w", bucket, k, err)
+				return fmt.Errorf("%w: %s %q: %w", errRotten, bucket, k, err)
 			}
 			return visit(k, value)
 		})
@@ -258,7 +218,7 @@ func unseal(key, sealed []byte) ([]byte, error) {
 	if n := len(sealed) - 4; n >= 0 && binary.LittleEndian.Uint32(sealed[n:]) == crc32c(slices.Concat(key, sealed[:n])) {
 		return sealed[:n], nil
 	}
-	return nil, fmt.Errorf("entry %q is damaged", key)
+	return nil, fmt.Errorf("%w: entry %q", errRotten, key)
 }
 
 func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -1,0 +1,69 @@
+package buffer
+
+import (
+	"go.etcd.io/bbolt"
+)
+
+// mend makes state.db take changes again, after its medium was full, read-only
+// or failing, or its file was damaged, and tells it what memory knows. Nothing
+// is committed before: state.db must know that the epoch has begun, or the next
+// start could give out its numbers again.
+func (b *Buffer) mend() error {
+	if b.state.well() {
+		return nil
+	}
+	aside, err := b.state.reopen()
+	b.logAside(aside)
+	if err != nil {
+		return err
+	}
+	if err := b.tell(true); err != nil {
+		return err
+	}
+	b.log.Warn("state.db takes changes again")
+	return nil
+}
+
+// tell writes how this run began, and what doors noted since, or everything that
+// memory knows. If that fails, state.db is unwell from now on.
+func (b *Buffer) tell(everything bool) error {
+	changes := append(b.notes.changes(b.record),
+		put(bucketMeta, []byte(sessionKey), b.session()))
+	if everything {
+		changes = append(changes, b.remembered()...)
+	}
+	if err := b.state.update(changes...); err != nil {
+		err = advise(err)
+		b.state.fail(fault{err: err})
+		b.setDirty()
+		return err
+	}
+	b.notes.folded()
+	return nil
+}
+
+// remembered is what state.db holds and memory knows, too.
+func (b *Buffer) remembered() (changes []func(*bbolt.Tx) error) {
+	b.curMu.Lock()
+	for name, acked := range b.marks { // of sinks that did not ask yet, too
+		changes = append(changes, put(bucketCursors, []byte(name), acked))
+	}
+	b.curMu.Unlock()
+	changes = append(changes, b.cursorChanges()...)
+	for _, info := range b.index.upTo(b.sealed) {
+		info.Head = segmentHead(b.cfg.Dir, info.Number)
+		changes = append(changes, put(bucketSegments, numberKey(info.Number), info))
+	}
+	b.gapMu.Lock()
+	defer b.gapMu.Unlock()
+	for _, r := range b.gaps {
+		changes = append(changes, put(bucketGaps, r.key, r.entry))
+	}
+	return changes
+}
+
+func (b *Buffer) logAside(file string) {
+	if file != "" {
+		b.log.Error("state.db was damaged and is set aside; deliveries may repeat", "file", file)
+	}
+}
