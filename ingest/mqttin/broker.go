@@ -30,11 +30,13 @@ type broker struct {
 
 	// generation counts changes to the subscriptions.
 	generation atomic.Uint64
-	retained   retained
-	throttle   throttle
-	said       said
-	inputs     sync.Pool
-	batches    chan *batch
+	// numbered counts messages to clients; see number.
+	numbered atomic.Int64
+	retained retained
+	throttle throttle
+	said     said
+	inputs   sync.Pool
+	batches  chan *batch
 	// claim is held while a session moves to a new connection.
 	claim sync.Mutex
 

@@ -84,6 +84,10 @@ func dial(t testing.TB, src *Source) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	return newClient(t, conn)
+}
+
+func newClient(t testing.TB, conn net.Conn) *client {
 	return &client{Conn: conn, t: t, in: bufio.NewReader(conn), version: 4}
 }
 

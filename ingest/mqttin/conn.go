@@ -38,9 +38,10 @@ type conn struct {
 	turn  []byte  // the packet that the broker is reading
 	batch *batch  // borrowed from the first publish in it until it is flushed
 
-	ended    chan struct{} // closed when the broker has done with it
-	client   *mqtt.Client  // from the moment the session is established
-	pubackID uint16        // packet identifier of the QoS 1 publish that the broker has
+	ended     chan struct{} // closed when the broker has done with it
+	client    *mqtt.Client  // from the moment the session is established
+	pubackID  uint16        // packet identifier of the QoS 1 publish that the broker has
+	requestID uint16        // and of the SUBSCRIBE or UNSUBSCRIBE
 }
 
 func newConn(b *broker, nc net.Conn) *conn {
@@ -84,6 +85,7 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 func (c *conn) establish() {
 	c.established = true
 	c.armed = time.Time{} // the keep-alive begins
+	c.client.State.Inflight.ResetReceiveQuota(maxExchanges)
 	c.gate.established(c.version)
 }
 

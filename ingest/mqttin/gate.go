@@ -113,23 +113,30 @@ func (g *gate) push(p []byte) {
 	g.changed.Broadcast()
 }
 
-// Write queues p. It blocks only while the queue is full, and for no longer
-// than writeTimeout, after which the peer counts as stuck and is cut off.
+// Write queues p and never blocks; see waitRoom.
 func (g *gate) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.queue) > maxQueue {
-		stuck := time.AfterFunc(g.writeTimeout, g.abort)
-		defer stuck.Stop()
-	}
-	for len(g.queue) > maxQueue && !g.closed {
-		g.changed.Wait()
-	}
 	if g.closed {
 		return 0, net.ErrClosed
 	}
 	g.push(p)
 	return len(p), nil
+}
+
+// waitRoom waits while the queue is full, but no longer than writeTimeout: after
+// that, the peer counts as stuck and is cut off.
+func (g *gate) waitRoom() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) <= maxQueue {
+		return
+	}
+	stuck := time.AfterFunc(g.writeTimeout, g.abort)
+	defer stuck.Stop()
+	for len(g.queue) > maxQueue && !g.closed {
+		g.changed.Wait()
+	}
 }
 
 // waitBelow waits until fewer than limit messages wait for their

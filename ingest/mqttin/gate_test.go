@@ -109,6 +109,7 @@ func TestWriterToStuckPeerIsCutOff(t *testing.T) {
 		chunk := bytes.Repeat([]byte("x"), 64<<10)
 		queued := 0
 		for {
+			g.waitRoom()
 			if _, err := g.Write(chunk); err != nil {
 				break
 			}
@@ -127,6 +128,7 @@ func TestWriterBehindStuckCommitIsReleased(t *testing.T) {
 		g, _ := pipeGate(t)
 		g.note(make(receipt))
 		for {
+			g.waitRoom()
 			if _, err := g.Write(make([]byte, 64<<10)); err != nil {
 				break
 			}

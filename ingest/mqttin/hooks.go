@@ -1,6 +1,8 @@
 package mqttin
 
 import (
+	"math"
+
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -25,7 +27,7 @@ func (h *hooks) Provides(event byte) bool {
 		mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnPacketEncode,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed,
-		mqtt.OnPublishDropped, mqtt.OnWill, mqtt.OnWillSent:
+		mqtt.OnQosPublish, mqtt.OnPublishDropped, mqtt.OnWill, mqtt.OnWillSent:
 		return true
 	}
 	return false
@@ -62,11 +64,15 @@ func (h *hooks) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	// what is under way instead.
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
+	// A message that is sent again on another connection would carry an alias
+	// that means nothing there.
+	cl.Properties.Props.TopicAliasMaximum = 0
 	switch {
 	case c.previous == nil:
 		h.broker.limitSessions()
 	case !pk.Connect.Clean:
 		c.gate.inherit(c.previous.gate.retire())
+		renumber(c.previous.client.State.Inflight)
 	}
 	c.previous = nil
 }
@@ -77,19 +83,37 @@ func (h *hooks) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	h.broker.stats.clients.Add(1)
 }
 
-// OnPacketRead hides the packet identifier of a QoS 1 publish from the broker,
-// which keeps the identifiers of both directions in one map: a client's publish
-// would make it forget a message to that client. OnPublish and OnPacketEncode
-// undo it.
+// OnPacketRead hides the packet identifiers of QoS 1 publishes and of requests
+// from the broker, which keeps those of both directions in one map: a client's
+// publish would make it forget a message to that client, and a request would be
+// refused. OnPublish and OnPacketEncode undo it.
 func (h *hooks) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Type != packets.Publish || pk.FixedHeader.Qos != 1 {
-		return pk, nil
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		if pk.FixedHeader.Qos == 1 {
+			cl.Net.Conn.(*conn).pubackID = pk.PacketID
+			pk.PacketID = 0
+			pk.FixedHeader.Qos = 0
+			pk.FixedHeader.Dup = false
+		}
+	case packets.Subscribe, packets.Unsubscribe:
+		cl.Net.Conn.(*conn).requestID = pk.PacketID
+		pk.PacketID = unusedID(cl.State.Inflight)
 	}
-	cl.Net.Conn.(*conn).pubackID = pk.PacketID
-	pk.PacketID = 0
-	pk.FixedHeader.Qos = 0
-	pk.FixedHeader.Dup = false
 	return pk, nil
+}
+
+// unusedID returns an identifier that no message to the client has, from the end
+// that the broker comes to last.
+func unusedID(held *mqtt.Inflight) uint16 {
+	id := uint16(math.MaxUint16)
+	for id > 1 {
+		if _, used := held.Get(id); !used {
+			break
+		}
+		id--
+	}
+	return id
 }
 
 // OnPublish takes a publish into custody and returns at once: the gate holds
@@ -106,8 +130,11 @@ func (h *hooks) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	return pk, nil
 }
 
-// OnPacketEncode runs before a packet is encoded for a client.
+// OnPacketEncode runs before a packet is encoded for a client. It waits until the
+// gate has room: the broker holds a lock while it writes to a client that all
+// who publish to that client need.
 func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	cl.Net.Conn.(*conn).gate.waitRoom()
 	switch pk.FixedHeader.Type {
 	case packets.Connack: // the session is this connection's now
 		c := cl.Net.Conn.(*conn)
@@ -131,6 +158,18 @@ func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packe
 		if pk.ReasonCode == codePacketIDInUse {
 			pk.ReasonCode = codeSuccess
 			pk.Properties.ReasonString = ""
+		}
+	case packets.Pubrel:
+		if held, ok := cl.State.Inflight.Get(pk.PacketID); ok && !isNumbered(held) {
+			h.broker.number(cl, held)
+		}
+	case packets.Suback, packets.Unsuback:
+		pk.PacketID = cl.Net.Conn.(*conn).requestID
+		pk.Properties.User = nil // of the request
+	case packets.Disconnect:
+		h.broker.stats.malformed.Add(1) // the only reason that the broker has
+		if cl.Properties.ProtocolVersion < 5 {
+			pk.FixedHeader.Type = packets.Reserved // only clients may send it
 		}
 	}
 	return pk
@@ -162,9 +201,17 @@ func (h *hooks) OnUnsubscribed(*mqtt.Client, packets.Packet) {
 	h.broker.generation.Add(1)
 }
 
+// OnQosPublish runs when a session has taken on a message, and each time that it
+// is sent again.
+func (h *hooks) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) {
+	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
+		h.broker.number(cl, pk)
+	}
+}
+
 // OnPublishDropped runs when a subscriber's queue is full.
-func (h *hooks) OnPublishDropped(*mqtt.Client, packets.Packet) {
-	h.broker.stats.undelivered.Add(1)
+func (h *hooks) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
+	h.broker.overflow(cl, pk)
 }
 
 // OnWill runs before a will is published or set aside for later. While the

@@ -11,6 +11,9 @@ import (
 const (
 	// maxSubscriptions is how many filters a client may subscribe to.
 	maxSubscriptions = 64
+	// maxExchanges is how many QoS 2 exchanges a client may have begun and not
+	// ended. It is told of fewer: many send all that they have, whatever it is.
+	maxExchanges = 4096
 	// maxRetained and maxRetainedBytes bound the retained messages of all.
 	maxRetained      = 5000
 	maxRetainedBytes = 8 << 20

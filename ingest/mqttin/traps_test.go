@@ -362,7 +362,7 @@ func (c *slowCustody) Accept(ctx context.Context, rs []reading.Reading, notes ..
 // acknowledgement whose packet identifier only the last connection knew.
 func TestTrapInheritedAckIsNotSent(t *testing.T) {
 	cl := &mqtt.Client{}
-	cl.Net.Conn = &conn{}
+	cl.Net.Conn = &conn{gate: newGate(t.Context(), nil, Config{})}
 	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}
 	if got := (&hooks{}).OnPacketEncode(cl, ack); got.FixedHeader.Type != packets.Reserved {
 		t.Errorf("got %+v", got)
