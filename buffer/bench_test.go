@@ -23,25 +23,7 @@ func BenchmarkAccept(b *testing.B) {
 			ended := make(chan error, 1)
 			go func() { ended <- buf.Run(ctx) }()
 			b.ResetTimer()
-			var all sync.WaitGroup
-			for s := range sources {
-				all.Go(func() {
-					rs := make([]reading.Reading, 4)
-					for i := 0; i < b.N; i += sources {
-						for m := range rs {
-							rs[m] = reading.Reading{Device: fmt.Sprintf("dev-%04d", s), Metric: metrics[m], Time: int64(i+1) * 1e6, Value: reading.Float(float64(i+m) / 10)}
-						}
-						receipt, err := buf.Accept(ctx, rs)
-						if err == nil {
-							err = receipt.Wait(ctx)
-						}
-						if err != nil {
-							panic(err)
-						}
-					}
-				})
-			}
-			all.Wait()
+			ingest(b, buf, sources, b.N)
 			b.StopTimer()
 			s := buf.Stats()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "acks/s")
@@ -53,6 +35,29 @@ func BenchmarkAccept(b *testing.B) {
 			}
 		})
 	}
+}
+
+// ingest takes so many batches of four, each of which waits for its receipt.
+func ingest(b *testing.B, buf *Buffer, sources, batches int) {
+	var all sync.WaitGroup
+	for s := range sources {
+		all.Go(func() {
+			rs := make([]reading.Reading, 4)
+			for i := 0; i < batches; i += sources {
+				for m := range rs {
+					rs[m] = reading.Reading{Device: fmt.Sprintf("dev-%04d", s), Metric: metrics[m], Time: int64(i+1) * 1e6, Value: reading.Float(float64(i+m) / 10)}
+				}
+				receipt, err := buf.Accept(b.Context(), rs)
+				if err == nil {
+					err = receipt.Wait(b.Context())
+				}
+				if err != nil {
+					panic(err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 var metrics = [4]string{"temp", "hum", "bat", "rssi"}

@@ -212,6 +212,10 @@ func checkState(tx *bbolt.Tx) (err error) {
 			return err
 		}
 	}
+	// bbolt checks in a goroutine of its own, in which a fault ends the process.
+	if file, err := os.Stat(tx.DB().Path()); err != nil || file.Size() < tx.Size() {
+		return cmp.Or(err, fmt.Errorf("%w: its end, at %d bytes, is missing", errRotten, tx.Size()))
+	}
 	for e := range tx.Check() {
 		err = cmp.Or(err, e) // all have to be taken
 	}

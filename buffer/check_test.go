@@ -1,0 +1,145 @@
+package buffer
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/reading"
+)
+
+// checkFolder checks a buffer that nobody has open.
+func checkFolder(t *testing.T, dir string) Checked {
+	t.Helper()
+	c, err := Check(t.Context(), func() (Inventory, error) { return ReadInventory(t.Context(), dir) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// What check says of each accident, before recovery has seen it.
+func TestCheckSeesTheAccidents(t *testing.T) {
+	want := map[string]string{ // damage, or what is wrong with state.db; "" for nothing
+		"bit rot in a block":                              "not what was written/normal 2..2",
+		"bit rot in a header":                             "not what was written/normal 2..2",
+		"state.db gone":                                   "state: /no such file",
+		"state.db overwritten":                            "state: invalid database",
+		"state.db truncated in the middle":                "state: ",
+		"state.db rotten in every page but the first two": "state: ",
+	}
+	for _, a := range accidents() {
+		t.Run(a.name, func(t *testing.T) {
+			dir := t.TempDir()
+			r := start(t, dir, nil)
+			for _, v := range []float64{1, 2, 3} {
+				r.accept("a", v)
+			}
+			r.crash()
+			a.happen(t, dir)
+			c := checkFolder(t, dir)
+			var said []string
+			if c.StateError != "" {
+				said = append(said, "state: "+c.StateError)
+			}
+			for _, d := range c.Damage {
+				text := d.What
+				if d.Lane != "" {
+					text = d.Lane + " " + numberText(d.First) + ".." + numberText(d.Last)
+				}
+				said = append(said, text)
+			}
+			got, parts := strings.Join(said, "/"), strings.Split(want[a.name], "/")
+			for _, part := range parts {
+				if !strings.Contains(got, part) || part == "" && got != "" {
+					t.Errorf("check says %q, want %q", got, parts)
+				}
+			}
+		})
+	}
+}
+
+func TestCheckCountsWhatIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, nil)
+	r.accept("a", 1, 2, 3)
+	r.accept("a", 4)
+	r.stop()
+	c := checkFolder(t, dir)
+	if c.Segments != 1 || c.Records != 2 || c.Readings != 4 || c.Bytes == 0 || len(c.Damage) != 0 || c.StateError != "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestCheckSaysWhatAMissingOrShortSegmentCosts(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, nil)
+	r.Cursor("cloud").Ack(reading.Normal, 1, 3)
+	for i := range 2*segmentSize/(512<<10) + 4 {
+		r.acceptAll(noise("a", i, 512<<10))
+	}
+	r.stop()
+	files := segments(t, dir)
+	if err := os.Truncate(files[1], 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	c := checkFolder(t, dir)
+	if len(c.Damage) != 4 || c.Damage[0].What != "the file is missing" || c.Damage[1].First != 1 ||
+		!strings.Contains(c.Damage[2].What, "at its end") || c.Damage[3].First <= c.Damage[1].Last || c.Damage[3].Lane != "normal" {
+		t.Errorf("%+v", c.Damage)
+	}
+}
+
+// A hole that a gap explains is none, and recovery explains what check sees.
+func TestWhatRecoveryDeclaresIsNoDamageAfterEviction(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, nil)
+	for i := 0; r.Stats().Lost == 0; i++ {
+		r.acceptAll(noise("a", i, 256<<10))
+	}
+	r.stop()
+	if c := checkFolder(t, dir); len(c.Damage) != 0 {
+		t.Errorf("%+v", c.Damage)
+	}
+}
+
+// Segments come and go while check reads: none of that is damage.
+func TestCheckOfABusyBufferFindsNothing(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	busy := make(chan error, 1)
+	began := make(chan bool)
+	go func() {
+		for i := 0; ; i++ {
+			receipt, err := r.Accept(ctx, []reading.Reading{noise("a", i, 256<<10)})
+			if err == nil {
+				err = receipt.Wait(ctx)
+			}
+			if err != nil {
+				busy <- ctx.Err()
+				return
+			}
+			if i == 4*segmentSize/(256<<10) {
+				close(began)
+			}
+		}
+	}()
+	<-began
+	for lost := r.Stats().Lost; r.Stats().Lost < lost+100; {
+		c, err := Check(t.Context(), r.Inventory)
+		if err != nil || len(c.Damage) != 0 {
+			t.Fatalf("%+v, %v", c, err)
+		}
+		if err := r.CheckState(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-busy; err == nil {
+		t.Error("it was not busy to the end")
+	}
+}

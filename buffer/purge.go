@@ -1,0 +1,185 @@
+package buffer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// ReasonPurged is the reason of a gap that somebody wanted.
+const ReasonPurged = "purged"
+
+// ErrActive means that a sink is in use.
+var ErrActive = errors.New("the sink is configured")
+
+// Purge says what is given up: what Sink has not acknowledged of the lanes, and
+// was measured before a time. The readings stay in the journal as history until
+// their room is needed; they are no longer sent.
+type Purge struct {
+	// Sink is the sink's name; "" stands for all that are configured.
+	Sink string `json:"sink"`
+	// Lanes are the lanes; none stands for all.
+	Lanes []reading.Lane `json:"lanes"`
+	// Before is in nanoseconds since the Unix epoch; 0 is no bound. Blocks are
+	// given up whole, when their last reading is older.
+	Before int64 `json:"before"`
+	// Rehearse only counts.
+	Rehearse bool `json:"rehearse"`
+}
+
+// Purge gives readings up, and returns the gaps that it has declared, or would
+// declare. When it returns nil, the gaps and the places of the sinks are on
+// flash. What a sink was handed and has not acknowledged is on its way, and
+// stays so.
+func (b *Buffer) Purge(ctx context.Context, p Purge) ([]Gap, error) {
+	cursors, err := b.cursorsOf(p.Sink)
+	if err != nil {
+		return nil, err
+	}
+	var purged []Gap
+	for _, c := range cursors {
+		losses, err := c.waiting(ctx, p)
+		if err != nil {
+			return purged, err
+		}
+		gaps, err := c.giveUp(losses, p.Rehearse)
+		purged = append(purged, gaps...)
+		if err != nil {
+			return purged, err
+		}
+	}
+	if p.Rehearse {
+		return purged, nil
+	}
+	if err := b.state.update(b.cursorChanges()...); err != nil {
+		b.setDirty()
+		return purged, fmt.Errorf("gaps are declared, and places of sinks not saved yet: %w", err)
+	}
+	return purged, nil
+}
+
+// cursorsOf returns the cursor of the sink, or all of them, by name.
+func (b *Buffer) cursorsOf(sink string) ([]*Cursor, error) {
+	b.curMu.Lock()
+	defer b.curMu.Unlock()
+	if sink == "" {
+		return slices.SortedFunc(maps.Values(b.cursors), func(a, b *Cursor) int { return cmp.Compare(a.name, b.name) }), nil
+	}
+	if c := b.cursors[sink]; c != nil {
+		return []*Cursor{c}, nil
+	}
+	return nil, ErrNoSink
+}
+
+// waiting lists what the sink does not have, joined where it goes on. The link
+// goes on meanwhile.
+func (c *Cursor) waiting(ctx context.Context, p Purge) (losses []*loss, err error) {
+	q := Query{Lanes: p.Lanes, To: p.Before}
+	acked := c.ackedNow()
+	open := [reading.Lanes]*loss{}
+	seen := place{}
+	w := walk{view: c.buf.view(), mayHold: func(s Segment) bool { return q.mayBeIn(s, acked) }}
+	w.wants = func(b wire.Block) bool {
+		first, last := seen.ahead(b)
+		return first <= last && q.wantsLane(b.Lane) && (p.Before == 0 || b.Base+b.Span < p.Before)
+	}
+	w.visit = func(b wire.Block) error {
+		seen.pass(b.Lane, b.First, b.Last())
+		for _, r := range acked[b.Lane].missing(b.First, b.Last()) {
+			g := Gap{First: r.First, Last: r.Last, From: b.Base, To: b.Base + b.Span, Epoch: b.Epoch, Reason: ReasonPurged, Sinks: []string{c.name}}
+			if l := open[b.Lane]; l == nil || !l.join(g) {
+				open[b.Lane] = &loss{b.Lane, g}
+				losses = append(losses, open[b.Lane])
+			}
+		}
+		return nil
+	}
+	err = cmp.Or(w.run(ctx), w.unread)
+	return losses, err
+}
+
+// giveUp declares the losses and makes the sink go on behind them. Nothing is
+// handed out meanwhile, so that what is declared is not on its way.
+func (c *Cursor) giveUp(losses []*loss, rehearse bool) (gaps []Gap, err error) {
+	c.place.Lock()
+	defer c.place.Unlock()
+	for _, l := range losses {
+		for _, r := range c.elsewhere(l.lane).missing(l.First, l.Last) {
+			g := l.Gap
+			g.First, g.Last = r.First, r.Last
+			g.Lane, g.Count = l.lane.String(), r.Last-r.First+1
+			if !rehearse {
+				if err := c.purge(l.lane, g); err != nil {
+					return gaps, err
+				}
+			}
+			gaps = append(gaps, g)
+		}
+	}
+	return gaps, nil
+}
+
+func (c *Cursor) purge(lane reading.Lane, g Gap) error {
+	if err := c.buf.declare(lane, g); err != nil {
+		return err
+	}
+	c.pass(lane, g.First, g.Last)
+	if lane == reading.Alarm {
+		return c.buf.reportAgain(g) // the news of other losses may be among them
+	}
+	return nil
+}
+
+// elsewhere returns what the sink has, and what is on its way.
+func (c *Cursor) elsewhere(lane reading.Lane) ranges {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := slices.Clone(c.acked[lane])
+	for _, h := range c.out[lane] {
+		all = all.add(h.First, h.Last)
+	}
+	return all
+}
+
+// missing returns the numbers of first..last that are not in the set.
+func (rs ranges) missing(first, last uint64) (out []numberRange) {
+	for _, r := range rs {
+		if r.First > last {
+			break
+		}
+		if first < r.First {
+			out = append(out, numberRange{first, r.First - 1})
+		}
+		first = max(first, r.Last+1)
+	}
+	if first <= last {
+		out = append(out, numberRange{first, last})
+	}
+	return out
+}
+
+// Forget forgets the place of a sink that is no longer configured. Under the
+// same name, it would be sent everything that the buffer holds.
+func (b *Buffer) Forget(sink string) error {
+	b.curMu.Lock()
+	defer b.curMu.Unlock()
+	if b.cursors[sink] != nil {
+		return ErrActive
+	}
+	known := false
+	if err := get(b.state, bucketCursors, sink, func([reading.Lanes]ranges) { known = true }); err != nil {
+		return err
+	}
+	_, marked := b.marks[sink]
+	if !known && !marked {
+		return ErrNoSink
+	}
+	delete(b.marks, sink)
+	return b.state.update(put(bucketCursors, []byte(sink), nil))
+}
