@@ -46,6 +46,8 @@ func cells() []cell {
 		{"drain", (*bench).drain},
 		{"slow", (*bench).slow},
 		{"e2e", (*bench).e2e},
+		{"idle10k", (*bench).idle10k},
+		{"storm5k", (*bench).storm5k},
 	}
 }
 

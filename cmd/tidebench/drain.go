@@ -90,7 +90,7 @@ func (b *bench) ebbs(ctx context.Context, what backlog) ([]ebb, error) {
 // ebb fills a gateway behind a link that is cut, lets it drain, and counts what
 // has arrived.
 func (b *bench) ebb(ctx context.Context, what backlog) (e ebb, err error) {
-	s, err := b.openShore(ctx, what.buffer, nil)
+	s, err := b.openShore(ctx, what.buffer, ordinary, nil)
 	if err != nil {
 		return e, err
 	}

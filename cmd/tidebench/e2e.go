@@ -57,7 +57,7 @@ func (b *bench) e2e(ctx context.Context) error {
 
 // pass lets the messages pass, and returns when the cloud has them all.
 func (b *bench) pass(ctx context.Context, p *passage, messages int) (err error) {
-	s, err := b.openShore(ctx, asConfigured, p.arrived)
+	s, err := b.openShore(ctx, asConfigured, ordinary, p.arrived)
 	if err != nil {
 		return err
 	}

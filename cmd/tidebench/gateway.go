@@ -26,17 +26,20 @@ const (
 
 // configuration of a gateway under test: the defaults, but for what must differ
 // on a machine that has other things to do. To be filled in are the folder, the
-// content of [buffer], the address, the two topics and the uplink.
+// memory, the content of [buffer], the address, the number of clients, the two
+// topics and the uplink.
 const configuration = `
 [gateway]
 id = "bench"
 data_dir = %q
+memory = %q
 [log]
 level = "error"
 [buffer]
 %s
 [ingest.mqtt]
 listen = %q
+max_clients = %d
 [[ingest.mqtt.route]]
 topic = %q
 decode = "raw"
@@ -61,6 +64,15 @@ type gateway struct {
 	admin http.Client
 }
 
+// ordinary is the size of a gateway that is not made for thousands.
+var ordinary = build{memory: "48MiB", clients: 1024}
+
+// build is what a gateway is made for.
+type build struct {
+	memory  string // gateway.memory
+	clients int    // ingest.mqtt.max_clients
+}
+
 // startGateway starts a gateway that keeps its readings in dir/data and sends
 // them to url. buffer is the content of its table [buffer].
 func (b *bench) startGateway(ctx context.Context, dir, buffer, url string) (*gateway, error) {
@@ -68,8 +80,13 @@ func (b *bench) startGateway(ctx context.Context, dir, buffer, url string) (*gat
 	if err != nil {
 		return nil, err
 	}
+	return b.startGatewayAt(ctx, addr, dir, buffer, url, ordinary)
+}
+
+// startGatewayAt starts a gateway of a size at an address.
+func (b *bench) startGatewayAt(ctx context.Context, addr, dir, buffer, url string, is build) (*gateway, error) {
 	data, config := filepath.Join(dir, "data"), filepath.Join(dir, "tidegate.toml")
-	text := fmt.Sprintf(configuration, data, buffer, addr, rawTopic, jsonTopic, url)
+	text := fmt.Sprintf(configuration, data, is.memory, buffer, addr, is.clients, rawTopic, jsonTopic, url)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,8 @@
 //	drain   a million messages over a link that has come back
 //	slow    ten thousand over 256 kbit/s and 300 ms
 //	e2e     from a publish to the cloud's disk
+//	idle10k ten thousand connections that say nothing
+//	storm5k five thousand devices whose gateway is killed under them
 //
 // A figure that misses its bar is printed as such. The exit code is 1 when a
 // cell could not be measured, or, with -strict, when a bar was missed; 2 when

@@ -98,6 +98,13 @@ func (c *child) stop() error {
 	return nil
 }
 
+// kill is kill -9.
+func (c *child) kill() {
+	c.leash.Close()
+	c.cmd.Process.Kill()
+	<-c.ended
+}
+
 // clockTick is the unit of CPU times in /proc on every Linux that Go runs on.
 const clockTick = 10 * time.Millisecond
 

@@ -15,15 +15,16 @@ import (
 
 // shore is a gateway and a cloud with a link between them.
 type shore struct {
+	dir     string
 	gateway *gateway
 	link    *firmwaresim.Link
 	cloud   string         // host:port
 	closers []func() error // to be called last to first
 }
 
-// openShore starts a cloud, a link that is cut, and a gateway. The cloud has a
+// openShore starts a cloud, a link that is cut, and a gateway of a size. The cloud has a
 // process of its own, unless its deliveries are to be looked at.
-func (b *bench) openShore(ctx context.Context, buffer string, received func(cloud.Delivery)) (_ *shore, err error) {
+func (b *bench) openShore(ctx context.Context, buffer string, is build, received func(cloud.Delivery)) (_ *shore, err error) {
 	s := &shore{}
 	defer func() {
 		if err != nil {
@@ -43,11 +44,22 @@ func (b *bench) openShore(ctx context.Context, buffer string, received func(clou
 	}
 	s.link.Cut()
 	s.closers = append(s.closers, background(s.link.Run))
-	if s.gateway, err = b.startGateway(ctx, dir, buffer, "http://"+s.link.Addr()+"/v1/ingest"); err != nil {
+	addr, err := freeAddress()
+	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, s.gateway.stop)
+	s.dir = dir
+	if err = s.startGateway(ctx, b, addr, buffer, is); err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, func() error { return s.gateway.stop() })
 	return s, nil
+}
+
+// startGateway starts a gateway, on the journal of the last one if there was one.
+func (s *shore) startGateway(ctx context.Context, b *bench, addr, buffer string, is build) (err error) {
+	s.gateway, err = b.startGatewayAt(ctx, addr, s.dir, buffer, "http://"+s.link.Addr()+"/v1/ingest", is)
+	return err
 }
 
 func (s *shore) openCloud(ctx context.Context, b *bench, dir string, received func(cloud.Delivery)) error {

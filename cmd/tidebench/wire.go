@@ -71,7 +71,7 @@ func (b *bench) wire(ctx context.Context) error {
 // after a second a sample.
 func (b *bench) waitedBytes(ctx context.Context, w waited) (bytes float64, err error) {
 	var t tally
-	s, err := b.openShore(ctx, w.buffer, t.add)
+	s, err := b.openShore(ctx, w.buffer, ordinary, t.add)
 	if err != nil {
 		return 0, err
 	}
@@ -93,7 +93,7 @@ func (b *bench) waitedBytes(ctx context.Context, w waited) (bytes float64, err e
 // goes up, while the link is there.
 func (b *bench) flowingBytes(ctx context.Context, f flowing) (body, all float64, err error) {
 	var t tally
-	s, err := b.openShore(ctx, asConfigured, t.add)
+	s, err := b.openShore(ctx, asConfigured, ordinary, t.add)
 	if err != nil {
 		return 0, 0, err
 	}

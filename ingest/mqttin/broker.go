@@ -35,7 +35,7 @@ type broker struct {
 	retained retained
 	throttle throttle
 	said     said
-	inputs   sync.Pool
+	inputs   inputs
 	batches  chan *batch
 	// claim is held while a session moves to a new connection.
 	claim sync.Mutex
@@ -58,7 +58,6 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		conns:  make(map[*conn]bool),
 		hosts:  make(map[string]int),
 	}
-	b.inputs.New = func() any { return &input{bytes: make([]byte, inputSize)} }
 	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)
 	for range cap(b.batches) {
 		b.batches <- new(batch)
@@ -84,7 +83,7 @@ func serverOptions(cfg Config) *mqtt.Options {
 	limits.Compatibilities.NoInheritedPropertiesOnAck = true
 	return &mqtt.Options{
 		Capabilities:            limits,
-		ClientNetReadBufferSize: 1024,
+		ClientNetReadBufferSize: 64,                            // of packets that conn holds already
 		SysTopicResendInterval:  60,                            // each stops the world for a moment
 		Logger:                  slog.New(slog.DiscardHandler), // it logs whole packets
 	}

@@ -33,6 +33,7 @@ type conn struct {
 	whole       bool          // a whole packet came in since then
 
 	in    *input  // borrowed while there is something to read
+	busy  bool    // the last read brought more than a small input holds
 	first [1]byte // an idle connection waits with this instead
 	carry []byte  // what is left over while no input is borrowed
 	turn  []byte  // the packet that the broker is reading

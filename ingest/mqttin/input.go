@@ -2,12 +2,16 @@ package mqttin
 
 import (
 	"net"
+	"sync"
 	"time"
 )
 
 const (
-	// inputSize is what one read from a socket may bring.
-	inputSize = 16 << 10
+	// smallInput is what the first read from a socket may bring, and inputSize
+	// what those of a busy connection may. Thousands of connections may say
+	// something at the same moment, when a gateway starts, and most say little.
+	smallInput = 2 << 10
+	inputSize  = 16 << 10
 	// maxCarry is the largest rest of a read that a connection keeps for
 	// itself while it waits for more.
 	maxCarry = 1 << 10
@@ -25,6 +29,31 @@ type input struct {
 }
 
 func (in *input) rest() []byte { return in.bytes[in.start:in.end] }
+
+// inputs are those that nobody reads into, by their size.
+type inputs struct{ small, large sync.Pool }
+
+func (p *inputs) take(large bool) *input {
+	pool, size := &p.small, smallInput
+	if large {
+		pool, size = &p.large, inputSize
+	}
+	if in, ok := pool.Get().(*input); ok {
+		in.start, in.end = 0, 0
+		return in
+	}
+	return &input{bytes: make([]byte, size)}
+}
+
+// give takes an input back. One that has grown is left to the collector.
+func (p *inputs) give(in *input) {
+	switch len(in.bytes) {
+	case smallInput:
+		p.small.Put(in)
+	case inputSize:
+		p.large.Put(in)
+	}
+}
 
 // fill reads more from the socket. need is the size of the packet at hand if
 // that is known.
@@ -46,10 +75,11 @@ func (c *conn) fill(need int) error {
 		}
 	}
 	if c.in.end == len(c.in.bytes) {
-		c.in.grow(need)
+		c.grow(need)
 	}
 	n, err := c.Conn.Read(c.in.bytes[c.in.end:])
 	c.in.end += n
+	c.busy = c.in.end >= smallInput
 	c.broker.stats.bytes.Add(uint64(n))
 	return err
 }
@@ -70,8 +100,7 @@ func (c *conn) settle() {
 
 // borrow takes an input and puts into it what was carried and the first byte.
 func (c *conn) borrow() {
-	c.in = c.broker.inputs.Get().(*input)
-	c.in.start = 0
+	c.in = c.broker.inputs.take(c.busy)
 	c.in.end = copy(c.in.bytes, c.carry)
 	c.in.bytes[c.in.end] = c.first[0]
 	c.in.end++
@@ -80,10 +109,10 @@ func (c *conn) borrow() {
 
 // release gives the input back.
 func (c *conn) release() {
-	if c.in != nil && len(c.in.bytes) == inputSize {
-		c.broker.inputs.Put(c.in)
+	if c.in != nil {
+		c.broker.inputs.give(c.in)
+		c.in = nil
 	}
-	c.in = nil
 }
 
 // giveBack returns what the connection has borrowed, and lets go of what a
@@ -100,11 +129,15 @@ func (c *conn) giveBack() {
 
 // grow makes room for a packet of need bytes, step by step as it comes in: a
 // few bytes that announce a large packet do not reserve the memory for it.
-func (in *input) grow(need int) {
-	larger := make([]byte, min(max(need, inputSize+1), 2*len(in.bytes)))
-	in.end = copy(larger, in.rest())
-	in.start = 0
-	in.bytes = larger
+func (c *conn) grow(need int) {
+	full := c.in
+	if len(full.bytes) < inputSize {
+		c.in = c.broker.inputs.take(true)
+	} else {
+		c.in = &input{bytes: make([]byte, min(max(need, inputSize+1), 2*len(full.bytes)))}
+	}
+	c.in.end = copy(c.in.bytes, full.rest())
+	c.broker.inputs.give(full)
 }
 
 // arm gives the peer time for its next packet. Bytes that do not make up whole
