@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"time"
 
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/fresh"
@@ -40,6 +41,14 @@ func (m MQTT) admit(door *mqttin.Config, log *slog.Logger) error {
 
 func (m MQTT) tlsFiles() mqttin.TLSFiles {
 	return mqttin.TLSFiles{Cert: m.TLSCert, Key: m.TLSKey, ClientCA: m.ClientCA, CertOptional: m.PasswordFile != ""}
+}
+
+// sysInterval is negative for never: a door's zero stands for its default.
+func (m MQTT) sysInterval() time.Duration {
+	if m.SysInterval == 0 {
+		return -1
+	}
+	return time.Duration(m.SysInterval)
 }
 
 func (m MQTT) rules() []mqttin.Rule {

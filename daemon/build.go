@@ -108,6 +108,10 @@ func (d *Daemon) buildDoors() error {
 			Routes:        table,
 			MaxPacket:     int(m.MaxPacket),
 			MaxClients:    m.MaxClients,
+			MaxRate:       m.MaxRate,
+			MaxByteRate:   int(m.MaxByteRate),
+			SysInterval:   m.sysInterval(),
+			Version:       Version,
 			MatchClientID: m.RequireClientIDMatch,
 			Rules:         m.rules(),
 		}

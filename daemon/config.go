@@ -76,6 +76,12 @@ type MQTT struct {
 	WebSocket  bool      `toml:"websocket"`
 	MaxPacket  conf.Size `toml:"max_packet"`
 	MaxClients int       `toml:"max_clients"`
+	// MaxRate and MaxByteRate are how many packets and bytes a second are read
+	// from one client; zero stands for any number.
+	MaxRate     int       `toml:"max_rate"`
+	MaxByteRate conf.Size `toml:"max_byte_rate"`
+	// SysInterval is how often $SYS is published; zero for never.
+	SysInterval conf.Duration `toml:"sys_interval"`
 	// TLSCert and TLSKey are PEM files; empty ones stand for no TLS.
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
@@ -180,9 +186,10 @@ func Default() Config {
 		Log:     Log{Level: "info", Format: "text"},
 		Buffer:  Buffer{MaxBytes: 512 * conf.MiB, Profile: "balanced"},
 		Ingest: Ingest{MQTT: MQTT{
-			Listen:     "127.0.0.1:1883",
-			MaxPacket:  256 * conf.KiB,
-			MaxClients: 1024,
+			Listen:      "127.0.0.1:1883",
+			MaxPacket:   256 * conf.KiB,
+			MaxClients:  1024,
+			SysInterval: conf.Duration(10 * time.Second),
 		}},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}

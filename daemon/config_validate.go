@@ -91,6 +91,11 @@ func (m MQTT) validate(r refuse) {
 	m.validateAccess(r)
 	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
+	between(r, "ingest.mqtt.max_rate", m.MaxRate, 0, 1_000_000)
+	between(r, "ingest.mqtt.max_byte_rate", m.MaxByteRate, 0, conf.GiB)
+	if m.SysInterval != 0 {
+		between(r, "ingest.mqtt.sys_interval", m.SysInterval, conf.Duration(time.Second), conf.Duration(time.Hour))
+	}
 	for i, t := range m.Routes {
 		key := fmt.Sprintf("ingest.mqtt.route[%d]", i)
 		t.validate(r, key)

@@ -25,8 +25,10 @@ type broker struct {
 	stats  *counters
 	intake *ingest.Intake
 	server *mqtt.Server
+	self   *mqtt.Client // in whose name the broker publishes
 	// ctx ends with Run. It is kept because the server's hooks are given none.
-	ctx context.Context
+	ctx  context.Context
+	quit context.CancelFunc
 
 	// generation counts changes to the subscriptions.
 	generation atomic.Uint64
@@ -54,10 +56,11 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		stats:  &s.stats,
 		intake: intake,
 		server: mqtt.New(serverOptions(s.cfg)),
-		ctx:    ctx,
 		conns:  make(map[*conn]bool),
 		hosts:  make(map[string]int),
 	}
+	b.ctx, b.quit = context.WithCancel(ctx)
+	b.self = b.server.NewClient(nil, mqtt.LocalListener, "", true)
 	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)
 	for range cap(b.batches) {
 		b.batches <- new(batch)
@@ -65,7 +68,11 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 	if err := b.server.AddHook(&hooks{broker: b}, nil); err != nil {
 		return nil, err
 	}
-	return b, b.server.Serve()
+	if err := b.server.Serve(); err != nil {
+		return nil, err
+	}
+	b.hush()
+	return b, nil
 }
 
 // serverOptions bounds what the server keeps for its clients. Its defaults
@@ -84,7 +91,7 @@ func serverOptions(cfg Config) *mqtt.Options {
 	return &mqtt.Options{
 		Capabilities:            limits,
 		ClientNetReadBufferSize: 64,                            // of packets that conn holds already
-		SysTopicResendInterval:  60,                            // each stops the world for a moment
+		SysTopicResendInterval:  math.MaxInt32,                 // never: see announce
 		Logger:                  slog.New(slog.DiscardHandler), // it logs whole packets
 	}
 }
@@ -141,6 +148,7 @@ func (b *broker) enter(c *conn) bool {
 	}
 	b.conns[c] = true
 	b.hosts[from]++
+	b.stats.traffic.sockets.Add(1)
 	b.ended.Add(1)
 	return true
 }
@@ -195,6 +203,7 @@ func (b *broker) disclaim(c *conn) {
 // stop disconnects everybody, lets what is due leave, and returns when all
 // goroutines have ended.
 func (b *broker) stop() {
+	b.quit()
 	b.mu.Lock()
 	b.stopped = true
 	for c := range b.conns {

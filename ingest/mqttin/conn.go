@@ -31,6 +31,9 @@ type conn struct {
 	silence     time.Duration // after which the peer counts as gone; zero for never
 	armed       time.Time     // when the read deadline was set last
 	whole       bool          // a whole packet came in since then
+	packets     int           // that came in and were not counted yet
+	read        int           // bytes, since the pace was looked at last
+	pace        pace          // at which they may
 
 	in    *input  // borrowed while there is something to read
 	busy  bool    // the last read brought more than a small input holds
@@ -46,7 +49,10 @@ type conn struct {
 }
 
 func newConn(b *broker, nc net.Conn) *conn {
-	return &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc, b.cfg), ended: make(chan struct{})}
+	c := &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc, b.cfg), ended: make(chan struct{})}
+	c.gate.traffic = &b.stats.traffic
+	c.pace = pace{rate: float64(b.cfg.MaxRate), byteRate: float64(b.cfg.MaxByteRate), began: time.Now()}
+	return c
 }
 
 // Read implements net.Conn for the broker.
@@ -161,6 +167,7 @@ func (c *conn) advance(f frame) []byte {
 	packet := c.in.bytes[c.in.start : c.in.start+f.size]
 	c.in.start += f.size
 	c.whole = true
+	c.packets++
 	return packet
 }
 
@@ -210,6 +217,7 @@ func (c *conn) connect(f frame) error {
 		}
 	}
 	c.version = h.version
+	c.broker.stats.traffic.connects.Add(1)
 	// One and a half times the keep-alive [MQTT-3.1.2-22].
 	c.silence = time.Duration(h.keepalive) * time.Second * 3 / 2
 	return nil

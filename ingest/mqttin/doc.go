@@ -68,5 +68,5 @@
 //     and two sessions for each connection that is allowed. A retained message
 //     beyond that is delivered and stored, but not retained.
 //   - A topic has at most 32 levels.
-//   - $SYS counts the broker lane only; Stats counts everything.
+//   - $SYS is as mosquitto has it (sys.go). Its messages have QoS 0.
 package mqttin

@@ -28,6 +28,7 @@ type batch struct {
 // share are slow.
 type counts struct {
 	messages [3]uint64 // by QoS
+	payload  uint64    // bytes
 	opaque   uint64
 	dropped  uint64
 }
@@ -52,6 +53,7 @@ func (b *batch) add(t *topic, payload []byte, flags reading.Flags) {
 // becomes one opaque reading, or none when the route says so.
 func (n *counts) decode(dst []reading.Reading, t *topic, payload []byte, flags reading.Flags) []reading.Reading {
 	frame := decode.Frame{Device: t.target.Device, Metric: t.target.Metric, Payload: payload}
+	n.payload += uint64(len(payload))
 	first := len(dst)
 	dst, err := t.target.Decoder.Decode(dst, frame)
 	switch {

@@ -35,6 +35,7 @@ type gate struct {
 	linger       time.Duration // for what is still due when the gate is closed
 
 	deadline time.Time // for writes; run's own
+	traffic  *traffic  // counts what leaves
 
 	// ctx ends the waits for receipts; abort ends it and closes the socket.
 	ctx  context.Context
@@ -62,7 +63,7 @@ type mark struct {
 }
 
 func newGate(ctx context.Context, conn net.Conn, cfg Config) *gate {
-	g := &gate{conn: conn, writeTimeout: cfg.WriteTimeout, linger: cfg.Linger}
+	g := &gate{conn: conn, writeTimeout: cfg.WriteTimeout, linger: cfg.Linger, traffic: new(traffic)}
 	g.ctx, g.quit = context.WithCancel(context.WithoutCancel(ctx))
 	g.changed.L = &g.mu
 	return g
@@ -171,6 +172,23 @@ func (g *gate) inherit(marks []mark) {
 	}
 }
 
+// pause waits for d, or until the gate is closed.
+func (g *gate) pause(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	over := false
+	timer := time.AfterFunc(d, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		over = true
+		g.changed.Broadcast()
+	})
+	defer timer.Stop()
+	for !over && !g.closed {
+		g.changed.Wait()
+	}
+}
+
 // established tells the gate the version of MQTT that the peer speaks.
 func (g *gate) established(version byte) {
 	g.mu.Lock()
@@ -254,7 +272,9 @@ func (g *gate) run() {
 			g.fail()
 			return
 		}
-		if err := g.send(g.take()); err != nil {
+		due, version := g.take()
+		g.traffic.left(due, version)
+		if err := g.send(due); err != nil {
 			g.abort()
 			return
 		}
@@ -278,21 +298,21 @@ func (g *gate) head() (ingest.Receipt, bool) {
 	return g.marks[0].receipt, true
 }
 
-// take removes the first mark and its bytes, which are due, from the queue. The
-// bytes are valid until the next call.
-func (g *gate) take() []byte {
+// take removes the first mark and its bytes, which are due, from the queue, and
+// says which version of MQTT they are. They are valid until the next call.
+func (g *gate) take() (due []byte, version byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.marks[0]
 	g.marks = slices.Delete(g.marks, 0, 1)
 	g.unacked -= m.messages
-	due := g.queue[:m.end]
+	due = g.queue[:m.end]
 	g.queue, g.spare = append(g.spare[:0], g.queue[m.end:]...), due
 	for i := range g.marks {
 		g.marks[i].end -= m.end
 	}
 	g.changed.Broadcast()
-	return due
+	return due, g.version
 }
 
 // send writes p piece by piece, so that a slow peer is not taken for a stuck one.

@@ -27,7 +27,8 @@ func (h *hooks) Provides(event byte) bool {
 		mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnPacketEncode,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed,
-		mqtt.OnQosPublish, mqtt.OnPublishDropped, mqtt.OnWill, mqtt.OnWillSent:
+		mqtt.OnSelectSubscribers, mqtt.OnQosPublish, mqtt.OnPublishDropped,
+		mqtt.OnWill, mqtt.OnWillSent, mqtt.OnClientExpired:
 		return true
 	}
 	return false
@@ -119,6 +120,9 @@ func unusedID(held *mqtt.Inflight) uint16 {
 // OnPublish takes a publish into custody and returns at once: the gate holds
 // the acknowledgement that the broker goes on to write.
 func (h *hooks) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if cl.Net.Inline {
+		return pk, nil // the broker's own; see say
+	}
 	c := cl.Net.Conn.(*conn)
 	if c.pubackID != 0 {
 		pk.FixedHeader.Qos = 1
@@ -199,6 +203,22 @@ func (h *hooks) OnSubscribed(*mqtt.Client, packets.Packet, []byte) {
 // OnUnsubscribed runs when subscriptions have ended.
 func (h *hooks) OnUnsubscribed(*mqtt.Client, packets.Packet) {
 	h.broker.generation.Add(1)
+}
+
+// OnSelectSubscribers runs before one of each group is chosen that shares a
+// subscription.
+func (h *hooks) OnSelectSubscribers(s *mqtt.Subscribers, pk packets.Packet) *mqtt.Subscribers {
+	if pk.TopicName[0] == '$' {
+		withoutReserved(s)
+	}
+	return s
+}
+
+// OnClientExpired runs before the server forgets a session that was away for too
+// long; it would leave its subscriptions behind.
+func (h *hooks) OnClientExpired(cl *mqtt.Client) {
+	h.broker.stats.traffic.expired.Add(1)
+	h.broker.server.UnsubscribeClient(cl)
 }
 
 // OnQosPublish runs when a session has taken on a message, and each time that it

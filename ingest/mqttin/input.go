@@ -59,6 +59,8 @@ func (p *inputs) give(in *input) {
 // that is known.
 func (c *conn) fill(need int) error {
 	c.settle()
+	c.slowDown()
+	c.countPackets()
 	c.arm()
 	if c.gate.isClosed() { // asked after arm, which may undo what closing did
 		return net.ErrClosed
@@ -80,8 +82,30 @@ func (c *conn) fill(need int) error {
 	n, err := c.Conn.Read(c.in.bytes[c.in.end:])
 	c.in.end += n
 	c.busy = c.in.end >= smallInput
+	c.read += n
 	c.broker.stats.bytes.Add(uint64(n))
 	return err
+}
+
+// countPackets counts what came in since the last time: counters that all
+// connections share are slow.
+func (c *conn) countPackets() {
+	if c.packets > 0 {
+		c.broker.stats.traffic.packets.Add(uint64(c.packets))
+		c.packets = 0
+	}
+}
+
+// slowDown waits if the peer has sent more than it may.
+func (c *conn) slowDown() {
+	if c.pace.rate == 0 && c.pace.byteRate == 0 || !c.established {
+		return
+	}
+	if wait := c.pace.add(c.packets, c.read, time.Now()); wait > 0 {
+		c.broker.stats.slowed.Add(1)
+		c.gate.pause(wait)
+	}
+	c.read = 0
 }
 
 // settle gives the input back if what is left in it is small.
@@ -119,6 +143,7 @@ func (c *conn) release() {
 // session that outlives it does not need.
 func (c *conn) giveBack() {
 	c.release()
+	c.countPackets()
 	if c.batch != nil { // after a panic
 		c.batch.reset()
 		c.broker.batches <- c.batch

@@ -65,6 +65,7 @@ func (b *broker) limitSessions() {
 		}
 	}
 	if longest != nil {
+		b.stats.traffic.expired.Add(1)
 		b.server.UnsubscribeClient(longest)
 		longest.ClearInflights()
 		b.server.Clients.Delete(longest.ID)

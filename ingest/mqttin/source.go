@@ -51,12 +51,20 @@ type Config struct {
 	// MaxUnacked is how many messages of a connection may wait for their
 	// acknowledgements before no more are read from it, 2000 by default.
 	MaxUnacked int
+	// MaxRate and MaxByteRate are how many packets and bytes a second are read
+	// from one connection; zero stands for as many as come.
+	MaxRate, MaxByteRate int
 	// ConnectTimeout is how long a new connection may take to say who it is,
 	// 10 s by default.
 	ConnectTimeout time.Duration
 	// WriteTimeout is how long a peer may read nothing of what is sent to it,
 	// 5 s by default.
 	WriteTimeout time.Duration
+	// Version is what $SYS/broker/version says of the program.
+	Version string
+	// SysInterval is how often what has changed is published under $SYS/broker,
+	// 10 s by default. A negative one turns that off.
+	SysInterval time.Duration
 	// Linger is how long a connection that is being closed may take to deliver
 	// what is due, 1 s by default.
 	Linger time.Duration
@@ -71,6 +79,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxUnacked, 2000)
 	setDefault(&c.ConnectTimeout, 10*time.Second)
 	setDefault(&c.WriteTimeout, 5*time.Second)
+	setDefault(&c.SysInterval, 10*time.Second)
 	setDefault(&c.Linger, time.Second)
 	return c
 }
@@ -112,6 +121,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 		return fmt.Errorf("start mqtt broker: %w", err)
 	}
 	s.open(b, listeners)
+	b.ended.Go(b.announce)
 	err = s.serveAll(ctx, b, listeners)
 	s.shut()
 	b.stop()

@@ -22,6 +22,9 @@ type Stats struct {
 	// Malformed connections were closed because the peer broke the protocol;
 	// TurnedAway ones because there were too many.
 	Malformed, TurnedAway uint64
+	// Slowed is how often a connection was made to wait because it sent faster
+	// than it may.
+	Slowed uint64
 	// Bytes were read from all connections.
 	Bytes uint64
 }
@@ -39,6 +42,8 @@ type counters struct {
 	notStored, undelivered       atomic.Uint64
 	denied, badLogins            atomic.Uint64
 	malformed, turnedAway, bytes atomic.Uint64
+	slowed                       atomic.Uint64
+	traffic                      traffic
 }
 
 func (c *counters) add(n *counts) {
@@ -46,6 +51,9 @@ func (c *counters) add(n *counts) {
 		if messages > 0 {
 			c.received[qos].Add(messages)
 		}
+	}
+	if n.payload > 0 {
+		c.traffic.payload.Add(n.payload)
 	}
 	if n.opaque > 0 {
 		c.opaque.Add(n.opaque)
@@ -66,6 +74,7 @@ func (c *counters) read() Stats {
 		BadLogins:   c.badLogins.Load(),
 		Malformed:   c.malformed.Load(),
 		TurnedAway:  c.turnedAway.Load(),
+		Slowed:      c.slowed.Load(),
 		Bytes:       c.bytes.Load(),
 	}
 	for qos := range s.Received {
