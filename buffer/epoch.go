@@ -76,6 +76,9 @@ func (r *recovery) beginEpoch() {
 	}
 	clean := r.before.Clean && r.before.Epoch != 0 && r.record <= r.before.Record && r.before.File == r.state.inode()
 	r.record = max(r.record, r.before.Record)
+	if r.folded != nil { // sealed segments, which are not read, have records up to there
+		r.record = max(r.record, *r.folded)
+	}
 	r.epoch = r.before.Epoch
 	if r.epoch == 0 {
 		r.epoch = r.newestEpoch()

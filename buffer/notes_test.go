@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -104,6 +105,37 @@ func TestSealedSegmentsAreNotNeededForNotes(t *testing.T) {
 	}
 	r.note(note("door/b", "2"))
 	start(t, r.killed(), nil).wantNotes(map[string]string{"door/a": "1", "door/b": "2"})
+}
+
+// A kill between a roll and the first record of the new segment leaves only
+// segments that the next start does not read: record numbers must go on behind
+// theirs, or the watermark of the notes would fall back.
+func TestNotesAfterAKillInARollSurvive(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	for i := range 4 {
+		r.acceptAll(noise("a", i, 3<<20))
+		r.note(note("door/a", fmt.Sprint(i)))
+	}
+	dir := r.killed()
+	files := segments(t, dir)
+	if err := os.Remove(files[len(files)-1]); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, dir, nil)
+	want := map[string]string{"door/a": "1"}
+	r.wantNotes(want)
+	dir = r.killed()
+	s, _, err := openState(dir)
+	if err == nil {
+		err = errors.Join(s.update(put(bucketSegments, numberKey(1), nil)), s.close()) // it is about to be recycled
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, dir, nil)
+	r.wantNotes(want)
+	r.note(note("door/a", "2"))
+	start(t, r.killed(), nil).wantNotes(map[string]string{"door/a": "2"})
 }
 
 func TestManyNotesDoNotWaitInMemory(t *testing.T) {

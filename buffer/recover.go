@@ -340,9 +340,10 @@ func (r *recovery) continueSegment() {
 		r.log.Warn("last segment cannot be continued; a new one will begin", "segment", info.Number, "err", err)
 		return
 	}
-	// The end of a killed run may have been read from the page cache only. It is
-	// delivered from now on, so it must be there after the next accident, too.
-	if err := seg.sync(seg.file); err != nil {
+	// The end of a killed run may have been read from the page cache only, and so
+	// may the segment's name. It is delivered and continued from now on, so both
+	// must be there after the next accident, too.
+	if err := errors.Join(syncDir(r.cfg.Dir), seg.sync(seg.file)); err != nil {
 		r.log.Error("last segment does not sync; a new one will begin", "segment", info.Number, "err", err)
 		seg.close()
 		return

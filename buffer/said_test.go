@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
 )
 
 // said is what the world knows of the processes that worked on a folder.
@@ -18,7 +19,7 @@ type said struct {
 	took  []taken                          // readings that were acknowledged
 	gave  map[name]int64                   // readings that were handed out, by full name
 	acked map[string][reading.Lanes]ranges // what the sinks have
-	aside []name                           // first readings of blocks that were quarantined
+	aside map[string]bool                  // first readings of blocks that were set aside, and for whom
 	notes map[string]string                // what was noted
 	next  map[string]string                // what a commit under way will note
 	lines int
@@ -39,13 +40,13 @@ type name struct {
 }
 
 func newSaid() said {
-	return said{gave: map[name]int64{}, acked: map[string][reading.Lanes]ranges{"cloud": {}, "archive": {}},
+	return said{gave: map[name]int64{}, aside: map[string]bool{}, acked: map[string][reading.Lanes]ranges{"cloud": {}, "archive": {}},
 		notes: map[string]string{}, next: map[string]string{}}
 }
 
 func (s *said) clone() said {
 	c := *s
-	c.took, c.aside = slices.Clone(s.took), slices.Clone(s.aside)
+	c.took, c.aside = slices.Clone(s.took), maps.Clone(s.aside)
 	c.gave, c.notes, c.next = maps.Clone(s.gave), maps.Clone(s.notes), maps.Clone(s.next)
 	c.acked = map[string][reading.Lanes]ranges{}
 	for sink, lanes := range s.acked {
@@ -64,6 +65,7 @@ func (s *said) add(line string) {
 	var id int64
 	var last uint64
 	s.lines++
+	line = strings.TrimSpace(line)
 	fmt.Sscan(line, &kind)
 	switch kind {
 	case "begun": // what the last process left in doubt is decided
@@ -84,8 +86,7 @@ func (s *said) add(line string) {
 		lanes[n.lane] = lanes[n.lane].add(n.seq, last)
 		s.acked[word] = lanes
 	case "aside":
-		fmt.Sscan(line, &kind, &n.lane, &n.seq)
-		s.aside = append(s.aside, n)
+		s.aside[line] = true
 	case "noting":
 		fmt.Sscan(line, &kind, &word, &value)
 		s.next[word] = value
@@ -197,12 +198,20 @@ func (s *said) checkNotes(r *running, there map[int64]bool) {
 }
 
 func (s *said) checkAside(r *running) {
-	aside, err := r.Quarantined()
+	all, err := r.Quarantined()
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if len(aside) < len(s.aside) {
-		r.t.Errorf("%d blocks are set aside, %d were", len(aside), len(s.aside))
+	missing := maps.Clone(s.aside)
+	for _, q := range all {
+		b, _, err := wire.ParseBlock(q.Raw)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		delete(missing, fmt.Sprintf("aside %s %d %d", q.Sink, b.Lane, b.First))
+	}
+	if len(missing) > 0 {
+		r.t.Errorf("set aside and gone: %v", missing)
 	}
 }
 

@@ -180,7 +180,7 @@ func (w *teller) quarantine(sink string) {
 		if err := w.Quarantine(sink, b, "refused"); err != nil {
 			w.t.Fatal(err)
 		}
-		w.say("aside", int(b.Lane), b.First)
+		w.say("aside", sink, int(b.Lane), b.First)
 		c.Ack(b.Lane, b.First, b.Last())
 	}
 }
