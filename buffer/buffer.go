@@ -30,8 +30,8 @@ import (
 // ErrClosed means that the buffer takes no readings any more.
 var ErrClosed = errors.New("buffer is closed")
 
-// ErrFull means that there is no room on the disk and nothing that was
-// delivered already could make any.
+// ErrFull means that there is no room, and that nothing may make any: neither
+// was anything delivered, nor may readings be evicted.
 var ErrFull = errors.New("buffer is full")
 
 // MinBytes is the smallest MaxBytes: the segment that is written, one that is
@@ -54,6 +54,8 @@ type Config struct {
 	// Pace, if not zero, is how long every group waits for company, whatever
 	// the budget: fewer, larger commits.
 	Pace time.Duration
+	// Lanes says what becomes of readings when time or room run out, by lane.
+	Lanes [reading.Lanes]LanePolicy
 	// Clock tells how far the wall clock can be trusted.
 	Clock Clock
 }
@@ -92,21 +94,30 @@ type Buffer struct {
 	gapMu sync.Mutex
 	gaps  []gapReport // what is declared and remembered, oldest first
 
+	refusals refusals
+
+	toMerge chan segmentInfo // holds one
+	merged  chan merged      // holds one
+
 	// What follows belongs to Run.
-	epoch    uint64
-	next     [reading.Lanes]uint64 // next sequence number
-	record   uint64                // number of the last record
-	active   *segment              // nil before the first and after a failed write
-	newest   uint64                // highest segment number ever used
-	sealed   uint64                // number of the last segment noted in state.db
-	governor governor
-	encoder  *wire.Encoder
-	spare    *group // memory for the next group
-	buf      []byte // memory for the next record
-	saved    time.Time
-	burnt    [reading.Lanes]span // numbers that were given up and are not declared yet
-	failing  time.Time           // since when commits fail; zero while they do not
-	problem  atomic.Pointer[string]
+	reserve    reserve
+	merging    bool      // a segment is being merged
+	considered uint64    // number of the last segment that was looked at for that
+	tended     time.Time // when tend last looked
+	epoch      uint64
+	next       [reading.Lanes]uint64 // next sequence number
+	record     uint64                // number of the last record
+	active     *segment              // nil before the first and after a failed write
+	newest     uint64                // highest segment number ever used
+	sealed     uint64                // number of the last segment noted in state.db
+	governor   governor
+	encoder    *wire.Encoder
+	spare      *group // memory for the next group
+	buf        []byte // memory for the next record
+	saved      time.Time
+	burnt      [reading.Lanes]span // numbers that were given up and are not declared yet
+	failing    time.Time           // since when commits fail; zero while they do not
+	problem    atomic.Pointer[string]
 }
 
 type counters struct {
@@ -139,6 +150,9 @@ func (b *Buffer) Accept(ctx context.Context, rs []reading.Reading, notes ...read
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, ErrClosed
+	}
+	if b.refusals.refuse(rs) {
+		return nil, ErrFull
 	}
 	first := b.open.empty()
 	b.open.add(rs, text, time.Now())
@@ -192,7 +206,7 @@ func (b *Buffer) Stats() Stats {
 		Accepted: b.stats.accepted.Load(), Commits: b.stats.commits.Load(),
 		Lost: b.stats.lost.Load(), FlashBytes: b.stats.flash.Load(),
 		FlashDay: b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
-		Held: held, HeldBytes: bytes, ReservedBytes: int64(b.index.size()) * segmentSize, MaxBytes: b.cfg.MaxBytes,
+		Held: held, HeldBytes: bytes, ReservedBytes: b.index.size(), MaxBytes: b.cfg.MaxBytes,
 		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch,
 	}
 	if f := b.state.fault.Load(); f != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/reading"
@@ -26,21 +28,30 @@ const (
 // Run commits groups until ctx ends; then it commits what is open, saves the
 // cursors and closes the files. It returns when all of that is done.
 func (b *Buffer) Run(ctx context.Context) error {
+	mergeCtx, stop := context.WithCancel(ctx)
+	var merger sync.WaitGroup
+	merger.Go(func() { b.mergeSegments(mergeCtx) })
+	b.commitGroups(ctx)
+	stop()
+	merger.Wait()
+	return b.close()
+}
+
+func (b *Buffer) commitGroups(ctx context.Context) {
 	for {
 		g := b.take(ctx)
 		if g == nil {
-			break
+			return
 		}
 		if err := b.commit(g); err != nil {
 			b.fail(g, err)
 			if !pause(ctx, retryPause) {
-				break // what cannot be written at the end was not acknowledged
+				return // what cannot be written at the end was not acknowledged
 			}
 			continue
 		}
 		b.done(g)
 	}
-	return b.close()
 }
 
 // take waits until the open group may be committed, and opens a new one. It
@@ -49,6 +60,7 @@ func (b *Buffer) take(ctx context.Context) *group {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		b.tend()
 		g, wait := b.takeDue(ctx.Err() != nil)
 		if g != nil {
 			return g
@@ -56,17 +68,43 @@ func (b *Buffer) take(ctx context.Context) *group {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if save := b.saveDue(); save < wait {
-			wait = save
-		}
+		wait = min(wait, b.saveDue(), b.tendDue())
 		timer.Reset(wait)
 		select {
 		case <-b.wake:
+		case m := <-b.merged:
+			b.finishMerge(m)
 		case <-timer.C:
 			b.saveCursors()
 		case <-ctx.Done():
 		}
 	}
+}
+
+// tend does what is due beside commits.
+func (b *Buffer) tend() {
+	select {
+	case m := <-b.merged:
+		b.finishMerge(m)
+	default:
+	}
+	if b.tendDue() > 0 {
+		return
+	}
+	b.tended = time.Now()
+	b.expire()
+	b.tryRoom()
+}
+
+// tendDue returns how long that may wait.
+func (b *Buffer) tendDue() time.Duration {
+	interval := time.Duration(math.MaxInt64)
+	if b.refusals.active() {
+		interval = retryPause
+	} else if b.hasMaxAge() {
+		interval = ageInterval
+	}
+	return interval - min(time.Since(b.tended), interval)
 }
 
 // takeDue returns the open group if it may be committed now, and otherwise how
@@ -231,6 +269,7 @@ func (b *Buffer) done(g *group) {
 		b.log.Info("commits succeed again")
 		b.failing = time.Time{}
 		b.declareBurnt()
+		b.declareRefused()
 	}
 	g.receipt.resolve(nil)
 	b.foldNotes()
@@ -247,6 +286,9 @@ func (b *Buffer) fail(g *group, err error) {
 	if b.problem.Swap(&text) == nil {
 		b.log.Error("commits fail; nothing is acknowledged", "err", err)
 		b.failing = time.Now()
+	}
+	if errors.Is(err, errKept) {
+		b.refusals.begin(g)
 	}
 	g.receipt.resolve(fmt.Errorf("not stored: %w", err))
 	for _, r := range g.gaps {
@@ -273,6 +315,7 @@ func (b *Buffer) close() error {
 	var err error
 	if b.active != nil {
 		err = b.active.close()
+		b.active = nil
 	}
 	b.curMu.Lock()
 	for _, c := range b.cursors {

@@ -170,6 +170,17 @@ func (c *Cursor) pass(lane reading.Lane, first, last uint64) {
 	c.acked[lane] = c.acked[lane].add(first, last)
 }
 
+// isWithin says whether the cursor has some of the numbers and not all.
+func (c *Cursor) isWithin(lane reading.Lane, r numberRange) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	has := c.acked[lane].overlap(r.First, r.Last)
+	if has == r.Last-r.First+1 {
+		return false
+	}
+	return has > 0 || slices.ContainsFunc(c.out[lane], func(h handed) bool { return h.First <= r.Last && r.First <= h.Last })
+}
+
 func (c *Cursor) hasAcked(lane reading.Lane, first, last uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -310,6 +321,15 @@ func (c *Cursor) close() {
 	defer c.place.Unlock()
 	c.closed = true
 	c.closeFiles()
+}
+
+// leave closes the segment's file; the next look opens what is there then.
+func (c *Cursor) leave(number uint64) {
+	for f := range c.heads {
+		if h := &c.heads[f]; h.scan != nil && h.scan.number == number {
+			h.close()
+		}
+	}
 }
 
 func (c *Cursor) closeFiles() {

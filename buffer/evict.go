@@ -8,45 +8,40 @@ import (
 	"github.com/tidegate/tidegate/wire"
 )
 
-// isOwed says whether some sink has not acknowledged all of the segment.
-// Without any sink, everything is owed to the one that will come.
-func (b *Buffer) isOwed(info segmentInfo) bool {
-	for lane, s := range info.Lanes {
-		if _, owed := b.waiting(reading.Lane(lane), s.First, s.Last); owed {
-			return true
-		}
-	}
-	return false
-}
-
-// waiting returns the sinks that have not acknowledged all of the numbers, and
-// whether they are owed to anybody.
-func (b *Buffer) waiting(lane reading.Lane, first, last uint64) (sinks []string, owed bool) {
-	if last == 0 {
-		return nil, false
-	}
-	b.curMu.Lock()
-	defer b.curMu.Unlock()
-	for name, c := range b.cursors {
-		if !c.hasAcked(lane, first, last) {
-			sinks = append(sinks, name)
-		}
-	}
-	slices.Sort(sinks)
-	return sinks, len(sinks) > 0 || len(b.cursors) == 0
-}
-
 // loss is a gap in the making.
 type loss struct {
 	lane reading.Lane
 	Gap
 }
 
-// evict declares what is owed of the segment: block by block, so that numbers,
-// times and epochs are exact, and joined where they go on. What cannot be read
-// is lost as well, and declared as damaged.
-func (b *Buffer) evict(info segmentInfo) error {
-	for _, l := range b.losses(info) {
+// evict takes lanes out of a segment. What is owed of them is declared first,
+// block by block, so that numbers, times and epochs are exact, and joined where
+// they go on. What cannot be read is lost as well, and declared as damaged.
+func (b *Buffer) evict(info segmentInfo, lanes laneSet, reason string) error {
+	if err := b.declareEvicted(info, lanes, reason); err != nil {
+		return err
+	}
+	left := info.without(lanes)
+	if b.owedLanes(left) == (laneSet{}) {
+		return b.release(info)
+	}
+	// From here on nobody looks for the lanes in this segment, whether or not
+	// the rest of it can be written anew.
+	b.index.replace(left)
+	if err := b.state.update(put(bucketSegments, numberKey(left.Number), left)); err != nil {
+		b.log.Warn("evicted readings are forgotten, and might be delivered after a restart", "segment", left.Number, "err", err)
+	}
+	if !info.worthEvicting(lanes) {
+		return nil
+	}
+	if err := b.shrink(left); err != nil {
+		b.log.Warn("segment keeps the room of what was evicted", "segment", left.Number, "err", err)
+	}
+	return nil
+}
+
+func (b *Buffer) declareEvicted(info segmentInfo, lanes laneSet, reason string) error {
+	for _, l := range b.losses(info, lanes, reason) {
 		if err := b.declare(l.lane, l.Gap); err != nil {
 			return err
 		}
@@ -60,8 +55,8 @@ func (b *Buffer) evict(info segmentInfo) error {
 	return nil
 }
 
-// losses lists what is owed of the segment, in order of numbers.
-func (b *Buffer) losses(info segmentInfo) (all []*loss) {
+// losses lists what is owed of the segment's lanes, in order of numbers.
+func (b *Buffer) losses(info segmentInfo, lanes laneSet, reason string) (all []*loss) {
 	var open [reading.Lanes]*loss
 	var next [reading.Lanes]uint64
 	add := func(lane reading.Lane, g Gap) {
@@ -76,13 +71,20 @@ func (b *Buffer) losses(info segmentInfo) (all []*loss) {
 		}
 	}
 	hole := func(lane reading.Lane, last, epoch uint64) {
+		if !lanes[lane] {
+			return
+		}
 		if first := max(next[lane], info.Lanes[lane].First); first <= last {
 			add(lane, Gap{First: first, Last: last, Epoch: epoch, Reason: ReasonDamaged})
 		}
 	}
-	if err := b.eachBlock(info, func(blk wire.Block) {
+	if err := b.eachBlock(info, func(blk wire.Block) error {
+		if !lanes[blk.Lane] {
+			return nil
+		}
 		hole(blk.Lane, blk.First-1, blk.Epoch)
-		add(blk.Lane, Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonEvicted})
+		add(blk.Lane, Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: reason})
+		return nil
 	}); err != nil {
 		b.log.Error("segment cannot be read to its end and is evicted all the same", "segment", info.Number, "err", err)
 	}
@@ -94,8 +96,8 @@ func (b *Buffer) losses(info segmentInfo) (all []*loss) {
 	return all
 }
 
-// eachBlock visits the blocks of the segment.
-func (b *Buffer) eachBlock(info segmentInfo, visit func(wire.Block)) error {
+// eachBlock visits the blocks of the segment, which are valid during the visit.
+func (b *Buffer) eachBlock(info segmentInfo, visit func(wire.Block) error) error {
 	s, err := openScanner(b.cfg.Dir, info.Number, info.End)
 	if err != nil {
 		return err
@@ -110,7 +112,9 @@ func (b *Buffer) eachBlock(info segmentInfo, visit func(wire.Block)) error {
 			return err
 		}
 		for _, blk := range rec.blocks {
-			visit(blk)
+			if err := visit(blk); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -23,6 +23,12 @@ const (
 const (
 	// ReasonEvicted: the buffer was full and the oldest readings made room.
 	ReasonEvicted = "evicted"
+	// ReasonExpired: the readings were older than their lane's MaxAge.
+	ReasonExpired = "expired"
+	// ReasonRefused: the buffer was full and takes no new readings rather than
+	// lose old ones. They were not acknowledged and have no numbers; sources
+	// that repeat are counted each time.
+	ReasonRefused = "refused"
 	// ReasonDamaged: the readings were on flash and can no longer be read.
 	ReasonDamaged = "damaged"
 	// ReasonMissing: a segment file is gone.
@@ -35,10 +41,11 @@ const (
 	ReasonQuarantined = "quarantined"
 )
 
-// Gap is a counted loss: the readings First..Last of a lane will not arrive.
+// Gap is a counted loss: the readings First..Last of a lane will not arrive. Of
+// refused readings, which have no numbers, there is only the count.
 type Gap struct {
 	Lane   string `json:"lane"`
-	First  uint64 `json:"first"`
+	First  uint64 `json:"first"` // 0 when the readings have no numbers
 	Last   uint64 `json:"last"`
 	Count  uint64 `json:"count"`
 	From   int64  `json:"from,omitempty"` // earliest time, nanoseconds since 1970; 0 when unknown
@@ -105,7 +112,7 @@ func (b *Buffer) isDeclared(lane reading.Lane, g Gap) bool {
 
 // covers says whether who knows g knows that h is lost. No sinks means all.
 func (g Gap) covers(h Gap) bool {
-	if g.Lane != h.Lane || g.First > h.First || g.Last < h.Last {
+	if g.Lane != h.Lane || g.First > h.First || g.Last < h.Last || h.Last == 0 {
 		return false
 	}
 	return len(g.Sinks) == 0 || len(h.Sinks) > 0 &&
@@ -114,10 +121,15 @@ func (g Gap) covers(h Gap) bool {
 
 // newReport completes the gap.
 func newReport(lane reading.Lane, g Gap) gapReport {
-	g.Lane, g.Count = lane.String(), g.Last-g.First+1
-	key := numberKey(g.Last)
-	key = append(append(laneKey(lane, g.First), key...), strings.Join(g.Sinks, ",")...)
-	return gapReport{gapEntry{Gap: g, At: time.Now().UnixNano()}, key}
+	g.Lane = lane.String()
+	at, end := time.Now().UnixNano(), g.Last
+	if g.Last != 0 {
+		g.Count = g.Last - g.First + 1
+	} else { // refused readings have no numbers
+		end = uint64(at)
+	}
+	key := append(laneKey(lane, g.First), numberKey(end)...)
+	return gapReport{gapEntry{Gap: g, At: at}, append(key, strings.Join(g.Sinks, ",")...)}
 }
 
 // announce says that the readings are lost, here and upstream.

@@ -21,8 +21,11 @@ type index struct {
 // segmentInfo sums up one segment.
 type segmentInfo struct {
 	Number uint64              `json:"number"`
-	End    int64               `json:"end"` // where its records end
+	End    int64               `json:"end"`  // where its records end
+	Size   int64               `json:"size"` // what its file takes
 	Lanes  [reading.Lanes]span `json:"lanes"`
+	Blocks int                 `json:"blocks"`
+	Sealed sealTime            `json:"sealed"`
 	Head   uint32              `json:"head,omitempty"` // the checksum of its first record's header; see segmentHead
 }
 
@@ -31,14 +34,24 @@ type span struct {
 	First uint64 `json:"first,omitempty"`
 	Last  uint64 `json:"last,omitempty"`
 	Epoch uint64 `json:"epoch,omitempty"` // of its last block; earlier ones may be of earlier epochs
+	From  int64  `json:"from,omitempty"`  // earliest time of a reading
+	To    int64  `json:"to,omitempty"`    // latest
+	Bytes int64  `json:"bytes,omitempty"` // of its blocks
 }
 
 func (s *span) add(b wire.Block) {
+	from, to, size := b.Base, b.Base+b.Span, int64(len(b.Raw))
 	if s.Last == 0 {
-		*s = span{First: b.First, Last: b.Last(), Epoch: b.Epoch}
+		*s = span{b.First, b.Last(), b.Epoch, from, to, size}
 		return
 	}
 	s.First, s.Last, s.Epoch = min(s.First, b.First), max(s.Last, b.Last()), b.Epoch
+	s.From, s.To, s.Bytes = min(s.From, from), max(s.To, to), s.Bytes+size
+}
+
+func (s *segmentInfo) add(b wire.Block) {
+	s.Lanes[b.Lane].add(b)
+	s.Blocks++
 }
 
 func newIndex() *index { return &index{changed: make(chan struct{})} }
@@ -61,35 +74,36 @@ func (x *index) commit(end int64, blocks []wire.Block) {
 	active := &x.segments[len(x.segments)-1]
 	active.End = end
 	for _, b := range blocks {
-		active.Lanes[b.Lane].add(b)
+		active.add(b)
 		x.last[b.Lane] = max(x.last[b.Lane], b.Last())
 	}
 	close(x.changed)
 	x.changed = make(chan struct{})
 }
 
-// dropOldest forgets the oldest segment.
-func (x *index) dropOldest() {
+// drop forgets a segment.
+func (x *index) drop(number uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.segments = slices.Delete(x.segments, 0, 1)
-}
-
-// dropNewest forgets the segment that is being written.
-func (x *index) dropNewest() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.segments = x.segments[:len(x.segments)-1]
-}
-
-// oldest returns the oldest segment that is not the active one.
-func (x *index) oldest() (segmentInfo, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.segments) < 2 {
-		return segmentInfo{}, false
+	if i, ok := x.search(number); ok {
+		x.segments = slices.Delete(x.segments, i, i+1)
 	}
-	return x.segments[0], true
+}
+
+// replace changes what is known of a segment.
+func (x *index) replace(info segmentInfo) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if i, ok := x.search(info.Number); ok {
+		x.segments[i] = info
+	}
+}
+
+// all returns the segments, the oldest first.
+func (x *index) all() []segmentInfo {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Clone(x.segments)
 }
 
 // active returns the segment that is being written.
@@ -106,11 +120,15 @@ func (x *index) active() (segmentInfo, bool) {
 func (x *index) segment(number uint64) (segmentInfo, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(x.segments, number, func(s segmentInfo, n uint64) int { return cmp.Compare(s.Number, n) })
+	i, ok := x.search(number)
 	if !ok {
 		return segmentInfo{}, false
 	}
 	return x.segments[i], true
+}
+
+func (x *index) search(number uint64) (int, bool) {
+	return slices.BinarySearchFunc(x.segments, number, func(s segmentInfo, n uint64) int { return cmp.Compare(s.Number, n) })
 }
 
 // find returns the first segment behind the one numbered after that holds
@@ -151,31 +169,30 @@ func (x *index) upTo(number uint64) []segmentInfo {
 	return slices.Clone(x.segments[:n])
 }
 
-// size returns the number of segments.
-func (x *index) size() int {
+// size returns what the segments' files take.
+func (x *index) size() (bytes int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return len(x.segments)
+	for _, s := range x.segments {
+		bytes += s.Size
+	}
+	return bytes
 }
 
 // unsent counts the readings that are still there and not in acked, and the
-// bytes that they take: a segment's records are shared out among its readings.
+// bytes that they take: the blocks of a lane are shared out among its readings.
 func (x *index) unsent(acked [reading.Lanes]ranges) (readings uint64, bytes int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, s := range x.segments {
-		held, owed := uint64(0), uint64(0)
 		for lane, sp := range s.Lanes {
 			if sp.Last == 0 {
 				continue
 			}
-			n := sp.Last - sp.First + 1
-			held += n
-			owed += n - acked[lane].overlap(sp.First, sp.Last)
-		}
-		readings += owed
-		if owed > 0 {
-			bytes += int64(float64(s.End) * float64(owed) / float64(held))
+			held := sp.Last - sp.First + 1
+			owed := held - acked[lane].overlap(sp.First, sp.Last)
+			readings += owed
+			bytes += int64(float64(sp.Bytes) * float64(owed) / float64(held))
 		}
 	}
 	return readings, bytes

@@ -78,7 +78,10 @@ func TestStateThatCannotBeWrittenKeepsNotesAndQuarantine(t *testing.T) {
 	r.foldNotesNow()
 	r.state.file.Close() // every write fails from now on
 	c.Ack(reading.Normal, 2, 2)
-	r.eventually(func() bool { _, err := os.Stat(filepath.Join(dir, stateFile+".broken-1")); return err == nil && r.state.well() })
+	r.eventually(func() bool {
+		_, err := os.Stat(filepath.Join(dir, stateFile+".broken-1"))
+		return err == nil && r.state.well()
+	})
 	r.wantNotes(map[string]string{"door/a": "1"})
 	if q, err := r.Quarantined(); err != nil || len(q) != 1 {
 		t.Errorf("%d blocks in quarantine, %v", len(q), err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -35,7 +36,8 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 		return nil, fmt.Errorf("open buffer: %w", err)
 	}
 	b := &Buffer{
-		cfg: cfg, log: log, state: st, index: newIndex(),
+		cfg: cfg, log: log, state: st, index: newIndex(), reserve: newReserve(cfg.Dir),
+		toMerge: make(chan segmentInfo, 1), merged: make(chan merged, 1), tended: time.Now(),
 		open: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1),
 		cursors: map[string]*Cursor{}, marks: map[string][reading.Lanes]ranges{},
 		encoder: wire.NewEncoder(), saved: time.Now(),
@@ -104,6 +106,9 @@ func (b *Buffer) recover() error {
 
 // listFiles returns the numbers of the segments that are there.
 func (b *Buffer) listFiles() ([]uint64, error) {
+	if err := removeCopies(b.cfg.Dir); err != nil {
+		b.log.Warn("half-made files stay", "err", err)
+	}
 	files, foreign, err := listSegments(b.cfg.Dir)
 	for _, name := range foreign {
 		if !ownFile(name) {
@@ -238,7 +243,7 @@ func (r *recovery) compare(found, noted segmentInfo) {
 
 // ownFile says that a file beside the segments is the buffer's.
 func ownFile(name string) bool {
-	return len(name) >= len(stateFile) && name[:len(stateFile)] == stateFile
+	return strings.HasPrefix(name, stateFile) || name == spareFile || name == reserveFile
 }
 
 // see adds a segment to the index and notices numbers that are missing before
@@ -271,7 +276,10 @@ func (r *recovery) lost(number uint64, info segmentInfo) {
 // readSegment reads a segment record by record: cursors, what it holds, and
 // what is damaged in it.
 func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
-	info := segmentInfo{Number: number}
+	info := segmentInfo{Number: number, Size: segmentSize}
+	if stat, err := os.Stat(segmentPath(r.cfg.Dir, number)); err == nil {
+		info.Size = stat.Size()
+	}
 	s, err := openScanner(r.cfg.Dir, number, segmentSize)
 	if err != nil {
 		return info, err
@@ -293,7 +301,7 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 			if last := info.Lanes[blk.Lane].Last; last != 0 && blk.First > last+1 {
 				r.holes = append(r.holes, hole{blk.Lane, last + 1, blk.First - 1, blk.Epoch, ReasonDamaged})
 			}
-			info.Lanes[blk.Lane].add(blk)
+			info.add(blk)
 		}
 		if rec.unknown {
 			r.log.Error("record of another version is kept and not read", "segment", number, "record", rec.number)
@@ -332,8 +340,8 @@ func (r *recovery) forgetNotes() {
 // continueSegment goes on writing in the last segment, behind its last record.
 func (r *recovery) continueSegment() {
 	info, ok := r.index.active()
-	if !ok || info.Number == r.sealed {
-		return // what is noted in state.db must not change any more
+	if !ok || info.Number == r.sealed || info.Size != segmentSize {
+		return // what is noted in state.db must not change any more, nor what was written anew
 	}
 	seg, err := openSegment(r.cfg.Dir, info.Number, info.End)
 	if err != nil {

@@ -5,13 +5,18 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// roll seals the active segment and begins a new one: a new file while the
-// bound allows, the oldest file after that; one with readings that some sink
-// still waits for only if mayEvict.
+// spareFile is a file of a segment's size that nobody needs at the moment. It
+// becomes the next segment: its blocks have been written once, and that is a
+// commit's price.
+const spareFile = "spare"
+
+// roll seals the active segment and begins a new one. Readings that some sink
+// still waits for make room only if mayEvict.
 func (b *Buffer) roll(mayEvict bool) error {
 	if b.active != nil {
 		b.active.close()
@@ -24,7 +29,9 @@ func (b *Buffer) roll(mayEvict bool) error {
 		return err
 	}
 	b.active = seg
-	b.index.begin(segmentInfo{Number: seg.number})
+	b.index.begin(segmentInfo{Number: seg.number, Size: segmentSize})
+	b.reserve.take()
+	b.considerMerge()
 	return nil
 }
 
@@ -32,15 +39,17 @@ func (b *Buffer) roll(mayEvict bool) error {
 // it, and removes one in which nothing could be written.
 func (b *Buffer) seal() {
 	last, ok := b.index.active()
-	if !ok || last.Number == b.sealed {
+	if !ok || last.Number <= b.sealed {
 		return
 	}
 	if last.End == 0 {
-		b.index.dropNewest()
+		b.index.drop(last.Number)
 		b.remove(last.Number)
 		return
 	}
+	last.Sealed = b.sealTime()
 	last.Head = segmentHead(b.cfg.Dir, last.Number)
+	b.index.replace(last)
 	if err := b.updateWithCursors(put(bucketSegments, numberKey(last.Number), last)); err != nil {
 		b.log.Warn("segment is not noted; the next start will read it", "segment", last.Number, "err", err)
 	}
@@ -48,66 +57,93 @@ func (b *Buffer) seal() {
 	b.sealed = last.Number
 }
 
-// nextSegment makes a new file, or takes that of the oldest segment.
+// nextSegment begins a segment in the spare file, or in a new one.
 func (b *Buffer) nextSegment(number uint64, mayEvict bool) (*segment, error) {
-	most := int(b.cfg.MaxBytes / segmentSize)
-	for b.index.size() > most { // the bound was lowered
-		old, err := b.release(mayEvict)
-		if err != nil {
-			return nil, err
-		}
-		b.remove(old)
-	}
-	if count := b.index.size(); count < most {
-		seg, err := createSegment(b.cfg.Dir, number)
-		if err == nil {
-			return seg, nil
-		}
-		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
-			return nil, fmt.Errorf("new segment: %w", err)
-		}
-		if !b.oldestIsDelivered() {
-			return nil, fmt.Errorf("%w: no space left on the disk, with %d of %d MiB used",
-				ErrFull, int64(count)*segmentSize>>20, b.cfg.MaxBytes>>20)
-		}
-	}
-	old, err := b.release(mayEvict)
-	if err != nil {
+	if err := b.makeRoom(mayEvict); err != nil {
 		return nil, err
 	}
-	seg, err := recycleSegment(b.cfg.Dir, old, number)
-	if err == nil {
+	if seg := b.fromSpare(number); seg != nil {
 		return seg, nil
 	}
-	b.log.Warn("segment is not recycled; a new file takes its place", "segment", old, "err", err)
-	b.remove(old)
-	b.remove(number)
+	seg, err := createSegment(b.cfg.Dir, number)
+	if !isNoSpace(err) {
+		if err != nil {
+			return nil, fmt.Errorf("new segment: %w", err)
+		}
+		return seg, nil
+	}
+	// The disk is full although the bound allows more: another program's log
+	// file must not cost readings, so only what is delivered makes room.
+	if err := b.releaseDelivered(); err != nil {
+		return nil, fmt.Errorf("%w: no space left on the disk, with %d of %d MiB used", ErrFull, b.index.size()>>20, b.cfg.MaxBytes>>20)
+	}
+	if seg := b.fromSpare(number); seg != nil {
+		return seg, nil
+	}
 	if seg, err = createSegment(b.cfg.Dir, number); err != nil {
 		return nil, fmt.Errorf("new segment: %w", err)
 	}
 	return seg, nil
 }
 
-// release gives up the oldest segment and returns its number; the file is
-// nobody's then. What a sink still waits for in it is lost, and declared before.
-func (b *Buffer) release(mayEvict bool) (number uint64, err error) {
-	oldest, ok := b.index.oldest()
-	if !ok {
-		return 0, fmt.Errorf("%w: max_bytes leaves no segment to recycle", ErrFull)
+// fromSpare makes the spare file the new segment. Its old records carry an old
+// number and mean nothing any more. It returns nil when that cannot be.
+func (b *Buffer) fromSpare(number uint64) *segment {
+	if !b.hasSpare() {
+		return nil
 	}
-	if b.isOwed(oldest) {
-		if !mayEvict {
-			return 0, fmt.Errorf("%w: and writing fails", ErrFull)
+	spare, path := filepath.Join(b.cfg.Dir, spareFile), segmentPath(b.cfg.Dir, number)
+	err := os.Rename(spare, path)
+	if err == nil {
+		err = syncDir(b.cfg.Dir)
+	}
+	if err == nil {
+		var seg *segment
+		if seg, err = openSegment(b.cfg.Dir, number, 0); err == nil {
+			return seg
 		}
-		if err := b.evict(oldest); err != nil {
-			return 0, fmt.Errorf("evict segment %d: %w", oldest.Number, err)
+	}
+	b.log.Warn("spare file is not used; a new one takes its place", "err", err)
+	b.remove(number)
+	os.Remove(spare)
+	return nil
+}
+
+func (b *Buffer) hasSpare() bool {
+	info, err := os.Stat(filepath.Join(b.cfg.Dir, spareFile))
+	return err == nil && info.Mode().IsRegular() && info.Size() == segmentSize
+}
+
+// release gives a segment up: what it holds is delivered, or declared lost.
+func (b *Buffer) release(info segmentInfo) error {
+	if err := b.state.update(put(bucketSegments, numberKey(info.Number), nil)); err != nil {
+		return fmt.Errorf("forget segment %d: %w", info.Number, err)
+	}
+	return b.withoutReaders(info.Number, func() error {
+		b.index.drop(info.Number)
+		if info.Size != segmentSize || b.hasSpare() {
+			b.remove(info.Number)
+			return nil
 		}
+		if err := os.Rename(segmentPath(b.cfg.Dir, info.Number), filepath.Join(b.cfg.Dir, spareFile)); err != nil {
+			b.log.Warn("segment is not recycled", "segment", info.Number, "err", err)
+			b.remove(info.Number)
+		}
+		return nil
+	})
+}
+
+// withoutReaders changes a segment's file while no cursor has it open: what a
+// file holds must not change under who reads it.
+func (b *Buffer) withoutReaders(number uint64, change func() error) error {
+	b.curMu.Lock()
+	defer b.curMu.Unlock()
+	for _, c := range b.cursors {
+		c.place.Lock()
+		defer c.place.Unlock()
+		c.leave(number)
 	}
-	if err := b.state.update(put(bucketSegments, numberKey(oldest.Number), nil)); err != nil {
-		return 0, fmt.Errorf("forget segment %d: %w", oldest.Number, err)
-	}
-	b.index.dropOldest()
-	return oldest.Number, nil
+	return change()
 }
 
 // remove deletes a file that holds nothing any more.
@@ -117,7 +153,4 @@ func (b *Buffer) remove(number uint64) {
 	}
 }
 
-func (b *Buffer) oldestIsDelivered() bool {
-	oldest, ok := b.index.oldest()
-	return ok && !b.isOwed(oldest)
-}
+func isNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -13,7 +13,7 @@ import (
 func TestFailureAfterTheRenameIsNotForEver(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
 	c := r.Cursor("cloud")
-	for n := 0; r.index.size() < 4 || !fullSegment(r.Buffer); n++ {
+	for n := 0; len(r.index.all()) < 4 || !fullSegment(r.Buffer); n++ {
 		r.acceptAll(noise("a", n, 1<<20))
 		bs := r.next(c, 1<<20)
 		c.Ack(bs[0].Lane, bs[0].First, bs[len(bs)-1].Last())
@@ -49,7 +49,7 @@ func TestLoweredBoundIsKept(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, dir, func(c *Config) { c.MaxBytes = 2 * MinBytes })
 	n := 0
-	for ; r.index.size() < 8; n++ {
+	for ; len(r.index.all()) < 8; n++ {
 		r.acceptAll(noise("a", n, 1<<20))
 	}
 	r.stop()

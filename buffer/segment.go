@@ -65,7 +65,7 @@ func createSegment(dir string, number uint64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := reserve(f); err != nil {
+	if err := allocate(f); err != nil {
 		f.Close()
 		os.Remove(f.Name())
 		return nil, err
@@ -78,27 +78,14 @@ func createSegment(dir string, number uint64) (*segment, error) {
 	return &segment{file: f, sync: fdatasync, number: number}, nil
 }
 
-// reserve allocates the blocks. Where the file system cannot, the file is made
+// allocate reserves the file's blocks. Where the file system cannot, the file is made
 // long, and a full disk may show later.
-func reserve(f *os.File) error {
+func allocate(f *os.File) error {
 	err := unix.Fallocate(int(f.Fd()), 0, 0, segmentSize)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return f.Truncate(segmentSize)
 	}
 	return err
-}
-
-// recycleSegment makes the file of an old segment that of a new one. Its old
-// records carry the old number and mean nothing any more.
-func recycleSegment(dir string, old, number uint64) (*segment, error) {
-	path := segmentPath(dir, number)
-	if err := os.Rename(segmentPath(dir, old), path); err != nil {
-		return nil, err
-	}
-	if err := syncDir(dir); err != nil {
-		return nil, err
-	}
-	return openSegment(dir, number, 0)
 }
 
 // openSegment opens a segment to go on writing at end.
