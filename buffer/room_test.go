@@ -104,7 +104,11 @@ func TestWhatIsNotEvictedIsStillHandedOut(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
 	r.Cursor("cloud")
 	n := r.fillUntilLost(50)
-	r.eventually(func() bool { return len(r.open.gaps) == 0 })
+	r.eventually(func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.open.empty()
+	})
 	got := map[reading.Lane]int{}
 	for lane := range reading.Lane(reading.Lanes) {
 		got[lane] = r.countLane("new", lane) + int(r.lostOf(lane))
