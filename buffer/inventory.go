@@ -50,6 +50,8 @@ type Span struct {
 	Last  uint64 `json:"last"`
 	From  int64  `json:"from"`
 	To    int64  `json:"to"`
+	// Bytes is what its blocks take.
+	Bytes int64 `json:"bytes"`
 }
 
 // Count is how many readings the numbers of the span stand for.
@@ -86,30 +88,31 @@ type Refused struct {
 }
 
 // Has says whether the sink has all of the segment.
-func (s Sink) Has(seg Segment) bool { return s.waiting(seg) == 0 }
+func (s Sink) Has(seg Segment) bool {
+	n, _ := s.waiting(seg)
+	return n == 0
+}
 
-// waiting counts the readings of the segment that the sink does not have.
-func (s Sink) waiting(seg Segment) (n uint64) {
+// waiting counts the readings of the segment that the sink does not have, and
+// their share of the bytes.
+func (s Sink) waiting(seg Segment) (readings uint64, bytes int64) {
 	for lane, sp := range seg.Lanes {
-		if sp.Last != 0 {
-			n += sp.Count() - s.Acked[lane].overlap(sp.First, sp.Last)
+		if sp.Last == 0 {
+			continue
 		}
+		n := sp.Count() - s.Acked[lane].overlap(sp.First, sp.Last)
+		readings += n
+		bytes += int64(float64(sp.Bytes) * float64(n) / float64(sp.Count()))
 	}
-	return n
+	return readings, bytes
 }
 
 // Waiting counts the readings in the journal that the sink does not have, and
 // the bytes that they take.
 func (inv Inventory) Waiting(s Sink) (readings uint64, bytes int64) {
 	for _, seg := range inv.Segments {
-		held := uint64(0)
-		for _, sp := range seg.Lanes {
-			held += sp.Count()
-		}
-		if n := s.waiting(seg); n > 0 {
-			readings += n
-			bytes += int64(float64(seg.Bytes) * float64(n) / float64(held))
-		}
+		n, size := s.waiting(seg)
+		readings, bytes = readings+n, bytes+size
 	}
 	return readings, bytes
 }
@@ -148,17 +151,10 @@ func (b *Buffer) view() view {
 	return v
 }
 
-// all returns what is known of every segment.
-func (x *index) all() []segmentInfo {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return slices.Clone(x.segments)
-}
-
 func (s segmentInfo) public() Segment {
 	p := Segment{Number: s.Number, Bytes: s.End}
 	for lane, sp := range s.Lanes {
-		p.Lanes[lane] = Span{First: sp.First, Last: sp.Last}
+		p.Lanes[lane] = Span{sp.First, sp.Last, sp.From, sp.To, sp.Bytes}
 	}
 	return p
 }

@@ -106,7 +106,7 @@ func (inv *Inventory) survey(ctx context.Context, number uint64) (segmentInfo, e
 			return info, err
 		}
 		for _, blk := range rec.blocks {
-			info.Lanes[blk.Lane].add(blk)
+			info.add(blk)
 		}
 		for _, m := range rec.cursors {
 			inv.setSink(Sink{Name: m.name, Acked: m.acked})
