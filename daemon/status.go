@@ -98,6 +98,8 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			m := source.Stats()
 			s.Kind, s.Address = "mqtt", d.cfg.Ingest.MQTT.Listen
 			s.Rejected, s.Opaque, s.Clients = m.Dropped, m.Opaque, m.Clients
+			s.BadLogins, s.Denied, s.TurnedAway, s.Malformed = m.BadLogins, m.Denied, m.TurnedAway, m.Malformed
+			s.NotStored, s.Undelivered = m.NotStored, m.Undelivered
 			if addr := source.Addr(ctx); addr != nil {
 				s.Address = addr.String()
 			} else {

@@ -41,6 +41,14 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	for _, d := range s.Doors {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\n", d.Name, d.Address, d.Clients, d.Readings, d.Opaque, d.Rejected)
 	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, d := range s.Doors {
+		if text := refusals(d); text != "" {
+			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
+		}
+	}
 	buf := s.Buffer
 	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")
 	fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\n", buf.Profile, buf.Waiting, age(now, buf.OldestUnsent),
@@ -58,6 +66,27 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// refusals words what a door did not let through; empty when that is nothing.
+func refusals(d dashboard.Door) string {
+	var all []string
+	for _, c := range []struct {
+		n    uint64
+		what string
+	}{
+		{d.BadLogins, "logins refused"},
+		{d.Denied, "publishes and subscriptions against the rules"},
+		{d.TurnedAway, "connections too many"},
+		{d.Malformed, "connections ended by a broken packet"},
+		{d.NotStored, "messages not stored and not acknowledged"},
+		{d.Undelivered, "messages that local subscribers missed"},
+	} {
+		if c.n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // written words what flash had to bear.

@@ -102,4 +102,21 @@ type Door struct {
 	Opaque   uint64 `json:"opaque"`
 	// Clients are connected now.
 	Clients int `json:"clients"`
+
+	// What follows should be zero, counts since the start, and is not in the
+	// JSON while it is zero.
+
+	// BadLogins were refused a connection; Denied publishes and subscriptions
+	// were against the rules.
+	BadLogins uint64 `json:"bad_logins,omitempty"`
+	Denied    uint64 `json:"denied,omitempty"`
+	// TurnedAway connections were too many; Malformed ones were closed because
+	// the peer broke the protocol.
+	TurnedAway uint64 `json:"turned_away,omitempty"`
+	Malformed  uint64 `json:"malformed,omitempty"`
+	// NotStored messages were not acknowledged, because they could not be kept.
+	NotStored uint64 `json:"not_stored,omitempty"`
+	// Undelivered messages did not reach a local subscriber. They are kept all
+	// the same.
+	Undelivered uint64 `json:"undelivered,omitempty"`
 }

@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/dashboard"
+)
+
+func TestStatusNamesWhatADoorRefusedAndNothingElse(t *testing.T) {
+	for _, tt := range []struct {
+		door dashboard.Door
+		want string
+	}{
+		{dashboard.Door{Name: "mqtt"}, ""},
+		{dashboard.Door{Name: "mqtt", Denied: 3}, "\nmqtt: 3 publishes and subscriptions against the rules\n"},
+		{dashboard.Door{Name: "mqtt", BadLogins: 1, TurnedAway: 2, Malformed: 4, NotStored: 5, Undelivered: 6},
+			"\nmqtt: 1 logins refused, 2 connections too many, 4 connections ended by a broken packet, " +
+				"5 messages not stored and not acknowledged, 6 messages that local subscribers missed\n"},
+	} {
+		var text bytes.Buffer
+		if err := writeStatus(&text, dashboard.Status{Doors: []dashboard.Door{tt.door}}); err != nil {
+			t.Fatal(err)
+		}
+		if tt.want == "" && strings.Contains(text.String(), "mqtt: ") || !strings.Contains(text.String(), tt.want) {
+			t.Errorf("%+v: got\n%s", tt.door, &text)
+		}
+		asJSON, err := json.Marshal(tt.door)
+		if err != nil || strings.Contains(string(asJSON), "denied") != (tt.door.Denied > 0) {
+			t.Errorf("got %s, %v", asJSON, err)
+		}
+	}
+}
+
+// What a broker refuses is in the status of the gateway.
+func TestStatusCountsWhatTheBrokerRefused(t *testing.T) {
+	s := newSite(t)
+	s.startGateway()
+	s.eventually("the broker listens", func() bool { return listens(s.mqtt) })
+	conn, err := net.Dial("tcp", s.mqtt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
+	s.eventuallyStatus("a broken packet is counted", func(st dashboard.Status) bool { return st.Doors[0].Malformed == 1 })
+}
