@@ -46,6 +46,6 @@ func TestStatusCountsWhatTheBrokerRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
+	io.WriteString(conn, "\x30\x00") // a publish of nobody
 	s.eventuallyStatus("a broken packet is counted", func(st dashboard.Status) bool { return st.Doors[0].Malformed == 1 })
 }
