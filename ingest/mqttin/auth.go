@@ -124,6 +124,24 @@ func connackCode(version, reason byte) byte {
 	return 5 // not authorized
 }
 
+// refusedConnack is the answer to a CONNECT that broke the rules; nil where the
+// version has none. 3.1 and 3.1.1 have one for a version that is not spoken
+// [MQTT-3.1.2-2] and one for an identifier [MQTT-3.1.3-8].
+func refusedConnack(version byte, err error) []byte {
+	var v *violation
+	switch {
+	case !errors.As(err, &v) || version == 0:
+		return nil
+	case version == 5:
+		return []byte{typeConnack << 4, 3, 0, v.code, 0}
+	case v.code == codeBadVersion:
+		return []byte{typeConnack << 4, 2, 0, 1}
+	case v.code == codeClientIDInvalid:
+		return []byte{typeConnack << 4, 2, 0, 2}
+	}
+	return nil
+}
+
 // turnAway counts a peer that may not come in, and says so.
 func (c *conn) turnAway(id string, reason byte) {
 	c.refusal = reason

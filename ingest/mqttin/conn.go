@@ -208,13 +208,14 @@ func (c *conn) look() (frame, lane, error) {
 
 func (c *conn) connect(f frame) error {
 	h, err := checkConnect(f)
-	if err != nil {
-		return err
-	}
-	if h.willTopic != "" {
+	if err == nil && h.willTopic != "" {
 		if _, ok := c.broker.cfg.Routes.Resolve(h.willTopic); !ok {
-			return errReserved
+			err = errReserved
 		}
+	}
+	if err != nil {
+		c.gate.acknowledge(nil, refusedConnack(h.version, err), 0)
+		return err
 	}
 	c.version = h.version
 	c.broker.stats.traffic.connects.Add(1)

@@ -3,12 +3,14 @@ package mqttin
 import (
 	"bytes"
 	"encoding/binary"
+	"unicode"
 	"unicode/utf8"
 )
 
 // The control packets that matter here, as in the upper half of the first byte.
 const (
 	typeConnect     = 1
+	typeConnack     = 2
 	typePublish     = 3
 	typePuback      = 4
 	typePubrec      = 5
@@ -33,14 +35,18 @@ const (
 	codeSuccess          = 0x00
 	codeMalformed        = 0x81
 	codeProtocolError    = 0x82
+	codeBadVersion       = 0x84
 	codeClientIDInvalid  = 0x85
 	codeBadLogin         = 0x86
 	codeNotAuthorized    = 0x87
 	codeServerBusy       = 0x89
 	codeShuttingDown     = 0x8B
+	codeBadAuthMethod    = 0x8C
 	codeSessionTakenOver = 0x8E
+	codeFilterInvalid    = 0x8F
 	codeTopicNameInvalid = 0x90
 	codePacketIDInUse    = 0x91
+	codeAliasInvalid     = 0x94
 	codeTooLarge         = 0x95
 	codeQuotaExceeded    = 0x97
 	codeRateExceeded     = 0x9F
@@ -165,6 +171,9 @@ func checkTopicName(topic []byte) error {
 	if !validText(topic) {
 		return malformed("topic name is not UTF-8, or holds a NUL")
 	}
+	if hasControls(topic) {
+		return &violation{codeTopicNameInvalid, "topic name holds a control character"}
+	}
 	if bytes.ContainsAny(topic, "+#") {
 		return &violation{codeTopicNameInvalid, "topic name holds a wildcard"}
 	}
@@ -172,6 +181,12 @@ func checkTopicName(topic []byte) error {
 		return &violation{codeTopicNameInvalid, "topic name has too many levels"}
 	}
 	return nil
+}
+
+// hasControls says whether a name holds control characters, which nobody should
+// use [MQTT-1.5.4]: names stand in logs and on terminals.
+func hasControls(name []byte) bool {
+	return bytes.ContainsFunc(name, unicode.IsControl)
 }
 
 func validText(b []byte) bool {

@@ -55,6 +55,15 @@ func (c *cursor) text() []byte {
 	return b
 }
 
+// name reads the text of an identifier.
+func (c *cursor) name() []byte {
+	b := c.text()
+	if c.bad == nil && hasControls(b) {
+		c.bad = malformed("name holds a control character")
+	}
+	return b
+}
+
 func (c *cursor) varint() int {
 	if c.bad != nil {
 		return 0
@@ -81,7 +90,8 @@ func (c *cursor) end() error {
 	return c.bad
 }
 
-// checkConnect checks a CONNECT, which must be the first packet.
+// checkConnect checks a CONNECT, which must be the first packet. The version is
+// known even if something later is wrong.
 func checkConnect(f frame) (hello, error) {
 	if f.packetType() != typeConnect {
 		return hello{}, protocolError("first packet is not CONNECT")
@@ -93,17 +103,21 @@ func checkConnect(f frame) (hello, error) {
 	name, version, flags := string(c.text()), c.byte(), c.byte()
 	h := hello{version: version, keepalive: c.uint16()}
 	if c.bad != nil {
-		return hello{}, c.bad
+		return h, c.bad
 	}
-	if !(name == "MQIsdp" && version == 3 || name == "MQTT" && (version == 4 || version == 5)) {
-		return hello{}, &violation{0x84, "protocol version is not MQTT 3.1, 3.1.1 or 5"}
+	switch {
+	case name == "MQIsdp" && version == 3, name == "MQTT" && (version == 4 || version == 5):
+	case name == "MQTT" || name == "MQIsdp":
+		return h, &violation{codeBadVersion, "protocol version is not MQTT 3.1, 3.1.1 or 5"}
+	default:
+		return hello{}, protocolError("protocol is not MQTT")
 	}
 	if err := checkConnectFlags(flags, version); err != nil {
-		return hello{}, err
+		return h, err
 	}
 	c.properties(version, inConnect)
-	if id := c.text(); len(id) == 0 && version < 5 && flags&flagClean == 0 {
-		return hello{}, &violation{0x85, "client identifier is empty"}
+	if id := c.name(); len(id) == 0 && version < 5 && flags&flagClean == 0 {
+		return h, &violation{codeClientIDInvalid, "client identifier is empty"}
 	}
 	if flags&flagWill != 0 {
 		c.properties(version, inWill)
@@ -115,7 +129,7 @@ func checkConnect(f frame) (hello, error) {
 		h.willTopic = string(topic)
 	}
 	if flags&flagUser != 0 {
-		c.text()
+		c.name()
 	}
 	if flags&flagPassword != 0 {
 		c.binary()
@@ -201,6 +215,9 @@ func (c *cursor) reason(version byte, in packetSet) {
 	}
 }
 
+// optionNoLocal keeps a client's own publishes from it.
+const optionNoLocal = 1 << 2
+
 // filters reads the topic filters of a SUBSCRIBE or UNSUBSCRIBE, and of the
 // former the options of each.
 func (c *cursor) filters(version byte, options bool) {
@@ -213,12 +230,12 @@ func (c *cursor) filters(version byte, options bool) {
 			c.bad = checkFilter(filter)
 		}
 		if options {
-			c.subscriptionOptions(version)
+			c.subscriptionOptions(version, bytes.HasPrefix(filter, []byte("$share/")))
 		}
 	}
 }
 
-func (c *cursor) subscriptionOptions(version byte) {
+func (c *cursor) subscriptionOptions(version byte, shared bool) {
 	o := c.byte()
 	reserved := byte(0xFC)
 	if version == 5 {
@@ -227,11 +244,17 @@ func (c *cursor) subscriptionOptions(version byte) {
 	if c.bad == nil && (o&reserved != 0 || o&3 == 3 || o>>4&3 == 3) {
 		c.bad = malformed("subscription options are not valid")
 	}
+	if c.bad == nil && shared && o&optionNoLocal != 0 {
+		c.bad = protocolError("shared subscription with No Local")
+	}
 }
 
 // checkFilter says what is wrong with a topic filter.
 func checkFilter(filter []byte) error {
-	wrong := &violation{0x8F, "topic filter is not valid"}
+	wrong := &violation{codeFilterInvalid, "topic filter is not valid"}
+	if hasControls(filter) {
+		return wrong
+	}
 	if group, ok := bytes.CutPrefix(filter, []byte("$share/")); ok {
 		name, rest, more := bytes.Cut(group, []byte("/"))
 		if !more || len(name) == 0 || bytes.ContainsAny(name, "+#") {
@@ -240,6 +263,9 @@ func checkFilter(filter []byte) error {
 		filter = rest
 	}
 	levels := bytes.Split(filter, []byte("/"))
+	if bytes.EqualFold(levels[0], []byte("$share")) {
+		return wrong // to the server, any letter case stands for a shared one
+	}
 	if len(filter) == 0 || len(levels) > maxLevels {
 		return wrong
 	}

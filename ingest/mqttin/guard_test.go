@@ -135,6 +135,9 @@ func TestHostilePacketEndsOneConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, pk := range bad.hungUp() {
+			if tt.version == 0 && pk.FixedHeader.Type == packets.Connack && pk.ReasonCode > 0 {
+				continue
+			}
 			if tt.version != 5 || pk.FixedHeader.Type != packets.Disconnect || pk.ReasonCode < 0x80 {
 				t.Errorf("%s: got %+v", tt.name, pk)
 			}

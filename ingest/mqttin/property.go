@@ -35,7 +35,7 @@ func propertyOf(id int) property {
 	case 0x03: // content type
 		return property{in: inPublish | inWill, read: readText}
 	case 0x08: // response topic
-		return property{in: inPublish | inWill, read: readText}
+		return property{in: inPublish | inWill, read: readTopic, legal: isBit}
 	case 0x09: // correlation data
 		return property{in: inPublish | inWill, read: readBinary}
 	case 0x0B: // subscription identifier
@@ -60,6 +60,12 @@ func propertyOf(id int) property {
 	return property{}
 }
 
+// Properties that clients may send to who offers what they are about.
+const (
+	authMethod = 0x15
+	topicAlias = 0x23
+)
+
 func isBit(v int) bool   { return v <= 1 }
 func notZero(v int) bool { return v != 0 }
 
@@ -67,6 +73,14 @@ func readByte(c *cursor) int   { return int(c.byte()) }
 func readUint16(c *cursor) int { return int(c.uint16()) }
 func readText(c *cursor) int   { c.text(); return 0 }
 func readBinary(c *cursor) int { c.binary(); return 0 }
+
+// readTopic returns 2 for what is no topic name.
+func readTopic(c *cursor) int {
+	if topic := c.text(); c.bad == nil && checkTopicName(topic) != nil {
+		return 2
+	}
+	return 0
+}
 
 func readPair(c *cursor) int {
 	c.text()
@@ -97,6 +111,12 @@ func (c *cursor) checkProperties(in packetSet) error {
 	for c.bad == nil && len(c.rest) > 0 {
 		id := c.varint()
 		p := propertyOf(id)
+		if c.bad == nil && id == topicAlias && in == inPublish {
+			return &violation{codeAliasInvalid, "topic aliases are not offered"}
+		}
+		if c.bad == nil && id == authMethod && in == inConnect {
+			return &violation{codeBadAuthMethod, "enhanced authentication is not offered"}
+		}
 		if c.bad == nil && p.in&in == 0 {
 			return protocolError("property does not belong into this packet")
 		}
