@@ -34,8 +34,10 @@ type Damage struct {
 	Last  uint64 `json:"last,omitempty"`
 	// Declared says that a gap tells the other side already.
 	Declared bool `json:"declared,omitempty"`
-	// Sinks did not have all of the readings.
-	Sinks []string `json:"sinks,omitempty"`
+	// Sinks did not have all of the readings; Delivered says that every one
+	// that is configured did, if there is any.
+	Sinks     []string `json:"sinks,omitempty"`
+	Delivered bool     `json:"delivered,omitempty"`
 }
 
 // Check reads every record of the journal and decodes every block. It writes
@@ -190,17 +192,16 @@ func (c *checker) expect(seg Segment, lane reading.Lane, number uint64) {
 // which nothing is missing a gap says why they are not there.
 func (c *checker) lost(seg Segment, lane reading.Lane, first, last uint64, what string) {
 	d := Damage{Segment: seg.Number, What: what, Lane: lane.String(), First: first, Last: last, Declared: c.inv.declared(lane, first, last)}
-	active := 0
+	configured := false
 	for _, s := range c.inv.Sinks {
-		if s.Active {
-			active++
-		}
+		configured = configured || s.Active
 		if s.Active && !s.Acked[lane].has(first, last) {
 			d.Sinks = append(d.Sinks, s.Name)
 		}
 	}
+	d.Delivered = configured && len(d.Sinks) == 0
 	beside := len(c.found.Damage) > 0 && c.found.Damage[len(c.found.Damage)-1].Segment == seg.Number
-	if beside || !d.Declared && (len(d.Sinks) > 0 || active == 0) {
+	if beside || !d.Declared && !d.Delivered {
 		c.damaged(d)
 	}
 }

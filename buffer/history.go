@@ -17,7 +17,7 @@ import (
 // oldest first. "Oldest" and "newest" are said of when they were taken into
 // custody, which is not always when they were measured.
 type Query struct {
-	// Device and Metric are names, or beginnings of names that end in "*"; ""
+	// Device and Metric are names, in which "*" stands for any characters; ""
 	// chooses every one.
 	Device, Metric string
 	// Lanes are those that are wanted; none stands for all.
@@ -59,8 +59,8 @@ var ErrNoSink = errors.New("no such sink")
 // a quarter of the time at the most, in turns of 64 KiB of the journal; memory holds
 // one of them.
 //
-// What is damaged is passed over, and the error says so when all the rest was
-// visited; next is good beside it.
+// What cannot be read is passed over; the error is ErrLeftOut then, when all the
+// rest was visited, and next is good beside it.
 func (b *Buffer) History(ctx context.Context, q Query, visit func(Entry) error) (next Token, err error) {
 	acked, err := b.ackedBy(q.Undelivered)
 	if err != nil {
@@ -141,16 +141,29 @@ func (q *Query) overlaps(from, to int64) bool {
 	return (q.From == 0 || to >= q.From) && (q.To == 0 || from < q.To)
 }
 
-// chooses says whether the reading is one.
-func (q *Query) chooses(r *reading.Reading) bool {
+// Chooses says whether the reading is one that the query asks for, by its names
+// and its time.
+func (q *Query) Chooses(r *reading.Reading) bool {
 	return q.overlaps(r.Time, r.Time) && matches(q.Device, r.Device) && matches(q.Metric, r.Metric)
 }
 
+// matches says whether the name is the pattern, in which "*" stands for any
+// characters, and "" for every name.
 func matches(pattern, name string) bool {
-	if beginning, ok := strings.CutSuffix(pattern, "*"); ok {
-		return strings.HasPrefix(name, beginning)
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == "" || pattern == name
 	}
-	return pattern == "" || pattern == name
+	name, ok := strings.CutPrefix(name, parts[0])
+	if !ok {
+		return false
+	}
+	for _, part := range parts[1 : len(parts)-1] {
+		if _, name, ok = strings.Cut(name, part); !ok {
+			return false
+		}
+	}
+	return strings.HasSuffix(name, parts[len(parts)-1])
 }
 
 // Includes says whether a gap may be among what the query asks for: one of a
@@ -165,7 +178,7 @@ func (h *history) block(b wire.Block) error {
 	rs, err := h.dec.Decode(h.readings[:0], b)
 	if err != nil {
 		if h.damage == nil {
-			h.damage = fmt.Errorf("left out: %w", err)
+			h.damage = fmt.Errorf("%w: %w", ErrLeftOut, err)
 		}
 		h.place.pass(b.Lane, b.First, b.Last())
 		return nil
@@ -179,7 +192,7 @@ func (h *history) block(b wire.Block) error {
 			seq = last - n
 		}
 		r := &rs[seq-b.First]
-		if h.query.chooses(r) && !h.acked[b.Lane].has(seq, seq) {
+		if h.query.Chooses(r) && !h.acked[b.Lane].has(seq, seq) {
 			if h.visited == h.query.Limit && h.visited > 0 {
 				return errFull
 			}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -81,7 +82,7 @@ func TestPagesAreTheWholeInOrder(t *testing.T) {
 	r.mixed(0, 60)
 	rapid.Check(t, func(rt *rapid.T) {
 		q := Query{
-			Device:      rapid.SampledFrom([]string{"", "dev-1", "dev-*", "d*", "nobody"}).Draw(rt, "device"),
+			Device:      rapid.SampledFrom([]string{"", "dev-1", "dev-*", "d*", "*-*", "nobody"}).Draw(rt, "device"),
 			Metric:      rapid.SampledFrom([]string{"", "m3", "m*", "*"}).Draw(rt, "metric"),
 			From:        int64(rapid.IntRange(0, 70).Draw(rt, "from")) * 1e9,
 			To:          int64(rapid.IntRange(0, 70).Draw(rt, "to")) * 1e9,
@@ -281,6 +282,23 @@ func TestHistoryEndsWithItsContextAndItsVisitor(t *testing.T) {
 	enough := errors.New("enough")
 	if _, err := r.History(t.Context(), Query{}, func(Entry) error { return enough }); !errors.Is(err, enough) {
 		t.Error(err)
+	}
+}
+
+func TestStarsStandForAnyCharacters(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"": "a ab abc plant/a", "*": "a ab abc plant/a", "a": "a", "a*": "a ab abc", "*a": "a plant/a", "*b*": "ab abc",
+		"a*b*c": "abc", "a*a": "", "**a": "a plant/a", "p*/a": "plant/a", "abc*c": "",
+	} {
+		var got []string
+		for _, name := range []string{"a", "ab", "abc", "plant/a"} {
+			if matches(pattern, name) {
+				got = append(got, name)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q matches %q, want %q", pattern, got, want)
+		}
 	}
 }
 

@@ -217,6 +217,10 @@ func (inv *Inventory) setSink(s Sink) {
 	}
 }
 
+// Configured tells an inventory that was made from outside that there is a sink
+// of that name.
+func (inv *Inventory) Configured(sink string) { inv.setSink(Sink{Name: sink, Active: true}) }
+
 // Sink returns the sink of that name.
 func (inv Inventory) Sink(name string) (Sink, bool) {
 	for _, s := range inv.Sinks {

@@ -33,35 +33,39 @@ type Purge struct {
 	Rehearse bool `json:"rehearse"`
 }
 
-// Purge gives readings up, and returns the gaps that it has declared, or would
-// declare. When it returns nil, the gaps and the places of the sinks are on
-// flash. What a sink was handed and has not acknowledged is on its way, and
-// stays so.
-func (b *Buffer) Purge(ctx context.Context, p Purge) ([]Gap, error) {
+// Purged is what a Purge has done, or would do.
+type Purged struct {
+	// Gaps are what is declared.
+	Gaps []Gap `json:"gaps"`
+	// OnTheWay counts the readings that stay because a sink was handed them and
+	// has not acknowledged them yet. A buffer that was just opened has none.
+	OnTheWay uint64 `json:"on_the_way"`
+}
+
+// Purge gives readings up. When it returns nil, the gaps that say so and the
+// places of the sinks are on flash.
+func (b *Buffer) Purge(ctx context.Context, p Purge) (done Purged, err error) {
 	cursors, err := b.cursorsOf(p.Sink)
 	if err != nil {
-		return nil, err
+		return done, err
 	}
-	var purged []Gap
 	for _, c := range cursors {
 		losses, err := c.waiting(ctx, p)
-		if err != nil {
-			return purged, err
+		if err == nil {
+			err = c.giveUp(losses, p.Rehearse, &done)
 		}
-		gaps, err := c.giveUp(losses, p.Rehearse)
-		purged = append(purged, gaps...)
 		if err != nil {
-			return purged, err
+			return done, err
 		}
 	}
 	if p.Rehearse {
-		return purged, nil
+		return done, nil
 	}
 	if err := b.state.update(b.cursorChanges()...); err != nil {
 		b.setDirty()
-		return purged, fmt.Errorf("gaps are declared, and places of sinks not saved yet: %w", err)
+		return done, fmt.Errorf("gaps are declared, and places of sinks not saved yet: %w", err)
 	}
-	return purged, nil
+	return done, nil
 }
 
 // cursorsOf returns the cursor of the sink, or all of them, by name.
@@ -106,23 +110,25 @@ func (c *Cursor) waiting(ctx context.Context, p Purge) (losses []*loss, err erro
 
 // giveUp declares the losses and makes the sink go on behind them. Nothing is
 // handed out meanwhile, so that what is declared is not on its way.
-func (c *Cursor) giveUp(losses []*loss, rehearse bool) (gaps []Gap, err error) {
+func (c *Cursor) giveUp(losses []*loss, rehearse bool, done *Purged) error {
 	c.place.Lock()
 	defer c.place.Unlock()
 	for _, l := range losses {
-		for _, r := range c.elsewhere(l.lane).missing(l.First, l.Last) {
+		elsewhere, onTheWay := c.elsewhere(l.lane)
+		done.OnTheWay += onTheWay.overlap(l.First, l.Last)
+		for _, r := range elsewhere.missing(l.First, l.Last) {
 			g := l.Gap
 			g.First, g.Last = r.First, r.Last
 			g.Lane, g.Count = l.lane.String(), r.Last-r.First+1
 			if !rehearse {
 				if err := c.purge(l.lane, g); err != nil {
-					return gaps, err
+					return err
 				}
 			}
-			gaps = append(gaps, g)
+			done.Gaps = append(done.Gaps, g)
 		}
 	}
-	return gaps, nil
+	return nil
 }
 
 func (c *Cursor) purge(lane reading.Lane, g Gap) error {
@@ -136,15 +142,14 @@ func (c *Cursor) purge(lane reading.Lane, g Gap) error {
 	return nil
 }
 
-// elsewhere returns what the sink has, and what is on its way.
-func (c *Cursor) elsewhere(lane reading.Lane) ranges {
+// elsewhere returns what the sink has or was handed, and the latter alone.
+func (c *Cursor) elsewhere(lane reading.Lane) (all, onTheWay ranges) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := slices.Clone(c.acked[lane])
 	for _, h := range c.out[lane] {
-		all = all.add(h.First, h.Last)
+		onTheWay = onTheWay.add(h.First, h.Last)
 	}
-	return all
+	return slices.Clone(c.acked[lane]).union(onTheWay), onTheWay
 }
 
 // missing returns the numbers of first..last that are not in the set.

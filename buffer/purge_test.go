@@ -23,6 +23,15 @@ func (r *running) news(cursor string) (gaps []Gap) {
 	return gaps
 }
 
+func (r *running) purge(p Purge) Purged {
+	r.t.Helper()
+	done, err := r.Purge(r.t.Context(), p)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return done
+}
+
 func TestWhatIsPurgedIsDeclaredAndNotSent(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, dir, nil)
@@ -30,20 +39,17 @@ func TestWhatIsPurgedIsDeclaredAndNotSent(t *testing.T) {
 	r.Cursor("archive")
 	r.accept("a", 1)
 	r.accept("a", 2, 3)
-	rehearsed, err := r.Purge(t.Context(), Purge{Sink: "cloud", Rehearse: true})
-	if err != nil || len(rehearsed) != 1 {
-		t.Fatalf("%+v, %v", rehearsed, err)
-	}
-	gaps, err := r.Purge(t.Context(), Purge{Sink: "cloud"})
-	if err != nil || len(gaps) != 1 {
-		t.Fatalf("%+v, %v", gaps, err)
+	rehearsed := r.purge(Purge{Sink: "cloud", Rehearse: true}).Gaps
+	gaps := r.purge(Purge{Sink: "cloud"}).Gaps
+	if len(rehearsed) != 1 || len(gaps) != 1 {
+		t.Fatalf("rehearsed %+v, done %+v", rehearsed, gaps)
 	}
 	if g := gaps[0]; g.Reason != ReasonPurged || g.First != 1 || g.Last != 3 || g.Count != 3 || g.Lane != "normal" ||
 		g.From != 1 || g.To != 2 || len(g.Sinks) != 1 || g.Sinks[0] != "cloud" || g.First != rehearsed[0].First {
 		t.Errorf("gap %+v, rehearsed %+v", g, rehearsed[0])
 	}
-	if again, err := r.Purge(t.Context(), Purge{Sink: "cloud", Lanes: []reading.Lane{reading.Normal}}); err != nil || len(again) != 0 {
-		t.Errorf("purged twice: %+v, %v", again, err)
+	if again := r.purge(Purge{Sink: "cloud", Lanes: []reading.Lane{reading.Normal}}); len(again.Gaps) != 0 {
+		t.Errorf("purged twice: %+v", again)
 	}
 	r.eventually(func() bool { return len(r.news("cloud")) == 1 })
 	r.crash()
@@ -60,9 +66,9 @@ func TestPurgeKeepsToItsLanesAndTimes(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
 	r.Cursor("cloud")
 	r.mixed(0, 30) // reading n at second n+1, lane n%3
-	gaps, err := r.Purge(t.Context(), Purge{Lanes: []reading.Lane{reading.Bulk}, Before: 15e9})
-	if err != nil || len(gaps) != 1 || gaps[0].Count != 4 || gaps[0].Lane != "bulk" || gaps[0].To >= 15e9 {
-		t.Errorf("%+v, %v", gaps, err)
+	gaps := r.purge(Purge{Lanes: []reading.Lane{reading.Bulk}, Before: 15e9}).Gaps
+	if len(gaps) != 1 || gaps[0].Count != 4 || gaps[0].Lane != "bulk" || gaps[0].To >= 15e9 {
+		t.Errorf("%+v", gaps)
 	}
 }
 
@@ -74,9 +80,9 @@ func TestWhatIsOnItsWayIsNotPurged(t *testing.T) {
 	r.accept("a", 3)
 	c.Ack(reading.Normal, 1, 1)
 	blk := r.next(c, 1)[0]
-	gaps, err := r.Purge(t.Context(), Purge{})
-	if err != nil || len(gaps) != 1 || gaps[0].First != blk.Last()+1 || gaps[0].Last != 3 {
-		t.Errorf("%+v, %v", gaps, err)
+	done := r.purge(Purge{})
+	if len(done.Gaps) != 1 || done.Gaps[0].First != blk.Last()+1 || done.Gaps[0].Last != 3 || done.OnTheWay != 1 {
+		t.Errorf("%+v", done)
 	}
 }
 
@@ -85,13 +91,9 @@ func TestPurgingAlarmsKeepsTheNewsOfGaps(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
 	r.Cursor("cloud")
 	r.accept("a", 1)
-	if _, err := r.Purge(t.Context(), Purge{}); err != nil {
-		t.Fatal(err)
-	}
+	r.purge(Purge{})
 	r.eventually(func() bool { return len(r.news("cloud")) == 1 })
-	if _, err := r.Purge(t.Context(), Purge{Lanes: []reading.Lane{reading.Alarm}}); err != nil {
-		t.Fatal(err)
-	}
+	r.purge(Purge{Lanes: []reading.Lane{reading.Alarm}})
 	r.eventually(func() bool {
 		lanes := map[string]bool{}
 		for _, g := range r.news("cloud") {

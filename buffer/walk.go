@@ -38,6 +38,9 @@ type walk struct {
 // errChanged means that the file under a scanner is another one's by now.
 var errChanged = errors.New("segment file was replaced")
 
+// ErrLeftOut means that all was visited but what could not be read.
+var ErrLeftOut = errors.New("some readings cannot be read and are left out")
+
 // run visits the blocks that are wanted, in the order in which they were
 // committed, or in the opposite one. What has made room meanwhile is not
 // visited, and nothing is visited twice as long as wants says no to what visit
@@ -88,7 +91,7 @@ func (w *walk) segment(ctx context.Context, seg Segment) error {
 
 func (w *walk) passOver(seg Segment, err error) {
 	if w.unread == nil {
-		w.unread = fmt.Errorf("segment %d cannot be read and is left out: %w", seg.Number, err)
+		w.unread = fmt.Errorf("%w: segment %d: %w", ErrLeftOut, seg.Number, err)
 	}
 }
 

@@ -37,6 +37,9 @@ Usage:
   tidegate status  [-config FILE] [-json] show what a running gateway does
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
+  tidegate buffer  ls | check | peek | export | purge
+                                          see, copy and discard what is on flash;
+                                          "tidegate buffer help" tells more
   tidegate config                         print a configuration with every default
   tidegate version
   tidegate help
@@ -55,6 +58,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	commands := map[string]func(*call) error{
 		"run": (*call).run, "check": (*call).check, "status": (*call).status,
 		"passwd": (*call).passwd, "config": (*call).config, "version": (*call).version, "help": (*call).help, "h": (*call).help,
+	}
+	if args[0] == "buffer" {
+		return bufferMain(args[1:], stdout, stderr)
 	}
 	name := strings.TrimLeft(args[0], "-")
 	command, ok := commands[name]
@@ -117,6 +123,9 @@ func (c *call) takeArgument(command string) error {
 // errSaid marks errors that were printed.
 var errSaid = errors.New("said already")
 
+// usageError means that the call makes no sense as it is.
+type usageError struct{ error }
+
 // unreadableError means that there is no configuration where the call says.
 type unreadableError struct{ error }
 
@@ -128,6 +137,9 @@ func (c *call) report(err error) int {
 		return exitFailure
 	case errors.As(err, new(conf.Problems)):
 		fmt.Fprintln(c.stderr, err) // begins with the place in the file
+		return exitUsage
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(c.stderr, "tidegate: %v\n", err)
 		return exitUsage
 	case errors.As(err, new(unreadableError)):
 		fmt.Fprintf(c.stderr, "tidegate: %v — hint: check the path, and who may read the file\n", err)

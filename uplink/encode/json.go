@@ -79,12 +79,13 @@ func appendReadings(dst []byte, seq uint64, rs []reading.Reading) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendReading(dst, seq+uint64(i), &rs[i])
+		dst = AppendReading(dst, seq+uint64(i), &rs[i])
 	}
 	return dst
 }
 
-func appendReading(dst []byte, seq uint64, r *reading.Reading) []byte {
+// AppendReading appends one of the readings of a document.
+func AppendReading(dst []byte, seq uint64, r *reading.Reading) []byte {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendUint(dst, seq, 10)
 	dst = append(dst, `,"device":`...)

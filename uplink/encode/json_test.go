@@ -106,7 +106,7 @@ func TestJSONValues(t *testing.T) {
 
 func TestJSONQualities(t *testing.T) {
 	for flags, want := range map[reading.Flags]string{0: "good", reading.Uncertain: "uncertain", reading.Bad | reading.Stamped: "bad"} {
-		got := string(appendReading(nil, 1, &reading.Reading{Value: reading.Float(1), Flags: flags}))
+		got := string(AppendReading(nil, 1, &reading.Reading{Value: reading.Float(1), Flags: flags}))
 		if !strings.HasSuffix(got, `"quality":"`+want+`"}`) {
 			t.Errorf("flags %#x: %s, want %s", flags, got, want)
 		}

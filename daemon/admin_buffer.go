@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"syscall"
+
+	"github.com/tidegate/tidegate/buffer"
+)
+
+// holding is a buffer as the operator's commands reach it: through the daemon
+// that has it open, or by its files when none has.
+type holding interface {
+	// inventory may be asked for the bytes of the quarantine, too.
+	inventory(ctx context.Context, raw bool) (buffer.Inventory, error)
+	// checkState is what is wrong with state.db.
+	checkState(ctx context.Context) error
+	purge(ctx context.Context, p buffer.Purge) (buffer.Purged, error)
+	forget(ctx context.Context, sink string) error
+}
+
+// findHolding finds out whether a daemon runs.
+func findHolding(ctx context.Context, cfg Config) (holding, error) {
+	socket := cfg.Gateway.SocketPath()
+	_, err := askStatus(ctx, socket)
+	switch {
+	case err == nil:
+		return running{socket, bufferConfig(cfg).Dir}, nil
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("%w — hint: try it with sudo", err)
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return stopped{cfg}, nil
+	}
+	return nil, err
+}
+
+// routeBuffer adds what the commands ask of a running daemon.
+func (d *Daemon) routeBuffer(mux *http.ServeMux) {
+	mux.HandleFunc("GET /buffer", func(w http.ResponseWriter, req *http.Request) {
+		inv, err := d.buffer.Inventory()
+		if req.URL.Query().Get("raw") == "" {
+			for i := range inv.Refused {
+				inv.Refused[i].Raw = nil
+			}
+		}
+		answer(w, inv, err)
+	})
+	mux.HandleFunc("GET /buffer/state", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, struct{}{}, d.buffer.CheckState())
+	})
+	mux.HandleFunc("POST /buffer/purge", func(w http.ResponseWriter, req *http.Request) {
+		var p buffer.Purge
+		if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 64<<10)).Decode(&p); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		done, err := d.buffer.Purge(req.Context(), p)
+		answer(w, done, adviseSink(err, p.Sink))
+	})
+	mux.HandleFunc("DELETE /buffer/sinks/{sink}", func(w http.ResponseWriter, req *http.Request) {
+		sink := req.PathValue("sink")
+		answer(w, struct{}{}, adviseSink(d.buffer.Forget(sink), sink))
+	})
+}
+
+// adviseSink names the sink and says what to do.
+func adviseSink(err error, sink string) error {
+	switch {
+	case errors.Is(err, buffer.ErrNoSink):
+		return fmt.Errorf("%w: %q — hint: \"tidegate buffer ls\" lists them", err, sink)
+	case errors.Is(err, buffer.ErrActive):
+		return fmt.Errorf("%w: %q — hint: take it out of the configuration and restart the gateway first", err, sink)
+	}
+	return err
+}
+
+// running is a buffer that a daemon has open.
+type running struct{ socket, dir string }
+
+func (r running) inventory(ctx context.Context, raw bool) (inv buffer.Inventory, err error) {
+	path := "/buffer"
+	if raw {
+		path += "?raw=1"
+	}
+	err = askAdmin(ctx, r.socket, http.MethodGet, path, nil, &inv)
+	inv.Dir = r.dir // as this process finds it
+	return inv, err
+}
+
+func (r running) checkState(ctx context.Context) error {
+	return askAdmin(ctx, r.socket, http.MethodGet, "/buffer/state", nil, &struct{}{})
+}
+
+func (r running) purge(ctx context.Context, p buffer.Purge) (done buffer.Purged, err error) {
+	err = askAdmin(ctx, r.socket, http.MethodPost, "/buffer/purge", p, &done)
+	return done, err
+}
+
+func (r running) forget(ctx context.Context, sink string) error {
+	return askAdmin(ctx, r.socket, http.MethodDelete, "/buffer/sinks/"+url.PathEscape(sink), nil, &struct{}{})
+}
+
+// stopped is a buffer that nobody has open.
+type stopped struct{ cfg Config }
+
+func (s stopped) inventory(ctx context.Context, _ bool) (buffer.Inventory, error) {
+	inv, err := buffer.ReadInventory(ctx, bufferConfig(s.cfg).Dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return inv, fmt.Errorf("there is no buffer in %s — hint: has a gateway ever run with this configuration? See -config", s.cfg.Gateway.DataDir)
+	case errors.Is(err, os.ErrPermission):
+		return inv, fmt.Errorf("%w — hint: try it with sudo", err)
+	case errors.Is(err, buffer.ErrInUse):
+		return inv, fmt.Errorf("%w, and does not answer on %s — hint: try again in a moment; is gateway.admin_socket that of the running gateway?", err, s.cfg.Gateway.SocketPath())
+	}
+	for _, name := range s.cfg.Uplink.names() {
+		inv.Configured(name)
+	}
+	return inv, err
+}
+
+// checkState was part of the inventory.
+func (s stopped) checkState(context.Context) error { return nil }
+
+func (s stopped) purge(ctx context.Context, p buffer.Purge) (done buffer.Purged, err error) {
+	err = s.open(ctx, func(b *buffer.Buffer) error {
+		done, err = b.Purge(ctx, p)
+		return adviseSink(err, p.Sink)
+	})
+	return done, err
+}
+
+func (s stopped) forget(ctx context.Context, sink string) error {
+	return s.open(ctx, func(b *buffer.Buffer) error {
+		return adviseSink(b.Forget(sink), sink)
+	})
+}
+
+// open does something with the buffer and ends it in order.
+func (s stopped) open(ctx context.Context, do func(*buffer.Buffer) error) error {
+	inv, err := s.inventory(ctx, false) // which does not make one
+	if err != nil {
+		return err
+	}
+	if inv.StateError != "" {
+		return fmt.Errorf("state.db: %s — hint: start the gateway, which sets it aside, and try again", inv.StateError)
+	}
+	b, err := buffer.Open(bufferConfig(s.cfg), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	for _, name := range s.cfg.Uplink.names() {
+		b.Cursor(name)
+	}
+	done := do(b)
+	ended, cancel := context.WithCancel(ctx)
+	cancel() // Run commits what is open, and ends
+	return errors.Join(done, b.Run(ended))
+}
+
+// names returns the names of all uplinks.
+func (u Uplink) names() (names []string) {
+	for _, h := range u.HTTP {
+		names = append(names, h.Name)
+	}
+	return names
+}
