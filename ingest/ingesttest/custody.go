@@ -18,18 +18,22 @@ import (
 // when it fails.
 type Custody struct {
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when readings come in
-	taken   []reading.Reading
-	notes   map[string][]byte
+	changed chan struct{}     // closed and replaced when readings come in
+	taken   []reading.Reading // also what was not committed
 	open    *group
+	stored  []reading.Reading // committed
+	notes   map[string][]byte // committed
 	instant bool
+	crashed bool
 	refusal error
 }
 
 // group is the receipt of everything accepted between two commits.
 type group struct {
-	done chan struct{}
-	err  error // read only after done
+	done  chan struct{}
+	err   error // read only after done
+	taken []reading.Reading
+	notes []reading.Note
 }
 
 // Wait implements ingest.Receipt.
@@ -61,11 +65,8 @@ func (c *Custody) Accept(_ context.Context, rs []reading.Reading, notes ...readi
 	if c.refusal != nil {
 		return nil, c.refusal
 	}
-	for _, n := range notes {
-		if c.notes[n.Key] = n.Value; n.Value == nil {
-			delete(c.notes, n.Key)
-		}
-	}
+	c.open.taken = append(c.open.taken, rs...)
+	c.open.notes = append(c.open.notes, notes...)
 	c.taken = append(c.taken, rs...)
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -76,7 +77,8 @@ func (c *Custody) Accept(_ context.Context, rs []reading.Reading, notes ...readi
 	return receipt, nil
 }
 
-// Notes implements ingest.Custody.
+// Notes implements ingest.Custody. It does not wait: what is not committed is
+// not there.
 func (c *Custody) Notes(_ context.Context, prefix string, visit func(reading.Note) error) error {
 	c.mu.Lock()
 	notes := maps.Clone(c.notes)
@@ -105,6 +107,17 @@ func (c *Custody) finish(err error) {
 }
 
 func (c *Custody) resolve(err error) {
+	if c.crashed {
+		return
+	}
+	if err == nil {
+		c.stored = append(c.stored, c.open.taken...)
+		for _, n := range c.open.notes {
+			if c.notes[n.Key] = n.Value; n.Value == nil {
+				delete(c.notes, n.Key)
+			}
+		}
+	}
 	c.open.err = err
 	close(c.open.done)
 	c.open = newGroup()
@@ -117,6 +130,41 @@ func (c *Custody) CommitAtOnce() {
 	defer c.mu.Unlock()
 	c.instant = true
 	c.resolve(nil)
+}
+
+// CommitNever ends CommitAtOnce.
+func (c *Custody) CommitNever() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.instant = false
+}
+
+// Crash returns the custody of the next life: it has what was committed, and
+// nothing else. No receipt of this one resolves from now on, as if the power had
+// been cut at this instant.
+func (c *Custody) Crash() *Custody {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.crashed = true
+	next := NewCustody()
+	next.stored = slices.Clone(c.stored)
+	next.taken = slices.Clone(c.stored)
+	next.notes = maps.Clone(c.notes)
+	return next
+}
+
+// Stored returns the readings that were committed, in this life and before.
+func (c *Custody) Stored() []reading.Reading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.stored)
+}
+
+// Noted returns the notes that were committed.
+func (c *Custody) Noted() map[string][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.notes)
 }
 
 // Refuse makes Accept return the error from now on; nil ends that.

@@ -30,7 +30,7 @@ func (c *conn) login(cl *mqtt.Client, pk packets.Packet) (reason byte) {
 		return codeNotAuthorized
 	}
 	var ours bool
-	if c.previous, ours = c.broker.claimSession(c, cl.ID); !ours {
+	if c.session, ours = c.broker.claimSession(c, cl.ID); !ours {
 		return codeClientIDInvalid
 	}
 	return 0

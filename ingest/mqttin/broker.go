@@ -11,10 +11,8 @@ import (
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/tidegate/tidegate/ingest"
-	"github.com/tidegate/tidegate/reading"
 )
 
 // broker is what lives for one Run: the MQTT server, its connections, and where
@@ -25,42 +23,44 @@ type broker struct {
 	stats  *counters
 	intake *ingest.Intake
 	server *mqtt.Server
-	self   *mqtt.Client // in whose name the broker publishes
 	// ctx ends with Run. It is kept because the server's hooks are given none.
 	ctx  context.Context
 	quit context.CancelFunc
 
 	// generation counts changes to the subscriptions.
 	generation atomic.Uint64
-	// numbered counts messages to clients; see number.
-	numbered atomic.Int64
-	retained retained
-	throttle throttle
-	said     said
-	inputs   inputs
-	batches  chan *batch
+	clock      clock
+	memory     memory
+	retained   retained
+	queued     budget
+	throttle   throttle
+	said       said
+	inputs     inputs
+	batches    chan *batch
 	// claim is held while a session moves to a new connection.
 	claim sync.Mutex
 
-	mu      sync.Mutex
-	conns   map[*conn]bool
-	hosts   map[string]int // connections by host
-	stopped bool
-	ended   sync.WaitGroup
+	mu       sync.Mutex
+	sessions map[string]*session // by client identifier, also of those who are away
+	conns    map[*conn]bool
+	hosts    map[string]int // connections by host
+	stopped  bool
+	ended    sync.WaitGroup
 }
 
 func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, error) {
 	b := &broker{
-		cfg:    s.cfg,
-		log:    s.log,
-		stats:  &s.stats,
-		intake: intake,
-		server: mqtt.New(serverOptions(s.cfg)),
-		conns:  make(map[*conn]bool),
-		hosts:  make(map[string]int),
+		cfg:      s.cfg,
+		log:      s.log,
+		stats:    &s.stats,
+		intake:   intake,
+		server:   mqtt.New(serverOptions(s.cfg)),
+		clock:    s.clock,
+		sessions: make(map[string]*session),
+		conns:    make(map[*conn]bool),
+		hosts:    make(map[string]int),
 	}
 	b.ctx, b.quit = context.WithCancel(ctx)
-	b.self = b.server.NewClient(nil, mqtt.LocalListener, "", true)
 	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)
 	for range cap(b.batches) {
 		b.batches <- new(batch)
@@ -72,6 +72,11 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		return nil, err
 	}
 	b.hush()
+	b.memory.intake = intake
+	if err := b.restore(ctx); err != nil {
+		return nil, err
+	}
+	b.ended.Go(b.tend)
 	return b, nil
 }
 
@@ -81,8 +86,7 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 func serverOptions(cfg Config) *mqtt.Options {
 	limits := mqtt.NewDefaultServerCapabilities()
 	limits.MaximumClients = math.MaxInt32 // serve counts connections, CONNECT or not
-	limits.MaximumClientWritesPending = 256
-	limits.MaximumInflight = 1024
+	limits.MaximumClientWritesPending = 1 // the server sends no messages
 	limits.ReceiveMaximum = 256
 	limits.MaximumMessageExpiryInterval = 0
 	limits.TopicAliasMaximum = 0
@@ -113,10 +117,6 @@ func (b *broker) serve(nc net.Conn) {
 	b.establish(c)
 	c.gate.Close()
 	<-written
-	if c.gate.commitFailed() {
-		c.forgetReceived()
-		c.gate.forget()
-	}
 	c.giveBack()
 	c.gate.hangUp()
 }
@@ -124,19 +124,22 @@ func (b *broker) serve(nc net.Conn) {
 // establish runs the server on a connection. A packet that makes it panic costs
 // the connection that sent it, and no other.
 func (b *broker) establish(c *conn) {
+	clean := false
 	defer func() {
+		cause := recover()
 		if c.established {
 			b.stats.clients.Add(-1)
 		}
+		b.depart(c, clean)
 		b.disclaim(c)
 		close(c.ended)
-		if cause := recover(); cause != nil {
+		if cause != nil {
 			b.log.Error("mqtt connection ended by a panic", "remote", c.RemoteAddr().String(),
 				"err", cause, "stack", string(debug.Stack()))
 		}
 	}()
-	// Why a connection ended is the peer's business.
-	_ = b.server.EstablishConnection("mqtt", c)
+	// Why a connection ended is the peer's business; no error means DISCONNECT.
+	clean = b.server.EstablishConnection("mqtt", c) == nil
 }
 
 func (b *broker) enter(c *conn) bool {
@@ -167,26 +170,25 @@ func (b *broker) leave(c *conn) {
 // claimSession ends the connection that a session has had so far, and then
 // nobody else can claim one until disclaim. Left to itself, the server looks for
 // that connection, ends it and adds the new one while the old one cleans up: it
-// may remove the new one, or two new ones may both think that they are it. It
-// returns the session's last connection; nil when the session is new. It returns
-// false when the session is another user's.
-func (b *broker) claimSession(c *conn, id string) (last *conn, ours bool) {
+// may remove the new one, or two new ones may both think that they are it. The
+// session is nil when it is to begin. It returns false when it is another user's.
+func (b *broker) claimSession(c *conn, id string) (s *session, ours bool) {
 	for {
 		b.claim.Lock()
-		client, ok := b.server.Clients.Get(id)
-		if !ok {
+		if s = b.session(id); s == nil {
 			c.claimed = true
 			return nil, true
 		}
-		old := client.Net.Conn.(*conn)
-		if old.user == c.user && old.hasEnded() {
-			c.claimed = true
-			return old, true
-		}
-		b.claim.Unlock()
-		if old.user != c.user {
+		if s.user != c.user {
+			b.claim.Unlock()
 			return nil, false
 		}
+		old := s.connection()
+		if old == nil || old.hasEnded() {
+			c.claimed = true
+			return s, true
+		}
+		b.claim.Unlock()
 		old.gate.disconnect(codeSessionTakenOver)
 		<-old.ended
 	}
@@ -211,6 +213,9 @@ func (b *broker) stop() {
 	}
 	b.mu.Unlock()
 	b.ended.Wait()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), settle)
+	defer cancel()
+	_ = b.memory.flush(ctx)
 	// With no clients left there is nothing for Close to wait for.
 	_ = b.server.Close()
 }
@@ -224,52 +229,4 @@ func (b *broker) hasSubscribers(t *topic) bool {
 		t.checked = generation
 	}
 	return t.local
-}
-
-// accept takes a publish that the server was given into custody, and notes its
-// receipt. It returns false when the server must not go on with it; the
-// publisher has had its answer then.
-func (b *broker) accept(c *conn, pk packets.Packet) bool {
-	qos := pk.FixedHeader.Qos
-	receipt, err := b.take(c.topics.last, pk)
-	if err != nil {
-		b.stats.notStored.Add(1)
-		switch b.notStored(c.version, qos) {
-		case refuse:
-			c.gate.acknowledge(nil, appendRefusal(nil, c.pubackID), 1)
-			c.pubackID = 0
-		case hangUp:
-			c.refuse(errNotStored)
-		}
-		return false
-	}
-	if qos == 0 || receipt == nil {
-		return true
-	}
-	c.gate.waitBelow(b.cfg.MaxUnacked)
-	return c.gate.note(receipt)
-}
-
-// acceptWill takes a will into custody.
-func (b *broker) acceptWill(pk packets.Packet) {
-	t, err := new(topics).find(b.cfg.Routes, nil, []byte(pk.TopicName))
-	if err == nil {
-		_, err = b.take(t, pk)
-	}
-	if err != nil {
-		b.stats.notStored.Add(1)
-	}
-}
-
-// take decodes a publish and gives its readings to custody. The receipt is nil
-// when there is nothing to keep.
-func (b *broker) take(t *topic, pk packets.Packet) (ingest.Receipt, error) {
-	var n counts
-	n.messages[pk.FixedHeader.Qos]++
-	rs := n.decode(make([]reading.Reading, 0, 8), t, pk.Payload, flagsOf(pk))
-	b.stats.add(&n)
-	if len(rs) == 0 {
-		return nil, nil
-	}
-	return b.intake.Accept(b.ctx, rs)
 }

@@ -25,7 +25,7 @@ type conn struct {
 	user        string        // who the peer is, once that is known; empty for anonymous
 	rights      *rights       // what the user may do here
 	refusal     byte          // the reason for which CONNACK turns the peer away
-	previous    *conn         // the session's last connection, from claim to inheritance
+	session     *session      // from the moment it is claimed
 	established bool          // the broker has sent CONNACK
 	claimed     bool          // it holds broker.claim
 	silence     time.Duration // after which the peer counts as gone; zero for never
@@ -42,10 +42,9 @@ type conn struct {
 	turn  []byte  // the packet that the broker is reading
 	batch *batch  // borrowed from the first publish in it until it is flushed
 
-	ended     chan struct{} // closed when the broker has done with it
-	client    *mqtt.Client  // from the moment the session is established
-	pubackID  uint16        // packet identifier of the QoS 1 publish that the broker has
-	requestID uint16        // and of the SUBSCRIBE or UNSUBSCRIBE
+	ended       chan struct{}          // closed when the broker has done with it
+	client      *mqtt.Client           // from the moment the session begins
+	subscribing []packets.Subscription // what the SUBSCRIBE at hand asked for
 }
 
 func newConn(b *broker, nc net.Conn) *conn {
@@ -92,7 +91,6 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 func (c *conn) establish() {
 	c.established = true
 	c.armed = time.Time{} // the keep-alive begins
-	c.client.State.Inflight.ResetReceiveQuota(maxExchanges)
 	c.gate.established(c.version)
 }
 
@@ -116,10 +114,11 @@ func (c *conn) refuse(err error) {
 type lane uint8
 
 const (
-	incomplete  lane = iota
-	expressLane      // ours: it is in the batch
-	brokerLane       // the broker's
-	deniedLane       // nobody's: the rules do not allow it
+	incomplete   lane = iota
+	expressLane       // ours: it is in the batch
+	exchangeLane      // ours, one by one
+	brokerLane        // the server's
+	deniedLane        // nobody's: the rules do not allow it
 )
 
 // nextPacket puts the next packet that is the broker's business into turn.
@@ -144,6 +143,11 @@ func (c *conn) nextPacket() error {
 		switch lane {
 		case expressLane:
 			c.advance(f)
+		case exchangeLane:
+			c.advance(f)
+			if err := c.exchange(f); err != nil {
+				return err
+			}
 		case deniedLane:
 			c.advance(f)
 			c.deny(f)
@@ -183,6 +187,8 @@ func (c *conn) look() (frame, lane, error) {
 		return f, incomplete, err
 	case c.version == 0:
 		return f, brokerLane, c.connect(f)
+	case isAck(f):
+		return f, exchangeLane, checkPacket(f, c.version)
 	case f.packetType() != typePublish:
 		return f, brokerLane, checkPacket(f, c.version)
 	}
@@ -203,7 +209,12 @@ func (c *conn) look() (frame, lane, error) {
 		return f, expressLane, nil
 	}
 	properties := cursor{rest: p.properties}
-	return f, brokerLane, properties.checkProperties(inPublish)
+	return f, exchangeLane, properties.checkProperties(inPublish)
+}
+
+// isAck says whether a packet is about a message that was published before.
+func isAck(f frame) bool {
+	return f.packetType() >= typePuback && f.packetType() <= typePubcomp
 }
 
 func (c *conn) connect(f frame) error {
@@ -230,20 +241,5 @@ func (c *conn) hasEnded() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-// forgetReceived makes the session forget the QoS 2 messages that it has sent
-// PUBREC for, or would have: after a failed commit it cannot tell which of them
-// are on flash, and a client that sends one of them again must not be told that
-// it was received.
-func (c *conn) forgetReceived() {
-	if c.client == nil {
-		return
-	}
-	for _, pk := range c.client.State.Inflight.GetAll(false) {
-		if pk.FixedHeader.Type == packets.Pubrec {
-			c.client.State.Inflight.Delete(pk.PacketID)
-		}
 	}
 }

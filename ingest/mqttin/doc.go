@@ -11,24 +11,52 @@
 //
 // # The parts
 //
-// Sessions, subscriptions, retained messages and QoS 2 are the business of the
-// mochi server. It never sees a socket: it is given a conn, which stands before
-// it in both directions.
+// Connections and subscriptions are the business of the mochi server. It never
+// sees a socket: it is given a conn, which stands before it in both directions,
+// and it never sees a message.
 //
 //	          ┌──────────── conn ────────────┐
-//	socket ──▶│ guard ─┬─▶ express lane ─────┼──────────────────▶ custody
-//	          │        └─────────────────────┼─▶ broker ─▶ hooks ─▶ custody
-//	       ◀──│ gate, behind the receipts ◀──┼──────┘
+//	socket ──▶│ guard ─┬─▶ express lane ─────┼─────────────────▶ custody
+//	          │        ├─▶ exchange ─────────┼─▶ publish ──────▶ custody
+//	          │        └─────────────────────┼─▶ server   │
+//	       ◀──│ gate, behind the receipts ◀──┼── sessions ┘
 //	          └──────────────────────────────┘
 //
 // The guard (guard.go, frame.go, property.go) lets whole and valid control
 // packets through and nothing else. The express lane (express.go) takes the
-// publishes that need nothing from the broker but their acknowledgement, which
-// is most telemetry: QoS 0 or 1, not retained, no properties, nobody here
-// subscribed. It hands all those of one socket read to custody at once. The
-// rest goes to the broker, whose hooks (hooks.go) hand it to custody one by
-// one. The gate (gate.go) queues everything that is to be sent behind the
-// receipts of what was published before.
+// publishes that need nothing but their acknowledgement, which is most
+// telemetry: QoS 0 or 1, not retained, no properties, nobody here subscribed. It
+// hands all those of one socket read to custody at once. The other publishes,
+// and everything about QoS 1 and 2 (exchange.go), are taken one by one: publish
+// (deliver.go) hands the readings to custody together with what has to be
+// remembered of the message, and then its copies to the sessions (session.go) of
+// those who subscribed. The gate (gate.go) queues everything that is to be sent
+// behind the receipts of what it depends on.
+//
+// # What is remembered
+//
+// Sessions that outlive their connection, with their subscriptions and the
+// messages that their clients have not acknowledged, QoS 2 publishes that are not
+// released, retained messages and wills survive a crash (memory.go says under
+// which keys, note.go how). They are noted with custody, in the same commit as
+// the readings of the same publish, so an acknowledgement stands for both; and
+// CONNACK, SUBACK, UNSUBACK, PUBREL and PUBCOMP wait until what they say is on
+// flash. A session without an afterlife is not noted, unless it has a will.
+//
+//   - A QoS 1 message is sent to its subscriber at once, before the commit; it
+//     may come twice after a crash. A QoS 2 message is sent after the commit.
+//   - That a client has acknowledged is noted with whatever is noted next, within
+//     a second; a crash repeats that much, and never a QoS 2 message.
+//   - A QoS 2 publish is known by its identifier and by what it says, so a
+//     memory that is out of date cannot swallow a new message.
+//   - After a crash the wills of those who were connected are published, at once
+//     or after their delay. A gateway that is stopped publishes none.
+//   - Sessions end by the gateway's uptime, and across a restart by the wall
+//     clock only if that could be believed before and after it.
+//   - The rules for topics are looked at again when a session is resumed, and
+//     for every message.
+//   - After a commit that failed, the notes are compared with what is so
+//     (reconcile.go).
 //
 // # Ways in
 //
@@ -57,16 +85,16 @@
 // # Limits and differences from the standard
 //
 //   - Topic aliases and enhanced authentication are not offered.
-//   - The Receive Maximum of MQTT 5 subscribers is not honoured: up to 1024
-//     messages may be under way to one. The server's own count of them leaks.
-//   - After a failed commit a QoS 2 message may be stored twice.
-//   - A local subscriber that does not keep up loses messages (Stats.Undelivered),
-//     as does one that is away with 1024 messages waiting. What tidegate forwards
-//     does not pass through subscriptions and is not concerned.
-//   - Sessions and retained messages live in memory. A client has at most 64
-//     subscriptions; there are at most 5000 retained messages of 8 MiB together,
-//     and two sessions for each connection that is allowed. A retained message
-//     beyond that is delivered and stored, but not retained.
+//   - A local subscriber that does not keep up loses messages (Stats.Undelivered):
+//     those of QoS 0 while half a megabyte waits for it, others while 8 MiB do.
+//     Of a client that is away, 1024 messages are kept. All queues together hold
+//     32 MiB. The newest messages are lost then. What tidegate forwards does not
+//     pass through subscriptions and is not concerned.
+//   - A client has at most 64 subscriptions, of 64 KiB together; there are at most
+//     5000 retained messages of 8 MiB together (Stats.NotRetained), each of 1 MiB
+//     and on a topic of 1 KiB at the most, and two sessions for each connection
+//     that is allowed (Stats.Forgotten). A session lasts no longer than
+//     Config.SessionExpiry (Stats.Expired), which an MQTT 5 client is told.
 //   - A topic has at most 32 levels.
 //   - $SYS is as mosquitto has it (sys.go). Its messages have QoS 0.
 package mqttin

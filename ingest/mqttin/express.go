@@ -114,7 +114,7 @@ func (c *conn) deliver(b *batch) error {
 		}
 	}
 	for _, id := range b.ids {
-		b.answers = appendPuback(b.answers, id)
+		b.answers = appendAck(b.answers, typePuback, id)
 	}
 	if len(b.ids) > 0 {
 		c.gate.acknowledge(receipt, b.answers, len(b.ids))

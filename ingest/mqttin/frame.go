@@ -45,7 +45,8 @@ const (
 	codeSessionTakenOver = 0x8E
 	codeFilterInvalid    = 0x8F
 	codeTopicNameInvalid = 0x90
-	codePacketIDInUse    = 0x91
+	codePacketIDNotFound = 0x92
+	codeReceiveMaximum   = 0x93
 	codeAliasInvalid     = 0x94
 	codeTooLarge         = 0x95
 	codeQuotaExceeded    = 0x97

@@ -48,8 +48,6 @@ type gate struct {
 	marks   []mark      // in the order of the queue; the last one's end is len(queue)
 	unacked int         // messages noted whose bytes have not left
 	closed  bool        // no more bytes are taken
-	retired bool        // no more receipts are taken: a new connection has them
-	failed  bool        // a receipt failed
 	version byte        // of MQTT once the connection is established, zero before
 	timer   *time.Timer // cuts a closed gate off after linger
 }
@@ -69,16 +67,23 @@ func newGate(ctx context.Context, conn net.Conn, cfg Config) *gate {
 	return g
 }
 
-// note puts everything that is queued from now on behind the receipt of one
-// more message. It returns false when the session has moved to another
-// connection: the message must not be acknowledged then, on either.
-func (g *gate) note(r ingest.Receipt) bool {
+// note puts everything that is queued from now on behind a receipt.
+func (g *gate) note(r ingest.Receipt) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.retired {
+	g.mark(r, 0)
+}
+
+// offer queues p behind a receipt, which may be nil, unless that would make
+// somebody wait.
+func (g *gate) offer(r ingest.Receipt, p []byte) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || len(g.queue) > maxQueue {
 		return false
 	}
-	g.mark(r, 1)
+	g.mark(r, 0)
+	g.push(p)
 	return true
 }
 
@@ -87,7 +92,7 @@ func (g *gate) note(r ingest.Receipt) bool {
 func (g *gate) acknowledge(r ingest.Receipt, acks []byte, messages int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.retired || g.closed {
+	if g.closed {
 		return
 	}
 	g.mark(r, messages)
@@ -147,28 +152,6 @@ func (g *gate) waitBelow(limit int) {
 	defer g.mu.Unlock()
 	for g.unacked >= limit && !g.closed {
 		g.changed.Wait()
-	}
-}
-
-// retire hands the receipts that have not resolved over to the gate of the
-// connection that takes the session over.
-func (g *gate) retire() []mark {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.retired = true
-	return append([]mark(nil), g.marks...)
-}
-
-// inherit puts everything that is queued from now on behind the receipts of the
-// session's last connection. Without it, a PUBREC that the session remembers
-// could be sent again before its message is on flash.
-func (g *gate) inherit(marks []mark) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, m := range marks {
-		if m.receipt != nil {
-			g.mark(m.receipt, 0)
-		}
 	}
 }
 
@@ -244,20 +227,6 @@ func (g *gate) abort() {
 	g.quit()
 	g.conn.Close()
 	g.Close()
-}
-
-// commitFailed says whether the gate closed because a receipt failed.
-func (g *gate) commitFailed() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.failed
-}
-
-// forget drops the receipts that a later connection would inherit.
-func (g *gate) forget() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.marks = nil
 }
 
 // run writes what is due until the gate is closed and everything has left, a
@@ -338,7 +307,6 @@ func (g *gate) fail() {
 		return // it is the connection that ended, not the commit that failed
 	}
 	g.mu.Lock()
-	g.failed = true
 	g.queue = nil
 	g.close()
 	farewell := g.farewell(codeQuotaExceeded)

@@ -149,22 +149,6 @@ func TestSlowReaderIsNotCutOff(t *testing.T) {
 	})
 }
 
-func TestRetiredGateHandsOverItsReceipts(t *testing.T) {
-	old, _ := pipeGate(t)
-	r := make(receipt)
-	old.note(r)
-	young, peer := pipeGate(t)
-	young.inherit(old.retire())
-	if old.note(r) {
-		t.Error("a retired gate took a receipt")
-	}
-	young.Write([]byte("CONNACK"))
-	close(r)
-	if got := readOne(t, peer); got != "CONNACK" {
-		t.Errorf("got %q", got)
-	}
-}
-
 func TestIdleGateKeepsNoLargeQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, peer := pipeGate(t)

@@ -39,10 +39,14 @@ func (b *broker) notStored(version, qos byte) verdict {
 // errNotStored ends a connection whose publisher could not be told otherwise.
 var errNotStored = &violation{codeQuotaExceeded, "readings could not be stored"}
 
-// appendPuback appends the acknowledgement of a QoS 1 publish, the same in all
-// versions.
-func appendPuback(b []byte, id uint16) []byte {
-	return append(b, typePuback<<4, 2, byte(id>>8), byte(id))
+// appendAck appends a PUBACK, PUBREC, PUBREL or PUBCOMP that means success, which
+// is the same in all versions.
+func appendAck(b []byte, packetType byte, id uint16) []byte {
+	header := packetType << 4
+	if packetType == typePubrel {
+		header |= 2
+	}
+	return append(b, header, 2, byte(id>>8), byte(id))
 }
 
 // appendRefusal appends the negative acknowledgement of a QoS 1 publish.

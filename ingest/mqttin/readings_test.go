@@ -9,7 +9,6 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -75,7 +74,7 @@ func TestReadings(t *testing.T) {
 // then, or it would come again for ever.
 func TestUndecodablePayloadIsDroppedWhereTheRouteSaysSo(t *testing.T) {
 	for _, retain := range []bool{false, true} {
-		src := start(t, ingesttest.NewCustody(), Config{})
+		src := start(t, instant(), Config{})
 		c := connect(t, src, 4, "device")
 		pk := publishPacket("picky/d", "not JSON", 1, 1)
 		pk.FixedHeader.Retain = retain

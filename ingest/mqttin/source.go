@@ -39,6 +39,9 @@ type Config struct {
 	MatchClientID bool
 	// Rules say who may publish and subscribe to what; none allow everything.
 	Rules []Rule
+	// SessionExpiry is how long a session lasts, at the most, without a
+	// connection, 7 days by default.
+	SessionExpiry time.Duration
 	// MaxPacket is the largest packet in bytes, 256 KiB by default.
 	MaxPacket int
 	// MaxConnect is the largest CONNECT in bytes, 8 KiB by default.
@@ -72,6 +75,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.Listen, "127.0.0.1:1883")
+	setDefault(&c.SessionExpiry, 7*24*time.Hour)
 	setDefault(&c.MaxPacket, 256<<10)
 	setDefault(&c.MaxConnect, 8<<10)
 	setDefault(&c.MaxClients, 1024)
@@ -96,6 +100,7 @@ type Source struct {
 	cfg   Config
 	log   *slog.Logger
 	stats counters
+	clock clock
 
 	mu        sync.Mutex
 	broker    *broker
@@ -105,7 +110,7 @@ type Source struct {
 
 // New returns a Source that does nothing yet.
 func New(cfg Config, log *slog.Logger) *Source {
-	return &Source{cfg: cfg.withDefaults(), log: log, listening: make(chan struct{})}
+	return &Source{cfg: cfg.withDefaults(), log: log, clock: machineClock(), listening: make(chan struct{})}
 }
 
 // Run listens and serves until ctx ends or a listener breaks. When it returns,

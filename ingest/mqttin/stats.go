@@ -19,6 +19,12 @@ type Stats struct {
 	// Undelivered messages were lost between here and a local subscriber that
 	// did not keep up. They are in custody all the same.
 	Undelivered uint64
+	// NotRetained messages were delivered and stored, but not retained, because
+	// there was no room.
+	NotRetained uint64
+	// Forgotten sessions had to make room for others; Expired ones waited for
+	// their clients for too long. DamagedNotes belonged to nothing at a start.
+	Forgotten, Expired, DamagedNotes uint64
 	// Malformed connections were closed because the peer broke the protocol;
 	// TurnedAway ones because there were too many.
 	Malformed, TurnedAway uint64
@@ -44,6 +50,8 @@ type counters struct {
 	malformed, turnedAway, bytes atomic.Uint64
 	slowed                       atomic.Uint64
 	traffic                      traffic
+	notRetained, forgotten       atomic.Uint64
+	expired, damagedNotes        atomic.Uint64
 }
 
 func (c *counters) add(n *counts) {
@@ -65,17 +73,21 @@ func (c *counters) add(n *counts) {
 
 func (c *counters) read() Stats {
 	s := Stats{
-		Clients:     int(c.clients.Load()),
-		Opaque:      c.opaque.Load(),
-		Dropped:     c.dropped.Load(),
-		NotStored:   c.notStored.Load(),
-		Undelivered: c.undelivered.Load(),
-		Denied:      c.denied.Load(),
-		BadLogins:   c.badLogins.Load(),
-		Malformed:   c.malformed.Load(),
-		TurnedAway:  c.turnedAway.Load(),
-		Slowed:      c.slowed.Load(),
-		Bytes:       c.bytes.Load(),
+		Clients:      int(c.clients.Load()),
+		Opaque:       c.opaque.Load(),
+		Dropped:      c.dropped.Load(),
+		NotStored:    c.notStored.Load(),
+		Undelivered:  c.undelivered.Load(),
+		Denied:       c.denied.Load(),
+		BadLogins:    c.badLogins.Load(),
+		NotRetained:  c.notRetained.Load(),
+		Forgotten:    c.forgotten.Load(),
+		Expired:      c.expired.Load(),
+		DamagedNotes: c.damagedNotes.Load(),
+		Malformed:    c.malformed.Load(),
+		TurnedAway:   c.turnedAway.Load(),
+		Slowed:       c.slowed.Load(),
+		Bytes:        c.bytes.Load(),
 	}
 	for qos := range s.Received {
 		s.Received[qos] = c.received[qos].Load()

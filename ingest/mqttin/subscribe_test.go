@@ -59,25 +59,25 @@ func TestSubscriberGetsEverythingAfterItsSuback(t *testing.T) {
 func TestUnsubscribedTopicsAreExpress(t *testing.T) {
 	src := start(t, instant(), Config{})
 	reader, writer := connect(t, src, 4, "reader"), connect(t, src, 4, "writer")
-	brokerSaw := func() int64 {
-		before := atomic.LoadInt64(&src.broker.server.Info.MessagesReceived)
+	oneByOne := func() uint64 { // publishes that did not take the express lane
+		before := src.broker.memory.next.Load()
 		writer.publish("d", "1", 1, 1)
 		writer.expect(packets.Puback, 1)
-		return atomic.LoadInt64(&src.broker.server.Info.MessagesReceived) - before
+		return src.broker.memory.next.Load() - before
 	}
-	if brokerSaw() != 0 {
-		t.Error("without subscribers, the broker saw the publish")
+	if oneByOne() != 0 {
+		t.Error("without subscribers, the publish did not take the express lane")
 	}
 	reader.subscribe(1, 0, "#")
-	if brokerSaw() != 1 {
-		t.Error("with a subscriber, the broker did not see the publish")
+	if oneByOne() != 1 {
+		t.Error("with a subscriber, the publish took the express lane")
 	}
 	reader.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsubscribe}, PacketID: 2,
 		Filters: packets.Subscriptions{{Filter: "#"}}})
 	for reader.read().FixedHeader.Type != packets.Unsuback {
 	}
-	if brokerSaw() != 0 {
-		t.Error("after unsubscribing, the broker saw the publish")
+	if oneByOne() != 0 {
+		t.Error("after unsubscribing, the publish did not take the express lane")
 	}
 }
 

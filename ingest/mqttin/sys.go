@@ -105,7 +105,7 @@ func (s *sys) totals() map[string]uint64 {
 	return map[string]uint64{
 		"bytes/received":            n.Bytes,
 		"bytes/sent":                t.bytesSent.Load(),
-		"clients/expired":           t.expired.Load(),
+		"clients/expired":           n.Expired + n.Forgotten,
 		"messages/received":         t.packets.Load(),
 		"messages/sent":             t.packetsSent.Load(),
 		"publish/bytes/received":    t.payload.Load(),
@@ -168,10 +168,11 @@ type census struct{ sessions, subscriptions, shared, retained, waiting uint64 }
 
 func (b *broker) census() census {
 	c := census{retained: b.retained.count()}
-	for _, cl := range b.server.Clients.GetAll() {
+	for _, s := range b.everySession() {
+		waiting, filters := s.holds()
 		c.sessions++
-		c.waiting += uint64(cl.State.Inflight.Len())
-		for filter := range cl.State.Subscriptions.GetAll() {
+		c.waiting += uint64(waiting)
+		for filter := range filters {
 			if mqtt.IsSharedFilter(filter) {
 				c.shared++
 			} else {
@@ -195,13 +196,15 @@ func (b *broker) hush() {
 func (r *retained) count() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return uint64(len(r.sizes))
+	return uint64(len(r.messages))
 }
 
-// say publishes a retained message in the broker's own name.
+// say publishes a retained message in the broker's own name. It is no reading,
+// and is not noted.
 func (b *broker) say(topic, payload string) {
-	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: true}, TopicName: topic, Payload: []byte(payload)}
-	_ = b.server.InjectPacket(b.self, pk) // which can only fail for what is not well-formed
+	m := &message{number: b.memory.number(), topic: topic, payload: []byte(payload), retain: true}
+	b.server.Topics.RetainMessage(m.indexed())
+	b.send(m, b.subscribers(m), nil)
 }
 
 // withoutReserved takes the groups out of the subscribers of a $ topic whose

@@ -11,7 +11,6 @@ type traffic struct {
 	packets, packetsSent   atomic.Uint64 // of all types
 	payload, payloadSent   atomic.Uint64 // bytes in publishes
 	bytesSent, publishSent atomic.Uint64
-	expired                atomic.Uint64 // sessions
 }
 
 // left counts whole packets that leave a gate.

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/tidegate/tidegate/ingest"
@@ -264,26 +263,32 @@ func TestTrapAckDoesNotEchoProperties(t *testing.T) {
 // A QoS 2 message may be repeated on a new connection while the commit of the
 // first is under way: the session remembers it, but it is not on flash yet.
 func TestQoS2RepeatedOnNewConnectionWaitsForReceipt(t *testing.T) {
-	custody := ingesttest.NewCustody()
+	custody := instant()
 	src := start(t, custody, Config{})
 	c := resume(t, src, 4, "device")
+	custody.CommitNever()
 	c.publish("d", "1", 2, 5)
 	custody.Taken(t, 1)
 
 	again := dial(t, src)
 	again.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect},
 		Connect: packets.ConnectParams{ProtocolName: []byte("MQTT"), ClientIdentifier: "device", Keepalive: 60}})
+	again.publish("d", "1", 2, 5)
 	again.silent()
 	custody.Commit()
 	again.expect(packets.Connack, 0)
 	again.expect(packets.Pubrec, 5)
+	if n := len(custody.Taken(t, 1)); n != 1 {
+		t.Errorf("stored %d times", n)
+	}
 }
 
 // After a failed commit the session must not remember that it has a message.
 func TestFailedCommitForgetsQoS2Message(t *testing.T) {
-	custody := ingesttest.NewCustody()
+	custody := instant()
 	src := start(t, custody, Config{})
 	c := resume(t, src, 4, "device")
+	custody.CommitNever()
 	c.publish("d", "1", 2, 5)
 	custody.Taken(t, 1)
 	custody.Fail(syscall.EIO)
@@ -356,17 +361,6 @@ func (c *slowCustody) Accept(ctx context.Context, rs []reading.Reading, notes ..
 		<-c.release
 	})
 	return c.Custody.Accept(ctx, rs, notes...)
-}
-
-// A session that is resumed in the middle of a publish inherits an
-// acknowledgement whose packet identifier only the last connection knew.
-func TestTrapInheritedAckIsNotSent(t *testing.T) {
-	cl := &mqtt.Client{}
-	cl.Net.Conn = &conn{gate: newGate(t.Context(), nil, Config{})}
-	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}
-	if got := (&hooks{}).OnPacketEncode(cl, ack); got.FixedHeader.Type != packets.Reserved {
-		t.Errorf("got %+v", got)
-	}
 }
 
 // A panic costs the connection that caused it.

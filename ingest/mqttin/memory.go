@@ -1,0 +1,170 @@
+package mqttin
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/reading"
+)
+
+// memory is what the broker notes with custody, so that it is there after a
+// crash. Each note has a key under notePrefix:
+//
+//	s/<session>             a session: who, for how long, will, subscriptions
+//	m/<message>             a message that somebody has not acknowledged
+//	q/<session>/<message>   the copy of it for one session: identifier, state
+//	i/<session>/<id>        a QoS 2 publish that was received and not released
+//	r/<topic>               a retained message
+//
+// Sessions and messages are numbered with the same numbers, which are never used
+// again. A note that belongs to nothing is forgotten at the next start.
+type memory struct {
+	intake *ingest.Intake
+	next   atomic.Uint64 // the number used last
+
+	mu      sync.Mutex
+	waiting []reading.Note   // nobody waits for them: they go with the next others
+	open    []ingest.Receipt // of notes
+	stale   bool
+}
+
+const notePrefix = "mqtt/"
+
+const (
+	sessionNotes  = notePrefix + "s/"
+	messageNotes  = notePrefix + "m/"
+	copyNotes     = notePrefix + "q/"
+	arrivalNotes  = notePrefix + "i/"
+	retainedNotes = notePrefix + "r/"
+)
+
+func hex(n uint64) string { return strconv.FormatUint(n, 16) }
+
+func sessionKey(number uint64) string       { return sessionNotes + hex(number) }
+func messageKey(number uint64) string       { return messageNotes + hex(number) }
+func copyKey(session, number uint64) string { return copyNotes + hex(session) + "/" + hex(number) }
+
+func arrivalKey(session uint64, id uint16) string {
+	return arrivalNotes + hex(session) + "/" + hex(uint64(id))
+}
+
+func retainedKey(topic string) string { return retainedNotes + topic }
+
+// parseKey returns the numbers in what follows the prefix of a key.
+func parseKey(key string) (first, second uint64, ok bool) {
+	head, tail, two := strings.Cut(key, "/")
+	first, err := strconv.ParseUint(head, 16, 64)
+	if two && err == nil {
+		second, err = strconv.ParseUint(tail, 16, 64)
+	}
+	return first, second, err == nil && max(first, second) < 1<<62
+}
+
+// number returns a number that was never used before.
+func (m *memory) number() uint64 { return m.next.Add(1) }
+
+// accept hands readings and notes to custody, for one commit, and with them what
+// waited for company. The receipt is nil when there was nothing to keep.
+func (m *memory) accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	if len(rs)+len(notes) == 0 {
+		return nil, nil
+	}
+	m.mu.Lock()
+	waiting := m.waiting
+	m.waiting = nil
+	m.mu.Unlock()
+	notes = append(notes, waiting...)
+	receipt, err := m.intake.Accept(ctx, rs, notes...)
+	if err != nil {
+		m.later(waiting...)
+		return nil, err
+	}
+	if len(notes) > 0 {
+		m.watch(receipt)
+	}
+	return receipt, nil
+}
+
+// later notes what nobody waits for: it goes with whatever is noted next, or
+// within a second.
+func (m *memory) later(notes ...reading.Note) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting = append(m.waiting, notes...)
+}
+
+// flush notes what has waited for company.
+func (m *memory) flush(ctx context.Context) error {
+	m.mu.Lock()
+	waiting := m.waiting
+	m.waiting = nil
+	m.mu.Unlock()
+	_, err := m.accept(ctx, nil, waiting...)
+	if err != nil {
+		m.later(waiting...)
+	}
+	return err
+}
+
+// watch remembers a receipt of notes, to learn whether it fails.
+func (m *memory) watch(r ingest.Receipt) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.open); n == 0 || m.open[n-1] != r {
+		m.open = append(m.open, r)
+	}
+}
+
+// isStale says whether a commit of notes has failed: what is noted may then
+// differ from what is so.
+func (m *memory) isStale() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	kept := m.open[:0]
+	for _, r := range m.open {
+		switch state(r) {
+		case unresolved:
+			kept = append(kept, r)
+		case notOnFlash:
+			m.stale = true
+		}
+	}
+	m.open = kept
+	return m.stale
+}
+
+// fresh says that what is noted is so again, if no commit fails from now on.
+func (m *memory) fresh() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stale = false
+}
+
+// fate is what has become of a receipt.
+type fate uint8
+
+const (
+	unresolved fate = iota
+	onFlash
+	notOnFlash
+)
+
+// state looks at a receipt without waiting for it. A nil one has resolved.
+func state(r ingest.Receipt) fate {
+	if r == nil {
+		return onFlash
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	switch err := r.Wait(over); err {
+	case nil:
+		return onFlash
+	case over.Err():
+		return unresolved
+	}
+	return notOnFlash
+}
