@@ -46,6 +46,7 @@ func cells() []cell {
 		{"drain", (*bench).drain},
 		{"slow", (*bench).slow},
 		{"e2e", (*bench).e2e},
+		{"fair", (*bench).fair},
 		{"idle10k", (*bench).idle10k},
 		{"storm5k", (*bench).storm5k},
 	}

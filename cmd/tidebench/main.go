@@ -18,6 +18,7 @@
 //	drain   a million messages over a link that has come back
 //	slow    ten thousand over 256 kbit/s and 300 ms
 //	e2e     from a publish to the cloud's disk
+//	fair    a quiet client beside one that floods
 //	idle10k ten thousand connections that say nothing
 //	storm5k five thousand devices whose gateway is killed under them
 //
