@@ -107,7 +107,7 @@ func (d *Daemon) buildDoors() error {
 			ListenPlain:   m.PlainListen,
 			Routes:        table,
 			MaxPacket:     int(m.MaxPacket),
-			MaxClients:    m.MaxClients,
+			MaxClients:    clientsWithin(m.MaxClients, log),
 			MaxRate:       m.MaxRate,
 			MaxByteRate:   int(m.MaxByteRate),
 			SysInterval:   m.sysInterval(),

@@ -43,6 +43,7 @@ func Check(ctx context.Context, c Config) []Finding {
 		k.listener("ingest.mqtt (plain)", plain, c.Gateway.SocketPath())
 	}
 	k.access(c.Ingest.MQTT, time.Now())
+	k.clients(c.Ingest.MQTT, c.Gateway)
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
 	k.uplinks(ctx, c.Uplink)
 	return k.findings

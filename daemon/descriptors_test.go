@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/dashboard"
+	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
+	"github.com/tidegate/tidegate/internal/conf"
+)
+
+// More clients than there are file descriptors for: those who find room are
+// served, and so is everything else that the gateway does.
+func TestClientsLeaveFileDescriptorsToTheRest(t *testing.T) {
+	prlimit, err := exec.LookPath("prlimit")
+	if err != nil {
+		t.Skip("no prlimit: apt-get install util-linux")
+	}
+	const room, devices = 20, 60
+	s := newSite(t)
+	s.start(prlimit, "--nofile=84:84", "tidegate", "run", "-config", s.configFile())
+	s.eventually("the broker listens", func() bool { return listens(s.mqtt) })
+	ledger := firmwaresim.NewLedger()
+	fleet := s.startFleet(firmwaresim.FleetConfig{Devices: devices, Rate: 5, QoS: 1}, ledger)
+	s.eventuallyStatus("there are as many as there may be, and the others are turned away", func(st dashboard.Status) bool {
+		return st.Doors[0].Clients == room && st.Doors[0].TurnedAway > devices-room
+	})
+	fleet.eventuallyAcked(5 * room)
+	s.startCloud()
+	fleet.eventuallyAcked(5 * room)
+	fleet.stop()
+	s.eventuallyDelivered()
+	s.audit(ledger)
+	if !strings.Contains(s.said(), "LimitNOFILE") {
+		t.Error("nobody was told")
+	}
+}
+
+func TestCheckWarnsOfMoreClientsThanFit(t *testing.T) {
+	c := Default()
+	c.Ingest.MQTT.MaxClients = 1 << 30
+	var k checklist
+	k.clients(c.Ingest.MQTT, c.Gateway)
+	if len(k.findings) != 2 {
+		t.Errorf("got %+v", k.findings)
+	}
+	c.Ingest.MQTT.MaxClients, c.Gateway.Memory = 2000, 64*conf.MiB
+	k = checklist{}
+	k.clients(c.Ingest.MQTT, c.Gateway)
+	if len(k.findings) != 0 {
+		t.Errorf("got %+v", k.findings)
+	}
+}
