@@ -218,7 +218,7 @@ func (b *broker) retainedMessage(pk packets.Packet) *message {
 	case kept != nil:
 		return kept.again(b.memory.number())
 	case pk.TopicName[0] == '$':
-		return &message{number: b.memory.number(), topic: pk.TopicName, payload: pk.Payload}
+		return &message{topic: pk.TopicName, payload: pk.Payload} // of QoS 0, which needs no number
 	}
 	return nil
 }

@@ -202,7 +202,7 @@ func (r *retained) count() uint64 {
 // say publishes a retained message in the broker's own name. It is no reading,
 // and is not noted.
 func (b *broker) say(topic, payload string) {
-	m := &message{number: b.memory.number(), topic: topic, payload: []byte(payload), retain: true}
+	m := &message{topic: topic, payload: []byte(payload), retain: true}
 	b.server.Topics.RetainMessage(m.indexed())
 	b.send(m, b.subscribers(m), nil)
 }
