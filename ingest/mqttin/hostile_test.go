@@ -263,31 +263,3 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
-
-// FuzzListener proves that no bytes at all harm anybody but their sender.
-func FuzzListener(f *testing.F) {
-	for _, tt := range hostile {
-		f.Add(tt.version, []byte(tt.bytes))
-	}
-	for _, tt := range friendly {
-		f.Add(tt.version, []byte(tt.bytes))
-	}
-	custody := instant()
-	src := start(f, custody, Config{})
-	good := connect(f, src, 4, "good")
-	f.Fuzz(func(t *testing.T, version byte, b []byte) {
-		bad := dial(t, src)
-		if version%6 >= 4 {
-			bad = connect(t, src, version%6, "bad")
-		}
-		bad.Write(b)
-		bad.CloseWrite()
-		io.Copy(io.Discard, bad)
-		good.t = t
-		good.publish("d", "1", 1, 1)
-		good.expect(packets.Puback, 1)
-	})
-}
-
-// CloseWrite ends what the client has to say.
-func (c *client) CloseWrite() { c.Conn.(*net.TCPConn).CloseWrite() }
