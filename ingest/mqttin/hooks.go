@@ -159,10 +159,16 @@ const noRetained = 2
 
 // OnSubscribed runs before SUBACK is written. Every publish that is read after
 // it must see the subscription.
-func (h *hooks) OnSubscribed(cl *mqtt.Client, _ packets.Packet, reasons []byte) {
+func (h *hooks) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasons []byte) {
 	h.broker.generation.Add(1)
 	c := cl.Net.Conn.(*conn)
 	for i, reason := range reasons {
+		if pk.Filters[i].Filter == "" {
+			h.broker.stats.oversubscribed.Add(1)
+			if c.version == 5 {
+				reasons[i] = codeQuotaExceeded
+			}
+		}
 		if reason >= 0x80 {
 			c.subscribing[i].RetainHandling = noRetained
 		}

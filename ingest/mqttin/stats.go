@@ -28,6 +28,9 @@ type Stats struct {
 	// Malformed connections were closed because the peer broke the protocol;
 	// TurnedAway ones because there were too many.
 	Malformed, TurnedAway uint64
+	// Oversubscribed is how many filters were refused because their client had
+	// too many.
+	Oversubscribed uint64
 	// Slowed is how often a connection was made to wait because it sent faster
 	// than it may.
 	Slowed uint64
@@ -48,7 +51,7 @@ type counters struct {
 	notStored, undelivered       atomic.Uint64
 	denied, badLogins            atomic.Uint64
 	malformed, turnedAway, bytes atomic.Uint64
-	slowed                       atomic.Uint64
+	slowed, oversubscribed       atomic.Uint64
 	traffic                      traffic
 	notRetained, forgotten       atomic.Uint64
 	expired, damagedNotes        atomic.Uint64
@@ -73,21 +76,22 @@ func (c *counters) add(n *counts) {
 
 func (c *counters) read() Stats {
 	s := Stats{
-		Clients:      int(c.clients.Load()),
-		Opaque:       c.opaque.Load(),
-		Dropped:      c.dropped.Load(),
-		NotStored:    c.notStored.Load(),
-		Undelivered:  c.undelivered.Load(),
-		Denied:       c.denied.Load(),
-		BadLogins:    c.badLogins.Load(),
-		NotRetained:  c.notRetained.Load(),
-		Forgotten:    c.forgotten.Load(),
-		Expired:      c.expired.Load(),
-		DamagedNotes: c.damagedNotes.Load(),
-		Malformed:    c.malformed.Load(),
-		TurnedAway:   c.turnedAway.Load(),
-		Slowed:       c.slowed.Load(),
-		Bytes:        c.bytes.Load(),
+		Clients:        int(c.clients.Load()),
+		Opaque:         c.opaque.Load(),
+		Dropped:        c.dropped.Load(),
+		NotStored:      c.notStored.Load(),
+		Undelivered:    c.undelivered.Load(),
+		Denied:         c.denied.Load(),
+		BadLogins:      c.badLogins.Load(),
+		NotRetained:    c.notRetained.Load(),
+		Forgotten:      c.forgotten.Load(),
+		Expired:        c.expired.Load(),
+		DamagedNotes:   c.damagedNotes.Load(),
+		Malformed:      c.malformed.Load(),
+		TurnedAway:     c.turnedAway.Load(),
+		Slowed:         c.slowed.Load(),
+		Bytes:          c.bytes.Load(),
+		Oversubscribed: c.oversubscribed.Load(),
 	}
 	for qos := range s.Received {
 		s.Received[qos] = c.received[qos].Load()
