@@ -23,7 +23,7 @@ type limit struct {
 
 const (
 	nothingSaid = "hung up"
-	kept        = "PINGRESP" // the connection goes on
+	goesOn      = "PINGRESP" // the connection goes on
 )
 
 var limits = []limit{
@@ -88,6 +88,48 @@ var limits = []limit{
 		want: [2]string{nothingSaid, "Disconnect 0x93"}, counted: malformedOnes,
 	},
 	{
+		name: "messages that wait for who is away",
+		exceed: func(t *testing.T, src *Source, version byte) string {
+			c := resume(t, src, version, "reader")
+			c.subscribe(1, 1, "d")
+			c.Close()
+			writer := connect(t, src, version, "writer")
+			retry(t, func() bool { return src.Stats().Clients == 1 })
+			for range maxWaiting + 1 {
+				publishAcked(writer, "d", "1")
+			}
+			return replyTo(writer, []byte("\xc0\x00"))
+		},
+		want: [2]string{goesOn, goesOn}, counted: func(s Stats) uint64 { return s.Undelivered },
+	},
+	{
+		name: "retained messages",
+		exceed: func(t *testing.T, src *Source, version byte) string {
+			writer := connect(t, src, version, "writer")
+			pk := publishPacket("", strings.Repeat("x", 200<<10), 1, 1)
+			pk.FixedHeader.Retain = true
+			for i := range maxRetainedBytes/(200<<10) + 1 {
+				pk.TopicName = fmt.Sprint(i)
+				writer.send(pk)
+				writer.expect(packets.Puback, 1)
+			}
+			return replyTo(writer, []byte("\xc0\x00"))
+		},
+		want: [2]string{goesOn, goesOn}, counted: func(s Stats) uint64 { return s.NotRetained },
+	},
+	{
+		name: "sessions", cfg: Config{MaxClients: 2},
+		exceed: func(t *testing.T, src *Source, version byte) string {
+			for i := range 2*maxAbsent + 1 {
+				c := resume(t, src, version, fmt.Sprint(i))
+				c.Close()
+				retry(t, func() bool { return src.Stats().Clients == 0 })
+			}
+			return replyTo(connect(t, src, version, "c"), []byte("\xc0\x00"))
+		},
+		want: [2]string{goesOn, goesOn}, counted: func(s Stats) uint64 { return s.Forgotten },
+	},
+	{
 		name: "packets in a second", cfg: Config{MaxRate: 10},
 		exceed: func(t *testing.T, src *Source, version byte) string {
 			c := connect(t, src, version, "c")
@@ -98,7 +140,7 @@ var limits = []limit{
 			c.Write(burst)
 			return replyTo(c, []byte("\xc0\x00"))
 		},
-		want: [2]string{kept, kept}, counted: func(s Stats) uint64 { return s.Slowed },
+		want: [2]string{goesOn, goesOn}, counted: func(s Stats) uint64 { return s.Slowed },
 	},
 }
 
@@ -119,7 +161,7 @@ func replyTo(c *client, packet []byte) string {
 	case err != nil:
 		return nothingSaid
 	case pk.FixedHeader.Type == packets.Pingresp:
-		return kept
+		return goesOn
 	case len(pk.ReasonCodes) > 0:
 		return fmt.Sprintf("%s %#x", packets.PacketNames[pk.FixedHeader.Type], pk.ReasonCodes[0])
 	}

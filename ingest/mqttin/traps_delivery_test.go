@@ -29,6 +29,12 @@ func TestTrapRequestsUnderIdentifierOfCommand(t *testing.T) {
 					t.Errorf("UNSUBACK says %#x", ack.ReasonCodes)
 				}
 			},
+			"publish": func(c *client, id uint16) {
+				c.publish("telemetry", "1", 2, id)
+				c.expect(packets.Pubrec, id)
+				c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}, PacketID: id})
+				c.expect(packets.Pubcomp, id)
+			},
 		} {
 			t.Run(fmt.Sprintf("v%d/%s", version, name), func(t *testing.T) {
 				src := start(t, instant(), Config{})
