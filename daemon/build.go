@@ -110,6 +110,7 @@ func (d *Daemon) buildDoors() error {
 			MaxClients:    clientsWithin(m.MaxClients, log),
 			MaxRate:       m.MaxRate,
 			MaxByteRate:   int(m.MaxByteRate),
+			SessionExpiry: time.Duration(m.SessionExpiry),
 			SysInterval:   m.sysInterval(),
 			Version:       Version,
 			MatchClientID: m.RequireClientIDMatch,

@@ -80,6 +80,9 @@ type MQTT struct {
 	// from one client; zero stands for any number.
 	MaxRate     int       `toml:"max_rate"`
 	MaxByteRate conf.Size `toml:"max_byte_rate"`
+	// SessionExpiry is how long a session lasts, at the most, without a
+	// connection.
+	SessionExpiry conf.Duration `toml:"session_expiry"`
 	// SysInterval is how often $SYS is published; zero for never.
 	SysInterval conf.Duration `toml:"sys_interval"`
 	// TLSCert and TLSKey are PEM files; empty ones stand for no TLS.
@@ -186,10 +189,11 @@ func Default() Config {
 		Log:     Log{Level: "info", Format: "text"},
 		Buffer:  Buffer{MaxBytes: 512 * conf.MiB, Profile: "balanced"},
 		Ingest: Ingest{MQTT: MQTT{
-			Listen:      "127.0.0.1:1883",
-			MaxPacket:   256 * conf.KiB,
-			MaxClients:  1024,
-			SysInterval: conf.Duration(10 * time.Second),
+			Listen:        "127.0.0.1:1883",
+			MaxPacket:     256 * conf.KiB,
+			MaxClients:    1024,
+			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
+			SysInterval:   conf.Duration(10 * time.Second),
 		}},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}

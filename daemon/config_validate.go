@@ -93,6 +93,7 @@ func (m MQTT) validate(r refuse) {
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
 	between(r, "ingest.mqtt.max_rate", m.MaxRate, 0, 1_000_000)
 	between(r, "ingest.mqtt.max_byte_rate", m.MaxByteRate, 0, conf.GiB)
+	between(r, "ingest.mqtt.session_expiry", m.SessionExpiry, conf.Duration(time.Minute), conf.Duration(3650*24*time.Hour))
 	if m.SysInterval != 0 {
 		between(r, "ingest.mqtt.sys_interval", m.SysInterval, conf.Duration(time.Second), conf.Duration(time.Hour))
 	}
