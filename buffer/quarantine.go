@@ -19,9 +19,13 @@ type Quarantined struct {
 	Raw    []byte `json:"raw"`
 }
 
-// maxQuarantined bounds the blocks that are set aside. A sink that refuses more
-// than that is out of order itself, more likely than all of them are.
-const maxQuarantined = 256
+// maxQuarantined and maxQuarantineBytes bound what is set aside. A sink that
+// refuses more than that is out of order itself, more likely than all of them
+// are.
+const (
+	maxQuarantined     = 256
+	maxQuarantineBytes = 32 << 20
+)
 
 // ErrQuarantineFull means that no more blocks are set aside: the other side
 // refuses everything, and the backlog is safer in the journal.
@@ -40,10 +44,16 @@ func (b *Buffer) Quarantine(sink string, blk wire.Block, reason string) error {
 }
 
 func roomInQuarantine(tx *bbolt.Tx) error {
-	if n := tx.Bucket([]byte(bucketQuarantine)).Stats().KeyN; n >= maxQuarantined {
-		return fmt.Errorf("%w: %d blocks were refused — hint: mend the other side; see the reasons in \"tidegate status\"", ErrQuarantineFull, n)
+	n, bytes := 0, 0
+	err := tx.Bucket([]byte(bucketQuarantine)).ForEach(func(_, v []byte) error {
+		n, bytes = n+1, bytes+len(v)
+		return nil
+	})
+	if err != nil || n < maxQuarantined && bytes < maxQuarantineBytes {
+		return err
 	}
-	return nil
+	return fmt.Errorf("%w: %d blocks of %d MiB were refused — hint: mend the other side; see the reasons in \"tidegate status\"",
+		ErrQuarantineFull, n, bytes>>20)
 }
 
 // Quarantined returns what is set aside, ordered by lane and number.

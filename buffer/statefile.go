@@ -175,9 +175,12 @@ func stateOptions() *bbolt.Options {
 	}
 }
 
-// open opens the file and reads all of it once.
+// open opens the file and reads all of it, twice.
 func (s *state) open(path string, readOnly bool) error {
 	s.isNew = false
+	if err := checkPages(path); err != nil {
+		return err
+	}
 	options := stateOptions()
 	options.ReadOnly, options.PreLoadFreelist = readOnly, readOnly
 	options.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
