@@ -47,7 +47,7 @@ func TestWholeFilesPassThePageCheck(t *testing.T) {
 		manyNotes(t, path, size)
 		for _, meta := range []string{"both", "second only"} {
 			if meta != "both" {
-				overwrite(t, path, 0, 100)
+				overwrite(t, path, pageHeader, 80)
 			}
 			if err := checkPages(path); err != nil {
 				t.Errorf("pages of %d bytes, %s: %v", size, meta, err)
