@@ -11,7 +11,7 @@ import (
 
 // A record is one commit in a segment:
 //
-//	0  magic "tgR2"
+//	0  magic "tgR", version "2"
 //	4  CRC-32C of bytes 8..32
 //	8  number of the segment
 //	16 number of the record, ascending over all segments
@@ -22,8 +22,9 @@ import (
 // All numbers are little-endian. The segment's number is in every record, so
 // the old records of a recycled file are never taken for new ones.
 const (
-	recordMagic  = "tgR2"
-	recordHeader = 32
+	recordMagic   = "tgR"
+	recordVersion = '2'
+	recordHeader  = 32
 )
 
 // record is a parsed record.
@@ -63,6 +64,7 @@ func beginRecord(dst []byte, marks []cursorMark, notes []reading.Note) []byte {
 func sealRecord(rec []byte, segment, number uint64) {
 	le, body := binary.LittleEndian, rec[recordHeader:]
 	copy(rec, recordMagic)
+	rec[len(recordMagic)] = recordVersion
 	le.PutUint64(rec[8:], segment)
 	le.PutUint64(rec[16:], number)
 	le.PutUint32(rec[24:], uint32(len(body)))
@@ -71,7 +73,8 @@ func sealRecord(rec []byte, segment, number uint64) {
 }
 
 // recordLength returns the length of the body that the header announces. It
-// is false unless the header is whole and of this segment.
+// is false unless the header is whole and of this segment. Headers are the same
+// in all versions: none may overwrite what a later one acknowledged.
 func recordLength(header []byte, segment uint64) (number uint64, body int, ok bool) {
 	le := binary.LittleEndian
 	if len(header) < recordHeader || !bytes.HasPrefix(header, []byte(recordMagic)) ||
@@ -89,7 +92,7 @@ func parseBody(header, body []byte) (record, bool) {
 		return record{}, false
 	}
 	rec := record{number: binary.LittleEndian.Uint64(header[16:]), size: recordHeader + len(body)}
-	rec.unknown = !rec.parse(body)
+	rec.unknown = header[len(recordMagic)] != recordVersion || !rec.parse(body)
 	return rec, true
 }
 
