@@ -35,7 +35,7 @@ bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside i
 	./bin/tidebench
 
 storm: ## kills, power cuts, failing calls and random actions, STORM=1 times: half an hour each
-	go test -timeout=0 ./buffer -run 'PowerCut|FailingCall|Model|KillNine' -powercuts=$$((2000 * $(STORM))) -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
+	go test -timeout=0 ./buffer -run 'PowerCut|Accident|Model|KillNine' -powercuts=$$((2000 * $(STORM))) -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
 	go test -timeout=0 ./daemon -run 'KillNine|Storm' -count=$$((20 * $(STORM)))
 
 cover: ## how much of the code the tests reach

@@ -22,7 +22,6 @@ const (
 
 // longer says which functions may be longer, and why.
 var longer = map[string]string{
-	"buffer/accident_test.go accidents":                       "one table of accidents, to be read from its first row to its last",
 	"uplink/httpout/judge_test.go TestEveryStatusHasItsClass": "one table of statuses",
 }
 

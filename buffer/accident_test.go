@@ -1,223 +1,260 @@
 package buffer
 
 import (
-	"errors"
+	"context"
+	"fmt"
+	"log/slog"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/tidegate/tidegate/reading"
 )
 
-// accident is something that happens to the files while no process has them
-// open. Three commits were acknowledged: 1, 2 and 3.
+// accident is a row of ACCIDENTS.md: something that happens to the files while
+// no process has them open, and exactly what it costs.
 type accident struct {
 	name   string
 	happen func(t *testing.T, dir string)
-	keep   []float64 // what is still delivered
-	gaps   []string  // reasons of the gaps that are declared
+
+	kept      string // the numbers that the sink still gets
+	gaps      string // what is declared lost: reason first-last
+	forgotten bool   // what doors noted
+	aside     string // files that are set aside
+	says      string // what is logged as a warning or an error; empty: nothing is
+
+	test func(t *testing.T) // instead of all that: a story of its own
+	by   func(t *testing.T) // or a test of its own, which is not run twice
 }
 
 func accidents() []accident {
-	return []accident{
-		{"nothing", func(*testing.T, string) {}, []float64{1, 2, 3}, nil},
-		{"torn record at the end", func(t *testing.T, dir string) {
-			damage(t, lastSegment(t, dir), func(b []byte) []byte {
-				end := recordsEnd(b)
-				return append(append(b[:end:end], b[:200]...), b[end+200:]...)
-			})
-		}, []float64{1, 2, 3}, nil},
-		{"zeros where the last record's end was", func(t *testing.T, dir string) {
-			damage(t, lastSegment(t, dir), func(b []byte) []byte {
-				clear(b[recordsEnd(b)-20:])
-				return b
-			})
-		}, []float64{1, 2}, nil},
-		{"bit rot in a block", func(t *testing.T, dir string) {
-			damage(t, lastSegment(t, dir), func(b []byte) []byte {
-				b[recordAt(b, 1)+recordHeader+40] ^= 4
-				return b
-			})
-		}, []float64{1, 3}, []string{ReasonDamaged}},
-		{"bit rot in a header", func(t *testing.T, dir string) {
-			damage(t, lastSegment(t, dir), func(b []byte) []byte {
-				b[recordAt(b, 1)+9] ^= 4
-				return b
-			})
-		}, []float64{1, 3}, []string{ReasonDamaged}},
-		{"truncated segment", func(t *testing.T, dir string) {
-			damage(t, lastSegment(t, dir), func(b []byte) []byte { return b[:recordAt(b, 2)+10] })
-		}, []float64{1, 2}, nil},
-		{"half-made segment", func(t *testing.T, dir string) {
-			if err := os.WriteFile(segmentPath(dir, 2), make([]byte, 5000), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}, []float64{1, 2, 3}, nil},
-		{"old records of a recycled file", func(t *testing.T, dir string) {
-			old, err := os.ReadFile(lastSegment(t, dir))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(segmentPath(dir, 9), old, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}, []float64{1, 2, 3}, nil},
-		{"foreign files", func(t *testing.T, dir string) {
-			for _, name := range []string{"README", "000000000007.seg.bak", "notanumber.seg"} {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte("hello"), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}, []float64{1, 2, 3}, nil},
-		{"state.db gone", func(t *testing.T, dir string) {
-			if err := os.Remove(filepath.Join(dir, stateFile)); err != nil {
-				t.Fatal(err)
-			}
-		}, []float64{1, 2, 3}, nil},
-		{"state.db overwritten", func(t *testing.T, dir string) {
-			if err := os.WriteFile(filepath.Join(dir, stateFile), make([]byte, 32<<10), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}, []float64{1, 2, 3}, nil},
-		{"state.db truncated in the middle", func(t *testing.T, dir string) {
-			if err := os.Truncate(filepath.Join(dir, stateFile), 9000); err != nil {
-				t.Fatal(err)
-			}
-		}, []float64{1, 2, 3}, nil},
-		{"state.db rotten in every page but the first two", func(t *testing.T, dir string) {
-			damage(t, filepath.Join(dir, stateFile), func(b []byte) []byte {
-				for i := 2 * pageSize; i < len(b); i++ {
-					b[i] ^= 0x5a
-				}
-				return b
-			})
-		}, []float64{1, 2, 3}, nil},
-	}
+	return slices.Concat(recordAccidents(), segmentAccidents(), stateAccidents(), mediumAccidents(), placeAccidents())
 }
 
 func TestEveryAccidentCostsWhatItSays(t *testing.T) {
+	short, long := shortStory(t), longStory(t)
 	for _, a := range accidents() {
+		if a.by != nil {
+			continue
+		}
 		t.Run(a.name, func(t *testing.T) {
-			dir := t.TempDir()
-			r := start(t, dir, nil)
-			for _, v := range []float64{1, 2, 3} {
-				r.accept("a", v)
+			if a.test != nil {
+				a.test(t)
+				return
 			}
-			r.crash()
-			a.happen(t, dir)
-
-			r = start(t, dir, nil) // it always starts
-			r.expect("cloud", a.keep...)
-			gaps, err := r.Gaps()
-			if err != nil {
+			dir := t.TempDir()
+			story := short
+			if strings.Contains(a.name, "segment") {
+				story = long
+			}
+			if err := os.CopyFS(dir, os.DirFS(story)); err != nil {
 				t.Fatal(err)
 			}
-			var reasons []string
-			for _, g := range gaps {
-				reasons = append(reasons, g.Reason)
-			}
-			if strings.Join(reasons, ",") != strings.Join(a.gaps, ",") {
-				t.Errorf("gaps %v, want %v", reasons, a.gaps)
-			}
-			r.accept("a", 4) // and goes on
-			r.expect("late", append(a.keep, 4)...)
-			r.stop()
-			r = start(t, dir, nil)
-			r.expect("later", append(a.keep, 4)...)
+			a.happen(t, dir)
+			a.check(t, dir)
 		})
 	}
 }
 
-func TestMissingSegmentIsDeclared(t *testing.T) {
-	dir := t.TempDir()
-	r := start(t, dir, nil)
-	for i := range segmentSize/(64<<10) + 10 { // into the second segment
-		r.acceptAll(noise("a", i, 64<<10))
-	}
-	r.crash()
-	if err := os.Remove(segments(t, dir)[0]); err != nil {
-		t.Fatal(err)
-	}
-	r = start(t, dir, nil)
-	gaps, err := r.Gaps()
-	if err != nil || len(gaps) != 1 || gaps[0].Reason != ReasonMissing || gaps[0].First != 1 {
-		t.Errorf("gaps %+v, %v", gaps, err)
-	}
-}
-
-func TestFailedSyncPoisonsTheSegmentAndCostsNobodyAnAcknowledgement(t *testing.T) {
-	dir := t.TempDir()
-	b := open(t, dir, nil)
-	r := runBuffer(t, b)
-	r.accept("a", 1)
-	bad := r.active
-	calls := 0
-	bad.sync = func(file) error { calls++; return unix.EIO } // Run is waiting: nobody else looks
-	r.accept("a", 2)
-	r.accept("a", 3)
-	if calls != 1 {
-		t.Errorf("a segment whose sync failed was synced %d times", calls)
-	}
-	if n := len(segments(t, dir)); n != 2 {
-		t.Errorf("%d segments, want a new one beside the bad one", n)
-	}
-	r.expect("cloud", 1, 2, 3)
-	r.crash()
-	r = start(t, dir, nil)
-	r.expect("cloud", 1, 2, 3)
-}
-
-// TestFullDiskAcknowledgesNothingAndRecovers fills a file system of its own.
-func TestFullDiskAcknowledgesNothingAndRecovers(t *testing.T) {
-	dir := mountSmall(t, "20m")
-	r := start(t, dir, func(c *Config) { c.MaxBytes = 1 << 30 })
-	stored := 0
-	var refused error
-	for refused == nil {
-		receipt, err := r.Accept(t.Context(), []reading.Reading{noise("a", stored, 256<<10)})
+// shortStory leaves a folder as a killed process does. Five readings in as many
+// commits; the sink acknowledged 1, which record 3 says, then 2, which state.db
+// says. Notes came with 1, which state.db knows, and with 4.
+func shortStory(t *testing.T) string {
+	r := start(t, t.TempDir(), nil)
+	c := r.Cursor("cloud")
+	take := func(v float64, notes ...reading.Note) {
+		receipt, err := r.Accept(t.Context(), []reading.Reading{value(v, reading.Normal)}, notes...)
 		if err == nil {
 			err = receipt.Wait(t.Context())
 		}
-		if refused = err; err == nil {
-			stored++
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
-	if !errors.Is(refused, ErrFull) || r.Stats().Problem == "" {
-		t.Errorf("refused with %v, problem %q", refused, r.Stats().Problem)
-	}
-	if gaps, _ := r.Gaps(); len(gaps) != 0 {
-		t.Errorf("what was refused was declared lost: %+v", gaps)
-	}
-	c := r.Cursor("cloud") // delivering makes room
-	for got := 0; got < stored; {
-		bs := r.next(c, 1<<20)
-		for _, b := range bs {
-			got += b.Count
-			c.Ack(b.Lane, b.First, b.Last())
-		}
-	}
+	take(1, note("door/a", "1"))
+	take(2)
+	c.Ack(reading.Normal, 1, 1)
+	take(3)
+	c.Ack(reading.Normal, 2, 2)
 	r.eventually(func() bool {
-		receipt, err := r.Accept(t.Context(), []reading.Reading{noise("a", stored, 256<<10)})
-		return err == nil && receipt.Wait(t.Context()) == nil
+		saved := false
+		err := each(r.state, bucketCursors, func(_ []byte, acked [reading.Lanes]ranges) error {
+			saved = acked[reading.Normal].has(1, 2)
+			return nil
+		})
+		return err == nil && saved
 	})
-	if p := r.Stats().Problem; p != "" {
-		t.Errorf("it works again and still says %q", p)
+	take(4, note("door/b", "1"))
+	take(5)
+	return r.killed()
+}
+
+// longStory leaves three segments of seven readings and a fourth of one. The sink
+// acknowledged the first.
+func longStory(t *testing.T) string {
+	r := start(t, t.TempDir(), nil)
+	r.Cursor("cloud").Ack(reading.Normal, 1, 1)
+	for n := range 3*7 + 1 {
+		r.acceptAll(noise("a", n, 1<<20))
+	}
+	return r.killed()
+}
+
+// check starts on what the accident left: it always starts.
+func (a accident) check(t *testing.T, dir string) {
+	r, log := startLogged(t, dir)
+	if got := r.numbers("cloud"); got != a.kept {
+		t.Errorf("the sink gets %s, want %s", got, a.kept)
+	}
+	if got := r.gapList(); got != a.gaps {
+		t.Errorf("declared lost: %q, want %q", got, a.gaps)
+	}
+	if strings.Contains(a.kept, "5") && a.gaps == "" { // the short story, whole
+		want := map[string]string{"door/a": "1", "door/b": "1"}
+		if a.forgotten {
+			clear(want)
+		}
+		r.wantNotes(want)
+	}
+	if got := strings.Join(asideFiles(t, dir), " "); got != a.aside {
+		t.Errorf("set aside: %q, want %q", got, a.aside)
+	}
+	if said := log.String(); a.says == "" && said != "" || !strings.Contains(said, a.says) {
+		t.Errorf("it says %q, want %q", said, a.says)
+	}
+	before := strings.Count(r.everyNumber("late"), " ")
+	r.accept("a", 99) // and goes on
+	if now := strings.Count(r.everyNumber("late"), " "); now != before+1 {
+		t.Errorf("a reading comes, and a sink gets %d more", now-before)
+	}
+	r.stop()
+	r = start(t, dir, nil)
+	if got := r.gapList(); got != a.gaps {
+		t.Errorf("after another start, declared lost: %q, want %q", got, a.gaps)
+	}
+	if now := strings.Count(r.everyNumber("later"), " "); now != before+1 {
+		t.Errorf("after another start a sink gets %d, want %d", now, before+1)
 	}
 }
 
-// mountSmall mounts a tmpfs of the size.
-func mountSmall(t *testing.T, size string) string {
+func asideFiles(t *testing.T, dir string) (names []string) {
 	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("mounting a small file system needs root: %v: %s", err, out)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-	return dir
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), stateFile+".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// everyNumber lists the numbers of the normal lane that the sink gets, numbers
+// in short.
+func (r *running) everyNumber(sink string) (list string) {
+	r.t.Helper()
+	c := r.Cursor(sink)
+	for {
+		blocks, err := c.Next(ended(), 1<<20)
+		if err != nil {
+			return list
+		}
+		for _, b := range blocks {
+			for n := b.First; b.Lane == reading.Normal && n <= b.Last(); n++ {
+				list += fmt.Sprint(n) + " "
+			}
+		}
+	}
+}
+
+func (r *running) numbers(sink string) string {
+	var all ranges
+	for word := range strings.FieldsSeq(r.everyNumber(sink)) {
+		var n uint64
+		fmt.Sscan(word, &n)
+		all = all.add(n, n)
+	}
+	var words []string
+	for _, n := range all {
+		words = append(words, fmt.Sprintf("%d-%d", n.First, n.Last))
+	}
+	return strings.Join(words, " ")
+}
+
+func (r *running) gapList() string {
+	r.t.Helper()
+	gaps, err := r.Gaps()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var words []string
+	for _, g := range gaps {
+		words = append(words, fmt.Sprintf("%s %d-%d", g.Reason, g.First, g.Last))
+	}
+	return strings.Join(slices.Compact(words), ", ") // each sink may be told of one
+}
+
+// warnings keeps what is logged as a warning or worse.
+type warnings struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (w *warnings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler           { return w }
+func (w *warnings) WithGroup(string) slog.Handler                { return w }
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.WriteString(r.Message)
+	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&w.text, " %v", a); return true })
+	w.text.WriteString("\n")
+	return nil
+}
+
+func (w *warnings) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+func startLogged(t *testing.T, dir string) (*running, *warnings) {
+	t.Helper()
+	log := &warnings{}
+	b, err := Open(Config{Dir: dir, MaxBytes: 2 * MinBytes, Clock: testClock()}, slog.New(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runBuffer(t, b), log
+}
+
+// TestEveryAccidentIsDocumented compares the rows of the document with those
+// that are tested.
+func TestEveryAccidentIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("ACCIDENTS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, "|"); len(cells) == 6 && !strings.HasPrefix(cells[1], "-") {
+			documented[strings.TrimSpace(cells[1])] = true
+		}
+	}
+	for _, a := range accidents() {
+		if !documented[a.name] {
+			t.Errorf("ACCIDENTS.md has no row %q", a.name)
+		}
+		delete(documented, a.name)
+	}
+	delete(documented, "What happens")
+	for name := range documented {
+		t.Errorf("ACCIDENTS.md has a row %q that no test has", name)
+	}
 }
 
 func damage(t *testing.T, path string, change func([]byte) []byte) {

@@ -16,26 +16,38 @@ import (
 	"github.com/tidegate/tidegate/reading"
 )
 
-var ioFaults = flag.Int("iofaults", 2, "which of the first calls of each kind fail")
+var ioFaults = flag.Int("iofaults", 1, "which of the first calls of each kind fail")
 
-// TestFailingCallCostsNobodyAnAcknowledgement lets the n-th call of a kind
-// fail, for every n up to -iofaults, once or from then on, and looks at what is
-// there afterwards. A failure that passes must not be remembered for ever: the
-// process goes on until everything is stored.
-func TestFailingCallCostsNobodyAnAcknowledgement(t *testing.T) {
+// failingCalls are the rows of ACCIDENTS.md in which system calls fail.
+func failingCalls() []struct{ name, faults string } {
+	return []struct{ name, faults string }{
+		{"a sync fails", "fdatasync:EIO fdatasync:ENOSPC fsync:EIO"},
+		{"a write fails", "pwrite64:EIO ftruncate:EIO"},
+		{"no room for a write", "pwrite64:ENOSPC"},
+		{"no room for a file", "fallocate:ENOSPC openat:ENOSPC"},
+		{"quota exceeded", "pwrite64:EDQUOT fallocate:EDQUOT"},
+		{"file system turns read-only", "pwrite64:EROFS openat:EROFS"},
+		{"a rename fails", "renameat:EIO"},
+		{"no file descriptors", "openat:EMFILE"},
+	}
+}
+
+// failCalls lets the n-th call of a kind fail, for every n up to -iofaults, once
+// or from then on, and looks at what is there afterwards. A failure that passes
+// must not be remembered for ever: the process goes on until everything is
+// stored.
+func failCalls(t *testing.T, faults string) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("failing system calls needs strace")
+		t.Skip("failing system calls needs strace (apt install strace)")
 	}
-	for _, fault := range []string{
-		"fdatasync:error=EIO", "pwrite64:error=EIO", "pwrite64:error=ENOSPC",
-		"fsync:error=EIO", "fallocate:error=ENOSPC", "renameat:error=EIO", "openat:error=EMFILE",
-	} {
+	for fault := range strings.FieldsSeq(faults) {
+		call, errno, _ := strings.Cut(fault, ":")
 		for n := 1; n <= *ioFaults; n++ {
 			for _, lasting := range []string{"", "+"} {
 				t.Run(fmt.Sprintf("%s/%d%s", fault, n, lasting), func(t *testing.T) {
 					t.Parallel()
-					ioFault(t, strace, fmt.Sprintf("%s:when=%d%s", fault, n, lasting), lasting == "")
+					ioFault(t, strace, fmt.Sprintf("%s:error=%s:when=%d%s", call, errno, n, lasting), lasting == "")
 				})
 			}
 		}
@@ -109,7 +121,7 @@ const workloadReadings = 16
 func TestIOFaultWorkload(t *testing.T) {
 	dir := os.Getenv("TIDEGATE_IOFAULT_DIR")
 	if dir == "" {
-		t.Skip("runs under TestFailingCallCostsNobodyAnAcknowledgement")
+		t.Skip("runs under TestEveryAccidentCostsWhatItSays")
 	}
 	b, err := Open(Config{Dir: dir, MaxBytes: MinBytes, Clock: testClock()}, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -22,6 +22,7 @@ func TestStateThatRotsWhileOpenIsReplaced(t *testing.T) {
 		"emptied":           func(t *testing.T, path string, size int64) { truncate(t, path, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			r := start(t, dir, nil)
 			r.accept("a", 1)
@@ -55,7 +56,11 @@ func TestWhoMeetsRotGetsAnErrorAndNoPanic(t *testing.T) {
 	r := start(t, dir, nil)
 	r.accept("a", 1)
 	r.declareLost(reading.Normal, Gap{First: 7, Last: 8, Reason: ReasonDamaged})
-	r.eventually(func() bool { return r.Stats().Commits == 2 })
+	r.eventually(func() bool {
+		sent := false
+		err := each(r.state, bucketGaps, func(_ []byte, e gapEntry) error { sent = e.Sent; return nil })
+		return err == nil && sent
+	})
 	overwrite(t, filepath.Join(dir, stateFile), 2*pageSize, 30*pageSize)
 	if _, err := r.Gaps(); !errors.Is(err, errRotten) {
 		t.Errorf("it says %v", err)

@@ -62,7 +62,10 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 // that is there may have been made by a process that did not come to sync it.
 func makeDir(dir string) error {
 	parent := filepath.Dir(dir)
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+	switch info, err := os.Stat(dir); {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s is no folder — hint: move it away, or name another folder", dir)
+	case errors.Is(err, fs.ErrNotExist) && parent != dir:
 		if err := makeDir(parent); err != nil {
 			return err
 		}
@@ -71,6 +74,8 @@ func makeDir(dir string) error {
 		} else if err != nil {
 			return fmt.Errorf("%w — hint: make the folder, and give it to this user", err)
 		}
+	case err != nil:
+		return fmt.Errorf("%w — hint: name another folder, or give it to this user", err)
 	}
 	if err := syncDir(parent); !errors.Is(err, fs.ErrPermission) {
 		return err

@@ -115,6 +115,7 @@ func advise(err error) error {
 		{unix.EROFS, "the file system is mounted read-only, often after an error: see \"dmesg\", check the card, mount it for writing; it goes on by itself then"},
 		{unix.ENOSPC, "make room on the disk; it goes on by itself then"},
 		{unix.EDQUOT, "make room, or raise the quota of this user; it goes on by itself then"},
+		{ErrFull, "make room on the disk; delivering makes room, too"},
 		{unix.EIO, "the medium fails: see \"dmesg\", and replace it"},
 	} {
 		if errors.Is(err, a.err) && !strings.Contains(err.Error(), "hint: ") {
