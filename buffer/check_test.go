@@ -3,6 +3,7 @@ package buffer
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,21 +23,32 @@ func checkFolder(t *testing.T, dir string) Checked {
 // What check says of each accident, before recovery has seen it.
 func TestCheckSeesTheAccidents(t *testing.T) {
 	want := map[string]string{ // damage, or what is wrong with state.db; "" for nothing
-		"bit rot in a block":                              "not what was written/normal 2..2",
-		"bit rot in a header":                             "not what was written/normal 2..2",
-		"state.db gone":                                   "state: /no such file",
-		"state.db overwritten":                            "state: invalid database",
-		"state.db truncated in the middle":                "state: ",
-		"state.db rotten in every page but the first two": "state: ",
+		"bit rot in a block":                    "not what was written/normal 3..3",
+		"bit rot in a record's header":          "not what was written/normal 3..3",
+		"bit rot in a cursor's mark":            "not what was written/normal 3..3",
+		"bit rot in a note":                     "not what was written/normal 4..4",
+		"record of a newer version":             "of another version/normal 4..4",
+		"state.db is gone":                      "state: /no such file",
+		"state.db is empty":                     "state: /no meta page",
+		"state.db is a folder":                  "state: ",
+		"state.db is overwritten with zeros":    "state: /no meta page",
+		"state.db is truncated":                 "state: /in a file of 9000",
+		"both meta pages of state.db are bad":   "state: /no meta page",
+		"rot in the pages of state.db":          "state: ",
+		"state.db of a newer version":           "state: /newer version",
+		"entry of state.db that makes no sense": "state: /json",
+		"state.db of another gateway":           "not what was written/normal 6..9",
 	}
-	for _, a := range accidents() {
+	story := shortStory(t)
+	for _, a := range slices.Concat(recordAccidents(), stateAccidents()) {
+		if a.happen == nil {
+			continue
+		}
 		t.Run(a.name, func(t *testing.T) {
 			dir := t.TempDir()
-			r := start(t, dir, nil)
-			for _, v := range []float64{1, 2, 3} {
-				r.accept("a", v)
+			if err := os.CopyFS(dir, os.DirFS(story)); err != nil {
+				t.Fatal(err)
 			}
-			r.crash()
 			a.happen(t, dir)
 			c := checkFolder(t, dir)
 			var said []string

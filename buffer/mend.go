@@ -64,6 +64,6 @@ func (b *Buffer) remembered() (changes []func(*bbolt.Tx) error) {
 
 func (b *Buffer) logAside(file string) {
 	if file != "" {
-		b.log.Error("state.db was damaged and is set aside; deliveries may repeat", "file", file)
+		b.log.Error("state.db was damaged and is set aside; deliveries may repeat", "file", file, "err", b.state.why)
 	}
 }

@@ -2,10 +2,15 @@ package buffer
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"os"
+	"time"
+
+	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // checkPages reads a bbolt file page by page, as bbolt would come to them. bbolt
@@ -19,6 +24,9 @@ func checkPages(path string) error {
 		return err
 	}
 	defer f.Close()
+	if err := lock(f); err != nil {
+		return err
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -26,7 +34,7 @@ func checkPages(path string) error {
 	p := pages{file: f, length: info.Size()}
 	root, ok := p.findMeta()
 	if !ok {
-		return nil // nor will bbolt find one, and says so
+		return fmt.Errorf("%w: no meta page checks", errRotten)
 	}
 	if p.count > uint64(p.length/p.size) {
 		return fmt.Errorf("%w: %d pages of %d bytes in a file of %d", errRotten, p.count, p.size, p.length)
@@ -36,6 +44,21 @@ func checkPages(path string) error {
 		return err
 	}
 	return p.walk(root)
+}
+
+// lock waits as long as bbolt does for who has the file: what another process is
+// writing must not be taken for damage. Closing the file unlocks it.
+func lock(f *os.File) error {
+	o := stateOptions()
+	for end := time.Now().Add(o.Timeout); ; time.Sleep(o.Timeout / 20) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		if time.Now().After(end) {
+			return bolterrors.ErrTimeout
+		}
+	}
 }
 
 // pages is a bbolt file. Its numbers have the byte order of the machine.

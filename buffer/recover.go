@@ -5,13 +5,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -58,31 +55,6 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 	return b, nil
 }
 
-// makeDir makes the folder, and those above it, and every entry durable. A folder
-// that is there may have been made by a process that did not come to sync it.
-func makeDir(dir string) error {
-	parent := filepath.Dir(dir)
-	switch info, err := os.Stat(dir); {
-	case err == nil && !info.IsDir():
-		return fmt.Errorf("%s is no folder — hint: move it away, or name another folder", dir)
-	case errors.Is(err, fs.ErrNotExist) && parent != dir:
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-		if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%w — hint: it is a link to what is not there; is a disk not mounted?", err)
-		} else if err != nil {
-			return fmt.Errorf("%w — hint: make the folder, and give it to this user", err)
-		}
-	case err != nil:
-		return fmt.Errorf("%w — hint: name another folder, or give it to this user", err)
-	}
-	if err := syncDir(parent); !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return nil // who may not read it did not change it
-}
-
 // recover reads state.db, then whatever of the journal it does not vouch for.
 func (b *Buffer) recover() error {
 	files, err := b.listFiles()
@@ -107,20 +79,6 @@ func (b *Buffer) recover() error {
 	r.continueSegment()
 	r.reportGaps()
 	return nil
-}
-
-// listFiles returns the numbers of the segments that are there.
-func (b *Buffer) listFiles() ([]uint64, error) {
-	if err := removeCopies(b.cfg.Dir); err != nil {
-		b.log.Warn("half-made files stay", "err", err)
-	}
-	files, foreign, err := listSegments(b.cfg.Dir)
-	for _, name := range foreign {
-		if !ownFile(name) {
-			b.log.Warn("foreign file in the buffer's folder is left alone", "file", name)
-		}
-	}
-	return files, err
 }
 
 // recovery is what Open learns on its way.
@@ -155,25 +113,44 @@ type hole struct {
 
 // readState fails when state.db cannot be understood, or is of another journal.
 func (r *recovery) readState() error {
-	err := errors.Join(
-		get(r.state, bucketMeta, sessionKey, func(s session) { r.before = s }),
-		get(r.state, bucketMeta, foldedKey, func(record uint64) { r.folded, r.following = &record, record+1 }),
-		each(r.state, bucketSegments, func(_ []byte, s segmentInfo) error { r.noted[s.Number] = s; return nil }),
-		each(r.state, bucketCursors, func(name []byte, acked [reading.Lanes]ranges) error {
-			r.mark(cursorMark{string(name), acked})
-			return nil
-		}),
-		each(r.state, bucketGaps, func(key []byte, e gapEntry) error {
-			known := gapReport{e, append([]byte(nil), key...)}
-			r.gaps = append(r.gaps, known)
-			if !e.Sent {
-				r.unsent = append(r.unsent, known)
-			}
-			return nil
-		}),
+	err := inTurn(
+		func() error { return get(r.state, bucketMeta, sessionKey, func(s session) { r.before = s }) },
+		func() error {
+			return get(r.state, bucketMeta, foldedKey, func(n uint64) { r.folded, r.following = &n, n+1 })
+		},
+		func() error {
+			return each(r.state, bucketSegments, func(_ []byte, s segmentInfo) error { r.noted[s.Number] = s; return nil })
+		},
+		func() error {
+			return each(r.state, bucketCursors, func(name []byte, acked [reading.Lanes]ranges) error {
+				r.mark(cursorMark{string(name), acked})
+				return nil
+			})
+		},
+		func() error { return each(r.state, bucketGaps, r.takeGap) },
+		r.checkOwner,
 	)
 	slices.SortStableFunc(r.gaps, func(a, b gapReport) int { return cmp.Compare(a.entry.At, b.entry.At) })
-	return cmp.Or(err, r.checkOwner())
+	return err
+}
+
+// inTurn does one after the other, up to the first that fails.
+func inTurn(all ...func() error) error {
+	for _, do := range all {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) takeGap(key []byte, e gapEntry) error {
+	known := gapReport{e, bytes.Clone(key)}
+	r.gaps = append(r.gaps, known)
+	if !e.Sent {
+		r.unsent = append(r.unsent, known)
+	}
+	return nil
 }
 
 func (r *recovery) mark(m cursorMark) {
@@ -244,11 +221,6 @@ func (r *recovery) compare(found, noted segmentInfo) {
 			r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
 		}
 	}
-}
-
-// ownFile says that a file beside the segments is the buffer's.
-func ownFile(name string) bool {
-	return strings.HasPrefix(name, stateFile) || name == spareFile || name == reserveFile
 }
 
 // see adds a segment to the index and notices numbers that are missing before

@@ -32,6 +32,7 @@ type state struct {
 	db    *bbolt.DB    // nil while there is none; then nothing is found
 	file  *os.File     // of db
 	isNew bool         // made by this process, and knows nothing
+	why   error        // why the file before this one was set aside
 
 	fault atomic.Pointer[fault] // nil while it is well
 }

@@ -37,6 +37,7 @@ func (s *state) reopen() (aside string, err error) {
 		return "", err
 	}
 	if f.damaged {
+		s.why = f.err
 		if aside, err = setAside(s.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
@@ -57,6 +58,7 @@ func (s *state) attach() (aside string, err error) {
 	path := s.path()
 	if _, err = os.Stat(path); err == nil {
 		if err = s.open(path, false); isDamage(err) {
+			s.why = err
 			if aside, err = setAside(path); err == nil {
 				err = fs.ErrNotExist
 			}
