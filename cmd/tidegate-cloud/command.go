@@ -18,7 +18,7 @@ Usage:
   tidegate-cloud run     -data DIR [-listen 127.0.0.1:8440] [-tokens FILE] [-cert FILE -key FILE] [-print]
   tidegate-cloud ledger  -data DIR | -url URL [-json]
   tidegate-cloud export  -data DIR | -url URL [-gateway G] [-lane L] [-device D] [-from SEQ] [-since T] [-until T]
-  tidegate-cloud import  -data DIR FILE...
+  tidegate-cloud import  -data DIR | -url URL [-tokens FILE] [-json] FILE...
   tidegate-cloud version
   tidegate-cloud help
 
@@ -26,10 +26,11 @@ run     listens until it is told to stop (SIGINT, SIGTERM). Beyond this machine
         it wants -tokens: lines of a gateway's name, a space and its secret.
 ledger  prints what has come from each gateway and what is missing.
 export  prints readings, a JSON object a line.
-import  stores files of chunks, - for standard input. What is here already
-        counts once.
+import  stores files of chunks, which "tidegate buffer export" makes on a
+        gateway; - is standard input. What is here already counts once. Damaged
+        parts are named and left out, what is whole is stored.
 
-While run has the store open, ledger and export ask it with -url.
+While run has the store open, ledger, export and import reach it with -url.
 
 Examples:
 

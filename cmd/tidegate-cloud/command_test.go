@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -170,16 +171,77 @@ func TestImportCountsOnceToo(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	torn := filepath.Join(dir, "torn.chunks")
-	if err := os.WriteFile(torn, append(packed(t, "east", 1, 3), packed(t, "east", 4, 6)[:20]...), 0o600); err != nil {
-		t.Fatal(err)
+}
+
+// A stick that was pulled out too early, and one with a bad spot.
+func TestImportTakesWhatIsWholeAndNamesTheRest(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, parts ...[]byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, slices.Concat(parts...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
-	err := command(t.Context(), []string{"import", "-data", dir, torn}, streams{io.Discard, io.Discard})
-	if err == nil || !strings.Contains(err.Error(), "chunk 2 of the file") || !strings.Contains(err.Error(), "hint") {
+	rotten := packed(t, "east", 4, 6)
+	rotten[40] ^= 1
+	at := len(packed(t, "east", 1, 3))
+	torn := write("torn.chunks", packed(t, "east", 1, 3), packed(t, "east", 4, 6)[:20])
+	bad := write("bad.chunks", packed(t, "east", 1, 3), rotten, packed(t, "east", 7, 8))
+	var out bytes.Buffer
+	err := command(t.Context(), []string{"import", "-data", dir, torn, bad, filepath.Join(dir, "gone")}, streams{&out, io.Discard})
+	if err == nil || strings.Count(err.Error(), "hint") != 3 || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("got %v", err)
 	}
-	if got := do(t, "export", "-data", dir, "-gateway", "east"); strings.Count(got, "\n") != 3 {
-		t.Errorf("what came before the tear is\n%s", got)
+	for _, want := range []string{
+		torn + ": 1 chunks, 3 readings stored, 0 here already\n",
+		fmt.Sprintf("%s: left out: the file ends at byte %d, in the middle of the chunk that begins at byte %d\n", torn, at+20, at),
+		bad + ": 2 chunks, 2 readings stored, 3 here already\n",
+		fmt.Sprintf("%s: left out: bytes %d to %d are damaged\n", bad, at, at+len(rotten)-1),
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, out.String())
+		}
+	}
+	if got := do(t, "export", "-data", dir, "-gateway", "east"); strings.Count(got, "\n") != 5 {
+		t.Errorf("what is whole is\n%s", got)
+	}
+	out.Reset()
+	_ = command(t.Context(), []string{"import", "-data", dir, "-json", bad}, streams{&out, io.Discard})
+	var said struct{ Files []imported }
+	if err := json.Unmarshal(out.Bytes(), &said); err != nil || len(said.Files) != 1 || said.Files[0].Here != 5 ||
+		len(said.Files[0].Damage) != 1 || said.Files[0].Damage[0].From != int64(at) {
+		t.Errorf("%s, %v", out.String(), err)
+	}
+}
+
+func TestImportIntoARunningCloud(t *testing.T) {
+	dir := t.TempDir()
+	tokens, file := filepath.Join(dir, "tokens"), filepath.Join(dir, "north.chunks")
+	for path, text := range map[string][]byte{tokens: []byte("north secret-1\n"), file: append(packed(t, "north", 1, 3), packed(t, "north", 4, 6)...)} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url, stop := start(t, "-data", dir, "-tokens", tokens)
+	err := command(t.Context(), []string{"import", "-data", dir, file}, streams{io.Discard, io.Discard})
+	if err == nil || !strings.Contains(err.Error(), "import with -url") {
+		t.Errorf("the store is open: %v", err)
+	}
+	err = command(t.Context(), []string{"import", "-url", url, file}, streams{io.Discard, io.Discard})
+	if err == nil || !strings.Contains(err.Error(), "no valid token") {
+		t.Errorf("without a token: %v", err)
+	}
+	for _, want := range []string{"2 chunks, 6 readings stored, 0 here already", "2 chunks, 0 readings stored, 6 here already"} {
+		if got := do(t, "import", "-url", url, "-tokens", tokens, file); !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := do(t, "ledger", "-url", url); !strings.Contains(got, "1..6") {
+		t.Errorf("ledger\n%s", got)
+	}
+	if _, err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 
