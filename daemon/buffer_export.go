@@ -195,16 +195,20 @@ func csvValue(v reading.Value) (value, kind string) {
 	return v.String(), "float"
 }
 
-// chunkBytes is about how large the chunks of a packed file are before they are
-// merged.
-const chunkBytes = 256 << 10
+// The chunks of a packed file have about so many readings, or bytes before their
+// blocks are merged, at the most. A bad spot of a stick costs one of them.
+const (
+	chunkReadings = 8 << 10
+	chunkBytes    = 64 << 10
+)
 
 // packer makes chunks of the blocks that it is given, a lane apart.
 type packer struct {
 	w       io.Writer
 	encoder *encode.Packed
 	open    [reading.Lanes][]wire.Block
-	size    [reading.Lanes]int
+	bytes   [reading.Lanes]int
+	count   [reading.Lanes]int
 	body    []byte
 	n       exported
 }
@@ -251,7 +255,8 @@ func (p *packer) addRefused(refused []buffer.Refused) error {
 
 func (p *packer) add(blk wire.Block) error {
 	lane := int(blk.Lane)
-	if open := p.open[lane]; len(open) > 0 && (open[0].Epoch != blk.Epoch || p.size[lane]+len(blk.Raw) > chunkBytes) {
+	if open := p.open[lane]; len(open) > 0 && (open[0].Epoch != blk.Epoch ||
+		p.count[lane]+blk.Count > chunkReadings || p.bytes[lane]+len(blk.Raw) > chunkBytes) {
 		if err := p.flush(lane); err != nil {
 			return err
 		}
@@ -261,7 +266,8 @@ func (p *packer) add(blk wire.Block) error {
 		return err
 	}
 	p.open[lane] = append(p.open[lane], own)
-	p.size[lane] += len(blk.Raw)
+	p.bytes[lane] += len(blk.Raw)
+	p.count[lane] += blk.Count
 	p.n.readings += uint64(blk.Count)
 	return nil
 }
@@ -271,7 +277,7 @@ func (p *packer) flush(lane int) (err error) {
 		return nil
 	}
 	blocks := p.open[lane]
-	p.open[lane], p.size[lane] = nil, 0
+	p.open[lane], p.bytes[lane], p.count[lane] = nil, 0, 0
 	p.body, err = p.encoder.Encode(p.body[:0], blocks)
 	if errors.Is(err, wire.ErrCorrupt) && len(blocks) > 1 { // not to spoil the others
 		for _, blk := range blocks {
