@@ -16,8 +16,15 @@ const reserveFile = "reserve"
 
 func newReserve(dir string) reserve { return reserve{filepath.Join(dir, reserveFile)} }
 
-// take reserves the room again, if it was given back and is to be had.
+// plenty is how much must be free before some of it is reserved: a disk for two
+// segments holds two segments.
+const plenty = 3 * segmentSize
+
+// take reserves the room again, if it was given back and there is plenty.
 func (r reserve) take() {
+	if free, err := freeBytes(filepath.Dir(r.path)); err != nil || free < plenty {
+		return
+	}
 	f, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return
@@ -26,6 +33,14 @@ func (r reserve) take() {
 	if unix.Fallocate(int(f.Fd()), 0, 0, segmentSize) != nil {
 		os.Remove(r.path)
 	}
+}
+
+func freeBytes(dir string) (int64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, err
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize), nil
 }
 
 // give gives the room back; it is false when there is none.

@@ -2,6 +2,8 @@ package buffer
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -239,4 +241,43 @@ func TestAgeIsCertainOrUnknown(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, age, known)
 		}
 	}
+}
+
+// The disk is full to the last byte, of another program's files, when the bound
+// is lowered: making room takes none that is not there.
+func TestEvictionNeedsNoFreeSpace(t *testing.T) {
+	dir := mountSmall(t, "96m")
+	r := start(t, dir, func(c *Config) { c.MaxBytes = 2 * MinBytes })
+	r.Cursor("cloud")
+	n := 0
+	for ; len(r.index.all()) < 8; n++ {
+		r.acceptAll(mixed(n)...)
+	}
+	r.stop()
+	ballast, err := os.Create(filepath.Join(dir, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ballast.Close()
+	for _, size := range []int{1 << 20, 4096, 1} {
+		for err = nil; err == nil; {
+			_, err = ballast.Write(make([]byte, size))
+		}
+	}
+	if !isNoSpace(err) {
+		t.Fatal(err)
+	}
+	r = start(t, dir, nil)
+	r.Cursor("cloud")
+	for range 9 {
+		r.acceptAll(mixed(n)...)
+		n++
+	}
+	if s := r.Stats(); s.ReservedBytes > s.MaxBytes || s.Problem != "" {
+		t.Errorf("%d bytes on the disk, %d are allowed; problem %q", s.ReservedBytes, s.MaxBytes, s.Problem)
+	}
+	if r.lostOf(reading.Bulk) == 0 || r.lostOf(reading.Alarm) != 0 {
+		t.Errorf("%d bulk readings and %d alarms lost", r.lostOf(reading.Bulk), r.lostOf(reading.Alarm))
+	}
+	r.stop()
 }
