@@ -123,7 +123,8 @@ type Buffer struct {
 type counters struct {
 	accepted, commits, flash, lost atomic.Uint64
 	overBudget                     atomic.Bool
-	day                            dayMeter // of flash
+	governor                       atomic.Pointer[governor] // as of the last commit
+	day                            dayMeter                 // of flash
 }
 
 // Accept takes the readings into the open group and returns its receipt at
@@ -184,6 +185,11 @@ type Stats struct {
 	// knows, and FlashBudget what they may; 0 means without limit.
 	FlashDay    uint64
 	FlashBudget int64
+	// FlashTokens is how many bytes of the budget commits may write at once;
+	// below zero they wait.
+	FlashTokens int64
+	// Losses are the gaps that were declared last, the newest first.
+	Losses []Gap
 	// Held is the number of readings on flash, delivered ones included; they
 	// stay until the bound needs their room.
 	Held uint64
@@ -206,6 +212,7 @@ func (b *Buffer) Stats() Stats {
 		Accepted: b.stats.accepted.Load(), Commits: b.stats.commits.Load(),
 		Lost: b.stats.lost.Load(), FlashBytes: b.stats.flash.Load(),
 		FlashDay: b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
+		FlashTokens: b.stats.tokens(time.Now()), Losses: b.lastGaps(shownGaps),
 		Held: held, HeldBytes: bytes, ReservedBytes: b.index.size(), MaxBytes: b.cfg.MaxBytes,
 		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch,
 	}

@@ -260,6 +260,8 @@ func (b *Buffer) spend(flash int64) {
 	b.stats.flash.Add(uint64(flash))
 	b.stats.day.add(time.Now(), uint64(flash))
 	b.stats.overBudget.Store(b.governor.inDebt())
+	now := b.governor
+	b.stats.governor.Store(&now)
 }
 
 // done resolves the receipt of a group that is on flash.

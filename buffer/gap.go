@@ -218,6 +218,22 @@ func (b *Buffer) reportAgain(evicted Gap) error {
 	return nil
 }
 
+// shownGaps is how many losses Stats shows.
+const shownGaps = 5
+
+// lastGaps returns the gaps that were declared last, the newest first.
+func (b *Buffer) lastGaps(n int) (last []Gap) {
+	b.gapMu.Lock()
+	defer b.gapMu.Unlock()
+	for _, r := range slices.Backward(b.gaps) {
+		if len(last) == n {
+			break
+		}
+		last = append(last, r.entry.Gap)
+	}
+	return last
+}
+
 // Gaps returns the losses that are remembered, ordered by lane and number.
 func (b *Buffer) Gaps() ([]Gap, error) {
 	var gaps []Gap

@@ -69,6 +69,13 @@ func (g *governor) refill(now time.Time) {
 	}
 }
 
+// tokens returns what commits may spend at once by now.
+func (c *counters) tokens(now time.Time) int64 {
+	g := *c.governor.Load()
+	g.refill(now)
+	return int64(g.tokens)
+}
+
 // rate is the refill in bytes a second.
 func (g *governor) rate() float64 {
 	rest := g.perDay - g.perDay/burstShare

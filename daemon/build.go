@@ -53,6 +53,7 @@ func bufferConfig(cfg Config) buffer.Config {
 		FlashBudget: cfg.Buffer.DailyFlash(),
 		MaxAckDelay: cfg.Buffer.AckDelay(),
 		Pace:        time.Duration(cfg.Buffer.CommitInterval),
+		Lanes:       cfg.Buffer.Lanes(),
 		Clock: buffer.Clock{
 			Boot:   boot,
 			Uptime: bootclock.Uptime,

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/reading"
 )
 
 // Config is the whole configuration, and the registry of the kinds of doors:
@@ -60,6 +62,19 @@ type Buffer struct {
 	CommitInterval conf.Duration `toml:"commit_interval"`
 	// MaxAckDelay is how long a group may wait for its commit; use AckDelay.
 	MaxAckDelay *conf.Duration `toml:"max_ack_delay"`
+	// Alarm, Normal and Bulk say what becomes of the lanes.
+	Alarm  Lane `toml:"alarm"`
+	Normal Lane `toml:"normal"`
+	Bulk   Lane `toml:"bulk"`
+}
+
+// Lane is [buffer.alarm], [buffer.normal] or [buffer.bulk]: what becomes of a
+// lane's readings when time or room run out.
+type Lane struct {
+	// MaxAge is how long they are kept, delivered or not; 0 is for ever.
+	MaxAge conf.Duration `toml:"max_age"`
+	// WhenFull is evict-oldest or refuse-newest.
+	WhenFull string `toml:"when_full"`
 }
 
 // Ingest holds the doors in.
@@ -174,6 +189,12 @@ type Dashboard struct {
 	InsecureIKnow bool `toml:"insecure_i_know"`
 }
 
+// The values of Lane.WhenFull.
+const (
+	evictOldest  = "evict-oldest"
+	refuseNewest = "refuse-newest"
+)
+
 //go:embed example.toml
 var exampleConfig string
 
@@ -187,7 +208,10 @@ func Default() Config {
 	return Config{
 		Gateway: Gateway{DataDir: "/var/lib/tidegate", Memory: 48 * conf.MiB},
 		Log:     Log{Level: "info", Format: "text"},
-		Buffer:  Buffer{MaxBytes: 512 * conf.MiB, Profile: "balanced"},
+		Buffer: Buffer{
+			MaxBytes: 512 * conf.MiB, Profile: "balanced",
+			Alarm: Lane{WhenFull: evictOldest}, Normal: Lane{WhenFull: evictOldest}, Bulk: Lane{WhenFull: evictOldest},
+		},
 		Ingest: Ingest{MQTT: MQTT{
 			Listen:        "127.0.0.1:1883",
 			MaxPacket:     256 * conf.KiB,
@@ -281,6 +305,14 @@ func (b Buffer) AckDelay() time.Duration {
 		return 0
 	}
 	return 250 * time.Millisecond
+}
+
+// Lanes returns what becomes of readings, by lane.
+func (b Buffer) Lanes() (policies [reading.Lanes]buffer.LanePolicy) {
+	for lane, l := range map[reading.Lane]Lane{reading.Alarm: b.Alarm, reading.Normal: b.Normal, reading.Bulk: b.Bulk} {
+		policies[lane] = buffer.LanePolicy{MaxAge: time.Duration(l.MaxAge), RefuseNew: l.WhenFull == refuseNewest}
+	}
+	return policies
 }
 
 // DailyFlash returns how many bytes commits may write in a day, 0 standing for

@@ -74,8 +74,18 @@ func (l Log) validate(r refuse) {
 	r.oneOf("log.format", l.Format, "text", "json")
 }
 
+func (l Lane) validate(r refuse, key string) {
+	if l.MaxAge != 0 { // segments are looked at once a minute
+		between(r, key+".max_age", l.MaxAge, conf.Duration(time.Minute), conf.Duration(10*365*24*time.Hour))
+	}
+	r.oneOf(key+".when_full", l.WhenFull, evictOldest, refuseNewest)
+}
+
 func (b Buffer) validate(r refuse) {
 	between(r, "buffer.max_bytes", b.MaxBytes, conf.Size(buffer.MinBytes), 16*conf.TiB)
+	b.Alarm.validate(r, "buffer.alarm")
+	b.Normal.validate(r, "buffer.normal")
+	b.Bulk.validate(r, "buffer.bulk")
 	r.oneOf("buffer.profile", b.Profile, "speed", "balanced", "gentle")
 	if b.FlashBudget != nil {
 		between(r, "buffer.flash_budget", *b.FlashBudget, 16*conf.MiB, conf.TiB)

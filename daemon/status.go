@@ -43,7 +43,8 @@ func (d *Daemon) bufferStatus() dashboard.Buffer {
 	s := dashboard.Buffer{
 		BytesMax: b.MaxBytes, Evicted: b.Lost,
 		FlashWritten: b.FlashBytes, Commits: b.Commits,
-		FlashDay: b.FlashDay, FlashBudget: b.FlashBudget, Wear: cardlife.Of(d.cfg.Gateway.DataDir),
+		FlashDay: b.FlashDay, FlashBudget: b.FlashBudget, FlashTokens: b.FlashTokens,
+		Wear: cardlife.Of(d.cfg.Gateway.DataDir), Life: d.cardLife(b.FlashDay), Losses: losses(b.Losses),
 		Profile: d.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
 	}
 	if len(d.links) == 0 {
@@ -53,6 +54,29 @@ func (d *Daemon) bufferStatus() dashboard.Buffer {
 		s.State = "nothing is acknowledged: " + b.Problem
 	}
 	return s
+}
+
+// settled is how long the daemon must run before what it writes is a rate.
+const settled = time.Hour
+
+// cardLife is how long the medium lasts at the rate of this run.
+func (d *Daemon) cardLife(written uint64) string {
+	up := min(time.Since(d.started), 24*time.Hour)
+	if up < settled {
+		return ""
+	}
+	return cardlife.Left(d.cfg.Gateway.DataDir, float64(written)/up.Hours()*24)
+}
+
+func losses(gaps []buffer.Gap) []dashboard.Loss {
+	all := []dashboard.Loss{}
+	for _, g := range gaps {
+		all = append(all, dashboard.Loss{
+			Lane: g.Lane, Reason: g.Reason, Count: g.Count,
+			From: g.From / int64(time.Millisecond), To: g.To / int64(time.Millisecond), Links: g.Sinks,
+		})
+	}
+	return all
 }
 
 func (l link) status(lag buffer.Lag) dashboard.Link {

@@ -64,6 +64,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	writeLosses(&b, s.Buffer.Losses)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -89,11 +90,32 @@ func refusals(d dashboard.Door) string {
 	return strings.Join(all, ", ")
 }
 
+// writeLosses lists what will not arrive, the last first.
+func writeLosses(b *strings.Builder, losses []dashboard.Loss) {
+	if len(losses) == 0 {
+		return
+	}
+	b.WriteString("\nlost, and reported upstream:\n")
+	for _, l := range losses {
+		fmt.Fprintf(b, "  %d %s readings, %s", l.Count, l.Lane, l.Reason)
+		if l.From != 0 {
+			fmt.Fprintf(b, ", of %s to %s", localTime(l.From), localTime(l.To))
+		}
+		if len(l.Links) > 0 {
+			fmt.Fprintf(b, ", for %s", strings.Join(l.Links, ", "))
+		}
+		b.WriteString("\n")
+	}
+}
+
+func localTime(ms int64) string { return time.UnixMilli(ms).Format(time.DateTime) }
+
 // written words what flash had to bear.
 func written(buf dashboard.Buffer, doors []dashboard.Door) string {
 	text := conf.Size(buf.FlashDay).Approx()
 	if buf.FlashBudget > 0 {
 		text += " of " + conf.Size(buf.FlashBudget).Approx()
+		text += ", " + conf.Size(max(buf.FlashTokens, 0)).Approx() + " of it at once now"
 	}
 	readings := uint64(0)
 	for _, d := range doors {
@@ -104,6 +126,9 @@ func written(buf dashboard.Buffer, doors []dashboard.Door) string {
 	}
 	if buf.Wear != "" {
 		text += "; the medium is " + buf.Wear
+	}
+	if buf.Life != "" {
+		text += "; at this rate it lasts " + buf.Life
 	}
 	return text
 }

@@ -44,6 +44,14 @@ type Buffer struct {
 	// most, and FlashBudget what may be; 0 means without limit.
 	FlashDay    uint64 `json:"flash_day"`
 	FlashBudget int64  `json:"flash_budget"`
+	// FlashTokens is how many bytes of the budget commits may write at once;
+	// below zero they wait.
+	FlashTokens int64 `json:"flash_tokens"`
+	// Life is how long the medium lasts at this rate, with the assumption that
+	// is made; empty when that is not known.
+	Life string `json:"life"`
+	// Losses are the last declared losses, the newest first.
+	Losses []Loss `json:"losses"`
 	// Wear is what the medium tells of its own life ("10 to 20 % worn"); empty
 	// when it tells nothing.
 	Wear string `json:"wear"`
@@ -55,6 +63,18 @@ type Buffer struct {
 	// State is OK, or a sentence that says what is wrong. Any other state than
 	// OK means that the gateway cannot take custody as it should.
 	State string `json:"state"`
+}
+
+// Loss is a number of readings that will not arrive.
+type Loss struct {
+	Lane   string `json:"lane"`
+	Reason string `json:"reason"`
+	Count  uint64 `json:"count"`
+	// From and To are when they were measured, 0 when that is not known.
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+	// Links are the doors out that did not have them; none stands for all.
+	Links []string `json:"links"`
 }
 
 // LinkState says whether a door out gets its messages acknowledged.

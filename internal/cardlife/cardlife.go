@@ -39,19 +39,24 @@ func of(sys string, major, minor uint32) string {
 
 // parse reads the two estimates, "0x02 0x01", and words the worse.
 func parse(text string) string {
-	worst := uint64(0)
-	for _, field := range strings.Fields(text) {
-		n, err := strconv.ParseUint(strings.TrimPrefix(field, "0x"), 16, 8)
-		if err != nil || n > 0x0b {
-			return ""
-		}
-		worst = max(worst, n)
-	}
-	switch worst {
+	switch n := worst(text); n {
 	case 0:
 		return ""
 	case 0x0b:
 		return "worn out"
+	default:
+		return fmt.Sprintf("%d to %d %% worn", 10*(n-1), 10*n)
 	}
-	return fmt.Sprintf("%d to %d %% worn", 10*(worst-1), 10*worst)
+}
+
+// worst returns the worse of the estimates in tenths of the life, 0 for none.
+func worst(text string) (n uint64) {
+	for _, field := range strings.Fields(text) {
+		tenths, err := strconv.ParseUint(strings.TrimPrefix(field, "0x"), 16, 8)
+		if err != nil || tenths > 0x0b {
+			return 0
+		}
+		n = max(n, tenths)
+	}
+	return n
 }
