@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,25 +16,27 @@ import (
 // smallRecords fills segments with blocks of one reading each, as a quiet
 // gateway would in a long outage: ten sensors whose values wander, stamped on
 // arrival to the millisecond.
-func smallRecords(t *testing.T, b *Buffer, segments int) (readings int) {
+func smallRecords(t testing.TB, b *Buffer, segments, perCommit int) (readings int) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
 	var level [10]int
 	now := int64(1_700_000_000_000)
 	for len(b.index.all()) <= segments {
 		g := newGroup()
-		i := readings % len(level)
-		level[i] += random.IntN(7) - 3
-		now += 100 + random.Int64N(5)
-		g.add([]reading.Reading{{Device: fmt.Sprint("tank-", i), Metric: "level", Unit: "m", Flags: reading.Stamped,
-			Time: now * 1e6, Value: reading.Float(float64(2137+level[i]) / 100)}}, 6, b.saved)
+		for range perCommit {
+			i := readings % len(level)
+			level[i] += random.IntN(7) - 3
+			now += 100 + random.Int64N(5)
+			g.add([]reading.Reading{{Device: fmt.Sprint("tank-", i), Metric: "level", Unit: "m", Flags: reading.Stamped,
+				Time: now * 1e6, Value: reading.Float(float64(2137+level[i]) / 100)}}, 6, b.saved)
+			readings++
+		}
 		if b.active != nil {
 			b.active.sync = func(file) error { return nil }
 		}
 		if err := b.commit(g); err != nil {
 			t.Fatal(err)
 		}
-		readings++
 	}
 	return readings
 }
@@ -41,7 +44,7 @@ func smallRecords(t *testing.T, b *Buffer, segments int) (readings int) {
 func TestSmallBlocksOfAnOutageAreMerged(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, dir, func(c *Config) { c.MaxBytes = 1 << 30 })
-	readings := smallRecords(t, b, 2)
+	readings := smallRecords(t, b, 2, 1)
 	before, _ := b.index.segment(1)
 	r := runBuffer(t, b)
 	r.eventually(func() bool { s, _ := r.index.segment(1); return s.Size < segmentSize })
@@ -72,7 +75,7 @@ func TestSmallBlocksOfAnOutageAreMerged(t *testing.T) {
 // a block that a sink has is not joined with others that it has not.
 func TestWhatIsBeingDeliveredIsNotMerged(t *testing.T) {
 	b := open(t, t.TempDir(), nil)
-	smallRecords(t, b, 2)
+	smallRecords(t, b, 2, 1)
 	s, _ := b.index.segment(1)
 	c := b.Cursor("cloud")
 	if !b.isUntouched(s) {
@@ -116,7 +119,7 @@ func TestNoiseIsNotWrittenTwice(t *testing.T) {
 // a cursor is in the middle of a segment when its file is exchanged.
 func TestReaderGoesOnInAnExchangedFile(t *testing.T) {
 	b := open(t, t.TempDir(), func(c *Config) { c.MaxBytes = 1 << 30 })
-	readings := smallRecords(t, b, 2)
+	readings := smallRecords(t, b, 2, 1)
 	c := b.Cursor("cloud")
 	var got []wire.Block
 	for range 3 {
@@ -156,7 +159,7 @@ func TestReaderGoesOnInAnExchangedFile(t *testing.T) {
 // the crash comes between the steps of an exchange.
 func TestEveryStepOfAnExchangeMayBeTheLast(t *testing.T) {
 	b := open(t, t.TempDir(), func(c *Config) { c.MaxBytes = 1 << 30 })
-	readings := smallRecords(t, b, 2)
+	readings := smallRecords(t, b, 2, 1)
 	s, _ := b.index.segment(1)
 	after, err := b.mergeSegment(t.Context(), s)
 	if err != nil {
@@ -191,5 +194,33 @@ func TestEveryStepOfAnExchangeMayBeTheLast(t *testing.T) {
 		if files, _ := os.ReadDir(dir); slices.ContainsFunc(files, func(f os.DirEntry) bool { return filepath.Ext(f.Name()) == mergedSuffix }) {
 			t.Errorf("after step %d: a half-made file stays", i)
 		}
+	}
+}
+
+// What merging a segment costs and brings, by the readings of a commit.
+func BenchmarkMerge(b *testing.B) {
+	for _, perCommit := range []int{1, 3, 10, 30, 100} {
+		b.Run(fmt.Sprint("commit=", perCommit), func(b *testing.B) {
+			buf, err := Open(Config{Dir: b.TempDir(), MaxBytes: 1 << 30, Clock: testClock()}, slog.New(slog.DiscardHandler))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer buf.Close()
+			smallRecords(b, buf, 1, perCommit)
+			s, _ := buf.index.segment(1)
+			var after segmentInfo
+			for b.Loop() {
+				if after, err = buf.copySegment(s, mergedSuffix, func(out *segmentCopy) (func(wire.Block) error, func() error) {
+					j := &joiner{merger: wire.NewMerger(), emit: out.write}
+					return j.add, j.end
+				}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			n := float64(s.Lanes[reading.Normal].Last)
+			b.ReportMetric(float64(s.End)/n, "B/reading-before")
+			b.ReportMetric(float64(after.End)/n, "B/reading-after")
+			b.ReportMetric(float64(s.End)/float64(after.End), "x-smaller")
+		})
 	}
 }
