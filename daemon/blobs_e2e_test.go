@@ -31,7 +31,7 @@ func (s *site) startBlobs(name string, window int) *blobs {
 	s.Helper()
 	b := &blobs{site: s, noise: rand.NewChaCha8([32]byte{}), sent: map[uint64][32]byte{}, acked: map[uint64]bool{}}
 	b.client = firmwaresim.NewClient(firmwaresim.ClientConfig{
-		Addr: s.mqtt, ClientID: name, Window: window,
+		Addr: s.mqtt, ClientID: name, Window: window, MaxPause: 20 * time.Millisecond,
 		OnAck: func(tag uint64, _ time.Duration) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -96,9 +96,16 @@ func (b *blobs) auditBlobs() {
 	}
 }
 
-// missing returns the blobs that were acknowledged and are not in the cloud, and
-// checks that those that are there are what was sent, and no reading is twice.
+// missing returns the blobs that were acknowledged and are not in the cloud.
 func (b *blobs) missing() (lost []uint64) {
+	b.Helper()
+	return b.missingFrom(b.cloud)
+}
+
+// missingFrom returns the blobs that were acknowledged and are not in the cloud of
+// that address, and checks that those that are there are what was sent, and no
+// reading is twice.
+func (b *blobs) missingFrom(address string) (lost []uint64) {
 	b.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -107,7 +114,7 @@ func (b *blobs) missing() (lost []uint64) {
 		seq         uint64
 	}
 	keys, here := map[key]bool{}, map[uint64]bool{}
-	for _, r := range b.export("?device=blob") {
+	for _, r := range b.exportFrom(address, "?device=blob") {
 		k := key{r.Epoch, r.Lane, r.Seq}
 		if keys[k] || len(r.Bytes) < 8 {
 			b.Fatalf("%v is there twice, or %d bytes are no blob", k, len(r.Bytes))

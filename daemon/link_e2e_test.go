@@ -327,8 +327,13 @@ type row struct {
 
 func (s *site) export(query string) []row {
 	s.Helper()
+	return s.exportFrom(s.cloud, query)
+}
+
+func (s *site) exportFrom(address, query string) []row {
+	s.Helper()
 	var rows []row
-	s.get("http://"+s.cloud+"/v1/export"+query, func(r *http.Response) error {
+	s.get("http://"+address+"/v1/export"+query, func(r *http.Response) error {
 		in := json.NewDecoder(bufio.NewReader(r.Body))
 		for {
 			var one row

@@ -34,6 +34,8 @@ type ClientConfig struct {
 	// Window is how many messages may be unacknowledged, 1 to 65535; 20 by
 	// default. A version 5 broker's Receive Maximum lowers it.
 	Window int
+	// MaxPause bounds the pause between two connections, 2 s by default.
+	MaxPause time.Duration
 	// OnAck is called for each PUBACK or PUBREC that says success, with the
 	// message's tag and how long it took. It must neither block nor call the
 	// client.
@@ -97,6 +99,9 @@ func NewClient(cfg ClientConfig) *Client {
 	}
 	if cfg.Window == 0 {
 		cfg.Window = 20
+	}
+	if cfg.MaxPause == 0 {
+		cfg.MaxPause = maxBackoff
 	}
 	cfg.Window = min(cfg.Window, maxWindow)
 	return &Client{cfg: cfg, room: make(chan struct{}, 1), window: newWindow(cfg.Window)}

@@ -23,7 +23,7 @@ const (
 // ends (nil) or the broker refuses the client (ErrRefused). The pause between
 // two connections grows until a message is acknowledged.
 func (c *Client) Run(ctx context.Context) error {
-	pause := backoff.Backoff{Min: minBackoff, Max: maxBackoff}
+	pause := backoff.Backoff{Min: minBackoff, Max: c.cfg.MaxPause}
 	for {
 		before := c.Stats().Acked
 		err := c.session(ctx)
