@@ -34,9 +34,11 @@ bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside i
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 	./bin/tidebench
 
-storm: ## kills, power cuts, failing calls and random actions, STORM=1 times: half an hour each
-	go test -timeout=0 ./buffer -run 'PowerCut|Accident|Model|KillNine' -powercuts=$$((2000 * $(STORM))) -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
-	go test -timeout=0 ./daemon -run 'KillNine|Storm' -count=$$((20 * $(STORM)))
+storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STORM=1 times; docs/storms.md
+	cd daemon && go test -timeout=0 -run 'KillStorm' -kills=$$((10000 * $(STORM)))
+	cd buffer && go test -timeout=0 -run 'PowerCut' -powercuts=$$((10000 * $(STORM)))
+	cd buffer && go test -timeout=0 -run 'Accident|Model|KillNine' -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
+	cd daemon && go test -timeout=0 -run 'KillNine|StormOf' -count=$$((5 * $(STORM)))
 
 cover: ## how much of the code the tests reach
 	@mkdir -p bin

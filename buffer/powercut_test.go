@@ -37,7 +37,7 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 	for process := 0; e.cuts < *powerCuts; process++ {
 		e.explore(process, names[process%len(names)], min(perProcess, *powerCuts-e.cuts))
 	}
-	t.Logf("%d power cuts in %d processes, %d of which went on after a cut or a kill: %d distinct states; -powercutseed=%d",
+	fmt.Printf("%d power cuts in %d processes, %d of which went on after a cut or a kill: %d distinct states; -powercutseed=%d\n",
 		e.cuts, e.processes, e.woken, len(e.seen), seed)
 }
 

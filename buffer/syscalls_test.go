@@ -21,7 +21,7 @@ import (
 type call struct {
 	kind callKind
 	name string // of the file
-	to   string // the other name of a rename or an exchange
+	to   string // the other name of a rename, an exchange or a link
 	off  int64  // where data go; the length of a truncate or an extend
 	data []byte // what is written, or what was said
 }
@@ -30,6 +30,7 @@ type callKind string
 
 const (
 	isWrite    callKind = "write"
+	isAppend   callKind = "append"   // a write where the last one ended
 	isTruncate callKind = "truncate" // to off, whatever there was
 	isExtend   callKind = "extend"   // to off, if it was shorter
 	isSync     callKind = "sync"
@@ -37,6 +38,7 @@ const (
 	isCreate   callKind = "create"
 	isRename   callKind = "rename"
 	isExchange callKind = "exchange"
+	isLink     callKind = "link"
 	isUnlink   callKind = "unlink"
 	isSaid     callKind = "said"
 )
@@ -52,9 +54,11 @@ func (c call) String() string {
 // a power cut could take back. Any other must be one that parseCall understands.
 func harmless(kind, args string) bool {
 	switch kind {
-	case "close", "epoll_ctl", "fadvise64", "fcntl", "flock", "fstat", "fstatfs", "getdents64", "lseek", "newfstatat",
+	case "close", "epoll_ctl", "fadvise64", "fcntl", "flock", "fstat", "fstatfs", "getdents64", "newfstatat",
 		"faccessat2", "pread64", "read", "readlinkat", "statfs", "statx", "execve":
 		return true
+	case "lseek":
+		return strings.Contains(args, "SEEK_HOLE") || strings.Contains(args, "SEEK_DATA")
 	case "mmap":
 		return !strings.Contains(args, "PROT_WRITE") || !strings.Contains(args, "MAP_SHARED")
 	case "openat":
@@ -181,6 +185,9 @@ func (p parser) parse(kind string, result int) ([]call, error) {
 	case "pwrite64":
 		name, err := p.file(0)
 		return []call{{kind: isWrite, name: name, data: p.text(1)[:result], off: p.number(3)}}, err
+	case "write":
+		name, err := p.file(0)
+		return []call{{kind: isAppend, name: name, data: p.text(1)[:result]}}, err
 	case "fsync", "fdatasync":
 		if p.path(0) == p.dir {
 			return []call{{kind: isSyncDir}}, nil
@@ -198,8 +205,10 @@ func (p parser) parse(kind string, result int) ([]call, error) {
 		return []call{{kind: isExtend, name: name, off: p.number(2) + p.number(3)}}, err
 	case "openat":
 		return p.parseOpen()
+	case "linkat":
+		return p.parseRename(isLink)
 	case "renameat", "renameat2":
-		return p.parseRename()
+		return p.parseRename(isRename)
 	case "unlinkat":
 		name, err := p.fileAt(0)
 		return []call{{kind: isUnlink, name: name}}, err
@@ -217,8 +226,9 @@ func (p parser) parseOpen() ([]call, error) {
 	return []call{{kind: isCreate, name: name}, {kind: isTruncate, name: name}}, err
 }
 
-func (p parser) parseRename() ([]call, error) {
-	c := call{kind: isRename}
+// parseRename takes the calls that have two names.
+func (p parser) parseRename(kind callKind) ([]call, error) {
+	c := call{kind: kind}
 	if len(p.words) > 4 && p.words[4] != "0" && p.words[4] != "RENAME_NOREPLACE" {
 		if p.words[4] != "RENAME_EXCHANGE" {
 			return nil, errors.New(p.words[4])

@@ -13,29 +13,6 @@ import (
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
 )
 
-// The gateway is killed while sensors publish and readings are under way, in
-// whatever it is doing: starting, committing, sending.
-func TestKillNineInMidIngestLosesNothing(t *testing.T) {
-	rounds := 100
-	if testing.Short() {
-		rounds = 20
-	}
-	s, random := newSite(t), seeded(t)
-	s.startCloud()
-	sensors := s.startSensors()
-	for range rounds {
-		gateway := s.startGateway()
-		if random.IntN(4) > 0 {
-			sensors.atLeastOnce.eventuallyAcked(1 + random.Uint64N(60))
-		}
-		pass(time.Duration(random.IntN(100)) * time.Millisecond)
-		gateway.kill()
-	}
-	s.startGateway()
-	sensors.stopAndAudit()
-	s.logDuplicates()
-}
-
 // A gateway that catches up sends old readings and new ones side by side: a kill
 // must neither lose its place in the one nor in the other.
 func TestKillNineWhileCatchingUpLosesNothing(t *testing.T) {
