@@ -31,7 +31,8 @@ type chapter struct {
 	scout  *scout
 	ledger *firmwaresim.Ledger
 	fleets []*fleet
-	blobs  *blobs // nil unless the buffer is to overflow
+	blobs  *blobs      // nil unless the buffer is to overflow
+	heard  *subscriber // of the topics under heard/
 	tally  *tally
 }
 
@@ -64,6 +65,8 @@ lane = "alarm"
 [[ingest.mqtt.route]]
 topic = "bulk/{device}"
 lane = "bulk"
+[[ingest.mqtt.route]]
+topic = "heard/{device}"
 `
 	c.shores = append(c.shores, c.openShore("cloud", c.cloud))
 	if kind.archive {
@@ -113,15 +116,20 @@ func (s *site) openShore(name, address string) *shore {
 	return &shore{name, address, store}
 }
 
-// startLoad starts everybody who publishes: in all lanes, with either promise.
+// startLoad starts a subscriber, and everybody who publishes: in all lanes, with
+// either promise, with somebody subscribed and without.
 func (c *chapter) startLoad() {
 	c.Helper()
+	gateway := c.startGateway()
+	c.heard = c.startSubscriber("heard/#")
 	client := firmwaresim.ClientConfig{MaxPause: 20 * time.Millisecond}
 	for _, cfg := range []firmwaresim.FleetConfig{
 		{Prefix: "once-", QoS: 1, Devices: 8, Rate: 100},
 		{Prefix: "exactly-", QoS: 2, Devices: 4, Rate: 50},
 		{Prefix: "alarm-", QoS: 1, Devices: 2, Rate: 20, Topic: "alarms/{device}"},
 		{Prefix: "bulk-", QoS: 2, Devices: 2, Rate: 50, Topic: "bulk/{device}"},
+		{Prefix: "heard-once-", QoS: 1, Devices: 2, Rate: 50, Topic: "heard/{device}"},
+		{Prefix: "heard-exactly-", QoS: 2, Devices: 4, Rate: 50, Topic: "heard/{device}"},
 	} {
 		cfg.Client = client
 		c.fleets = append(c.fleets, c.startFleet(cfg, c.ledger))
@@ -129,6 +137,7 @@ func (c *chapter) startLoad() {
 	if c.kind.overflow {
 		c.overflow()
 	}
+	gateway.kill()
 }
 
 // overflow starts a sensor whose blobs nobody takes, and fills the buffer, so that
@@ -151,9 +160,7 @@ func (c *chapter) overflow() {
 	})
 	c.Cleanup(c.blobs.stop)
 	c.link.Cut()
-	gateway := c.startGateway()
 	c.eventually("the buffer is full", func() bool { return c.blobs.countAcked()*size > 32<<20 })
-	gateway.kill()
 }
 
 // round starts the gateway and kills it: while it starts, a moment after its
@@ -234,6 +241,7 @@ func (c *chapter) end() {
 	if c.kind.archive {
 		c.compareShores(c.shores[0], c.shores[1])
 	}
+	c.tally.heard += uint64(c.heard.audit(c.ledger, "heard-once-", "heard-exactly-"))
 	gateway.stop()
 }
 

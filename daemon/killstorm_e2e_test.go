@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,15 +59,15 @@ func TestKillStormLosesNothing(t *testing.T) {
 type tally struct {
 	kills int
 	// acked messages, those of them that were declared lost, and those that are
-	// gone; rows that are there twice; and readings that came again and count
-	// once.
-	acked, declared, lost, twice, again uint64
-	starts                              starts
+	// gone; rows that are there twice; readings that came again and count once;
+	// and acknowledged messages that a subscriber wanted.
+	acked, declared, lost, twice, again, heard uint64
+	starts                                     starts
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d kills: %d messages acknowledged, %d lost, %d twice; %d declared lost when the buffer was full, %d readings came again and count once",
-		t.kills, t.acked, t.lost, t.twice, t.declared, t.again)
+	return fmt.Sprintf("%d kills: %d messages acknowledged, %d lost, %d twice; %d declared lost when the buffer was full, %d readings came again and count once; %d messages for a subscriber",
+		t.kills, t.acked, t.lost, t.twice, t.declared, t.again, t.heard)
 }
 
 // auditShore holds what a cloud has against what was acknowledged.
@@ -100,6 +103,7 @@ func (c *chapter) auditShore(s *shore) {
 	if v.Twice > 0 || v.Acked == 0 {
 		c.Errorf("%s: %v", s.name, v)
 	}
+	c.checkExactlyOnce(s)
 	lost := v.Lost
 	if c.blobs != nil {
 		if s == c.shores[0] {
@@ -115,6 +119,35 @@ func (c *chapter) auditShore(s *shore) {
 	c.tally.declared += lost
 	if copies := c.copies(s); stored+declared > copies {
 		c.Errorf("%s: %d readings are here and %d declared lost, of %d that ever were", s.name, stored, declared, copies)
+	}
+}
+
+// checkExactlyOnce checks that no message of QoS 2 was stored twice, however often
+// its sensor had to send it.
+func (c *chapter) checkExactlyOnce(s *shore) {
+	c.Helper()
+	var row struct {
+		Device, Metric string
+		Value          any
+	}
+	export := s.export()
+	defer export.Close()
+	stored := map[string]bool{}
+	for rows := json.NewDecoder(export); ; {
+		if err := rows.Decode(&row); err == io.EOF {
+			return
+		} else if err != nil {
+			c.Fatal(err)
+		}
+		if row.Metric != "seq" || !strings.Contains(row.Device, "exactly-") && !strings.HasPrefix(row.Device, "bulk-") {
+			continue
+		}
+		sample := fmt.Sprint(row.Device, " ", row.Value)
+		if stored[sample] {
+			c.tally.twice++
+			c.Errorf("%s has %s twice, which was published at QoS 2", s.name, sample)
+		}
+		stored[sample] = true
 	}
 }
 

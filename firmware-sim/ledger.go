@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"slices"
 	"strconv"
@@ -123,6 +124,22 @@ func (l *Ledger) Count() (acked, again uint64) {
 		a.mu.Unlock()
 	}
 	return acked, again
+}
+
+// All yields every acknowledged sample, by device and counter. Nobody may be
+// writing to the ledger.
+func (l *Ledger) All() iter.Seq[Sample] {
+	return func(yield func(Sample) bool) {
+		for _, a := range l.sorted() {
+			for _, s := range a.acked.spans {
+				for seq := s.first; seq <= s.last; seq++ {
+					if !yield(Sample{a.device, seq}) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // sorted returns the accounts by device name.
