@@ -32,6 +32,7 @@ func TestBufferBehavesLikeItsModel(t *testing.T) {
 			"ack":    m.ack,
 			"reopen": m.reopen,
 			"crash":  m.crash,
+			"look":   m.look,
 			"":       m.check,
 		})
 		m.drain()
@@ -215,6 +216,25 @@ func (m *model) check(t *rapid.T) {
 	}
 	if s.Problem != "" {
 		t.Fatalf("commits fail: %s", s.Problem)
+	}
+}
+
+// look reads everything as an operator would: nothing is damaged, and history
+// holds at least what some sink still waits for.
+func (m *model) look(t *rapid.T) {
+	found, err := Check(context.Background(), m.buf.Inventory)
+	if err != nil || len(found.Damage) > 0 {
+		t.Fatalf("check found %+v, %v", found.Damage, err)
+	}
+	here, waiting := uint64(0), uint64(0)
+	for _, s := range m.sinks {
+		waiting = max(waiting, s.cursor.Lag().Readings)
+	}
+	if _, err := m.buf.History(context.Background(), Query{}, func(Entry) error { here++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if here < waiting {
+		t.Fatalf("history has %d readings, a sink waits for %d", here, waiting)
 	}
 }
 

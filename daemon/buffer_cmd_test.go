@@ -69,10 +69,16 @@ func TestPeekFitsATerminal(t *testing.T) {
 			t.Errorf("%q", line)
 		}
 	}
-	for _, want := range []string{"21.5\n", "120B 00ff", `10B {"json`} {
+	for _, want := range []string{"1970-01-01 UTC  LANE", "\n00:00:00.000 ", "21.5\n", "120B 00ff", `10B {"json`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, b.String())
 		}
+	}
+	b.Reset()
+	entries[1].Time = int64(24 * time.Hour)
+	writeEntries(&b, entries)
+	if !strings.Contains(b.String(), "\n1970-01-02 00:00:00.000  normal") {
+		t.Errorf("of two days:\n%s", b.String())
 	}
 }
 

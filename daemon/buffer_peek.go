@@ -136,16 +136,32 @@ func wereLost(n uint64) string {
 func writeEntries(b *strings.Builder, entries []buffer.Entry) {
 	var table strings.Builder
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "MEASURED (UTC)\tLANE\tNUMBER\tDEVICE\tMETRIC\tVALUE\n")
+	head, layout := "MEASURED (UTC)", "2006-01-02 15:04:05.000"
+	if day, one := oneDay(entries); one {
+		head, layout = day+" UTC", "15:04:05.000"
+	}
+	fmt.Fprintf(t, "%s\tLANE\tNUMBER\tDEVICE\tMETRIC\tVALUE\n", head)
 	for i := range entries {
 		e := &entries[i]
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", time.Unix(0, e.Time).UTC().Format("2006-01-02 15:04:05.000"),
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", time.Unix(0, e.Time).UTC().Format(layout),
 			e.Lane, e.Seq, printable(e.Device, 40), printable(e.Metric, 40), wordValue(&e.Reading))
 	}
 	_ = t.Flush() // to memory
 	for line := range strings.Lines(trimLines(table.String())) {
 		b.WriteString(printable(strings.TrimSuffix(line, "\n"), max(terminalWidth, widthBefore(table.String()))) + "\n")
 	}
+}
+
+// oneDay returns the day of all entries, if they are of one.
+func oneDay(entries []buffer.Entry) (day string, one bool) {
+	for i := range entries {
+		d := time.Unix(0, entries[i].Time).UTC().Format(time.DateOnly)
+		if i > 0 && d != day {
+			return "", false
+		}
+		day = d
+	}
+	return day, true
 }
 
 // widthBefore is where the last column begins, and room for a number in it.
