@@ -53,6 +53,12 @@ func start(t testing.TB, custody ingest.Custody, cfg Config) *Source {
 // run runs a source on custody and returns it, and what stops it.
 func run(t testing.TB, custody ingest.Custody, cfg Config) (*Source, func()) {
 	t.Helper()
+	return runAt(t, custody, cfg, machineClock())
+}
+
+// runAt runs a source with a clock of its own.
+func runAt(t testing.TB, custody ingest.Custody, cfg Config, k clock) (*Source, func()) {
+	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
 	if cfg.Linger == 0 {
 		cfg.Linger = 200 * time.Millisecond
@@ -61,6 +67,7 @@ func run(t testing.TB, custody ingest.Custody, cfg Config) (*Source, func()) {
 		cfg.Routes = testRoutes(t)
 	}
 	src := New(cfg, slog.New(slog.DiscardHandler))
+	src.clock = k
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- src.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
