@@ -6,74 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/reading"
 )
-
-// world is a gateway that can lose its power.
-type world struct {
-	t       *testing.T
-	cfg     Config
-	custody *ingesttest.Custody
-	src     *Source
-	stop    func()
-	clock   *fakeClock // nil for the machine's
-}
-
-func newWorld(t *testing.T, cfg Config) *world {
-	cfg.Linger = time.Millisecond
-	cfg.Anonymous = cfg.Authorize == nil
-	cfg.SysInterval = -1
-	w := &world{t: t, cfg: cfg, custody: instant()}
-	w.src, w.stop = run(t, w.custody, cfg)
-	t.Cleanup(func() { w.stop() })
-	return w
-}
-
-// crash cuts the power, and gives it back.
-func (w *world) crash() {
-	w.t.Helper()
-	w.flush()
-	next := w.custody.Crash()
-	w.stop()
-	w.begin(next)
-}
-
-// restart stops the gateway as it should be, and starts it again.
-func (w *world) restart() {
-	w.t.Helper()
-	w.stop()
-	w.begin(w.custody.Crash())
-}
-
-func (w *world) begin(custody *ingesttest.Custody) {
-	w.custody = custody
-	w.custody.CommitAtOnce()
-	k := machineClock()
-	if w.clock != nil {
-		k = w.clock.clock()
-	}
-	w.src, w.stop = runAt(w.t, w.custody, w.cfg, k)
-	w.src.Addr(w.t.Context())
-}
-
-// flush lets the second pass in which what nobody waits for is noted.
-func (w *world) flush() { serving(w.src).tendOnce() }
-
-// gone waits until no client is connected.
-func (w *world) gone() {
-	w.t.Helper()
-	retry(w.t, func() bool {
-		b := serving(w.src)
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return len(b.conns) == 0
-	})
-}
 
 func bye(c *client) {
 	c.t.Helper()
@@ -402,10 +339,4 @@ func TestMessagesForAnAbsentClientAreBounded(t *testing.T) {
 	if n := w.src.Stats().Undelivered; n < 5+2 {
 		t.Errorf("counted %d undelivered of large ones", n-5)
 	}
-}
-
-// onlyOne waits until only one client is connected.
-func (w *world) onlyOne() {
-	w.t.Helper()
-	retry(w.t, func() bool { return w.src.Stats().Clients == 1 })
 }

@@ -2,7 +2,6 @@ package mqttin
 
 import (
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -94,46 +93,6 @@ func TestNoWillAfterDisconnectAndCrash(t *testing.T) {
 	if n := w.wills(); n != 0 {
 		t.Errorf("%d wills", n)
 	}
-}
-
-// fakeClock is a clock that tests set.
-type fakeClock struct {
-	mu     sync.Mutex
-	boot   uint32
-	up     time.Duration
-	time   time.Time
-	synced bool
-}
-
-func (f *fakeClock) clock() clock {
-	return clock{boot: f.boot,
-		uptime: func() time.Duration { f.mu.Lock(); defer f.mu.Unlock(); return f.up },
-		wall:   func() time.Time { f.mu.Lock(); defer f.mu.Unlock(); return f.time },
-		synced: func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.synced },
-	}
-}
-
-func (f *fakeClock) set(change func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	change()
-}
-
-// reboot is the next boot of the machine, after a time without power.
-func (f *fakeClock) reboot(off time.Duration, synced bool) {
-	f.set(func() { f.boot, f.up, f.time, f.synced = f.boot+1, time.Minute, f.time.Add(off), synced })
-}
-
-// jump sets the wall clock, and says that it is right now.
-func (f *fakeClock) jump() { f.set(func() { f.time, f.synced = f.time.AddDate(50, 0, 0), true }) }
-
-// pass lets time pass.
-func (f *fakeClock) pass(d time.Duration) { f.set(func() { f.up, f.time = f.up+d, f.time.Add(d) }) }
-
-// pass lets time pass for a gateway that runs.
-func (w *world) pass(d time.Duration) {
-	w.clock.pass(d)
-	w.flush()
 }
 
 // clocked returns a world whose clock is the test's.
