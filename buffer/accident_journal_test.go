@@ -75,6 +75,8 @@ func segmentAccidents() []accident {
 		{name: "emptied segment", kept: "2-7 15-22", gaps: "damaged 8-14", says: "readings lost", happen: write("000000000002.seg", 0)},
 		{name: "first header of a sealed segment rots", kept: "2-7 9-22", gaps: "damaged 8-8", says: "damaged bytes in a segment",
 			happen: func(t *testing.T, dir string) { overwrite(t, segmentPath(dir, 2), 8, 8) }},
+		{name: "half-made copy of a segment", kept: "2-22", happen: write("000000000002.seg"+shrunkSuffix, 5000)},
+		{name: "spare segment of another size", kept: "2-22", happen: write(spareFile, 5000)},
 		{name: "half-made segment", kept: "2-22", happen: write("000000000005.seg", 5000)},
 		{name: "old records of a recycled segment", kept: "2-22", happen: func(t *testing.T, dir string) {
 			old, err := os.ReadFile(segmentPath(dir, 1))

@@ -118,6 +118,7 @@ type Buffer struct {
 	burnt      [reading.Lanes]span // numbers that were given up and are not declared yet
 	failing    time.Time           // since when commits fail; zero while they do not
 	problem    atomic.Pointer[string]
+	complaint  atomic.Pointer[string] // what was last said of state.db; nil while it is well
 }
 
 type counters struct {

@@ -20,8 +20,19 @@ func (b *Buffer) mend() error {
 	if err := b.tell(true); err != nil {
 		return err
 	}
+	b.complaint.Store(nil)
 	b.log.Warn("state.db takes changes again")
 	return nil
+}
+
+// complain says why state.db takes no changes, once for as long as that is so,
+// and wakes Run to mend it.
+func (b *Buffer) complain(why error) {
+	text := why.Error()
+	if last := b.complaint.Swap(&text); last == nil || *last != text {
+		b.log.Error("state.db takes no changes; nothing is acknowledged", "err", why)
+	}
+	b.signal()
 }
 
 // tell writes how this run began, and what doors noted since, or everything that

@@ -42,10 +42,7 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 	}
 	b.stats.day.began = time.Now()
 	b.stats.governor.Store(&governor{perDay: b.governor.perDay, tokens: b.governor.tokens, at: b.governor.at})
-	st.unwell = func(err error) {
-		log.Error("state.db takes no changes; nothing is acknowledged", "err", err)
-		b.signal()
-	}
+	st.unwell = b.complain
 	if f := st.fault.Load(); f != nil {
 		st.unwell(f.err)
 	}

@@ -141,7 +141,7 @@ func (s *state) update(changes ...func(*bbolt.Tx) error) error {
 		})
 	})
 	rotten := errors.Is(err, errRotten)
-	if rotten || err != nil && changed && !isFull(err) && !errors.Is(err, unix.EROFS) {
+	if rotten || err != nil && changed && !isNoSpace(err) && !errors.Is(err, unix.EROFS) {
 		s.fail(fault{err: fmt.Errorf("state.db: %w", err), damaged: true, intact: !rotten, locked: rotten})
 	}
 	return err

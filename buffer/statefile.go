@@ -103,10 +103,8 @@ func isOfProcess(err error) bool {
 
 // isOfMedium says that the error is of the disk and may pass.
 func isOfMedium(err error) bool {
-	return isFull(err) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.EIO)
+	return isNoSpace(err) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.EIO)
 }
-
-func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // advise adds what can be done.
 func advise(err error) error {

@@ -144,7 +144,9 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 		}
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
-	serve("admin socket", d.serveAdmin)
+	if d.admin != nil {
+		serve("admin socket", d.serveAdmin)
+	}
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.wakeLinks, nil) })
 	return &all
 }
