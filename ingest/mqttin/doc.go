@@ -65,6 +65,9 @@
 // HTTP server that is somebody else's (websocket.go), or in any other way, by
 // ServeConn. All of them are one broker with one set of limits.
 //
+// What the server does to those who do not stand before it like this, and which
+// test holds what is done about it, is listed in TRAPS.md.
+//
 // # Who may do what
 //
 // A password or a verified certificate says who the user is (auth.go), and the

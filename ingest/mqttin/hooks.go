@@ -23,7 +23,7 @@ func (h *hooks) Provides(event byte) bool {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck,
 		mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
-		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed:
+		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed:
 		return true
 	}
 	return false
@@ -188,6 +188,22 @@ func (h *hooks) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error)
 		}
 	}
 }
+
+// OnUnsubscribe takes out the filters that the client has not subscribed to: the
+// server says that it has, if another client has.
+func (h *hooks) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	filters := append(packets.Subscriptions(nil), pk.Filters...)
+	for i := range filters {
+		if _, ok := cl.State.Subscriptions.Get(filters[i].Filter); !ok {
+			filters[i].Filter = nobodys
+		}
+	}
+	pk.Filters = filters
+	return pk
+}
+
+// nobodys is a filter that nobody can have.
+const nobodys = "\x00"
 
 // OnUnsubscribed runs when subscriptions have ended: before UNSUBACK is written,
 // or because the session has.

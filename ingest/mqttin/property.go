@@ -19,7 +19,7 @@ const (
 // is read and which values it may have.
 type property struct {
 	in     packetSet
-	read   func(*cursor) int // returns numbers, so that legal can look at them
+	value  valueKind
 	legal  func(value int) bool
 	repeat bool // may occur more than once
 }
@@ -29,33 +29,33 @@ type property struct {
 func propertyOf(id int) property {
 	switch id {
 	case 0x01: // payload format indicator
-		return property{in: inPublish | inWill, read: readByte, legal: isBit}
+		return property{in: inPublish | inWill, value: oneByte, legal: isBit}
 	case 0x02: // message expiry interval
-		return property{in: inPublish | inWill, read: readUint32}
+		return property{in: inPublish | inWill, value: fourBytes}
 	case 0x03: // content type
-		return property{in: inPublish | inWill, read: readText}
+		return property{in: inPublish | inWill, value: text}
 	case 0x08: // response topic
-		return property{in: inPublish | inWill, read: readTopic, legal: isBit}
+		return property{in: inPublish | inWill, value: topicName, legal: isBit}
 	case 0x09: // correlation data
-		return property{in: inPublish | inWill, read: readBinary}
+		return property{in: inPublish | inWill, value: binaryData}
 	case 0x0B: // subscription identifier
-		return property{in: inSubscribe, read: (*cursor).varint, legal: notZero}
+		return property{in: inSubscribe, value: varInt, legal: notZero}
 	case 0x11: // session expiry interval
-		return property{in: inConnect | inDisconnect, read: readUint32}
+		return property{in: inConnect | inDisconnect, value: fourBytes}
 	case 0x17, 0x19: // request problem information, request response information
-		return property{in: inConnect, read: readByte, legal: isBit}
+		return property{in: inConnect, value: oneByte, legal: isBit}
 	case 0x18: // will delay interval
-		return property{in: inWill, read: readUint32}
+		return property{in: inWill, value: fourBytes}
 	case 0x1F: // reason string
-		return property{in: inAck | inDisconnect, read: readText}
+		return property{in: inAck | inDisconnect, value: text}
 	case 0x21: // receive maximum
-		return property{in: inConnect, read: readUint16, legal: notZero}
+		return property{in: inConnect, value: twoBytes, legal: notZero}
 	case 0x22: // topic alias maximum
-		return property{in: inConnect, read: readUint16}
+		return property{in: inConnect, value: twoBytes}
 	case 0x26: // user property
-		return property{in: inAny, read: readPair, repeat: true}
+		return property{in: inAny, value: textPair, repeat: true}
 	case 0x27: // maximum packet size
-		return property{in: inConnect, read: readUint32, legal: notZero}
+		return property{in: inConnect, value: fourBytes, legal: notZero}
 	}
 	return property{}
 }
@@ -69,28 +69,46 @@ const (
 func isBit(v int) bool   { return v <= 1 }
 func notZero(v int) bool { return v != 0 }
 
-func readByte(c *cursor) int   { return int(c.byte()) }
-func readUint16(c *cursor) int { return int(c.uint16()) }
-func readText(c *cursor) int   { c.text(); return 0 }
-func readBinary(c *cursor) int { c.binary(); return 0 }
+// valueKind says how a property's value is read.
+type valueKind uint8
 
-// readTopic returns 2 for what is no topic name.
-func readTopic(c *cursor) int {
-	if topic := c.text(); c.bad == nil && checkTopicName(topic) != nil {
-		return 2
+const (
+	oneByte valueKind = iota + 1
+	twoBytes
+	fourBytes
+	varInt
+	text
+	textPair
+	topicName
+	binaryData
+)
+
+// read reads the value of a property, and returns numbers, so that legal can look
+// at them; 2 for a topic that is none.
+func (p property) read(c *cursor) int {
+	switch p.value {
+	case oneByte:
+		return int(c.byte())
+	case twoBytes:
+		return int(c.uint16())
+	case fourBytes:
+		high := c.uint16()
+		return int(high)<<16 | int(c.uint16())
+	case varInt:
+		return c.varint()
+	case text:
+		c.text()
+	case textPair:
+		c.text()
+		c.text()
+	case topicName:
+		if topic := c.text(); c.bad == nil && checkTopicName(topic) != nil {
+			return 2
+		}
+	case binaryData:
+		c.binary()
 	}
 	return 0
-}
-
-func readPair(c *cursor) int {
-	c.text()
-	c.text()
-	return 0
-}
-
-func readUint32(c *cursor) int {
-	high := c.uint16()
-	return int(high)<<16 | int(c.uint16())
 }
 
 // properties reads the properties of a packet and their length; versions before

@@ -194,3 +194,61 @@ func TestTrapManyQoS2Exchanges(t *testing.T) {
 		}
 	}
 }
+
+// What a client was told when it ended a subscription that it did not have
+// depended on whether another client had it.
+func TestTrapUnsubackTellsTheTruth(t *testing.T) {
+	src := start(t, instant(), Config{})
+	connect(t, src, 4, "other").subscribe(1, 0, "d")
+	c := connect(t, src, 5, "c")
+	c.subscribe(1, 0, "mine")
+	for _, tt := range []struct {
+		filter string
+		want   byte
+	}{{"d", 0x11}, {"mine", 0}, {"mine", 0x11}, {"none", 0x11}} {
+		c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsubscribe}, PacketID: 2,
+			Filters: packets.Subscriptions{{Filter: tt.filter}}})
+		if ack := c.expect(packets.Unsuback, 2); ack.ReasonCodes[0] != tt.want {
+			t.Errorf("%s: UNSUBACK says %#x, want %#x", tt.filter, ack.ReasonCodes, tt.want)
+		}
+	}
+}
+
+// The subscriptions of a session that was forgotten stayed behind: for ever, and
+// in the way of the express lane.
+func TestTrapForgottenSessionLeavesNothingBehind(t *testing.T) {
+	src := start(t, instant(), Config{MaxClients: 1})
+	for i := range maxAbsent + 1 {
+		c := resume(t, src, 4, fmt.Sprint(i))
+		c.subscribe(1, 1, fmt.Sprint("only/", i))
+		c.Close()
+		retry(t, func() bool { return src.Stats().Clients == 0 })
+	}
+	if n := src.Stats().Forgotten; n != 1 {
+		t.Fatalf("%d sessions were forgotten, want 1", n)
+	}
+	if src.broker.hasSubscribers(&topic{name: "only/0"}) {
+		t.Error("a forgotten session is subscribed")
+	}
+	if !src.broker.hasSubscribers(&topic{name: "only/1"}) {
+		t.Error("a session that was not forgotten is not subscribed")
+	}
+}
+
+// Of the properties of a will, only the user's arrived.
+func TestTrapWillKeepsItsProperties(t *testing.T) {
+	src := start(t, instant(), Config{})
+	reader := connect(t, src, 5, "reader")
+	reader.subscribe(1, 0, "w")
+	c := dial(t, src)
+	c.version = 5
+	will := props(0x01, 1, 0x03, "text/plain", 0x08, "answer", 0x09, "42", 0x26, "k", "v")
+	c.Write(wire(0x10, "MQTT", 5, 2|4, id0, props(), "c", will, "w", "gone"))
+	c.expect(packets.Connack, 0)
+	c.Close()
+	p := reader.read().Properties
+	if p.PayloadFormat != 1 || p.ContentType != "text/plain" || p.ResponseTopic != "answer" ||
+		string(p.CorrelationData) != "42" || len(p.User) != 1 {
+		t.Errorf("got %+v", p)
+	}
+}
