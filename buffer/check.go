@@ -91,7 +91,7 @@ func (c *checker) settle(ctx context.Context, seg Segment) error {
 		if !there {
 			return nil // it has made room
 		}
-		if !changed && now == seg {
+		if !changed && now.grewFrom(seg) {
 			once.found.Damage = append(c.found.Damage, once.found.Damage...)
 			once.inv = c.inv
 			*c = once
@@ -99,6 +99,17 @@ func (c *checker) settle(ctx context.Context, seg Segment) error {
 		}
 		seg = now
 	}
+}
+
+// grewFrom says that the segment still holds all that it did: what is wrong with
+// it is not for want of something that made room.
+func (s Segment) grewFrom(before Segment) bool {
+	for lane, sp := range s.Lanes {
+		if was := before.Lanes[lane]; was.Last != 0 && (sp.First != was.First || sp.Last < was.Last) {
+			return false
+		}
+	}
+	return s.Bytes >= before.Bytes
 }
 
 func (inv Inventory) segment(number uint64) (Segment, bool) {
@@ -116,16 +127,18 @@ func (c *checker) segment(ctx context.Context, seg Segment) error {
 	if err == nil {
 		defer r.close()
 		err = c.records(ctx, seg, r)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		c.damaged(Damage{Segment: seg.Number, What: "the file is missing"})
-		err = nil
+	} else {
+		err = &readError{err}
 	}
-	if bad := (*readError)(nil); errors.As(err, &bad) || errors.Is(err, fs.ErrPermission) {
-		c.damaged(Damage{Segment: seg.Number, What: err.Error()})
-		err = nil
-	}
-	if err != nil {
+	if errors.Is(err, errChanged) || ctx.Err() != nil {
 		return err
+	}
+	if bad := (*readError)(nil); errors.As(err, &bad) {
+		what := bad.error.Error()
+		if errors.Is(bad.error, fs.ErrNotExist) {
+			what = "the file is missing"
+		}
+		c.damaged(Damage{Segment: seg.Number, What: what})
 	}
 	for lane, sp := range seg.Lanes {
 		if sp.Last != 0 {
@@ -188,20 +201,22 @@ func (c *checker) expect(seg Segment, lane reading.Lane, number uint64) {
 	}
 }
 
-// lost reports readings, unless everybody has them, or between two records of
-// which nothing is missing a gap says why they are not there.
+// lost reports readings that are not there. Between segments of which nothing is
+// damaged that is no news when a gap says why, or when some sink has them: they
+// were delivered and made room, and a sink that is new begins behind them.
 func (c *checker) lost(seg Segment, lane reading.Lane, first, last uint64, what string) {
 	d := Damage{Segment: seg.Number, What: what, Lane: lane.String(), First: first, Last: last, Declared: c.inv.declared(lane, first, last)}
-	configured := false
+	configured, known := false, d.Declared
 	for _, s := range c.inv.Sinks {
-		configured = configured || s.Active
-		if s.Active && !s.Acked[lane].has(first, last) {
+		has := s.Acked[lane].has(first, last)
+		configured, known = configured || s.Active, known || has
+		if s.Active && !has {
 			d.Sinks = append(d.Sinks, s.Name)
 		}
 	}
 	d.Delivered = configured && len(d.Sinks) == 0
 	beside := len(c.found.Damage) > 0 && c.found.Damage[len(c.found.Damage)-1].Segment == seg.Number
-	if beside || !d.Declared && !d.Delivered {
+	if beside || !known {
 		c.damaged(d)
 	}
 }

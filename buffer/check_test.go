@@ -155,3 +155,22 @@ func TestCheckOfABusyBufferFindsNothing(t *testing.T) {
 		t.Error("it was not busy to the end")
 	}
 }
+
+// Damage is told of a segment that goes on growing, too.
+func TestCheckOfABusyBufferFindsDamage(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, nil)
+	r.accept("a", 1)
+	r.accept("a", 2)
+	r.accept("a", 3)
+	damage(t, segments(t, dir)[0], func(b []byte) []byte { b[recordAt(b, 1)+recordHeader+40] ^= 4; return b })
+	value := 3.0
+	c, err := Check(t.Context(), func() (Inventory, error) {
+		value++
+		r.accept("a", value)
+		return r.Inventory()
+	})
+	if err != nil || len(c.Damage) != 2 || c.Damage[1].First != 2 || c.Damage[1].Last != 2 {
+		t.Errorf("%+v, %v", c.Damage, err)
+	}
+}
