@@ -43,17 +43,18 @@ func (b *bench) idle10k(ctx context.Context) (err error) {
 	for _, s := range []struct {
 		name string
 		step func(i int) error
+		rest time.Duration
 	}{
-		{"connected", func(i int) error { return p.dial(i, addr) }},
-		{"established", p.hello},
-		{"subscribed", p.subscribe},
+		{"connected", func(i int) error { return p.dial(i, addr) }, time.Second}, // who says nothing is thrown out soon
+		{"established", p.hello, calm},
+		{"subscribed", p.subscribe, calm},
 	} {
 		began := time.Now()
 		if err := p.each(s.step); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		took := time.Since(began)
-		now, err := g.memoryAfter(ctx, calm)
+		now, err := g.memoryAfter(ctx, s.rest)
 		if err != nil {
 			return err
 		}

@@ -258,13 +258,15 @@ func (s *session) forgettingAll() []reading.Note {
 // limitSessions makes room for one more session: the client that has been away
 // for longest is forgotten.
 func (b *broker) limitSessions() {
-	all := b.everySession()
-	if len(all) < maxAbsent*b.cfg.MaxClients {
+	b.mu.Lock()
+	n := len(b.sessions)
+	b.mu.Unlock()
+	if n < maxAbsent*b.cfg.MaxClients {
 		return
 	}
 	var longest *session
 	var since time.Duration
-	for _, s := range all {
+	for _, s := range b.everySession() {
 		if left, away := s.away(); away && (longest == nil || left < since) {
 			longest, since = s, left
 		}
