@@ -109,14 +109,9 @@ func (b *broker) serve(nc net.Conn) {
 		return
 	}
 	defer b.leave(c)
-	written := make(chan struct{})
-	go func() {
-		c.gate.run()
-		close(written)
-	}()
 	b.establish(c)
 	c.gate.Close()
-	<-written
+	c.gate.finish()
 	c.giveBack()
 	c.gate.hangUp()
 }

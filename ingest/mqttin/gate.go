@@ -22,8 +22,8 @@ const (
 )
 
 // gate is the way out of one connection. Bytes queue behind the receipts of
-// everything that the peer published before them, and one goroutine writes them
-// as the receipts resolve. So no acknowledgement can leave before the readings
+// everything that the peer published before them, and one goroutine, which lives
+// while there are any, writes them as the receipts resolve. So no acknowledgement can leave before the readings
 // that it acknowledges are on flash, whoever wrote it, and the acknowledgements
 // of one commit leave in one system call.
 //
@@ -42,11 +42,12 @@ type gate struct {
 	quit context.CancelFunc
 
 	mu      sync.Mutex
-	changed sync.Cond // bytes were queued or have left, or the gate was closed
+	changed sync.Cond // bytes have left, run has ended, or the gate was closed
 	queue   []byte
 	spare   []byte      // what was taken last, for the next queue
 	marks   []mark      // in the order of the queue; the last one's end is len(queue)
 	unacked int         // messages noted whose bytes have not left
+	running bool        // there is a run
 	closed  bool        // no more bytes are taken
 	version byte        // of MQTT once the connection is established, zero before
 	timer   *time.Timer // cuts a closed gate off after linger
@@ -116,7 +117,10 @@ func (g *gate) push(p []byte) {
 	}
 	g.queue = append(g.queue, p...)
 	g.marks[len(g.marks)-1].end = len(g.queue)
-	g.changed.Broadcast()
+	if !g.running {
+		g.running = true
+		go g.run()
+	}
 }
 
 // Write queues p and never blocks; see waitRoom.
@@ -229,8 +233,17 @@ func (g *gate) abort() {
 	g.Close()
 }
 
-// run writes what is due until the gate is closed and everything has left, a
-// receipt fails, or the peer is stuck.
+// finish waits until everything has left a closed gate, or never will.
+func (g *gate) finish() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.running {
+		g.changed.Wait()
+	}
+}
+
+// run writes what is due until everything has left, a receipt fails, or the peer
+// is stuck. Idle connections, which most are, do without its stack.
 func (g *gate) run() {
 	for {
 		receipt, ok := g.head()
@@ -239,32 +252,31 @@ func (g *gate) run() {
 		}
 		if receipt != nil && receipt.Wait(g.ctx) != nil {
 			g.fail()
-			return
+			continue
 		}
 		due, version := g.take()
 		g.traffic.left(due, version)
 		if err := g.send(due); err != nil {
 			g.abort()
-			return
+			g.drop()
 		}
 	}
 }
 
-// head waits for the first mark and returns its receipt. It returns false when
-// the gate is closed and everything has left.
+// head returns the receipt of the first mark. It returns false when everything
+// has left: whoever queues more starts run again.
 func (g *gate) head() (ingest.Receipt, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.marks) == 0 {
-		if g.closed {
-			return nil, false
-		}
-		if cap(g.queue)+cap(g.spare) > keepQueue {
-			g.queue, g.spare = nil, nil
-		}
-		g.changed.Wait()
+	if len(g.marks) > 0 {
+		return g.marks[0].receipt, true
 	}
-	return g.marks[0].receipt, true
+	if cap(g.queue)+cap(g.spare) > keepQueue {
+		g.queue, g.spare = nil, nil
+	}
+	g.running = false
+	g.changed.Broadcast()
+	return nil, false
 }
 
 // take removes the first mark and its bytes, which are due, from the queue, and
@@ -303,15 +315,20 @@ func (g *gate) send(p []byte) error {
 // fail is what happens when a receipt does not resolve: nothing that waits
 // behind it may leave.
 func (g *gate) fail() {
-	if g.ctx.Err() != nil {
-		return // it is the connection that ended, not the commit that failed
+	farewell := g.drop()
+	if g.ctx.Err() == nil { // else it is the connection that ended, not the commit that failed
+		_ = g.send(farewell) // out of courtesy
 	}
+}
+
+// drop forgets what is queued, takes no more, and returns what can be said about
+// it.
+func (g *gate) drop() (farewell []byte) {
 	g.mu.Lock()
-	g.queue = nil
+	defer g.mu.Unlock()
 	g.close()
-	farewell := g.farewell(codeQuotaExceeded)
-	g.mu.Unlock()
-	_ = g.send(farewell) // out of courtesy
+	g.queue, g.marks = nil, nil
+	return g.farewell(codeQuotaExceeded)
 }
 
 // hangUp closes the socket, once run and the reader have ended, so that the peer

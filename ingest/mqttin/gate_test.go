@@ -25,22 +25,17 @@ func (r receipt) Wait(ctx context.Context) error {
 	}
 }
 
-// pipeGate returns a gate that runs, and the other end of its connection: a
-// pipe holds nothing, so each read there is one write of the gate.
+// pipeGate returns a gate and the other end of its connection: a pipe holds
+// nothing, so each read there is one write of the gate.
 func pipeGate(t *testing.T) (*gate, net.Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	theirs.SetDeadline(time.Now().Add(ingesttest.Patience))
 	g := newGate(t.Context(), ours, Config{WriteTimeout: time.Second, Linger: ingesttest.Impatience}.withDefaults())
-	ended := make(chan struct{})
-	go func() {
-		g.run()
-		close(ended)
-	}()
 	t.Cleanup(func() {
 		theirs.Close()
 		g.Close()
-		<-ended
+		g.finish()
 		g.hangUp()
 	})
 	return g, theirs

@@ -33,10 +33,10 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	if perHeap > 18<<10 {
 		t.Errorf("%d bytes of heap a connection", perHeap)
 	}
-	if perStack > 24<<10 {
+	if perStack > 22<<10 {
 		t.Errorf("%d bytes of stacks a connection", perStack)
 	}
-	if n := (runtime.NumGoroutine() - goroutines) / clients; n > 3 {
+	if n := (runtime.NumGoroutine() - goroutines) / clients; n > 2 {
 		t.Errorf("%d goroutines a connection", n)
 	}
 	runtime.KeepAlive(conns)

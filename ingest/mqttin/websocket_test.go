@@ -134,14 +134,14 @@ func TestWebSocketSaysGoodbye(t *testing.T) {
 func TestPacketsAndMessagesAreCutIndependently(t *testing.T) {
 	custody := instant()
 	url := overHTTP(t, start(t, custody, Config{}))
-	for _, size := range []int{1, 7, 30_000, 1 << 20} {
+	for _, size := range []int{1, 7, 3000, 1 << 20} {
 		c := connectWeb(t, url, "device")
 		stream := slices.Concat(
 			c.encode(publishPacket("d", "1", 1, 1)),
 			c.encode(publishPacket("d", strings.Repeat("x", 200<<10), 1, 2)),
 			c.encode(publishPacket("d", "2", 1, 3)),
 		)
-		if size == 1 { // a message for each of 200,000 bytes would take long
+		if size < 10 { // so many messages would take long
 			stream = slices.Concat(c.encode(publishPacket("d", "1", 1, 1)), c.encode(publishPacket("d", "1", 1, 2)),
 				c.encode(publishPacket("d", "2", 1, 3)))
 		}
