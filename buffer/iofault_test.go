@@ -27,6 +27,7 @@ func failingCalls() []struct{ name, faults string } {
 		{"no room for a file", "fallocate:ENOSPC openat:ENOSPC"},
 		{"quota exceeded", "pwrite64:EDQUOT fallocate:EDQUOT"},
 		{"file system turns read-only", "pwrite64:EROFS openat:EROFS"},
+		{"a read fails", "pread64:EIO"},
 		{"a rename fails", "renameat:EIO"},
 		{"no file descriptors", "openat:EMFILE"},
 	}

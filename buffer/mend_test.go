@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,7 +66,7 @@ func TestWhoMeetsRotGetsAnErrorAndNoPanic(t *testing.T) {
 	if _, err := r.Gaps(); !errors.Is(err, errRotten) {
 		t.Errorf("it says %v", err)
 	}
-	r.eventually(r.state.well)
+	r.eventually(func() bool { gaps, err := r.Gaps(); return err == nil && len(gaps) > 0 })
 	r.wantGap(reading.Normal, 7, 8)
 }
 
@@ -116,7 +117,7 @@ func TestReadOnlyFileSystemDeliversAndGoesOnWhenWritable(t *testing.T) {
 	c.Ack(reading.Normal, 1, r.next(c, 1)[0].Last())
 	r.stop()
 	remount(t, dir, "ro")
-	r = start(t, dir, nil)
+	r, log := startLogged(t, dir)
 	r.expect("cloud", 2)
 	if err := r.try(3); !errors.Is(err, unix.EROFS) {
 		t.Errorf("Accept says %v", err)
@@ -127,6 +128,9 @@ func TestReadOnlyFileSystemDeliversAndGoesOnWhenWritable(t *testing.T) {
 	r.Cursor("cloud").Ack(reading.Normal, 2, 2)
 	remount(t, dir, "rw")
 	r.eventually(func() bool { return r.try(4) == nil })
+	if n := strings.Count(log.String(), "takes no changes"); n != 1 {
+		t.Errorf("it is said %d times that state.db takes no changes: %s", n, log)
+	}
 	if p := r.Stats().Problem; p != "" {
 		t.Errorf("it works again and says %q", p)
 	}
@@ -181,4 +185,27 @@ func truncate(t *testing.T, path string, size int64) {
 	if err := os.Truncate(path, size); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// While there is no room for a new file, the old one stays where it is.
+func TestStateIsNotSetAsideWhileThereIsNoRoomForANewOne(t *testing.T) {
+	mount := mountSmall(t, "48m")
+	dir, filler := filepath.Join(mount, "buffer"), filepath.Join(mount, "filler")
+	r := start(t, dir, nil)
+	r.accept("a", 1)
+	r.note(note("door/a", "1"))
+	r.Cursor("cloud")
+	r.foldNotesNow()
+	fill(t, filler)
+	r.state.file.Close() // every write fails from now on
+	r.eventually(func() bool { r.Cursor("cloud").Ack(reading.Normal, 1, 1); return !r.state.well() })
+	if err := r.try(2); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("Accept says %v", err)
+	}
+	if names := asideFiles(t, dir); slices.Contains(names, "state.db.broken-1") {
+		t.Errorf("set aside: %v", names)
+	}
+	r.makeRoom(filler)
+	r.eventually(func() bool { return r.try(3) == nil })
+	r.wantNotes(map[string]string{"door/a": "1"})
 }

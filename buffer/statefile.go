@@ -37,14 +37,12 @@ func (s *state) reopen() (aside string, err error) {
 		return "", err
 	}
 	if f.damaged {
-		s.why = f.err
-		if aside, err = setAside(s.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if aside, err = s.replace(f.err); err != nil {
 			return "", err
 		}
-		s.fault.Store(&fault{err: f.err}) // it is out of the way
 	}
 	again, err := s.attach()
-	if f.intact && aside != "" && s.isNew && s.well() {
+	if f.intact && aside != "" && s.well() {
 		s.salvage(aside)
 	}
 	if f := s.fault.Load(); err == nil && f != nil {
@@ -57,18 +55,13 @@ func (s *state) reopen() (aside string, err error) {
 func (s *state) attach() (aside string, err error) {
 	path := s.path()
 	if _, err = os.Stat(path); err == nil {
-		if err = s.open(path, false); isDamage(err) {
-			s.why = err
-			if aside, err = setAside(path); err == nil {
-				err = fs.ErrNotExist
-			}
-		}
+		err = s.open(path, false)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = createState(s.dir); err == nil {
+	if errors.Is(err, fs.ErrNotExist) || isDamage(err) {
+		if aside, err = s.replace(err); err == nil {
 			err = s.open(path, false)
+			s.isNew = true
 		}
-		s.isNew = true
 	}
 	switch {
 	case err == nil:
@@ -76,7 +69,7 @@ func (s *state) attach() (aside string, err error) {
 		return aside, nil
 	case isOfMedium(err):
 		s.fault.Store(&fault{err: advise(fmt.Errorf("state.db: %w", err))})
-		if errors.Is(err, unix.EROFS) && aside == "" {
+		if errors.Is(err, unix.EROFS) {
 			_ = s.open(path, true) // what cannot be read is not known
 		}
 		return aside, nil
@@ -129,25 +122,43 @@ func advise(err error) error {
 // them has nothing new to tell.
 const mostAside = 4
 
-// setAside renames the file to the first of its names that is free.
-func setAside(path string) (aside string, err error) {
+// replace puts a new file into the place of the old one, if there is one, which is
+// set aside. Nothing of that happens while there is no room for the new one.
+func (s *state) replace(why error) (aside string, err error) {
+	fresh, path := s.path()+".new", s.path()
+	if err := createState(fresh); err != nil {
+		return "", err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		s.why, aside = why, freeName(path)
+		if err := os.Rename(path, aside); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return aside, err
+	}
+	return aside, syncDir(s.dir)
+}
+
+// freeName is the first of the file's names that is free, or the last.
+func freeName(path string) (aside string) {
 	for n := 1; n <= mostAside; n++ {
 		aside = fmt.Sprintf("%s.broken-%d", path, n)
 		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
-	return aside, os.Rename(path, aside)
+	return aside
 }
 
-// createState makes the file under another name first: bbolt cannot tell a
-// file whose making was interrupted from a damaged one.
-func createState(dir string) error {
-	tmp := filepath.Join(dir, stateFile+".new")
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// createState makes a file under a name of its own: bbolt cannot tell one whose
+// making was interrupted from a damaged one.
+func createState(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	db, err := bbolt.Open(tmp, 0o600, stateOptions())
+	db, err := bbolt.Open(path, 0o600, stateOptions())
 	if err != nil {
 		return err
 	}
@@ -159,13 +170,7 @@ func createState(dir string) error {
 		}
 		return put(bucketMeta, []byte(schemaKey), schema)(tx)
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, stateFile)); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return errors.Join(err, db.Close())
 }
 
 func stateOptions() *bbolt.Options {
