@@ -118,9 +118,11 @@ func (inv Inventory) Waiting(s Sink) (readings uint64, bytes int64) {
 }
 
 // Inventory returns what the buffer holds now.
-func (b *Buffer) Inventory() (Inventory, error) {
+func (b *Buffer) Inventory() Inventory {
 	inv := Inventory{Dir: b.cfg.Dir, Epoch: b.epoch, Segments: b.view().segments}
-	err := inv.readState(b.state)
+	if err := inv.readState(b.state); err != nil {
+		inv.StateError = err.Error()
+	}
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	for _, c := range b.cursors {
@@ -128,7 +130,7 @@ func (b *Buffer) Inventory() (Inventory, error) {
 		inv.setSink(Sink{Name: c.name, Active: true, Acked: c.mark().acked})
 		c.mu.Unlock()
 	}
-	return inv, err
+	return inv
 }
 
 // CheckState checks state.db, page by page and entry by entry. Nothing changes

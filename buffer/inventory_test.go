@@ -37,10 +37,7 @@ func TestInventoryIsTheSameFromOutside(t *testing.T) {
 		t.Errorf("a buffer in use: %v", err)
 	}
 	r.stop()
-	want, err := start(t, dir, nil).Inventory()
-	if err != nil {
-		t.Fatal(err)
-	}
+	want := start(t, dir, nil).Inventory()
 	dir2 := t.TempDir()
 	if err := os.CopyFS(dir2, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
@@ -90,10 +87,7 @@ func TestInventoryWithoutStateIsOfTheJournalAlone(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		r := eventful(t, dir)
-		want, err := r.Inventory()
-		if err != nil {
-			t.Fatal(err)
-		}
+		want := r.Inventory()
 		r.stop()
 		if err := spoil(filepath.Join(dir, stateFile)); err != nil {
 			t.Fatal(err)
@@ -120,10 +114,7 @@ func TestInventoryOfNothing(t *testing.T) {
 
 func TestWaitingIsTheLag(t *testing.T) {
 	r := eventful(t, t.TempDir())
-	inv, err := r.Inventory()
-	if err != nil {
-		t.Fatal(err)
-	}
+	inv := r.Inventory()
 	for _, s := range inv.Sinks {
 		n, bytes := inv.Waiting(s)
 		if lag := r.cursors[s.Name].Lag(); lag.Readings != n || lag.Bytes != bytes || !s.Active {
@@ -142,12 +133,9 @@ func TestBlocksAreThoseThatASinkDoesNotHave(t *testing.T) {
 	for lane := range reading.Lane(reading.Lanes) {
 		c.Ack(lane, 1, 5)
 	}
-	inv, err := r.Inventory()
-	if err != nil {
-		t.Fatal(err)
-	}
+	inv := r.Inventory()
 	var numbers [reading.Lanes][]uint64
-	err = inv.Blocks(t.Context(), Query{Undelivered: "cloud", Lanes: []reading.Lane{reading.Alarm}}, func(b wire.Block) error {
+	err := inv.Blocks(t.Context(), Query{Undelivered: "cloud", Lanes: []reading.Lane{reading.Alarm}}, func(b wire.Block) error {
 		numbers[b.Lane] = append(numbers[b.Lane], b.First)
 		return nil
 	})

@@ -222,7 +222,7 @@ func (m *model) check(t *rapid.T) {
 // look reads everything as an operator would: nothing is damaged, and history
 // holds at least what some sink still waits for.
 func (m *model) look(t *rapid.T) {
-	found, err := Check(context.Background(), m.buf.Inventory)
+	found, err := Check(context.Background(), func() (Inventory, error) { return m.buf.Inventory(), nil })
 	if err != nil || len(found.Damage) > 0 {
 		t.Fatalf("check found %+v, %v", found.Damage, err)
 	}

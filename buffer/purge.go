@@ -50,7 +50,7 @@ func (b *Buffer) Purge(ctx context.Context, p Purge) (done Purged, err error) {
 		return done, err
 	}
 	for _, c := range cursors {
-		losses, err := c.waiting(ctx, p)
+		losses, err := b.view().owed(ctx, p, c.name, c.ackedNow())
 		if err == nil {
 			err = c.giveUp(losses, p.Rehearse, &done)
 		}
@@ -81,14 +81,36 @@ func (b *Buffer) cursorsOf(sink string) ([]*Cursor, error) {
 	return nil, ErrNoSink
 }
 
-// waiting lists what the sink does not have, joined where it goes on. The link
-// goes on meanwhile.
-func (c *Cursor) waiting(ctx context.Context, p Purge) (losses []*loss, err error) {
+// RehearsePurge returns what a Purge of this buffer would do if a process opened
+// it now. It only reads.
+func (inv Inventory) RehearsePurge(ctx context.Context, p Purge) (done Purged, err error) {
+	known := false
+	for _, s := range inv.Sinks {
+		if !s.Active || p.Sink != "" && p.Sink != s.Name {
+			continue
+		}
+		known = true
+		losses, err := inv.view().owed(ctx, p, s.Name, s.Acked)
+		if err != nil {
+			return done, err
+		}
+		for _, l := range losses {
+			done.Gaps = append(done.Gaps, l.between(l.First, l.Last))
+		}
+	}
+	if p.Sink != "" && !known {
+		return done, ErrNoSink
+	}
+	return done, nil
+}
+
+// owed lists what the sink does not have of what is to go, joined where it goes
+// on. Commits and links go on meanwhile.
+func (v view) owed(ctx context.Context, p Purge, sink string, acked [reading.Lanes]ranges) (losses []*loss, err error) {
 	q := Query{Lanes: p.Lanes, To: p.Before}
-	acked := c.ackedNow()
 	open := [reading.Lanes]*loss{}
 	seen := place{}
-	w := walk{view: c.buf.view(), mayHold: func(s Segment) bool { return q.mayBeIn(s, acked) }}
+	w := walk{view: v, mayHold: func(s Segment) bool { return q.mayBeIn(s, acked) }}
 	w.wants = func(b wire.Block) bool {
 		first, last := seen.ahead(b)
 		return first <= last && q.wantsLane(b.Lane) && (p.Before == 0 || b.Base+b.Span < p.Before)
@@ -96,7 +118,7 @@ func (c *Cursor) waiting(ctx context.Context, p Purge) (losses []*loss, err erro
 	w.visit = func(b wire.Block) error {
 		seen.pass(b.Lane, b.First, b.Last())
 		for _, r := range acked[b.Lane].missing(b.First, b.Last()) {
-			g := Gap{First: r.First, Last: r.Last, From: b.Base, To: b.Base + b.Span, Epoch: b.Epoch, Reason: ReasonPurged, Sinks: []string{c.name}}
+			g := Gap{First: r.First, Last: r.Last, From: b.Base, To: b.Base + b.Span, Epoch: b.Epoch, Reason: ReasonPurged, Sinks: []string{sink}}
 			if l := open[b.Lane]; l == nil || !l.join(g) {
 				open[b.Lane] = &loss{b.Lane, g}
 				losses = append(losses, open[b.Lane])
@@ -117,9 +139,7 @@ func (c *Cursor) giveUp(losses []*loss, rehearse bool, done *Purged) error {
 		elsewhere, onTheWay := c.elsewhere(l.lane)
 		done.OnTheWay += onTheWay.overlap(l.First, l.Last)
 		for _, r := range elsewhere.missing(l.First, l.Last) {
-			g := l.Gap
-			g.First, g.Last = r.First, r.Last
-			g.Lane, g.Count = l.lane.String(), r.Last-r.First+1
+			g := l.between(r.First, r.Last)
 			if !rehearse {
 				if err := c.purge(l.lane, g); err != nil {
 					return err
@@ -129,6 +149,13 @@ func (c *Cursor) giveUp(losses []*loss, rehearse bool, done *Purged) error {
 		}
 	}
 	return nil
+}
+
+// between is the part of the loss that has these numbers.
+func (l *loss) between(first, last uint64) Gap {
+	g := l.Gap
+	g.Lane, g.First, g.Last, g.Count = l.lane.String(), first, last, last-first+1
+	return g
 }
 
 func (c *Cursor) purge(lane reading.Lane, g Gap) error {

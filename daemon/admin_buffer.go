@@ -43,13 +43,13 @@ func findHolding(ctx context.Context, cfg Config) (holding, error) {
 // routeBuffer adds what the commands ask of a running daemon.
 func (d *Daemon) routeBuffer(mux *http.ServeMux) {
 	mux.HandleFunc("GET /buffer", func(w http.ResponseWriter, req *http.Request) {
-		inv, err := d.buffer.Inventory()
+		inv := d.buffer.Inventory()
 		if req.URL.Query().Get("raw") == "" {
 			for i := range inv.Refused {
 				inv.Refused[i].Raw = nil
 			}
 		}
-		answer(w, inv, err)
+		answer(w, inv, nil)
 	})
 	mux.HandleFunc("GET /buffer/state", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, struct{}{}, d.buffer.CheckState())
@@ -129,6 +129,14 @@ func (s stopped) inventory(ctx context.Context, _ bool) (buffer.Inventory, error
 func (s stopped) checkState(context.Context) error { return nil }
 
 func (s stopped) purge(ctx context.Context, p buffer.Purge) (done buffer.Purged, err error) {
+	if p.Rehearse {
+		inv, err := s.inventory(ctx, false)
+		if err != nil {
+			return done, err
+		}
+		done, err = inv.RehearsePurge(ctx, p)
+		return done, adviseSink(err, p.Sink)
+	}
 	err = s.open(ctx, func(b *buffer.Buffer) error {
 		done, err = b.Purge(ctx, p)
 		return adviseSink(err, p.Sink)

@@ -164,9 +164,6 @@ func (c *bufferCall) parse(now time.Time) (err error) {
 			return fmt.Errorf("-before: %w", err)
 		}
 	}
-	if c.query.Limit < 0 {
-		return errors.New("-n: a page has at least one reading")
-	}
 	if c.forget != "" && (c.sink != "" || c.lanes != "" || c.before != "") {
 		return errors.New("-forget stands alone — hint: it discards no readings, only the place of the sink")
 	}

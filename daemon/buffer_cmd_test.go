@@ -185,3 +185,55 @@ func TestPackedQuarantineHasEachBlockOnce(t *testing.T) {
 		t.Errorf("%+v, %v", chunk, err)
 	}
 }
+
+func TestListingSaysEverything(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := listing{
+		Gateway: "north-7", Readings: 1, Bytes: 1 << 20, MaxBytes: 1 << 30, StateError: "torn",
+		Segments: []listedSegment{
+			{Number: 7, Bytes: 1 << 20, From: now.UnixNano(), To: now.AddDate(-1, 0, 0).UnixNano(), Lanes: map[string]buffer.Span{"alarm": {First: 3, Last: 5}}, DeliveredTo: []string{"archive", "cloud"}},
+			{Number: 8, Lanes: map[string]buffer.Span{}},
+		},
+		Sinks:   []listedSink{{Name: "cloud", Configured: true, Waiting: 5, Bytes: 2048}, {Name: "old"}},
+		Refused: []buffer.Refused{{Quarantined: buffer.Quarantined{Sink: "cloud", Reason: "422: no\x1b[31m device", At: now.UnixNano()}, Lane: "bulk", First: 1, Last: 2}},
+	}
+	for range mostGaps + 3 {
+		l.Gaps = append(l.Gaps, buffer.Gap{Lane: "bulk", Count: 4, Reason: buffer.ReasonRefused})
+	}
+	var b strings.Builder
+	if err := l.write(&b, now); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"north-7: 1 reading, 1.0MiB of 1.0GiB on flash; the gateway is stopped\n! state.db: torn\n    hint: ",
+		"7        1.0MiB  0       3      0     03-01 12:00  2025-03-01  archive, cloud\n",
+		"8        0B      0       0      0     -            -           nobody\n",
+		"cloud  5        2.0KiB\nold    0        0B      not configured any more\n",
+		"4     bulk  -        -           -   refused  all\n",
+		"and 3 more: -json has them\n",
+		"cloud       bulk  1..2     03-01 12:00  422: no·[31m device\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestDamageIsWorded(t *testing.T) {
+	lost := buffer.Damage{Segment: 3, What: "are gone", Lane: "normal", First: 5, Last: 5}
+	declared, owed, delivered := lost, lost, lost
+	declared.Declared, owed.Sinks, delivered.Delivered = true, []string{"cloud"}, true
+	found := buffer.Checked{Segments: 1, Damage: []buffer.Damage{{Segment: 3, What: "the file is missing"}, lost, declared, owed, delivered}, StateError: "torn"}
+	var b strings.Builder
+	if err := writeChecked(&b, found); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"✗ segment 3: the file is missing\n", "1 reading, normal 5..5, are gone\n", "are gone; a gap says so already\n",
+		"are gone; not delivered to cloud\n", "are gone; they had been delivered\n", "✗ state.db: torn\n    hint: ",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, b.String())
+		}
+	}
+}

@@ -172,11 +172,19 @@ func (l listing) writeGaps(w io.Writer, now time.Time) {
 		if len(g.Sinks) > 0 {
 			sinks = strings.Join(g.Sinks, ", ")
 		}
-		fmt.Fprintf(w, "%d\t%s\t%d..%d\t%s\t%s\t%s\t%s\n", g.Count, g.Lane, g.First, g.Last, shortTime(g.From, now), shortTime(g.To, now), g.Reason, sinks)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Count, g.Lane, numbers(g), shortTime(g.From, now), shortTime(g.To, now), g.Reason, sinks)
 	}
 	if more := len(l.Gaps) - mostGaps; more > 0 {
 		fmt.Fprintf(w, "and %d more: -json has them\n", more)
 	}
+}
+
+// numbers are those of the gap; what was refused had none yet.
+func numbers(g buffer.Gap) string {
+	if g.Last == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d..%d", g.First, g.Last)
 }
 
 // shortTime is the minute in UTC, with the year if that is not now's; a dash for

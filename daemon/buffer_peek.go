@@ -29,6 +29,9 @@ type peeked struct {
 
 // peek shows readings.
 func (c *bufferCall) peek(ctx context.Context) error {
+	if c.query.Limit < 1 {
+		return usageError{errors.New("-n: a page has at least one reading")}
+	}
 	inv, err := c.holding.inventory(ctx, c.refused)
 	if err != nil {
 		return err
@@ -224,7 +227,7 @@ func missing(q buffer.Query, gaps []buffer.Gap, entries []buffer.Entry) (n uint6
 	}
 	for _, g := range gaps {
 		switch g.Reason {
-		case buffer.ReasonPurged, buffer.ReasonQuarantined, buffer.ReasonNotStored:
+		case buffer.ReasonPurged, buffer.ReasonQuarantined, buffer.ReasonNotStored, buffer.ReasonRefused:
 			continue // they are here, or were never taken
 		}
 		if (g.From != 0 || g.To != 0) && q.Includes(g) {
