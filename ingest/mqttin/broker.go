@@ -219,7 +219,7 @@ func (b *broker) stop() {
 func (b *broker) hasSubscribers(t *topic) bool {
 	generation := b.generation.Load() + 1 // so that a new topic's zero is not current
 	if t.checked != generation {
-		s := b.server.Topics.Subscribers(t.name)
+		s := b.subscribersTo(t.name)
 		t.local = len(s.Subscriptions)+len(s.Shared) > 0
 		t.checked = generation
 	}

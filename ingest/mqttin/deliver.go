@@ -67,7 +67,7 @@ func (b *broker) readings(m *message, t *topic) []reading.Reading {
 
 // subscribers returns who is to get a message, and how.
 func (b *broker) subscribers(m *message) []delivery {
-	found := b.server.Topics.Subscribers(m.topic)
+	found := b.subscribersTo(m.topic)
 	if m.topic[0] == '$' {
 		withoutReserved(found)
 	}
@@ -186,7 +186,7 @@ func (b *broker) sendRetained(s *session, sub packets.Subscription) {
 	var notes []reading.Note
 	var messages []*message
 	var copies [][]delivery
-	for _, pk := range b.server.Topics.Messages(sub.Filter) {
+	for _, pk := range b.retainedFor(sub.Filter) {
 		m := b.retainedMessage(pk)
 		if m == nil || sub.NoLocal && m.origin == s.id || !b.mayRead(s, m.topic) {
 			continue

@@ -249,9 +249,9 @@ func TestAnnouncedSizesCostNothing(t *testing.T) {
 	}
 	before := heap()
 	for _, c := range clients {
-		c.Write([]byte("\x30\xf0\xff\x0f\x00\x01d" + strings.Repeat("x", smallInput))) // of a publish of 256 KiB
+		c.Write([]byte("\x30\xf0\xff\x0f\x00\x01d" + strings.Repeat("x", inputSize))) // of a publish of 256 KiB
 	}
-	retry(t, func() bool { return src.Stats().Bytes >= 100*smallInput })
+	retry(t, func() bool { return src.Stats().Bytes >= 100*inputSize })
 	if grown := heap() - before; grown > 100*64<<10 {
 		t.Errorf("heap grew by %d KiB", grown>>10)
 	}

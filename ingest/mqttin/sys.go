@@ -6,7 +6,6 @@ import (
 	"math"
 	"runtime/metrics"
 	"strconv"
-	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -211,7 +210,7 @@ func (b *broker) say(topic, payload string) {
 // filter begins with a wildcard: that does not match such topics [MQTT-4.7.2-1].
 func withoutReserved(s *mqtt.Subscribers) {
 	maps.DeleteFunc(s.Shared, func(filter string, _ map[string]packets.Subscription) bool {
-		levels := strings.SplitN(filter, "/", 3) // $share, the group, the filter
-		return levels[2][0] == '+' || levels[2][0] == '#'
+		first := behindShare(filter)[0]
+		return first == '+' || first == '#'
 	})
 }
