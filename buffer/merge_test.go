@@ -173,8 +173,9 @@ func TestEveryStepOfAnExchangeMayBeTheLast(t *testing.T) {
 	states = append(states, r.killed())
 	path := segmentPath(b.cfg.Dir, 1)
 	for _, step := range []func() error{
-		func() error { return os.Link(path, filepath.Join(b.cfg.Dir, spareFile)) },
+		func() error { return os.Link(path, path+oldSuffix) },
 		func() error { return os.Rename(path+mergedSuffix, path) },
+		func() error { return os.Rename(path+oldSuffix, filepath.Join(b.cfg.Dir, spareFile)) },
 		func() error { return b.state.update(put(bucketSegments, numberKey(1), after)) },
 	} {
 		if err := step(); err != nil {
@@ -191,7 +192,7 @@ func TestEveryStepOfAnExchangeMayBeTheLast(t *testing.T) {
 		if gaps, _ := r.Gaps(); n != readings || len(gaps) != 0 {
 			t.Errorf("after step %d: %d readings of %d, gaps %v", i, n, readings, gaps)
 		}
-		if files, _ := os.ReadDir(dir); slices.ContainsFunc(files, func(f os.DirEntry) bool { return filepath.Ext(f.Name()) == mergedSuffix }) {
+		if files, _ := os.ReadDir(dir); slices.ContainsFunc(files, func(f os.DirEntry) bool { return slices.Contains([]string{mergedSuffix, oldSuffix}, filepath.Ext(f.Name())) }) {
 			t.Errorf("after step %d: a half-made file stays", i)
 		}
 	}

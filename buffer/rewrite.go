@@ -13,10 +13,12 @@ import (
 
 // A segment that is not written any more may be replaced by a smaller file of
 // the same number, which holds the same readings or what is left of them. Such
-// files are made under another name, with one of these endings.
+// files are made under another name, with one of these endings. What a start finds
+// under such a name is nothing that counts.
 const (
 	shrunkSuffix = ".shrunk" // lanes were evicted
 	mergedSuffix = ".merged" // small blocks were made into large ones
+	oldSuffix    = ".old"    // the file that was replaced, on its way to be the spare
 )
 
 // shrink makes the segment's file as small as what info still counts in it.
@@ -69,7 +71,7 @@ func (b *Buffer) replaceFile(info segmentInfo, suffix string) error {
 	}
 	err := b.withoutReaders(info.Number, func() error {
 		if old, ok := b.index.segment(info.Number); ok && old.Size == segmentSize && !b.hasSpare() {
-			_ = os.Link(path, filepath.Join(b.cfg.Dir, spareFile)) // or the next segment is a new file
+			_ = os.Link(path, path+oldSuffix) // or the next segment is a new file
 		}
 		if err := os.Rename(path+suffix, path); err != nil {
 			return err
@@ -77,9 +79,14 @@ func (b *Buffer) replaceFile(info segmentInfo, suffix string) error {
 		b.index.replace(info)
 		return syncDir(b.cfg.Dir)
 	})
-	if err != nil {
-		return err // a crash finds one of the two files, and reads it
+	if err != nil { // a crash finds one of the two files, and reads it
+		os.Remove(path + suffix)
+		os.Remove(path + oldSuffix)
+		return err
 	}
+	// Not before now: what is called the spare is written, and no segment may be
+	// the same file.
+	_ = os.Rename(path+oldSuffix, filepath.Join(b.cfg.Dir, spareFile))
 	info.Head = segmentHead(b.cfg.Dir, info.Number)
 	b.index.replace(info)
 	b.spend(info.Size + 2*stateCommitFlash)
@@ -125,10 +132,11 @@ func (s *segmentCopy) finish() error {
 	return errors.Join(s.out.Flush(), s.file.Sync(), s.file.Close())
 }
 
-// removeCopies deletes the files that were being made when a run ended.
+// removeCopies deletes the files that were being made, or replaced, when a run
+// ended.
 func removeCopies(dir string) error {
 	var names []string
-	for _, suffix := range []string{shrunkSuffix, mergedSuffix} {
+	for _, suffix := range []string{shrunkSuffix, mergedSuffix, oldSuffix} {
 		found, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix+suffix))
 		if err != nil {
 			return err
