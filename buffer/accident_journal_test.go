@@ -67,7 +67,7 @@ func segmentAccidents() []accident {
 		}
 	}
 	return []accident{
-		{name: "oldest segment is missing", kept: "8-22", gaps: "missing 1-7", says: "segment file is missing", happen: remove(1)},
+		{name: "oldest segment is missing", kept: "8-22", gaps: "missing 2-7", says: "segment file is missing", happen: remove(1)},
 		{name: "middle segment is missing", kept: "2-7 15-22", gaps: "missing 8-14", says: "segment file is missing", happen: remove(2)},
 		{name: "newest segment is missing", kept: "2-21", happen: remove(4)},
 		{name: "truncated segment", kept: "2-10 15-22", gaps: "damaged 11-14", says: "readings lost",
@@ -100,7 +100,7 @@ func segmentAccidents() []accident {
 			r.Cursor("cloud").Ack(reading.Normal, 1, 1)
 			r.stop()
 			remove(1)(t, dir)
-			accident{gaps: "missing 1-2", says: "segment file is missing"}.check(t, dir)
+			accident{gaps: "missing 2-2", says: "segment file is missing"}.check(t, dir)
 		}},
 		{name: "number of a missing segment is taken again", by: TestANumberThatWasNotedIsNotUsedAgain},
 	}

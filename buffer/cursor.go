@@ -291,11 +291,17 @@ func (b *Buffer) setDirty() {
 // the file system's journal.
 const stateCommitFlash = 17 << 10
 
-// cursorChanges returns the changes that save all cursors.
+// cursorChanges returns the changes that save all cursors, and the places of sinks
+// that did not ask for theirs.
 func (b *Buffer) cursorChanges() []func(*bbolt.Tx) error {
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	var changes []func(*bbolt.Tx) error
+	for name, acked := range b.marks {
+		if b.cursors[name] == nil {
+			changes = append(changes, put(bucketCursors, []byte(name), markOf(name, acked).acked))
+		}
+	}
 	for name, c := range b.cursors {
 		c.mu.Lock()
 		c.dirty = false
@@ -305,11 +311,14 @@ func (b *Buffer) cursorChanges() []func(*bbolt.Tx) error {
 	return changes
 }
 
-// mark is the place that is saved. Acknowledged ranges beyond maxRanges are left
-// out: after a crash they would be delivered again.
-func (c *Cursor) mark() cursorMark {
-	m := cursorMark{name: c.name}
-	for lane, rs := range c.acked {
+// mark is the place that is saved.
+func (c *Cursor) mark() cursorMark { return markOf(c.name, c.acked) }
+
+// markOf copies a place. Acknowledged ranges beyond maxRanges are left out: after a
+// crash they would be delivered again.
+func markOf(name string, acked [reading.Lanes]ranges) cursorMark {
+	m := cursorMark{name: name}
+	for lane, rs := range acked {
 		m.acked[lane] = slices.Clone(rs[:min(len(rs), maxRanges)])
 	}
 	return m

@@ -28,7 +28,7 @@ func (b *Buffer) evict(info segmentInfo, lanes laneSet, reason string) error {
 	// From here on nobody looks for the lanes in this segment, whether or not
 	// the rest of it can be written anew.
 	b.index.replace(left)
-	if err := b.state.update(put(bucketSegments, numberKey(left.Number), left)); err != nil {
+	if err := b.updateWithCursors(put(bucketSegments, numberKey(left.Number), left)); err != nil {
 		b.log.Warn("evicted readings are forgotten, and might be delivered after a restart", "segment", left.Number, "err", err)
 	}
 	if !info.worthEvicting(lanes) {
@@ -120,12 +120,19 @@ func (b *Buffer) eachBlock(info segmentInfo, visit func(wire.Block) error) error
 }
 
 // passAll makes all cursors go on behind the numbers: one may still have the
-// segment's file open, and must not deliver what was declared lost.
+// segment's file open, and must not deliver what was declared lost. Nor do sinks
+// that are not there at present wait for them any more.
 func (b *Buffer) passAll(lane reading.Lane, first, last uint64) {
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	for _, c := range b.cursors {
 		c.pass(lane, first, last)
+	}
+	for name, acked := range b.marks {
+		if b.cursors[name] == nil {
+			acked[lane] = acked[lane].add(first, last)
+			b.marks[name] = acked
+		}
 	}
 }
 

@@ -119,6 +119,20 @@ func (g Gap) covers(h Gap) bool {
 		!slices.ContainsFunc(h.Sinks, func(sink string) bool { return !slices.Contains(g.Sinks, sink) })
 }
 
+// told returns the numbers of the lane that the sink was told are lost; "" stands
+// for a sink that will come.
+func (b *Buffer) told(lane reading.Lane, sink string) (numbers ranges) {
+	b.gapMu.Lock()
+	defer b.gapMu.Unlock()
+	for _, r := range b.gaps {
+		g := r.entry.Gap
+		if g.Lane == lane.String() && g.Last != 0 && (len(g.Sinks) == 0 || slices.Contains(g.Sinks, sink)) {
+			numbers = numbers.add(g.First, g.Last)
+		}
+	}
+	return numbers
+}
+
 // newReport completes the gap.
 func newReport(lane reading.Lane, g Gap) gapReport {
 	g.Lane = lane.String()

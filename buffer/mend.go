@@ -55,12 +55,7 @@ func (b *Buffer) tell(everything bool) error {
 
 // remembered is what state.db holds and memory knows, too.
 func (b *Buffer) remembered() (changes []func(*bbolt.Tx) error) {
-	b.curMu.Lock()
-	for name, acked := range b.marks { // of sinks that did not ask yet, too
-		changes = append(changes, put(bucketCursors, []byte(name), acked))
-	}
-	b.curMu.Unlock()
-	changes = append(changes, b.cursorChanges()...)
+	changes = b.cursorChanges()
 	for _, info := range b.index.upTo(b.sealed) {
 		info.Head = segmentHead(b.cfg.Dir, info.Number)
 		changes = append(changes, put(bucketSegments, numberKey(info.Number), info))

@@ -192,7 +192,9 @@ func TestEveryStepOfAnExchangeMayBeTheLast(t *testing.T) {
 		if gaps, _ := r.Gaps(); n != readings || len(gaps) != 0 {
 			t.Errorf("after step %d: %d readings of %d, gaps %v", i, n, readings, gaps)
 		}
-		if files, _ := os.ReadDir(dir); slices.ContainsFunc(files, func(f os.DirEntry) bool { return slices.Contains([]string{mergedSuffix, oldSuffix}, filepath.Ext(f.Name())) }) {
+		if files, _ := os.ReadDir(dir); slices.ContainsFunc(files, func(f os.DirEntry) bool {
+			return slices.Contains([]string{mergedSuffix, oldSuffix}, filepath.Ext(f.Name()))
+		}) {
 			t.Errorf("after step %d: a half-made file stays", i)
 		}
 	}

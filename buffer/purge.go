@@ -180,7 +180,7 @@ func (c *Cursor) elsewhere(lane reading.Lane) (all, onTheWay ranges) {
 }
 
 // missing returns the numbers of first..last that are not in the set.
-func (rs ranges) missing(first, last uint64) (out []numberRange) {
+func (rs ranges) missing(first, last uint64) (out ranges) {
 	for _, r := range rs {
 		if r.First > last {
 			break

@@ -341,8 +341,8 @@ func (r *recovery) reportGaps() {
 		r.report(u)
 	}
 	for _, h := range r.holes {
-		if !r.isDelivered(h) {
-			r.declareLost(h.lane, Gap{First: h.first, Last: h.last, Epoch: h.epoch, Reason: h.reason})
+		for _, n := range r.owed(h) {
+			r.declareLost(h.lane, Gap{First: n.First, Last: n.Last, Epoch: h.epoch, Reason: h.reason})
 		}
 	}
 	if len(r.corrected) == 0 {
@@ -353,12 +353,15 @@ func (r *recovery) reportGaps() {
 	}
 }
 
-// isDelivered says whether every sink has what is missing.
-func (r *recovery) isDelivered(h hole) bool {
-	for _, acked := range r.marks {
-		if !acked[h.lane].has(h.first, h.last) {
-			return false
-		}
+// owed returns the numbers of the hole that some sink neither has nor was told of:
+// what made room is missing, too.
+func (r *recovery) owed(h hole) (owed ranges) {
+	if len(r.marks) == 0 {
+		return r.told(h.lane, "").missing(h.first, h.last)
 	}
-	return len(r.marks) > 0
+	for sink, acked := range r.marks {
+		known := r.told(h.lane, sink).union(acked[h.lane])
+		owed = owed.union(known.missing(h.first, h.last))
+	}
+	return owed
 }

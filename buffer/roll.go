@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidegate/tidegate/reading"
 )
 
 // spareFile is a file of a segment's size that nobody needs at the moment. It
@@ -114,9 +116,15 @@ func (b *Buffer) hasSpare() bool {
 	return err == nil && info.Mode().IsRegular() && info.Size() == segmentSize
 }
 
-// release gives a segment up: what it holds is delivered, or declared lost.
+// release gives a segment up: what it holds is delivered, or declared lost. The
+// cursors are saved with that, or a start would take it for missing.
 func (b *Buffer) release(info segmentInfo) error {
-	if err := b.state.update(put(bucketSegments, numberKey(info.Number), nil)); err != nil {
+	for lane, s := range info.Lanes {
+		if s.Last != 0 {
+			b.passAll(reading.Lane(lane), s.First, s.Last)
+		}
+	}
+	if err := b.updateWithCursors(put(bucketSegments, numberKey(info.Number), nil)); err != nil {
 		return fmt.Errorf("forget segment %d: %w", info.Number, err)
 	}
 	return b.withoutReaders(info.Number, func() error {
