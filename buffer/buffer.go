@@ -8,6 +8,8 @@
 //	c, err := b.Cursor("cloud")
 //	blocks, err := c.Next(ctx, 256<<10)    // never deletes
 //	err = c.Ack(lane, first, last)         // elsewhere
+//	next, err := b.History(ctx, q, visit)  // delivered or not, in pages
+//	inv, err := ReadInventory(ctx, dir)    // of a folder that nobody has open
 //
 // Readings lie in a journal of recycled segment files: one write and one
 // fdatasync a commit, shared by everything that waited. Whatever changes lies

@@ -51,7 +51,9 @@ func (c *bufferCall) export(ctx context.Context) error {
 		return err
 	}
 	if c.out == "" {
-		n, err := c.exportTo(ctx, c.stdout, inv)
+		out := bufio.NewWriterSize(c.stdout, 64<<10)
+		n, err := c.exportTo(ctx, out, inv)
+		err = errors.Join(err, out.Flush())
 		c.sum(n, "standard output", err)
 		return c.adviseQuery(err)
 	}
