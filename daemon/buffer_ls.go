@@ -138,7 +138,7 @@ func (l listing) write(w io.Writer, now time.Time) error {
 		fmt.Fprint(t, "\nREFUSED BY\tLANE\tNUMBERS\tWHEN (UTC)\tWHY\n")
 	}
 	for _, q := range l.Refused {
-		fmt.Fprintf(t, "%s\t%s\t%d..%d\t%s\t%s\n", q.Sink, q.Lane, q.First, q.Last, shortTime(q.At, now), printable(q.Reason, 40))
+		fmt.Fprintf(t, "%s\t%s\t%d..%d\t%s\t%s\n", q.Sink, q.Lane, q.First, q.Last, shortTime(q.At, now), printable(q.Reason, 36))
 	}
 	if err := t.Flush(); err != nil {
 		return err

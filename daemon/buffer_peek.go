@@ -111,7 +111,7 @@ func (c *bufferCall) writePeek(inv buffer.Inventory, entries []buffer.Entry, nex
 	var b strings.Builder
 	if c.refused {
 		for _, q := range inv.Refused {
-			fmt.Fprintf(&b, "%s refused %s %d..%d: %s\n", q.Sink, q.Lane, q.First, q.Last, printable(q.Reason, terminalWidth))
+			fmt.Fprintf(&b, "%s refused %s %d..%d:\n    %s\n", q.Sink, q.Lane, q.First, q.Last, printable(q.Reason, 400))
 		}
 	}
 	if len(entries) == 0 {
