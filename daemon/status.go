@@ -124,6 +124,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.Rejected, s.Opaque, s.Clients = m.Dropped, m.Opaque, m.Clients
 			s.BadLogins, s.Denied, s.TurnedAway, s.Malformed = m.BadLogins, m.Denied, m.TurnedAway, m.Malformed
 			s.NotStored, s.Undelivered = m.NotStored, m.Undelivered
+			s.NotRetained, s.Oversubscribed, s.Forgotten, s.Slowed = m.NotRetained, m.Oversubscribed, m.Forgotten, m.Slowed
 			if addr := source.Addr(ctx); addr != nil {
 				s.Address = addr.String()
 			} else {

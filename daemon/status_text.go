@@ -82,6 +82,10 @@ func refusals(d dashboard.Door) string {
 		{d.Malformed, "connections ended by a broken packet"},
 		{d.NotStored, "messages not stored and not acknowledged"},
 		{d.Undelivered, "messages that local subscribers missed"},
+		{d.NotRetained, "messages not retained for want of room"},
+		{d.Oversubscribed, "subscriptions too many"},
+		{d.Forgotten, "sessions that made room for others"},
+		{d.Slowed, "waits of clients that sent too fast"},
 	} {
 		if c.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))

@@ -21,6 +21,9 @@ func TestStatusNamesWhatADoorRefusedAndNothingElse(t *testing.T) {
 		{dashboard.Door{Name: "mqtt", BadLogins: 1, TurnedAway: 2, Malformed: 4, NotStored: 5, Undelivered: 6},
 			"\nmqtt: 1 logins refused, 2 connections too many, 4 connections ended by a broken packet, " +
 				"5 messages not stored and not acknowledged, 6 messages that local subscribers missed\n"},
+		{dashboard.Door{Name: "mqtt", NotRetained: 1, Oversubscribed: 2, Forgotten: 3, Slowed: 4},
+			"\nmqtt: 1 messages not retained for want of room, 2 subscriptions too many, " +
+				"3 sessions that made room for others, 4 waits of clients that sent too fast\n"},
 	} {
 		var text bytes.Buffer
 		if err := writeStatus(&text, dashboard.Status{Doors: []dashboard.Door{tt.door}}); err != nil {

@@ -139,4 +139,11 @@ type Door struct {
 	// Undelivered messages did not reach a local subscriber. They are kept all
 	// the same.
 	Undelivered uint64 `json:"undelivered,omitempty"`
+	// NotRetained messages found no room; Oversubscribed filters were too many;
+	// Forgotten sessions made room for others. Slowed is how often a client had
+	// to wait because it sent faster than it may.
+	NotRetained    uint64 `json:"not_retained,omitempty"`
+	Oversubscribed uint64 `json:"oversubscribed,omitempty"`
+	Forgotten      uint64 `json:"forgotten,omitempty"`
+	Slowed         uint64 `json:"slowed,omitempty"`
 }

@@ -3,6 +3,7 @@ package mqttin
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // guarded are packets as devices send them.
@@ -30,6 +31,22 @@ func BenchmarkGuard(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkGuardShare measures the guard beside the whole path of an acknowledged
+// publish, generator included, of which it is a part.
+func BenchmarkGuardShare(b *testing.B) {
+	packet := guarded()["publish-v3"]
+	src := start(b, blackHole{}, Config{})
+	publishAll(b, src.Addr(b.Context()).String(), 1, "raw/d", benchJSON)
+	path := b.Elapsed()
+	began := time.Now()
+	for range b.N {
+		if err := guardOnce("publish-v3", packet); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(100*float64(time.Since(began))/float64(path), "%path")
 }
 
 // guardOnce checks a packet as a connection does that has had its topic before.

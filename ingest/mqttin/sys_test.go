@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -220,5 +221,17 @@ func TestTrafficCountsWholePackets(t *testing.T) {
 	got := fmt.Sprint(n.packetsSent.Load(), n.publishSent.Load(), n.payloadSent.Load(), n.bytesSent.Load())
 	if want := fmt.Sprint(3, 2, 6, len(due)); got != want {
 		t.Errorf("counted %s, want %s", got, want)
+	}
+}
+
+func TestSysTopicsWithMosquitto(t *testing.T) {
+	if _, err := exec.LookPath("mosquitto_sub"); err != nil {
+		t.Skip("mosquitto_sub is missing: apt-get install mosquitto-clients")
+	}
+	src := start(t, instant(), Config{Version: "1.2.3"})
+	host, port, _ := strings.Cut(src.Addr(t.Context()).String(), ":")
+	sub := exec.CommandContext(t.Context(), "mosquitto_sub", "-h", host, "-p", port, "-t", "$SYS/broker/version", "-C", "1", "-W", "10")
+	if out, err := sub.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "tidegate version 1.2.3" {
+		t.Errorf("%v: %v\n%s", sub.Args, err, out)
 	}
 }
