@@ -15,8 +15,6 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	paho3 "github.com/eclipse/paho.mqtt.golang"
-
-	"github.com/tidegate/tidegate/ingest/ingesttest"
 )
 
 var errImpatient = errors.New("not acknowledged in time")
@@ -31,7 +29,7 @@ type pahoV3 struct {
 func connectPahoV3(t *testing.T, h how) (realClient, bool, error) {
 	c := &pahoV3{inbox: make(chan received, 8)}
 	options := paho3.NewClientOptions().AddBroker(h.URL).SetClientID(h.ID).SetProtocolVersion(uint(h.Version)).
-		SetCleanSession(h.Clean).SetAutoReconnect(false).SetConnectTimeout(ingesttest.Patience).
+		SetCleanSession(h.Clean).SetAutoReconnect(false).SetConnectTimeout(longPatience).
 		SetDefaultPublishHandler(func(_ paho3.Client, m paho3.Message) {
 			c.inbox <- received{m.Topic(), string(m.Payload()), m.Retained()}
 		}).
@@ -52,7 +50,7 @@ func connectPahoV3(t *testing.T, h how) (realClient, bool, error) {
 }
 
 func inTime(token paho3.Token) error {
-	if !token.WaitTimeout(ingesttest.Patience) {
+	if !token.WaitTimeout(longPatience) {
 		return errImpatient
 	}
 	return token.Error()
@@ -90,7 +88,7 @@ func connectPahoV5(t *testing.T, h how) (realClient, bool, error) {
 	}
 	c := &pahoV5{conn: conn, inbox: make(chan received, 8)}
 	c.client = paho.NewClient(paho.ClientConfig{
-		Conn: packets.NewThreadSafeConn(conn), PacketTimeout: ingesttest.Patience,
+		Conn: packets.NewThreadSafeConn(conn), PacketTimeout: longPatience,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 			c.inbox <- received{p.Packet.Topic, string(p.Packet.Payload), p.Packet.Retain}
 			return true, nil
@@ -117,14 +115,14 @@ func connectPahoV5(t *testing.T, h how) (realClient, bool, error) {
 }
 
 func (c *pahoV5) subscribe(topic string, qos byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), ingesttest.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longPatience)
 	defer cancel()
 	_, err := c.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: topic, QoS: qos}}})
 	return err
 }
 
 func (c *pahoV5) publish(topic, payload string, qos byte, retain bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), ingesttest.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longPatience)
 	defer cancel()
 	_, err := c.client.Publish(ctx, &paho.Publish{Topic: topic, Payload: []byte(payload), QoS: qos, Retain: retain})
 	return err
@@ -148,7 +146,7 @@ func openConnection(h how) (net.Conn, error) {
 	}
 	switch at.Scheme {
 	case "ws":
-		ctx, cancel := context.WithTimeout(context.Background(), ingesttest.Patience)
+		ctx, cancel := context.WithTimeout(context.Background(), longPatience)
 		defer cancel()
 		ws, _, err := websocket.Dial(ctx, h.URL, &websocket.DialOptions{
 			HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, Subprotocols: []string{"mqtt"},

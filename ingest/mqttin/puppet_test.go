@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"testing"
 	"time"
-
-	"github.com/tidegate/tidegate/ingest/ingesttest"
 )
 
 // puppet is a client in another language: a process that is told what to do, in
@@ -91,7 +89,7 @@ func (p *puppet) answer() (answer, error) {
 			return a, errors.New(a.Err)
 		}
 		return a, nil
-	case <-time.After(ingesttest.Patience):
+	case <-time.After(longPatience):
 		return answer{}, errors.New("the client does not answer")
 	}
 }

@@ -17,7 +17,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.properties import Properties
 from paho.mqtt.packettypes import PacketTypes
 
-PATIENCE = 20  # seconds
+PATIENCE = 60  # seconds
 
 how = json.loads(sys.argv[1])
 v5 = how["version"] == 5
