@@ -24,6 +24,7 @@ func newWorld(t *testing.T, cfg Config) *world {
 	cfg.SysInterval = -1
 	w := &world{t: t, cfg: cfg, custody: instant()}
 	w.src, w.stop = run(t, w.custody, cfg)
+	w.src.Addr(t.Context())
 	t.Cleanup(func() { w.stop() })
 	return w
 }
