@@ -30,7 +30,7 @@ const worthwhile = 4
 // bound.
 func (b *Buffer) makeRoom(mayEvict bool) error {
 	for b.index.size()+segmentSize > b.cfg.MaxBytes {
-		if b.releaseDelivered() == nil {
+		if b.releaseDelivered() == nil || b.shrinkLoose() {
 			continue
 		}
 		if !mayEvict {
@@ -65,6 +65,30 @@ func (b *Buffer) releaseDelivered() error {
 		}
 	}
 	return ErrFull
+}
+
+// shrinkLoose writes a segment anew of which little counts: its lanes were evicted,
+// and a crash or a failure came before the rest was written anew.
+func (b *Buffer) shrinkLoose() bool {
+	for _, s := range b.sealedSegments() {
+		if s.bytes()*worthwhile > s.End {
+			continue
+		}
+		if err := b.shrink(s); err == nil {
+			return true
+		} else {
+			b.log.Warn("segment keeps the room of what was evicted", "segment", s.Number, "err", err)
+		}
+	}
+	return false
+}
+
+// bytes is what counts in the segment.
+func (s segmentInfo) bytes() (n int64) {
+	for _, lane := range s.Lanes {
+		n += lane.Bytes
+	}
+	return n
 }
 
 // victim chooses the oldest segment that can make room, and the lanes that go:

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
 )
@@ -66,6 +68,43 @@ func TestBulkMakesRoomFirstAndAlarmsLast(t *testing.T) {
 	}
 	if lost := r.lostOf(reading.Alarm); lost != 0 {
 		t.Errorf("%d alarms were evicted while there were others", lost)
+	}
+}
+
+// A kill in the middle of evictions leaves segments of which nothing counts but
+// alarms, in files of full size: those make room, and the alarms stay.
+func TestAlarmsOutliveEvictionsThatAreInterrupted(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	r.Cursor("cloud")
+	r.fillUntilLost(30)
+	alarms := r.countLane("another", reading.Alarm)
+	dir := r.killed()
+	files := segments(t, dir)
+	if err := os.Remove(files[len(files)-1]); err != nil { // it was not begun yet
+		t.Fatal(err)
+	}
+	s, _, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changes []func(*bbolt.Tx) error
+	err = each(s, bucketSegments, func(_ []byte, info segmentInfo) error {
+		left := info.without(laneSet{reading.Bulk: true, reading.Normal: true})
+		changes = append(changes, put(bucketSegments, numberKey(left.Number), left))
+		return nil
+	})
+	if err := errors.Join(err, s.update(changes...), s.close()); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, dir, nil)
+	r.fillUntilLost(40)
+	if lost := r.lostOf(reading.Alarm); lost != 0 {
+		t.Errorf("%d of %d alarms were evicted while there were others", lost, alarms)
+	}
+	for _, s := range r.index.all() {
+		if s.bytes()*worthwhile < s.End {
+			t.Errorf("segment %d takes %d bytes for %d", s.Number, s.End, s.bytes())
+		}
 	}
 }
 
