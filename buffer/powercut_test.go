@@ -14,12 +14,12 @@ import (
 )
 
 var (
-	powerCuts    = flag.Int("powercuts", 64, "how many power cuts to explore")
+	powerCuts    = flag.Int("powercuts", 54, "how many power cuts to explore")
 	powerCutSeed = flag.Uint64("powercutseed", 0, "repeats the choices of a run; 0 takes a new seed")
 )
 
 // minCuts is how many cuts a recorded process is worth.
-const minCuts = 8
+const minCuts = 6
 
 // TestPowerCutLosesNothingAcknowledged records every system call with which a
 // process changes the buffer's folder, cuts the power behind one of them, and
@@ -36,9 +36,11 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 	perProcess := max(minCuts, *powerCuts/(20*len(names)))
 	for process := 0; e.cuts < *powerCuts; process++ {
 		e.explore(process, names[process%len(names)], min(perProcess, *powerCuts-e.cuts))
+		if last := e.cuts == *powerCuts; last || process%len(names) == len(names)-1 {
+			fmt.Printf("%d power cuts in %d processes, %d of which went on after a cut or a kill: %d distinct states; -powercutseed=%d\n",
+				e.cuts, e.processes, e.woken, len(e.seen), seed)
+		}
 	}
-	fmt.Printf("%d power cuts in %d processes, %d of which went on after a cut or a kill: %d distinct states; -powercutseed=%d\n",
-		e.cuts, e.processes, e.woken, len(e.seen), seed)
 }
 
 // explorer cuts the power.
@@ -71,16 +73,7 @@ func (e *explorer) explore(process int, workload string, cuts int) {
 	}
 	calls := e.record(from, workload, process)
 	e.processes++
-	var places []int
-	for i, c := range calls {
-		if c.kind != isSync && c.kind != isSyncDir { // a cut behind a sync is one before it that kept everything
-			places = append(places, i)
-		}
-	}
-	at := map[int]int{}
-	for range cuts {
-		at[places[e.rng.IntN(len(places))]]++
-	}
+	at := e.places(calls, cuts)
 	m, s := from.medium.clone(), from.said.clone()
 	for i, c := range calls {
 		if m.apply(c); c.kind == isSaid {
@@ -92,13 +85,42 @@ func (e *explorer) explore(process int, workload string, cuts int) {
 	}
 }
 
+// places chooses calls to cut behind, half of them soon after names changed, and
+// returns how often each was chosen.
+func (e *explorer) places(calls []call, cuts int) map[int]int {
+	const soon = 12 // calls
+	var all, critical []int
+	changed := -soon
+	for i, c := range calls {
+		switch c.kind {
+		case isSync, isSyncDir:
+			continue // a cut behind a sync is one before it that kept everything
+		case isCreate, isRename, isExchange, isLink, isUnlink:
+			changed = i
+		}
+		all = append(all, i)
+		if i-changed < soon {
+			critical = append(critical, i)
+		}
+	}
+	at := map[int]int{}
+	for range cuts {
+		from := all
+		if len(critical) > 0 && e.rng.IntN(2) == 0 {
+			from = critical
+		}
+		at[from[e.rng.IntN(len(from))]]++
+	}
+	return at
+}
+
 // record runs a workload where another one ended.
 func (e *explorer) record(from wake, workload string, process int) []call {
 	dir := e.folder()
 	from.medium.cut(fates()["everything"](nil)).store(e.T, dir)
 	cmd := exec.Command(os.Args[0], "-test.run=^TestPowerCutWorkload$")
 	cmd.Env = append(os.Environ(), "TIDEGATE_POWERCUT_DIR="+dir, "TIDEGATE_POWERCUT_WORKLOAD="+workload,
-		fmt.Sprint("TIDEGATE_POWERCUT_ID=", process*1000))
+		fmt.Sprint("TIDEGATE_POWERCUT_ID=", process*10_000))
 	calls := recordCalls(e.T, dir, cmd)
 	e.remove(dir)
 	return calls

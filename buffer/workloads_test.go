@@ -2,9 +2,12 @@ package buffer
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -12,7 +15,8 @@ import (
 // workloads are what a recorded process does. It says on its standard output
 // what the world knows; see said.
 func workloads() map[string]func(*teller) {
-	return map[string]func(*teller){
+	all := workloadsThatRoll()
+	maps.Copy(all, map[string]func(*teller){
 		"commits": func(w *teller) {
 			w.begin()
 			for i := range 12 {
@@ -61,6 +65,13 @@ func workloads() map[string]func(*teller) {
 			w.quarantine("archive")
 			w.accept(reading.Bulk, 100)
 		},
+	})
+	return all
+}
+
+// workloadsThatRoll go on into further segments.
+func workloadsThatRoll() map[string]func(*teller) {
+	return map[string]func(*teller){
 		"recycling": func(w *teller) { w.fill(9, func(i int) { w.deliver("cloud", 1) }, reading.Normal) },
 		"eviction":  func(w *teller) { w.fill(9, func(int) {}, reading.Normal) },
 		"eviction of lanes": func(w *teller) {
@@ -68,6 +79,18 @@ func workloads() map[string]func(*teller) {
 				w.accept(reading.Alarm, 100, "a")
 				w.deliver("cloud", i%2)
 			}, reading.Normal, reading.Bulk)
+		},
+		"merging": func(w *teller) {
+			w.begin()
+			full := w.record + segmentSize/smallBlock*9/8
+			for w.record < full {
+				w.acceptAlike(smallBlock * 7 / 8)
+			}
+			for range 4 {
+				w.accept(reading.Normal, maxAcceptText-100)
+			}
+			w.merged()
+			w.deliver("cloud", 3)
 		},
 	}
 }
@@ -121,13 +144,24 @@ func (w *teller) end() { w.stop() }
 func (w *teller) accept(lane reading.Lane, bytes int, keys ...string) {
 	w.id++
 	rd := noise("d", int(w.id), bytes)
-	rd.Time, rd.Lane = w.id, lane
+	rd.Lane = lane
+	w.acceptOne(rd, keys...)
+}
+
+// acceptAlike hands over a reading that takes little room beside others like it.
+func (w *teller) acceptAlike(bytes int) {
+	w.id++
+	w.acceptOne(noise("alike", 0, bytes))
+}
+
+func (w *teller) acceptOne(rd reading.Reading, keys ...string) {
+	rd.Time = w.id
 	var notes []reading.Note
 	for _, k := range keys {
 		notes = append(notes, note("door/"+k, fmt.Sprint(w.id)))
 	}
 	w.take([]reading.Reading{rd}, notes)
-	w.say("took", w.id, int(lane), w.last(lane))
+	w.say("took", w.id, int(rd.Lane), w.last(rd.Lane))
 }
 
 // last is the number of the last reading of the lane. Nobody else accepts
@@ -192,6 +226,22 @@ func (w *teller) savedCursors() {
 		err := each(w.state, bucketCursors, func([]byte, [reading.Lanes]ranges) error { n++; return nil })
 		return err == nil && n == 2
 	})
+}
+
+// merged waits until a segment was merged, if one ever is: not when a sink has
+// part of it.
+func (w *teller) merged() {
+	patience := time.After(2 * time.Second)
+	for {
+		if slices.ContainsFunc(w.index.all(), func(s segmentInfo) bool { return s.Size < segmentSize }) {
+			return
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-patience:
+			return
+		}
+	}
 }
 
 // fill accepts readings that take half a segment each, and lets then happen
