@@ -102,7 +102,10 @@ func fullSteps() []string {
 // it. What was acknowledged, and nothing else, is there; then it goes on.
 func fullDisk(t *testing.T, full string) {
 	mount := mountSmall(t, "48m")
-	filler := filepath.Join(mount, "filler")
+	dir, filler := filepath.Join(mount, "buffer"), filepath.Join(mount, "filler")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	var r *running
 	var took []float64
 	n := 0.0
@@ -126,7 +129,6 @@ func fullDisk(t *testing.T, full string) {
 			r.eventually(func() bool { return accept() == nil })
 		}
 	}
-	dir := filepath.Join(mount, "buffer")
 	step("at the first start", func() { r = start(t, dir, nil); accept() })
 	r.stop()
 	step("at a start", func() { r = start(t, dir, nil); accept() })
@@ -208,12 +210,15 @@ func TestReadOnlySegmentIsNotContinued(t *testing.T) {
 	r.stop()
 }
 
-// mountSmall mounts a tmpfs of the size.
+// mountSmall mounts an ext4 of the size, or a tmpfs where that cannot be.
 func mountSmall(t *testing.T, size string) string {
 	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("mounting a small file system needs root: %v: %s", err, out)
+	dir, disk := t.TempDir(), filepath.Join(t.TempDir(), "disk")
+	ext4 := fmt.Sprintf("truncate -s %s %s && mkfs.ext4 -q -m 0 -O ^has_journal %[2]s && mount -o loop %[2]s %s", size, disk, dir)
+	if exec.Command("sh", "-c", ext4).Run() != nil {
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
+			t.Skipf("mounting a small file system needs root: %v: %s", err, out)
+		}
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir

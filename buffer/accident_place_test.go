@@ -58,6 +58,11 @@ func placeAccidents() []accident {
 			asNobody(t)
 			return filepath.Join(at, "buffer")
 		}),
+		refused("no room for the folder", "no space left on device", func(t *testing.T, _ string) string {
+			mount := mountSmall(t, "1m")
+			fill(t, filepath.Join(mount, "filler"))
+			return filepath.Join(mount, strings.Repeat("a", 200), "buffer")
+		}),
 		clockAccident("clock jumps back ten years", -10*365*24*time.Hour, wire.Stepped),
 		clockAccident("clock jumps forward ten years", 10*365*24*time.Hour, wire.Stepped),
 		clockAccident("clock is in 1970 at boot", time.Duration(-storyTime), wire.Unsynced),

@@ -22,6 +22,8 @@ func makeDir(dir string) error {
 		}
 		if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("%w — hint: it is a link to what is not there; is a disk not mounted?", err)
+		} else if isOfMedium(err) {
+			return advise(err)
 		} else if err != nil {
 			return fmt.Errorf("%w — hint: make the folder, and give it to this user", err)
 		}
