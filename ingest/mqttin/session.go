@@ -82,8 +82,10 @@ func (s *session) reserve(m *message, e envelope) *outgoing {
 		return nil
 	}
 	size := m.size()
-	if s.attached == nil && len(s.queue) >= maxWaiting || len(s.queue) > 0 && s.bytes+size > maxQueued {
-		return nil
+	if !s.hasRoom(size) {
+		if s.dropExpired(); !s.hasRoom(size) {
+			return nil
+		}
 	}
 	noted := s.durable() && size+len(m.origin) <= reading.MaxNoteValue
 	if s.attached == nil && !noted || !s.broker.queued.reserve(size) {
@@ -93,6 +95,20 @@ func (s *session) reserve(m *message, e envelope) *outgoing {
 	o.id = s.nextID()
 	s.enqueue(o)
 	return o
+}
+
+func (s *session) hasRoom(size int) bool {
+	return (s.attached != nil || len(s.queue) < maxWaiting) && (len(s.queue) == 0 || s.bytes+size <= maxQueued)
+}
+
+// dropExpired drops the messages whose time is over.
+func (s *session) dropExpired() {
+	now := s.broker.clock.uptime()
+	for _, o := range slices.Clone(s.queue) {
+		if _, alive := o.message.left(now); !alive && !o.released && !o.sent {
+			s.drop(o)
+		}
+	}
 }
 
 // nextID returns a packet identifier that is not in use. There are more than a

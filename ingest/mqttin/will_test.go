@@ -240,6 +240,31 @@ func TestMessagesExpire(t *testing.T) {
 	}
 }
 
+// Messages that nobody will be sent any more take nobody's room.
+func TestExpiredMessagesMakeRoom(t *testing.T) {
+	f := &fakeClock{boot: 1, up: time.Hour, time: time.Unix(0, 0)}
+	w := clocked(t, f)
+	c := resume(t, w.src, 5, "c")
+	c.subscribe(1, 1, "#")
+	bye(c)
+	w.gone()
+	writer := connect(t, w.src, 5, "writer")
+	pk := publishPacket("d", "old", 1, 1)
+	pk.Properties.MessageExpiryInterval = 10
+	for range maxWaiting {
+		writer.send(pk)
+		writer.expect(packets.Puback, 1)
+	}
+	w.pass(11 * time.Second)
+	publishAcked(writer, "d", "new")
+	if got := resume(t, w.src, 5, "c").read(); string(got.Payload) != "new" {
+		t.Errorf("got %+v", got)
+	}
+	if n := w.src.Stats().Undelivered; n != 0 {
+		t.Errorf("%d undelivered", n)
+	}
+}
+
 // With a Receive Maximum of MQTT 5, no more than that is under way, in order.
 func TestReceiveMaximumIsHonoured(t *testing.T) {
 	w := newWorld(t, Config{})
