@@ -217,8 +217,8 @@ func TestTrapUnsubackTellsTheTruth(t *testing.T) {
 // The subscriptions of a session that was forgotten stayed behind: for ever, and
 // in the way of the express lane.
 func TestTrapForgottenSessionLeavesNothingBehind(t *testing.T) {
-	src := start(t, instant(), Config{MaxClients: 1})
-	for i := range maxAbsent + 1 {
+	src := start(t, instant(), Config{MaxClients: 2})
+	for i := range 2*maxAbsent + 1 {
 		c := resume(t, src, 4, fmt.Sprint(i))
 		c.subscribe(1, 1, fmt.Sprint("only/", i))
 		c.Close()
