@@ -157,3 +157,38 @@ func TestIdleGateKeepsNoLargeQueue(t *testing.T) {
 		}
 	})
 }
+
+// The goroutine that writes ends when there is nothing to write, and there is
+// another when there is again.
+func TestIdleGateWritesAgain(t *testing.T) {
+	g, peer := pipeGate(t)
+	for _, want := range []string{"one", "two", "three"} {
+		if _, err := g.Write([]byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if got := readOne(t, peer); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		g.finish()
+	}
+}
+
+// What is queued behind a receipt that fails is forgotten, and so is what comes
+// after that.
+func TestNothingLeavesBehindAFailedReceipt(t *testing.T) {
+	g, peer := pipeGate(t)
+	failing := make(receipt, 1)
+	g.acknowledge(failing, []byte("first"), 1)
+	g.acknowledge(nil, []byte("second"), 1)
+	failing <- errors.New("disk is gone")
+	g.finish()
+	g.acknowledge(nil, []byte("third"), 1)
+	if _, err := g.Write([]byte("fourth")); err == nil {
+		t.Error("it takes more bytes")
+	}
+	g.finish()
+	go g.hangUp()
+	if got, err := io.ReadAll(peer); len(got) > 0 {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
