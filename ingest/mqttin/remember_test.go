@@ -340,3 +340,32 @@ func TestMessagesForAnAbsentClientAreBounded(t *testing.T) {
 		t.Errorf("counted %d undelivered of large ones", n-5)
 	}
 }
+
+// A session gets nothing that the rules of the moment do not allow, whatever
+// they were when it subscribed.
+func TestRulesOfTheMomentCountForARestoredSession(t *testing.T) {
+	rules := func(subscribe ...string) []Rule {
+		return []Rule{{User: Everybody, Publish: []string{"#"}, Subscribe: subscribe}}
+	}
+	w := newWorld(t, Config{Rules: rules("a/#", "b/#")})
+	c := resume(t, w.src, 4, "c")
+	c.subscribe(1, 1, "a/#")
+	c.subscribe(2, 1, "b/#")
+	bye(c)
+	w.gone()
+	writer := connect(t, w.src, 4, "writer")
+	publishAcked(writer, "b/1", "not any more")
+	publishAcked(writer, "a/1", "first")
+	w.cfg.Rules = rules("a/#")
+	w.crash()
+	c = resume(t, w.src, 4, "c")
+	if got := c.read(); string(got.Payload) != "first" {
+		t.Fatalf("got %+v", got)
+	}
+	writer = connect(t, w.src, 4, "writer")
+	publishAcked(writer, "b/1", "not any more")
+	publishAcked(writer, "a/1", "second")
+	if got := c.read(); string(got.Payload) != "second" {
+		t.Errorf("got %+v", got)
+	}
+}
