@@ -160,6 +160,9 @@ func (b *Buffer) commit(g *group) error {
 		}
 		return err
 	}
+	// Before anybody sees the news of a gap, it is known where it is: it may be
+	// purged or evicted as soon as it is seen.
+	b.reported(g.gaps, len(g.lanes[reading.Alarm]))
 	b.index.commit(b.active.end, blocks)
 	b.notes.add(g.notes)
 	return nil
@@ -275,7 +278,6 @@ func (b *Buffer) done(g *group) {
 	}
 	g.receipt.resolve(nil)
 	b.foldNotes()
-	b.reported(g.gaps, len(g.lanes[reading.Alarm]))
 	b.mu.Lock()
 	b.spare = g.reuse()
 	b.mu.Unlock()
