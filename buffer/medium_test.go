@@ -20,10 +20,10 @@ const sectorSize = 512
 // A write, a new length and a reservation are pending until fsync or fdatasync
 // of that file has returned; of what is pending at the cut, any subset of the
 // sectors may be there. A new name, a rename, an exchange and a removal are
-// pending until the folder is synced; any number of the first of them may be
-// there, as a journal keeps their order. Not modelled: media that lie about a
-// sync, sectors that are lost although they were not written, two calls on one
-// file at a time.
+// pending until the folder is synced; the first of them may be there, as a journal
+// keeps their order, or any of them, as other file systems may. Not modelled:
+// media that lie about a sync, sectors that are lost although they were not
+// written, two calls on one file at a time.
 type medium struct {
 	names   map[string]*inode // as the process sees them
 	durable map[string]*inode
@@ -158,8 +158,10 @@ func (c call) write(b []byte, keep func(first bool) bool) []byte {
 // are the medium's own and must not be changed.
 func (m *medium) cut(f fate) image {
 	names := maps.Clone(m.durable)
-	for _, mv := range m.moves[:f.moves(len(m.moves))] {
-		mv.apply(names)
+	for _, mv := range m.moves {
+		if f.moved() {
+			mv.apply(names)
+		}
 	}
 	after, left := image{}, map[*inode]*inode{}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
@@ -184,17 +186,22 @@ func (i *inode) left(f fate) []byte {
 	return content
 }
 
-// fate decides what of the pending survives a cut: each sector in order, and how
-// many of the names that changed.
+// fate decides what of the pending survives a cut: each sector in order, and each
+// name that changed.
 type fate struct {
 	keep  func(first bool) bool
-	moves func(n int) int
+	moved func() bool
 }
 
 // fates are the ways in which a cut may end.
 func fates() map[string]func(*rand.Rand) fate {
-	all, none := func(n int) int { return n }, func(int) int { return 0 }
-	some := func(rng *rand.Rand) func(n int) int { return func(n int) int { return rng.IntN(n + 1) } }
+	all, none := func() bool { return true }, func() bool { return false }
+	some := func(rng *rand.Rand) func() bool {
+		if left := rng.IntN(6); rng.IntN(2) == 0 {
+			return func() bool { left--; return left >= 0 } // in order
+		}
+		return func() bool { return rng.IntN(2) == 0 }
+	}
 	share := func(kept, of int) func(*rand.Rand) fate {
 		return func(rng *rand.Rand) fate {
 			return fate{func(bool) bool { return rng.IntN(of) < kept }, some(rng)}

@@ -208,6 +208,11 @@ func freeAddress(t *testing.T) string {
 // SEED repeats a run, as far as processes can be made to.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
+	return rand.New(rand.NewPCG(seedOf(t), 0))
+}
+
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("SEED"); text != "" {
 		var err error
@@ -216,7 +221,7 @@ func seeded(t *testing.T) *rand.Rand {
 		}
 	}
 	t.Logf("SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	return seed
 }
 
 // raceDetected says that memory and speed are those of the race detector.

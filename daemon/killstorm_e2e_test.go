@@ -29,7 +29,7 @@ const longestChapter = 100
 // declared lost because the buffer was full; and every hole in the numbers of
 // readings is declared.
 func TestKillStormLosesNothing(t *testing.T) {
-	kinds, seed := chapterKinds(), seeded(t).Uint64()
+	kinds, seed := chapterKinds(), seedOf(t)
 	length := min(longestChapter, max(*kills/len(kinds), 1))
 	var total tally
 	begun := time.Now()
@@ -52,7 +52,7 @@ func TestKillStormLosesNothing(t *testing.T) {
 	if total.declared == 0 && !t.Failed() {
 		t.Error("the buffer never overflowed: nothing is proved about that")
 	}
-	fmt.Printf("%v; %v a kill\n%v\n", &total, (time.Since(begun) / time.Duration(max(total.kills, 1))).Round(time.Millisecond), &total.starts)
+	fmt.Printf("SEED=%d: %v; %v a kill\n%v\n", seed, &total, (time.Since(begun) / time.Duration(max(total.kills, 1))).Round(time.Millisecond), &total.starts)
 }
 
 // tally is what the storm has found so far.
