@@ -118,7 +118,7 @@ type Buffer struct {
 	buf        []byte // memory for the next record
 	saved      time.Time
 	burnt      [reading.Lanes]span // numbers that were given up and are not declared yet
-	failing    time.Time           // since when commits fail; zero while they do not
+	failing    time.Time           // since when the medium refuses commits; zero while it does not
 	problem    atomic.Pointer[string]
 	complaint  atomic.Pointer[string] // what was last said of state.db; nil while it is well
 }

@@ -289,10 +289,11 @@ func (b *Buffer) fail(g *group, err error) {
 	text := advise(err).Error()
 	if b.problem.Swap(&text) == nil {
 		b.log.Error("commits fail; nothing is acknowledged", "err", err)
-		b.failing = time.Now()
 	}
 	if errors.Is(err, errKept) {
 		b.refusals.begin(g)
+	} else if b.failing.IsZero() {
+		b.failing = time.Now()
 	}
 	g.receipt.resolve(fmt.Errorf("not stored: %w", err))
 	for _, r := range g.gaps {

@@ -18,29 +18,47 @@ type loss struct {
 // block by block, so that numbers, times and epochs are exact, and joined where
 // they go on. What cannot be read is lost as well, and declared as damaged.
 func (b *Buffer) evict(info segmentInfo, lanes laneSet, reason string) error {
-	if err := b.declareEvicted(info, lanes, reason); err != nil {
-		return err
-	}
-	left := info.without(lanes)
-	if b.owedLanes(left) == (laneSet{}) {
+	return b.withHeadroom(func() error {
+		left := info.without(lanes)
+		if b.owedLanes(left) != (laneSet{}) {
+			return b.evictFrom(info, left, lanes, reason)
+		}
+		if err := b.declareEvicted(info, lanes, reason); err != nil {
+			return err
+		}
 		return b.release(info)
+	})
+}
+
+// evictFrom leaves the rest of the segment, in a smaller file if that is worth it.
+func (b *Buffer) evictFrom(info, left segmentInfo, lanes laneSet, reason string) error {
+	var smaller segmentInfo
+	_, worth := b.worth(info, lanes)
+	if _, loose := b.isLoose(info); worth || loose {
+		var unreadable *readError
+		var err error // what is not freed, for want of room for the copy, must not be lost either
+		if smaller, err = b.shrunk(left); err != nil && !errors.As(err, &unreadable) {
+			return err
+		}
 	}
-	// From here on nobody looks for the lanes in this segment, whether or not
-	// the rest of it can be written anew.
+	if err := b.declareEvicted(info, lanes, reason); err != nil {
+		return errors.Join(err, removeCopies(b.cfg.Dir, shrunkSuffix))
+	}
+	// From here on nobody looks for the lanes in this segment, whatever file it has.
 	b.index.replace(left)
 	if err := b.updateWithCursors(put(bucketSegments, numberKey(left.Number), left)); err != nil {
 		b.log.Warn("evicted readings are forgotten, and might be delivered after a restart", "segment", left.Number, "err", err)
 	}
-	if !info.worthEvicting(lanes) {
+	if smaller.End == 0 {
 		return nil
 	}
-	if err := b.shrink(left); err != nil {
-		b.log.Warn("segment keeps the room of what was evicted", "segment", left.Number, "err", err)
-	}
-	return nil
+	return b.replaceFile(smaller, shrunkSuffix)
 }
 
 func (b *Buffer) declareEvicted(info segmentInfo, lanes laneSet, reason string) error {
+	if lanes.and(b.owedLanes(info)) == (laneSet{}) {
+		return nil // and nothing is read
+	}
 	for _, l := range b.losses(info, lanes, reason) {
 		if err := b.declare(l.lane, l.Gap); err != nil {
 			return err
@@ -96,11 +114,12 @@ func (b *Buffer) losses(info segmentInfo, lanes laneSet, reason string) (all []*
 	return all
 }
 
-// eachBlock visits the blocks of the segment, which are valid during the visit.
+// eachBlock visits the blocks of the segment, which are valid during the visit. When
+// it is the segment that cannot be read, the error is a readError.
 func (b *Buffer) eachBlock(info segmentInfo, visit func(wire.Block) error) error {
 	s, err := openScanner(b.cfg.Dir, info.Number, info.End)
 	if err != nil {
-		return err
+		return &readError{err}
 	}
 	defer s.close()
 	for {
@@ -109,7 +128,7 @@ func (b *Buffer) eachBlock(info segmentInfo, visit func(wire.Block) error) error
 			return nil
 		}
 		if err != nil {
-			return err
+			return &readError{err}
 		}
 		for _, blk := range rec.blocks {
 			if err := visit(blk); err != nil {

@@ -38,7 +38,7 @@ func makeDir(dir string) error {
 
 // listFiles returns the numbers of the segments that are there.
 func (b *Buffer) listFiles() ([]uint64, error) {
-	if err := removeCopies(b.cfg.Dir); err != nil {
+	if err := removeCopies(b.cfg.Dir, shrunkSuffix, mergedSuffix, oldSuffix); err != nil {
 		b.log.Warn("half-made files stay", "err", err)
 	}
 	files, foreign, err := listSegments(b.cfg.Dir)

@@ -136,8 +136,9 @@ func (x *index) search(number uint64) (int, bool) {
 func (x *index) find(lane reading.Lane, seq, after uint64) (segmentInfo, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, s := range x.segments {
-		if s.Number > after && s.Lanes[lane].Last >= seq {
+	from, _ := x.search(after + 1)
+	for _, s := range x.segments[from:] {
+		if s.Lanes[lane].Last >= seq {
 			return s, true
 		}
 	}
@@ -175,6 +176,17 @@ func (x *index) size() (bytes int64) {
 	defer x.mu.Unlock()
 	for _, s := range x.segments {
 		bytes += s.Size
+	}
+	return bytes
+}
+
+// room returns what the segments take of the disk: whole blocks, and at least so
+// much each.
+func (x *index) room(least int64) (bytes int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, s := range x.segments {
+		bytes += max((s.Size+pageSize-1)/pageSize*pageSize, least)
 	}
 	return bytes
 }

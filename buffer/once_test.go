@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"os"
 	"slices"
 	"testing"
 
@@ -72,6 +73,80 @@ func TestWhatWasDeliveredIsNotFoundMissing(t *testing.T) {
 	}
 	if held := slices.ContainsFunc(b.index.all(), func(i segmentInfo) bool { return i.Number == 2 }); held {
 		t.Error("it is still there")
+	}
+	b.Close()
+}
+
+// The rest of a segment cannot be written anew: then nothing of it is lost, nor of
+// any other for its sake.
+func TestNothingIsLostForRoomThatCannotBeMade(t *testing.T) {
+	b := open(t, t.TempDir(), nil)
+	b.Cursor("cloud")
+	n := mixedSegments(t, b, 4)
+	for i := range uint64(4) {
+		if err := os.Mkdir(segmentPath(b.cfg.Dir, i+1)+shrunkSuffix, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	for ; err == nil; n++ {
+		err = tryGroup(t, b, mixed(n)...)
+	}
+	if lost := b.Stats().Lost; lost != 0 {
+		t.Errorf("%d readings were lost, and no room was made", lost)
+	}
+	if err := removeCopies(b.cfg.Dir, shrunkSuffix); err != nil {
+		t.Fatal(err)
+	}
+	b.failing = b.failing.Add(-evictPatience)
+	commitGroup(t, b, value(1, reading.Normal))
+	if lost := b.Stats().Lost; lost == 0 {
+		t.Error("how was room made?")
+	}
+	b.Close()
+}
+
+// Normal readings are delivered, and alarms, which never go, are not: the room of
+// the former is enough to take readings again.
+func TestRefusingEndsWhenALaneIsDelivered(t *testing.T) {
+	b := open(t, t.TempDir(), func(c *Config) {
+		for lane := range c.Lanes {
+			c.Lanes[lane].RefuseNew = true
+		}
+	})
+	c := b.Cursor("cloud")
+	for n := 0; ; n++ {
+		if err := tryGroup(t, b, mixed(n)...); err != nil {
+			break
+		}
+	}
+	b.tryRoom()
+	if !b.refusals.active() {
+		t.Error("there is no room, and readings are taken")
+	}
+	c.Ack(reading.Normal, 1, b.index.newest(reading.Normal))
+	b.tryRoom()
+	commitGroup(t, b, value(1, reading.Normal))
+	b.Close()
+}
+
+// Files that have become small are many; each counts for its share of the bound.
+func TestSmallSegmentsAreBounded(t *testing.T) {
+	b := open(t, t.TempDir(), func(c *Config) { c.MaxBytes = 1 << 40 })
+	for n := range uint64(3 * maxSegments) {
+		info := segmentInfo{Number: n + 1, End: 4000, Size: 4000}
+		info.Lanes[reading.Normal] = span{First: n + 1, Last: n + 1, Bytes: 4000}
+		info.Lanes[reading.Bulk] = span{First: n + 1, Last: n + 1, Bytes: 4000}
+		b.index.begin(info)
+	}
+	if b.fits() {
+		t.Error("they take no room")
+	}
+	for s, lanes := range b.victims(true) {
+		if s.holding(lanes) != s.holding(laneSet{}.not()) {
+			t.Errorf("%v go from a segment that gets no smaller by that", lanes)
+		}
+		break
 	}
 	b.Close()
 }

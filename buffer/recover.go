@@ -193,11 +193,11 @@ func (r *recovery) readOrTrust(n uint64, there bool) {
 	if last := r.before.Last; r.before.Clean && last.Number == n {
 		info = last
 	}
+	found.Head = segmentHead(r.cfg.Dir, n)
 	r.see(found)
 	r.compare(found, info)
 	if noted || n != r.files[len(r.files)-1] {
 		r.sealed = n
-		found.Head = segmentHead(r.cfg.Dir, n)
 		r.corrected = append(r.corrected, put(bucketSegments, numberKey(n), found))
 	}
 }

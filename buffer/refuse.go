@@ -1,7 +1,6 @@
 package buffer
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -18,13 +17,18 @@ type refusals struct {
 	count [reading.Lanes]uint64
 }
 
-// begin refuses what comes from now on; what the group held has been refused.
+// begin refuses what comes from now on; what the group held has been refused, but
+// for the gaps, which are reported again.
 func (r *refusals) begin(g *group) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.on = true
 	for lane := range g.lanes {
-		r.add(reading.Lane(lane), len(g.lanes[lane]))
+		n := len(g.lanes[lane])
+		if reading.Lane(lane) == reading.Alarm {
+			n -= len(g.gaps)
+		}
+		r.add(reading.Lane(lane), n)
 	}
 }
 
@@ -68,9 +72,12 @@ func (b *Buffer) tryRoom() {
 	if !b.refusals.active() {
 		return
 	}
-	if b.index.size()+segmentSize <= b.cfg.MaxBytes ||
-		slices.ContainsFunc(b.sealedSegments(), func(s segmentInfo) bool { return b.owedLanes(s) == (laneSet{}) }) {
+	if b.fits() {
 		b.refusals.tryAgain()
+	}
+	for range b.victims(true) {
+		b.refusals.tryAgain()
+		return
 	}
 }
 

@@ -47,12 +47,16 @@ func freeBytes(dir string) (int64, error) {
 func (r reserve) give() bool { return os.Remove(r.path) == nil }
 
 // withHeadroom does something that needs a little room on the disk, and once
-// more on the reserve when there is none.
+// more with that of the spare, and of the reserve, when there is none.
 func (b *Buffer) withHeadroom(do func() error) error {
 	err := do()
-	if isNoSpace(err) && b.reserve.give() {
-		b.log.Warn("the disk is full; the reserve is used", "bytes", segmentSize)
-		err = do()
+	for _, give := range []func() bool{b.giveSpare, b.reserve.give} {
+		if isNoSpace(err) && give() {
+			b.log.Warn("the disk is full; room that was kept is used", "bytes", segmentSize)
+			err = do()
+		}
 	}
 	return err
 }
+
+func (b *Buffer) giveSpare() bool { return os.Remove(filepath.Join(b.cfg.Dir, spareFile)) == nil }

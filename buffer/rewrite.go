@@ -21,19 +21,11 @@ const (
 	oldSuffix    = ".old"    // the file that was replaced, on its way to be the spare
 )
 
-// shrink makes the segment's file as small as what info still counts in it.
-func (b *Buffer) shrink(info segmentInfo) error {
-	var left segmentInfo
-	err := b.withHeadroom(func() (err error) {
-		left, err = b.copySegment(info, shrunkSuffix, func(out *segmentCopy) (func(wire.Block) error, func() error) {
-			return out.write, func() error { return nil }
-		})
-		return err
+// shrunk makes a new file of what info still counts in the segment.
+func (b *Buffer) shrunk(info segmentInfo) (segmentInfo, error) {
+	return b.copySegment(info, shrunkSuffix, func(out *segmentCopy) (func(wire.Block) error, func() error) {
+		return out.write, func() error { return nil }
 	})
-	if err != nil {
-		return err
-	}
-	return b.replaceFile(left, shrunkSuffix)
 }
 
 // copySegment makes a new file of the blocks that info still counts in the
@@ -42,7 +34,7 @@ func (b *Buffer) shrink(info segmentInfo) error {
 func (b *Buffer) copySegment(info segmentInfo, suffix string, through func(*segmentCopy) (add func(wire.Block) error, end func() error)) (segmentInfo, error) {
 	out, err := newSegmentCopy(segmentPath(b.cfg.Dir, info.Number)+suffix, info)
 	if err != nil {
-		return info, err
+		return segmentInfo{}, err
 	}
 	add, end := through(out)
 	err = b.eachBlock(info, func(blk wire.Block) error {
@@ -56,7 +48,7 @@ func (b *Buffer) copySegment(info segmentInfo, suffix string, through func(*segm
 	}
 	if err = errors.Join(err, out.finish()); err != nil {
 		os.Remove(out.file.Name())
-		return info, fmt.Errorf("segment %d written anew: %w", info.Number, err)
+		return segmentInfo{}, fmt.Errorf("segment %d written anew: %w", info.Number, err)
 	}
 	return out.info, nil
 }
@@ -132,11 +124,10 @@ func (s *segmentCopy) finish() error {
 	return errors.Join(s.out.Flush(), s.file.Sync(), s.file.Close())
 }
 
-// removeCopies deletes the files that were being made, or replaced, when a run
-// ended.
-func removeCopies(dir string) error {
+// removeCopies deletes the files that were being made, or replaced, when that ended.
+func removeCopies(dir string, suffixes ...string) error {
 	var names []string
-	for _, suffix := range []string{shrunkSuffix, mergedSuffix, oldSuffix} {
+	for _, suffix := range suffixes {
 		found, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix+suffix))
 		if err != nil {
 			return err

@@ -20,17 +20,26 @@ func mixedSegments(t *testing.T, b *Buffer, segments int) (groups int) {
 
 func commitGroup(t *testing.T, b *Buffer, rs ...reading.Reading) {
 	t.Helper()
-	if _, err := b.Accept(t.Context(), rs); err != nil {
+	if err := tryGroup(t, b, rs...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func tryGroup(t *testing.T, b *Buffer, rs ...reading.Reading) error {
+	t.Helper()
+	if _, err := b.Accept(t.Context(), rs); err != nil {
+		return err
 	}
 	g, _ := b.takeDue(true)
 	if b.closed = false; b.active != nil {
 		b.active.sync = func(file) error { return nil }
 	}
 	if err := b.commit(g); err != nil {
-		t.Fatal(err)
+		b.fail(g, err)
+		return err
 	}
 	b.done(g)
+	return nil
 }
 
 // kill gives back the files as a process that is killed leaves them, links and

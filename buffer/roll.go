@@ -112,7 +112,7 @@ func (b *Buffer) fromSpare(number uint64) *segment {
 }
 
 func (b *Buffer) hasSpare() bool {
-	info, err := os.Stat(filepath.Join(b.cfg.Dir, spareFile))
+	info, err := os.Lstat(filepath.Join(b.cfg.Dir, spareFile))
 	return err == nil && info.Mode().IsRegular() && info.Size() == segmentSize
 }
 

@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/tidegate/tidegate/reading"
@@ -26,26 +27,34 @@ var errKept = errors.New("wait to be delivered and must not be evicted")
 // written anew: to free a byte costs three at the most.
 const worthwhile = 4
 
+// maxSegments bounds the segments, and with them the index: of files that have
+// become small there could be millions. None counts for less than its share.
+const maxSegments = 1 << 16
+
+func (b *Buffer) leastRoom() int64 { return b.cfg.MaxBytes / maxSegments }
+
 // makeRoom frees segments, or parts of them, until one more fits under the
 // bound.
 func (b *Buffer) makeRoom(mayEvict bool) error {
-	for b.index.size()+segmentSize > b.cfg.MaxBytes {
-		if b.releaseDelivered() == nil || b.shrinkLoose() {
-			continue
-		}
-		if !mayEvict {
-			return fmt.Errorf("%w: and writing fails", ErrFull)
-		}
-		victim, lanes, ok := b.victim()
-		if !ok {
-			return fmt.Errorf("%w: %d MiB %w — hint: see why the link is down, or raise buffer.max_bytes", ErrFull, b.index.size()>>20, errKept)
-		}
+	if b.fits() {
+		return nil
+	}
+	for victim, lanes := range b.victims(mayEvict) {
 		if err := b.evict(victim, lanes, ReasonEvicted); err != nil {
 			return fmt.Errorf("evict from segment %d: %w", victim.Number, err)
 		}
+		if b.fits() {
+			return nil
+		}
 	}
-	return nil
+	if !mayEvict {
+		return fmt.Errorf("%w: and writing fails", ErrFull)
+	}
+	return fmt.Errorf("%w: %d MiB %w — hint: see why the link is down, or raise buffer.max_bytes", ErrFull, b.index.size()>>20, errKept)
 }
+
+// fits says whether there is room for one more segment.
+func (b *Buffer) fits() bool { return b.index.room(b.leastRoom())+segmentSize <= b.cfg.MaxBytes }
 
 // sealedSegments returns the segments that are not written any more, the oldest
 // first.
@@ -67,20 +76,39 @@ func (b *Buffer) releaseDelivered() error {
 	return ErrFull
 }
 
-// shrinkLoose writes a segment anew of which little counts: its lanes were evicted,
-// and a crash or a failure came before the rest was written anew.
-func (b *Buffer) shrinkLoose() bool {
-	for _, s := range b.sealedSegments() {
-		if s.bytes()*worthwhile > s.End {
-			continue
-		}
-		if err := b.shrink(s); err == nil {
-			return true
-		} else {
-			b.log.Warn("segment keeps the room of what was evicted", "segment", s.Number, "err", err)
+// victims are the segments that can make room, and the lanes that go: segments
+// that are delivered, then such of which little counts, then delivered lanes, then
+// the others in the order of their urgency; of each the oldest first. Lanes that
+// refuse new readings rather than lose old ones never go.
+func (b *Buffer) victims(mayEvict bool) iter.Seq2[segmentInfo, laneSet] {
+	choices := []func(segmentInfo) (laneSet, bool){b.isDelivered, b.isLoose}
+	if mayEvict {
+		choices = append(choices, func(s segmentInfo) (laneSet, bool) { return b.worth(s, b.owedLanes(s).not()) })
+		for _, set := range evictionOrder {
+			choices = append(choices, func(s segmentInfo) (laneSet, bool) { return b.worth(s, set.and(b.evictable())) })
 		}
 	}
-	return false
+	return func(yield func(segmentInfo, laneSet) bool) {
+		for _, choose := range choices {
+			for _, s := range b.sealedSegments() {
+				if lanes, ok := choose(s); ok && !yield(s, lanes) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// isDelivered chooses all of a segment that nobody waits for.
+func (b *Buffer) isDelivered(s segmentInfo) (laneSet, bool) {
+	return laneSet{}.not(), b.owedLanes(s) == (laneSet{})
+}
+
+// isLoose chooses nothing but to write a segment anew of which little counts: its
+// lanes were evicted, and a crash or a failure came before the rest was written
+// anew.
+func (b *Buffer) isLoose(s segmentInfo) (laneSet, bool) {
+	return laneSet{}, s.End > b.leastRoom() && s.bytes()*worthwhile <= s.End
 }
 
 // bytes is what counts in the segment.
@@ -91,25 +119,13 @@ func (s segmentInfo) bytes() (n int64) {
 	return n
 }
 
-// victim chooses the oldest segment that can make room, and the lanes that go:
-// lanes that are delivered first, then in the order of their urgency. Lanes that
-// refuse new readings rather than lose old ones never go.
-func (b *Buffer) victim() (info segmentInfo, lanes laneSet, ok bool) {
-	sealed := b.sealedSegments()
-	for _, s := range sealed {
-		owed := b.owedLanes(s)
-		if delivered := s.holding(owed.not()); s.worthEvicting(delivered) {
-			return s, delivered, true
-		}
+// worth chooses the lanes if a good part of the segment's room is theirs.
+func (b *Buffer) worth(s segmentInfo, lanes laneSet) (laneSet, bool) {
+	all, left := max(s.bytes(), b.leastRoom()), s.without(lanes).bytes()
+	if left > 0 {
+		left = max(left, b.leastRoom())
 	}
-	for _, set := range evictionOrder {
-		for _, s := range sealed {
-			if lanes := s.holding(set.and(b.evictable())); s.worthEvicting(lanes) {
-				return s, lanes, true
-			}
-		}
-	}
-	return segmentInfo{}, laneSet{}, false
+	return s.holding(lanes), (all-left)*worthwhile >= all
 }
 
 func (b *Buffer) evictable() (set laneSet) {
@@ -152,18 +168,6 @@ func (s segmentInfo) holding(set laneSet) laneSet {
 		set[lane] = set[lane] && s.Lanes[lane].Last != 0
 	}
 	return set
-}
-
-// worthEvicting says whether a good part of the segment is of these lanes.
-func (s segmentInfo) worthEvicting(lanes laneSet) bool {
-	going, all := int64(0), int64(0)
-	for lane, sp := range s.Lanes {
-		all += sp.Bytes
-		if lanes[lane] {
-			going += sp.Bytes
-		}
-	}
-	return going > 0 && going*worthwhile >= all
 }
 
 // without is what is left of the segment when the lanes have gone.

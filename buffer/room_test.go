@@ -308,7 +308,7 @@ func TestEvictionNeedsNoFreeSpace(t *testing.T) {
 	}
 	r = start(t, dir, nil)
 	r.Cursor("cloud")
-	for range 9 {
+	for range 40 {
 		r.acceptAll(mixed(n)...)
 		n++
 	}

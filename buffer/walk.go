@@ -202,6 +202,8 @@ func (v view) open(seg Segment) (*segmentReader, error) {
 // readError is an error of the medium, as opposed to one of the visitor.
 type readError struct{ error }
 
+func (e *readError) Unwrap() error { return e.error }
+
 // read returns the next record. Where bytes do not check, it makes sure that
 // they are still this segment's: before a file is written by another segment,
 // or put out of use, it loses its name.
