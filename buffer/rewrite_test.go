@@ -46,6 +46,11 @@ func tryGroup(t *testing.T, b *Buffer, rs ...reading.Reading) error {
 // all, and opens the folder anew.
 func kill(t *testing.T, b *Buffer) *Buffer {
 	t.Helper()
+	return killBefore(t, b, func() {})
+}
+
+func killBefore(t *testing.T, b *Buffer, accident func()) *Buffer {
+	t.Helper()
 	if b.active != nil {
 		b.active.close()
 	}
@@ -55,6 +60,7 @@ func kill(t *testing.T, b *Buffer) *Buffer {
 	if err := b.state.close(); err != nil {
 		t.Fatal(err)
 	}
+	accident()
 	cfg := b.cfg
 	return open(t, cfg.Dir, func(c *Config) { *c = cfg })
 }
