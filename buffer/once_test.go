@@ -150,3 +150,18 @@ func TestSmallSegmentsAreBounded(t *testing.T) {
 	}
 	b.Close()
 }
+
+func TestReserveThatWasNotFilledIsMadeAnew(t *testing.T) {
+	b := open(t, t.TempDir(), nil)
+	if free, err := freeBytes(b.cfg.Dir); err != nil || free < plenty {
+		t.Skip("the disk has no room for a reserve: ", free, err)
+	}
+	if err := os.WriteFile(b.reserve.path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	commitGroup(t, b, value(1, reading.Normal))
+	if info, err := os.Stat(b.reserve.path); err != nil || info.Size() != segmentSize {
+		t.Errorf("%v, %v", info, err)
+	}
+	b.Close()
+}

@@ -25,6 +25,9 @@ func (r reserve) take() {
 	if free, err := freeBytes(filepath.Dir(r.path)); err != nil || free < plenty {
 		return
 	}
+	if info, err := os.Lstat(r.path); err == nil && info.Mode().IsRegular() && info.Size() != segmentSize {
+		os.Remove(r.path) // a kill came before it was filled
+	}
 	f, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return
