@@ -54,6 +54,16 @@ func (s *segmentInfo) add(b wire.Block) {
 	s.Blocks++
 }
 
+// count is how many readings the segment held when it was written.
+func (s *segmentInfo) count() (n uint64) {
+	for _, sp := range s.Lanes {
+		if sp.Last != 0 {
+			n += sp.Last - sp.First + 1
+		}
+	}
+	return n
+}
+
 func newIndex() *index { return &index{changed: make(chan struct{})} }
 
 // begin adds an empty segment, which is the active one from now on.

@@ -104,7 +104,8 @@ func (b *Buffer) finishMerge(m merged) {
 		"blocks", m.before.Blocks, "bytes", m.before.End, "now", m.after.Blocks, "bytes_now", m.after.End)
 }
 
-// mergeSegment makes the new file.
+// mergeSegment makes the new file, of a segment that can be read to the last number:
+// what is damaged, or of a later version, stays as it is.
 func (b *Buffer) mergeSegment(ctx context.Context, info segmentInfo) (segmentInfo, error) {
 	return b.copySegment(info, mergedSuffix, func(out *segmentCopy) (func(wire.Block) error, func() error) {
 		j := &joiner{merger: wire.NewMerger(), began: time.Now()}
@@ -121,7 +122,12 @@ func (b *Buffer) mergeSegment(ctx context.Context, info segmentInfo) (segmentInf
 			j.began = time.Now()
 			return nil
 		}
-		return j.add, j.end
+		return j.add, func() error {
+			if j.count != info.count() {
+				return errDamaged
+			}
+			return j.end()
+		}
 	})
 }
 
@@ -131,6 +137,7 @@ type joiner struct {
 	emit   func(wire.Block) error
 	lanes  [reading.Lanes]joining
 	began  time.Time
+	count  uint64 // of readings
 	buf    []byte
 }
 
@@ -148,6 +155,7 @@ func (j *joiner) add(blk wire.Block) error {
 			return err
 		}
 	}
+	j.count += uint64(blk.Count)
 	l.blocks = append(l.blocks, own(blk))
 	l.count += blk.Count
 	l.bytes += len(blk.Raw)

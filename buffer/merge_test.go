@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -113,6 +114,17 @@ func TestNoiseIsNotWrittenTwice(t *testing.T) {
 	}
 	if copies, _ := filepath.Glob(filepath.Join(b.cfg.Dir, "*"+mergedSuffix)); len(copies) != 0 {
 		t.Errorf("%v stays", copies)
+	}
+}
+
+// What cannot be read is not left out of a new file: somebody may be able to later.
+func TestWhatIsDamagedIsNotMerged(t *testing.T) {
+	b := open(t, t.TempDir(), nil)
+	smallRecords(t, b, 2, 30)
+	rot(t, b.cfg.Dir, 3)
+	s, _ := b.index.segment(1)
+	if _, err := b.mergeSegment(t.Context(), s); !errors.Is(err, errDamaged) {
+		t.Errorf("merged: %v", err)
 	}
 }
 

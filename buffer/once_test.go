@@ -165,3 +165,31 @@ func TestReserveThatWasNotFilledIsMadeAnew(t *testing.T) {
 	}
 	b.Close()
 }
+
+func TestGapsThatAreReportedAgainAreNotRefusedAnew(t *testing.T) {
+	b := open(t, t.TempDir(), func(c *Config) {
+		for lane := range c.Lanes {
+			c.Lanes[lane].RefuseNew = true
+		}
+	})
+	for n := 0; tryGroup(t, b, noise("a", n, 1<<20)) == nil; n++ {
+	}
+	b.declareLost(reading.Bulk, Gap{First: 1, Last: 9, Reason: ReasonDamaged})
+	g, _ := b.takeDue(true)
+	for n := 100; g.gaps != nil; n++ { // the last of the room is taken
+		err := b.commit(g)
+		if b.closed = false; err != nil {
+			b.fail(g, err)
+			break
+		}
+		b.done(g)
+		b.refusals.tryAgain()
+		tryGroup(t, b, noise("a", n, 1<<20))
+		b.declareLost(reading.Bulk, Gap{First: 1, Last: 9 + uint64(n), Reason: ReasonDamaged})
+		g, _ = b.takeDue(true)
+	}
+	if n := b.refusals.count[reading.Alarm]; n != 0 {
+		t.Errorf("%d alarms count as refused, and there was none", n)
+	}
+	b.Close()
+}
