@@ -1,6 +1,9 @@
 package buffer
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tidegate/tidegate/reading"
@@ -61,5 +64,29 @@ func TestTwoSinksQuarantineTheSameBlock(t *testing.T) {
 	gaps, _ := r.Gaps()
 	if len(q) != 2 {
 		t.Errorf("quarantine: %d entries, the last of %s; gaps %+v", len(q), q[0].Sink, gaps)
+	}
+}
+
+// A sink that will not take an alarm must still hear of the losses whose news
+// stood beside it.
+func TestNewsThatIsSetAsideIsReportedAgain(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	c := r.Cursor("cloud")
+	setAside := func() Gap {
+		b := r.next(c, 1)[0]
+		if err := r.Quarantine("cloud", b, "no"); err != nil {
+			t.Fatal(err)
+		}
+		c.Ack(b.Lane, b.First, b.Last())
+		return Gap{Lane: b.Lane.String(), First: b.First, Last: b.Last()}
+	}
+	r.accept("a", 1)
+	lost := []Gap{setAside(), setAside()} // the reading, and the news of that
+	for len(lost) > 0 {
+		for _, rd := range decode(t, r.next(c, 1)[0]) {
+			lost = slices.DeleteFunc(lost, func(g Gap) bool {
+				return strings.Contains(rd.Value.Text(), fmt.Sprintf(`"lane":%q,"first":%d,"last":%d`, g.Lane, g.First, g.Last))
+			})
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -38,6 +39,12 @@ func (b *Buffer) Quarantine(sink string, blk wire.Block, reason string) error {
 	key := append(laneKey(blk.Lane, blk.First), sink...) // each sink refuses for itself
 	gap := Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonQuarantined, Sinks: []string{sink}}
 	if err := b.declare(blk.Lane, gap, roomInQuarantine, put(bucketQuarantine, key, q)); err != nil {
+		return fmt.Errorf("quarantine %d..%d: %w", blk.First, blk.Last(), err)
+	}
+	if blk.Lane != reading.Alarm {
+		return nil
+	}
+	if err := b.reportAgain(gap); err != nil { // news of other losses may be among the alarms
 		return fmt.Errorf("quarantine %d..%d: %w", blk.First, blk.Last(), err)
 	}
 	return nil
