@@ -10,7 +10,8 @@ import (
 // LanePolicy says what becomes of a lane's readings when time or room run out.
 type LanePolicy struct {
 	// MaxAge is how long readings are kept after they came in, delivered or not;
-	// 0 is for ever. It is kept by segment: the youngest in it counts.
+	// 0 is for ever. It is kept by segment, from when that is sealed, which is at
+	// the latest MaxAge after it was begun: so readings go after one to two MaxAge.
 	MaxAge time.Duration
 	// RefuseNew refuses new readings when the buffer is full of what must not
 	// be evicted; else the oldest make room.
@@ -57,13 +58,11 @@ func (b *Buffer) expire() {
 		return
 	}
 	now := b.sealTime()
+	b.sealAged(now)
 	for _, s := range b.sealedSegments() {
 		age, known := s.Sealed.since(now)
 		if !known {
-			if now.Wall != 0 {
-				s.Sealed = now
-				b.index.replace(s) // and noted with whatever changes it next
-			}
+			b.countFrom(s, now)
 			continue
 		}
 		var old laneSet
@@ -77,6 +76,38 @@ func (b *Buffer) expire() {
 			b.log.Warn("readings beyond their age stay", "segment", s.Number, "err", err)
 			return
 		}
+	}
+}
+
+// sealAged seals the segment that is being written when it began longer ago than
+// one of its lanes is kept: a quiet gateway would write it for weeks.
+func (b *Buffer) sealAged(now sealTime) {
+	info, ok := b.index.active()
+	age, known := b.begun.since(now)
+	if b.active == nil || !ok || info.End == 0 || !known {
+		return
+	}
+	for lane, policy := range b.cfg.Lanes {
+		if policy.MaxAge == 0 || info.Lanes[lane].Last == 0 || age <= policy.MaxAge {
+			continue
+		}
+		if err := b.roll(b.mayEvict()); err != nil {
+			b.log.Warn("segment is not begun", "err", err)
+		}
+		return
+	}
+}
+
+// countFrom takes now for the time when the segment was sealed, once the clock
+// can be trusted.
+func (b *Buffer) countFrom(s segmentInfo, now sealTime) {
+	if now.Wall == 0 {
+		return
+	}
+	s.Sealed = now
+	b.index.replace(s)
+	if err := b.state.update(put(bucketSegments, numberKey(s.Number), s)); err != nil {
+		b.log.Warn("segment's age is not noted; a restart counts from anew", "segment", s.Number, "err", err)
 	}
 }
 

@@ -110,6 +110,7 @@ type Buffer struct {
 	next       [reading.Lanes]uint64 // next sequence number
 	record     uint64                // number of the last record
 	active     *segment              // nil before the first and after a failed write
+	begun      sealTime              // when active was begun, or this run took it up
 	newest     uint64                // highest segment number ever used
 	sealed     uint64                // number of the last segment noted in state.db
 	governor   governor

@@ -331,7 +331,7 @@ func (r *recovery) continueSegment() {
 		seg.close()
 		return
 	}
-	r.active = seg
+	r.active, r.begun = seg, r.sealTime()
 }
 
 // reportGaps declares what recovery found missing and what an earlier run

@@ -30,7 +30,7 @@ func (b *Buffer) roll(mayEvict bool) error {
 	if err != nil {
 		return err
 	}
-	b.active = seg
+	b.active, b.begun = seg, b.sealTime()
 	b.index.begin(segmentInfo{Number: seg.number, Size: segmentSize})
 	b.reserve.take()
 	b.considerMerge()

@@ -262,6 +262,31 @@ func TestReadingsExpireByTheTimeThatTheyWereKept(t *testing.T) {
 	})
 }
 
+// a quiet gateway writes one segment for weeks.
+func TestAFewReadingsExpireToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, t.TempDir(), func(c *Config) {
+			began := time.Now()
+			c.Lanes[reading.Normal].MaxAge = time.Hour
+			c.Clock.Uptime = func() time.Duration { return time.Since(began) }
+		})
+		r.Cursor("cloud")
+		r.acceptAll(mixed(1)...)
+		pause(t.Context(), 55*time.Minute)
+		if lost := r.Stats().Lost; lost != 0 {
+			t.Errorf("%d readings lost before their time", lost)
+		}
+		pause(t.Context(), 70*time.Minute)
+		synctest.Wait()
+		if n := r.lostOf(reading.Normal); n != 1 {
+			t.Errorf("%d normal readings lost after twice their time, want 1", n)
+		}
+		if n := r.lostOf(reading.Bulk) + r.lostOf(reading.Alarm); n != 0 {
+			t.Errorf("%d others lost", n)
+		}
+	})
+}
+
 func TestAgeIsCertainOrUnknown(t *testing.T) {
 	hour := int64(time.Hour)
 	for name, c := range map[string]struct {
