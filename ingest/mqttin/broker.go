@@ -74,6 +74,7 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 	b.hush()
 	b.memory.intake = intake
 	if err := b.restore(ctx); err != nil {
+		b.stop()
 		return nil, err
 	}
 	b.ended.Go(b.tend)

@@ -148,6 +148,7 @@ func (c *conn) nextPacket() error {
 			if err := c.exchange(f); err != nil {
 				return err
 			}
+			c.gate.waitBelow(c.broker.cfg.MaxUnacked)
 		case deniedLane:
 			c.advance(f)
 			c.deny(f)

@@ -65,7 +65,6 @@ func (c *conn) publish(f frame, p publish) error {
 		c.session.remember(p.id, arrival{sum, receipt})
 		c.gate.acknowledge(receipt, appendAck(nil, typePubrec, p.id), 1)
 	}
-	c.gate.waitBelow(b.cfg.MaxUnacked)
 	return nil
 }
 
@@ -84,12 +83,11 @@ func (c *conn) notStored(qos byte, id uint16) error {
 // pubrel ends a QoS 2 exchange that the client began. PUBCOMP leaves when the
 // exchange is forgotten for good: the client may use the identifier for another
 // message then, and that must not be taken for the last one.
+//
+// An identifier that is not in use is forgotten, too: the commit in which that
+// was noted may have failed.
 func (c *conn) pubrel(id uint16) error {
 	s := c.session
-	if known := s.hasOpen(id); !known && !(s.durable() && c.broker.memory.isStale()) {
-		c.gate.acknowledge(nil, c.appendNotFound(nil, typePubcomp, id), 0)
-		return nil
-	}
 	var receipt ingest.Receipt
 	if s.durable() {
 		var err error
@@ -97,8 +95,11 @@ func (c *conn) pubrel(id uint16) error {
 			return errNotStored
 		}
 	}
-	s.forget(id)
-	c.gate.acknowledge(receipt, appendAck(nil, typePubcomp, id), 0)
+	answer := appendAck(nil, typePubcomp, id)
+	if !s.forget(id) {
+		answer = c.appendNotFound(nil, typePubcomp, id)
+	}
+	c.gate.acknowledge(receipt, answer, 1)
 	return nil
 }
 
@@ -110,7 +111,7 @@ func (c *conn) pubrec(id uint16, reason byte) error {
 	o := s.outgoing(id)
 	switch {
 	case o == nil:
-		c.gate.acknowledge(nil, c.appendNotFound(nil, typePubrel, id), 0)
+		c.gate.acknowledge(nil, c.appendNotFound(nil, typePubrel, id), 1)
 		return nil
 	case reason >= 0x80: // refused
 		s.complete(id)
@@ -148,13 +149,6 @@ func (s *session) hasReceived(id uint16, sum uint64) (ingest.Receipt, bool) {
 	return a.receipt, open && a.sum == sum && state(a.receipt) != notOnFlash
 }
 
-func (s *session) hasOpen(id uint16) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, open := s.arrivals[id]
-	return open
-}
-
 // exchanges counts the QoS 2 publishes that are not released.
 func (s *session) exchanges() int {
 	s.mu.Lock()
@@ -171,10 +165,13 @@ func (s *session) remember(id uint16, a arrival) {
 	s.arrivals[id] = a
 }
 
-func (s *session) forget(id uint16) {
+// forget ends a QoS 2 exchange. It returns false when there is none.
+func (s *session) forget(id uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, open := s.arrivals[id]
 	delete(s.arrivals, id)
+	return open
 }
 
 // outgoing returns the message that is under way under an identifier; nil when
@@ -221,6 +218,6 @@ func (s *session) released(o *outgoing, receipt ingest.Receipt) {
 		o.receipt = receipt
 	}
 	if packet, waits := s.next(o); s.attached != nil {
-		s.attached.gate.acknowledge(waits, packet, 0)
+		s.attached.gate.acknowledge(waits, packet, 1)
 	}
 }

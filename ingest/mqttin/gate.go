@@ -46,7 +46,7 @@ type gate struct {
 	queue   []byte
 	spare   []byte      // what was taken last, for the next queue
 	marks   []mark      // in the order of the queue; the last one's end is len(queue)
-	unacked int         // messages noted whose bytes have not left
+	unacked int         // answers that have not left
 	running bool        // there is a run
 	closed  bool        // no more bytes are taken
 	version byte        // of MQTT once the connection is established, zero before
@@ -149,8 +149,8 @@ func (g *gate) waitRoom() {
 	}
 }
 
-// waitBelow waits until fewer than limit messages wait for their
-// acknowledgements to leave, or the gate is closed.
+// waitBelow waits until fewer than limit answers wait to leave, or the gate is
+// closed. Who asks and does not read must not fill the memory.
 func (g *gate) waitBelow(limit int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

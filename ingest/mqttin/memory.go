@@ -2,6 +2,7 @@ package mqttin
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,11 +74,8 @@ func (m *memory) accept(ctx context.Context, rs []reading.Reading, notes ...read
 	if len(rs)+len(notes) == 0 {
 		return nil, nil
 	}
-	m.mu.Lock()
-	waiting := m.waiting
-	m.waiting = nil
-	m.mu.Unlock()
-	notes = append(notes, waiting...)
+	waiting := m.company()
+	notes = append(slices.Clip(waiting), notes...) // of two with one key the last is written
 	receipt, err := m.intake.Accept(ctx, rs, notes...)
 	if err != nil {
 		m.later(waiting...)
@@ -87,6 +85,22 @@ func (m *memory) accept(ctx context.Context, rs []reading.Reading, notes ...read
 		m.watch(receipt)
 	}
 	return receipt, nil
+}
+
+// maxCompany is how many notes go with others: custody bounds what it is handed
+// at once, and refuses all of it if that is too much.
+const maxCompany = 1000
+
+// company takes out some of what waits.
+func (m *memory) company() []reading.Note {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := min(len(m.waiting), maxCompany)
+	taken := m.waiting[:n]
+	if m.waiting = m.waiting[n:]; len(m.waiting) == 0 {
+		m.waiting = nil
+	}
+	return taken
 }
 
 // later notes what nobody waits for: it goes with whatever is noted next, or
@@ -99,15 +113,16 @@ func (m *memory) later(notes ...reading.Note) {
 
 // flush notes what has waited for company.
 func (m *memory) flush(ctx context.Context) error {
-	m.mu.Lock()
-	waiting := m.waiting
-	m.waiting = nil
-	m.mu.Unlock()
-	_, err := m.accept(ctx, nil, waiting...)
-	if err != nil {
-		m.later(waiting...)
+	for {
+		waiting := m.company()
+		if len(waiting) == 0 {
+			return nil
+		}
+		if _, err := m.accept(ctx, nil, waiting...); err != nil {
+			m.later(waiting...)
+			return err
+		}
 	}
-	return err
 }
 
 // watch remembers a receipt of notes, to learn whether it fails.

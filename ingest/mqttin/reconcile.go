@@ -2,6 +2,7 @@ package mqttin
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -14,7 +15,7 @@ func (b *broker) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.renoteRetained(); err != nil {
+	if err := b.renoteRetained(book); err != nil {
 		return err
 	}
 	needed := map[uint64]bool{} // messages and sessions
@@ -70,8 +71,12 @@ func (s *session) renote(ctx context.Context, book *notebook) error {
 		}
 	}
 	book.copies[s.number] = kept
-	for _, o := range s.queue {
+	for _, o := range slices.Clone(s.queue) {
 		if !o.noted || state(o.receipt) != notOnFlash {
+			continue
+		}
+		if o.qos == 2 && !o.released {
+			s.drop(o) // as next does: who published it sends it again
 			continue
 		}
 		notes := []reading.Note{{Key: copyKey(s.number, o.message.number), Value: o.append(nil)}}
@@ -106,8 +111,9 @@ func (s *session) addMessages(needed map[uint64]bool) {
 	}
 }
 
-// renoteRetained notes the retained messages again whose note was lost.
-func (b *broker) renoteRetained() error {
+// renoteRetained notes the retained messages again whose note was lost, and
+// forgets those that are not retained any more.
+func (b *broker) renoteRetained(book *notebook) error {
 	b.retained.change.Lock()
 	defer b.retained.change.Unlock()
 	for _, m := range b.retained.lost() {
@@ -116,6 +122,14 @@ func (b *broker) renoteRetained() error {
 			return err
 		}
 		b.retained.confirm(m, receipt)
+	}
+	for _, m := range book.retained {
+		if b.retained.get(m.topic) != nil {
+			continue
+		}
+		if _, err := b.memory.accept(b.ctx, nil, reading.Note{Key: retainedKey(m.topic)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

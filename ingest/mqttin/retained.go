@@ -63,16 +63,18 @@ func (r *retained) confirm(m *message, receipt ingest.Receipt) {
 	r.messages[m.topic] = kept{m, receipt}
 }
 
-// admits says whether a message may be retained, and whether that changes
-// anything.
+// admits says whether a message may be retained, and whether that has to be
+// noted. It has to when a message is taken away, even if none is known: the
+// commit in which that was noted before may have failed.
 func (r *retained) admits(m *message) (room, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old, known := r.messages[m.topic]
+	fits := len(retainedKey(m.topic)) <= reading.MaxNoteKey
 	if len(m.payload) == 0 {
-		return true, known
+		return true, fits
 	}
-	if len(retainedKey(m.topic)) > reading.MaxNoteKey || m.size()+len(m.origin) > reading.MaxNoteValue {
+	old, known := r.messages[m.topic]
+	if !fits || m.size()+len(m.origin) > reading.MaxNoteValue {
 		return false, false
 	}
 	size := r.bytes + kept{message: m}.size()

@@ -160,7 +160,7 @@ func (s *session) accept(o *outgoing, receipt ingest.Receipt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.accepted = true
-	if o.noted {
+	if o.noted || o.qos == 2 {
 		o.receipt = receipt
 	}
 	s.pump()
