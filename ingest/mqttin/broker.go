@@ -180,7 +180,7 @@ func (b *broker) claimSession(c *conn, id string) (s *session, ours bool) {
 			return nil, false
 		}
 		old := s.connection()
-		if old == nil || old.hasEnded() {
+		if old == nil || old.hasEnded() && b.session(id) == s { // which may have ended with it just now
 			c.claimed = true
 			return s, true
 		}
