@@ -293,6 +293,7 @@ func (m *model) checkNotes() {
 // drain delivers all that is left to both sinks, and accounts for everything.
 func (m *model) drain() {
 	m.checkNotes()
+	m.settle()
 	for name, s := range m.sinks {
 		for m.pull(s, 1<<20) || len(s.inFlight) > 0 {
 			for len(s.inFlight) > 0 {
@@ -311,6 +312,17 @@ func (m *model) drain() {
 		if lag := s.cursor.Lag(); lag.Readings != 0 {
 			m.t.Fatalf("%s has everything and lags %d behind", name, lag.Readings)
 		}
+	}
+}
+
+// settle waits until the news of gaps is on flash that waits now.
+func (m *model) settle() {
+	receipt, err := m.buf.Accept(context.Background(), nil, reading.Note{Key: "model/settled"})
+	if err == nil {
+		err = receipt.Wait(context.Background())
+	}
+	if err != nil {
+		m.t.Fatal(err)
 	}
 }
 

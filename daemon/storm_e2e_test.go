@@ -24,6 +24,7 @@ func TestStormOfAccidentsLosesNothing(t *testing.T) {
 			gateway.kill()
 			gateway = s.startGateway()
 		case 2:
+			s.eventually("the gateway runs", func() bool { return listens(s.mqtt) }) // and knows what a signal means
 			gateway.stop()
 			gateway = s.startGateway()
 		case 3:
