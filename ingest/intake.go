@@ -14,10 +14,11 @@ import (
 const StampResolution = time.Millisecond
 
 // Intake is the one way in: stamp → custody → show. It is safe for use by many
-// doors at once.
+// goroutines at once.
 type Intake struct {
 	custody Custody
 	live    Live
+	memory  *Memory
 	now     func() time.Time
 	taken   atomic.Uint64
 	refused atomic.Uint64
@@ -26,8 +27,28 @@ type Intake struct {
 // NewIntake returns an Intake over custody. live may be nil; now is the clock
 // that stamps readings, time.Now outside tests.
 func NewIntake(custody Custody, live Live, now func() time.Time) *Intake {
-	return &Intake{custody: custody, live: live, now: now}
+	return &Intake{custody: custody, live: live, memory: NewMemory(), now: now}
 }
+
+// WithMemory makes the intake share a memory with others, and returns it. It is
+// for the time before anything comes in.
+func (in *Intake) WithMemory(m *Memory) *Intake {
+	in.memory = m
+	return in
+}
+
+// Memory returns what devices have announced. Decoders are given it with every
+// frame.
+func (in *Intake) Memory() *Memory { return in.memory }
+
+// Owes reports whether something was announced that custody does not have: then
+// Accept must be called, even without readings, before the announcement is
+// acknowledged.
+func (in *Intake) Owes() bool { return in.memory.fresh.Load() > 0 }
+
+// Now returns what Accept would stamp a reading with, in nanoseconds since the
+// Unix epoch.
+func (in *Intake) Now() int64 { return in.now().Truncate(StampResolution).UnixNano() }
 
 // latest is the latest time that a reading may carry, in the year 2116: what is
 // beyond, or before 1970, was never measured, and a block could not hold it
@@ -37,10 +58,10 @@ const latest = 1 << 62
 // Accept stamps the readings that carry no time, or an impossible one, hands all of
 // them to custody, with the notes, and shows them to the live view. It fills in
 // rs, which belongs to the caller again on return. An error means that nothing
-// was taken.
+// was taken. A door whose receipt fails later must call Memory().Doubt.
 func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (Receipt, error) {
 	in.stamp(rs)
-	receipt, err := in.custody.Accept(ctx, rs, notes...)
+	receipt, err := in.give(ctx, rs, notes)
 	if err != nil {
 		in.refused.Add(uint64(len(rs)))
 		return nil, err
@@ -50,6 +71,14 @@ func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...rea
 		in.live.Publish(rs)
 	}
 	return receipt, nil
+}
+
+// give hands readings and notes to custody, with what was announced.
+func (in *Intake) give(ctx context.Context, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
+	if in.Owes() {
+		return in.memory.carry(ctx, in.custody, rs, notes)
+	}
+	return in.custody.Accept(ctx, rs, notes...)
 }
 
 // Notes calls visit with the notes that custody holds under the prefix; see
@@ -65,7 +94,7 @@ func (in *Intake) stamp(rs []reading.Reading) {
 			continue
 		}
 		if now == 0 {
-			now = in.now().Truncate(StampResolution).UnixNano()
+			now = in.Now()
 		}
 		rs[i].Time = now
 		rs[i].Flags |= reading.Stamped

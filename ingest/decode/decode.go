@@ -1,6 +1,8 @@
 // Package decode turns payloads into readings. Decoders are pure: no clock, no
 // I/O, no state that a caller could see. They are told what the door knows (a
-// Frame) and append what the payload says.
+// Frame) and append what the payload says. What a device announces once and
+// leaves out later (Sparkplug's aliases, a unit) they keep in the Memory that
+// comes with the frame, which survives restarts.
 //
 // JSON reads what firmware sends: a plain value, an object, an array of
 // samples; its type comment says how names and times are found. Raw keeps a
@@ -20,6 +22,8 @@ var ErrMalformed = errors.New("malformed payload")
 
 // Frame is one payload and what its door knows about it.
 type Frame struct {
+	// Topic is the topic or path that it came on; empty where there is none.
+	Topic string
 	// Device is who sent it, from a topic template, a port or an address.
 	Device string
 	// Metric names the value of a payload that is a single plain value; a
@@ -27,12 +31,51 @@ type Frame struct {
 	Metric string
 	// Payload is only valid during the call.
 	Payload []byte
+	// Memory holds what devices have announced. It may be nil, and then
+	// remembers nothing; use Recall and Remember.
+	Memory Memory
 }
+
+// Memory is what devices have announced about themselves: what an alias
+// stands for, in which unit a metric is. It is safe for concurrent use.
+type Memory interface {
+	// Recall returns what was remembered under the key, nil if nothing was.
+	// Nobody may change the bytes.
+	Recall(key string) []byte
+	// Remember keeps the value, which belongs to the memory from now on, in
+	// place of what was there; nil forgets. It becomes durable with the
+	// readings of the same payload, or before.
+	Remember(key string, value []byte)
+}
+
+// Recall returns what f's memory has under the key, nil if there is nothing.
+func (f Frame) Recall(key string) []byte {
+	if f.Memory == nil {
+		return nil
+	}
+	return f.Memory.Recall(key)
+}
+
+// Remember keeps the value in f's memory, if it has one.
+func (f Frame) Remember(key string, value []byte) {
+	if f.Memory != nil {
+		f.Memory.Remember(key, value)
+	}
+}
+
+// UnitKey is the key under which a Memory holds the unit of a metric that comes
+// on a topic, as the text of reading.Reading.Unit. A decoder that learns units
+// for payloads that others decode remembers them there, and whoever decodes
+// those payloads fills them in.
+func UnitKey(topic, metric string) string { return unitPrefix + topic + "\x00" + metric }
+
+const unitPrefix = "unit/"
 
 // Decoder turns one frame into readings.
 type Decoder interface {
-	// Decode appends the frame's readings to dst, at least one, and returns
-	// it. An error wraps ErrMalformed and leaves dst as it was. Readings whose
+	// Decode appends the frame's readings to dst and returns it: at least one,
+	// or none if the payload is an announcement that measures nothing. An
+	// error wraps ErrMalformed and leaves dst as it was. Readings whose
 	// payload tells no time have Time zero. A Decoder is safe for concurrent
 	// use.
 	Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error)
