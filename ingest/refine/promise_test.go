@@ -19,6 +19,7 @@ type sent struct {
 // to each other: whatever was accepted waits in groups for their commits.
 type gateway struct {
 	chain   *Chain
+	now     int64
 	groups  [][]sample // accepted and not committed; the last is open
 	stored  []sample
 	waiting []ticket // for acknowledgements, in their order
@@ -32,7 +33,8 @@ type ticket struct {
 }
 
 func (g *gateway) publish(p sent) {
-	rs := g.chain.Refine([]reading.Reading{p.reading()}, 0, p.t)
+	g.now = max(g.now, p.t)
+	rs := g.chain.Refine([]reading.Reading{p.reading()}, 0, g.now)
 	if len(rs) > 0 {
 		if len(g.groups) == 0 {
 			g.groups = append(g.groups, nil)
