@@ -93,6 +93,24 @@ type Stats struct {
 // Filtered returns how many readings were filtered.
 func (s Stats) Filtered() uint64 { return s.Dropped + s.OutOfRange + s.Unchanged + s.TooSoon }
 
+// Add adds the counts of another chain.
+func (s *Stats) Add(o Stats) {
+	s.Kept += o.Kept
+	s.Dropped += o.Dropped
+	s.OutOfRange += o.OutOfRange
+	s.Unchanged += o.Unchanged
+	s.TooSoon += o.TooSoon
+	s.Clamped += o.Clamped
+	s.MarkedBad += o.MarkedBad
+	s.Raised += o.Raised
+	s.Cleared += o.Cleared
+	s.Announced += o.Announced
+	s.Late += o.Late
+	s.SetBack += o.SetBack
+	s.Untracked += o.Untracked
+	s.Series += o.Series
+}
+
 // Stats returns the counts so far.
 func (c *Chain) Stats() Stats {
 	c.mu.Lock()

@@ -205,7 +205,7 @@ func (s Step) alarmProblems() (problems []Problem) {
 		add("hysteresis", fmt.Sprintf("%v is negative", s.Hysteresis), "write 0 or more")
 	case s.Hysteresis != 0 && above == nil && below == nil:
 		add("hysteresis", "there is no threshold", "add alarm_above or alarm_below")
-	case above != nil && below != nil && *above-*below < s.Hysteresis:
+	case above != nil && below != nil && s.Hysteresis > 0 && *above-*below < s.Hysteresis:
 		add("hysteresis", fmt.Sprintf("%v is more than there is between alarm_below and alarm_above", s.Hysteresis), "make it smaller: both alarms could be on at once")
 	}
 	if s.Delay != 0 && above == nil && below == nil && s.AlarmEquals == nil {

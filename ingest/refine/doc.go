@@ -73,11 +73,13 @@
 //     must be called before anything else is refined: the next reading of every
 //     series is kept, and alarms are raised, or called normal, again.
 //   - The gateway dies before the commit. The kept reading was not acknowledged,
-//     so its device sends it again. But one of MQTT's QoS 0 is not sent again, and
-//     a filtered one of QoS 1 may have leant on it. So the acknowledgement of a
-//     payload that left nothing to store waits for whatever was accepted before
-//     it and is not committed yet; if there is no such thing, it waits for
-//     nothing. State begins empty after a restart.
+//     so its device sends it again. But what leant on it must not have been
+//     acknowledged either: think of a device whose connection ends while its
+//     reading waits for the commit. It connects anew and sends the reading again,
+//     which is left out now, as a repeat of itself. So the acknowledgement of
+//     whatever came through a chain waits for everything that was accepted at its
+//     door before, and is not given if any of that fails. State begins empty
+//     after a restart.
 //   - At least once: what is sent again is refined again. Repeats of kept
 //     readings are within the deadband of themselves, and are filtered; if the
 //     kept one was not stored, Forget has been called, and they are kept. Repeats
@@ -89,14 +91,12 @@
 //   - The buffer evicts the kept reading later. That is a gap, which is declared;
 //     what leant on it is within it.
 //
-// Two moments remain. Two connections feed one series: one has refined a reading
-// and not yet handed it to custody, the other's is left out because of it and
-// acknowledged, and then the power fails. Or one device sends one series partly
-// with QoS 0: such a reading is stored, the power fails, and those before it,
-// which had QoS 1, are sent again and leant on. In both, a reading of QoS 0 is
-// missing between others, or one stands between others that were left out, and
-// the series is wrong by more than the deadband until the next reading that is
-// kept, for a heartbeat at the most.
+// What remains is QoS 0, which nobody sends again. Such a reading is stored, and
+// others before it, of QoS 1, are sent again after a restart and leant on; or one
+// connection has refined it and not yet handed it to custody, while another's
+// reading of the same series is left out because of it and acknowledged, and then
+// the power fails. The series is wrong by more than the deadband then until its
+// next reading is kept, for a heartbeat at the most.
 //
 // # Bounds
 //

@@ -8,15 +8,9 @@ import (
 	"github.com/tidegate/tidegate/reading"
 )
 
-// sent is a publish of a device: one sample, of QoS 1 or, if not, of QoS 0, which
-// is not sent again.
-type sent struct {
-	sample
-	once bool
-}
-
 // gateway is a door with one connection, a chain and a custody, as they are bound
-// to each other: whatever was accepted waits in groups for their commits.
+// to each other: whatever was accepted waits in groups for their commits, and an
+// acknowledgement for all of them.
 type gateway struct {
 	chain   *Chain
 	now     int64
@@ -28,11 +22,11 @@ type gateway struct {
 
 // ticket is a publish that is acknowledged when so many groups more are on flash.
 type ticket struct {
-	sent
+	sample
 	groups int
 }
 
-func (g *gateway) publish(p sent) {
+func (g *gateway) publish(p sample) {
 	g.now = max(g.now, p.t)
 	rs := g.chain.Refine([]reading.Reading{p.reading()}, 0, g.now)
 	if len(rs) > 0 {
@@ -40,13 +34,11 @@ func (g *gateway) publish(p sent) {
 			g.groups = append(g.groups, nil)
 		}
 		last := len(g.groups) - 1
-		g.groups[last] = append(g.groups[last], p.sample)
+		g.groups[last] = append(g.groups[last], p)
 	}
 	// Whether it is in there or was left out: whatever was accepted before it
 	// must be on flash.
-	if !p.once {
-		g.waiting = append(g.waiting, ticket{p, len(g.groups)})
-	}
+	g.waiting = append(g.waiting, ticket{p, len(g.groups)})
 	g.answer()
 }
 
@@ -72,7 +64,7 @@ func (g *gateway) commit() {
 
 // fail is a commit that fails: the connection ends, the filters forget. What is
 // returned will be sent again. The groups behind it may be committed yet.
-func (g *gateway) fail() (again []sent) {
+func (g *gateway) fail() (again []sample) {
 	if len(g.groups) == 0 {
 		return nil
 	}
@@ -81,9 +73,9 @@ func (g *gateway) fail() (again []sent) {
 	return g.hangUp()
 }
 
-func (g *gateway) hangUp() (again []sent) {
+func (g *gateway) hangUp() (again []sample) {
 	for _, w := range g.waiting {
-		again = append(again, w.sent)
+		again = append(again, w.sample)
 	}
 	g.waiting = nil
 	return again
@@ -92,17 +84,16 @@ func (g *gateway) hangUp() (again []sent) {
 // An acknowledged reading is on flash, or within the deadband of the one before
 // it that is: whatever fails, whoever dies, and whatever is sent again. When the
 // gateway dies, what is sent again is judged anew, which may cost another
-// deadband; who mixes qualities of service may lose even that then. The package's
-// comment says so.
+// deadband.
 func TestAcknowledgedReadingsAreStoredOrStoodFor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const band = 8
 		step := Step{Deadband: ptr(float64(band) / 10)}
 		g := &gateway{chain: newChainFor(t, step)}
-		mixed, most := rapid.Bool().Draw(t, "mixed"), int64(band)
+		most := int64(band)
 		for i, s := range walk(t) {
 			s.t += int64(i) // no two at the same time
-			queue := []sent{{s, mixed && rapid.Bool().Draw(t, "QoS 0")}}
+			queue := []sample{s}
 			for len(queue) > 0 {
 				g.publish(queue[0])
 				queue = queue[1:]
@@ -116,9 +107,6 @@ func TestAcknowledgedReadingsAreStoredOrStoodFor(t *testing.T) {
 				case 2:
 					queue = append(g.fail(), queue...)
 				case 3: // the gateway dies
-					if mixed {
-						continue
-					}
 					most = 2 * band
 					g.chain, g.groups = newChainFor(t, step), nil
 					queue = append(g.hangUp(), queue...)
