@@ -97,6 +97,16 @@ func (c Config) validateRefine(r refuse) {
 	}
 }
 
+// refinesOf returns the tables of a name.
+func (c Config) refinesOf(name string) (tables []Refine) {
+	for _, t := range c.Refine {
+		if t.Name == name {
+			tables = append(tables, t)
+		}
+	}
+	return tables
+}
+
 // refinements returns the steps behind every name.
 func (c Config) refinements() map[string][]refine.Step {
 	steps := make(map[string][]refine.Step)
@@ -112,10 +122,8 @@ func (w words) validateRefine(r refuse, key string, names []string) {
 	for i, name := range names {
 		n, known := w.refinements[name]
 		switch place := fmt.Sprintf("%s[%d]", key, i); {
-		case !known && len(w.refinements) == 0:
-			r(place, fmt.Sprintf("add a table [[refine]] with name = %q", name), "there is no [[refine]]")
 		case !known:
-			r(place, conf.Suggest(name, slices.Sorted(maps.Keys(w.refinements))), "no [[refine]] has the name %q", name)
+			r(place, w.suggest(name), "no [[refine]] has the name %q", name)
 		case slices.Index(names, name) < i:
 			r(place, "remove one of the two", "%q stands here twice", name)
 		}
@@ -124,6 +132,14 @@ func (w words) validateRefine(r refuse, key string, names []string) {
 	if total > refine.MaxSteps {
 		r(key, fmt.Sprintf("at most %d tables; patterns can stand for many names", refine.MaxSteps), "names %d tables", total)
 	}
+}
+
+// suggest returns a hint for a name that no table has.
+func (w words) suggest(name string) string {
+	if len(w.refinements) == 0 {
+		return fmt.Sprintf("add a table [[refine]] with name = %q", name)
+	}
+	return conf.Suggest(name, slices.Sorted(maps.Keys(w.refinements)))
 }
 
 // chains are those that were made of a configuration, one for each door or route

@@ -119,6 +119,19 @@ func (c *Chain) Stats() Stats {
 	return c.stats
 }
 
+// Unmatched returns the numbers, from 0, of the steps that no series has matched
+// so far: a pattern may be wrong.
+func (c *Chain) Unmatched() (steps []int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.steps {
+		if !c.steps[i].matched {
+			steps = append(steps, i)
+		}
+	}
+	return steps
+}
+
 // Forget makes the next reading of every series be kept, and alarms be raised
 // again: what was kept before may not have been stored.
 func (c *Chain) Forget() {

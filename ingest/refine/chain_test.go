@@ -167,6 +167,17 @@ func TestEverythingIsCounted(t *testing.T) {
 	}
 }
 
+func TestStepsThatMatchNothingAreKnown(t *testing.T) {
+	chain := newChain(t, Step{Metric: "a", Rename: "b"}, Step{Metric: "a", Unit: "V"}, Step{Metric: "b", Unit: "V"}, Step{Device: "x", Drop: true})
+	if got := chain.Unmatched(); !slices.Equal(got, []int{0, 1, 2, 3}) {
+		t.Errorf("%v", got)
+	}
+	chain.Refine([]reading.Reading{{Metric: "a"}}, 0, noon)
+	if got := chain.Unmatched(); !slices.Equal(got, []int{1, 3}) {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestSeriesBeyondTheBoundPassUnfilteredAndAreCounted(t *testing.T) {
 	chain, err := New(Config{Steps: []Step{{Scale: 0.1, Deadband: ptr(1.0), AlarmAbove: ptr(0.0)}}, MaxSeries: 3})
 	if err != nil {

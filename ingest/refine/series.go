@@ -20,6 +20,7 @@ type step struct {
 	lane           *reading.Lane
 	filter         *filter
 	alarm          *rule
+	matched        bool // by a series so far
 }
 
 func compile(s Step) step {
@@ -69,6 +70,7 @@ func (c *Chain) plan(device, metric string) (p plan) {
 		if !s.device.match(device, &found) || !s.metric.match(name, &found) {
 			continue
 		}
+		s.matched = true
 		if s.drop {
 			return plan{drop: true}
 		}
