@@ -257,7 +257,7 @@ func writeExcerpt(b *strings.Builder, payload []byte, at int) {
 		fmt.Fprintf(b, "    % x\n    %s^^\n", payload[from:min(len(payload), from+excerpt/3)], strings.Repeat("   ", at-from))
 		return
 	}
-	fmt.Fprintf(b, "    %s%s\n", ellipsis, text)
+	fmt.Fprintf(b, "    %s\n", strings.TrimRight(ellipsis+text, " "))
 	fmt.Fprintf(b, "    %s^\n", strings.Repeat(" ", utf8.RuneCountInString(ellipsis)+len(before)))
 }
 
