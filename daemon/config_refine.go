@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/refine"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -165,6 +166,41 @@ func (v vocabulary) chain(names []string) route.Refiner {
 	}
 	v.chains.all = append(v.chains.all, chain)
 	return chain
+}
+
+// status returns what all chains have done; nil if there are none.
+func (c *chains) status() *dashboard.Refined {
+	if c == nil || len(c.all) == 0 {
+		return nil
+	}
+	s := c.stats()
+	return &dashboard.Refined{
+		Kept: s.Kept, Unchanged: s.Unchanged, TooSoon: s.TooSoon, OutOfRange: s.OutOfRange, Dropped: s.Dropped,
+		Clamped: s.Clamped, MarkedBad: s.MarkedBad, Late: s.Late, Raised: s.Raised, Cleared: s.Cleared,
+		SetBack: s.SetBack, Series: s.Series, Untracked: s.Untracked,
+	}
+}
+
+// refined words that, empty for nil.
+func refined(s *dashboard.Refined) string {
+	if s == nil {
+		return ""
+	}
+	text := "refined: " + count(s.Kept, "reading") + " kept"
+	left := counts{{s.Unchanged, "unchanged"}, {s.TooSoon, "too soon"}, {s.OutOfRange, "out of range"}, {s.Dropped, "dropped"}}
+	if n := s.Unchanged + s.TooSoon + s.OutOfRange + s.Dropped; n > 0 {
+		text += fmt.Sprintf(", %d left out: %s", n, left)
+	}
+	if changed := (counts{{s.Clamped, "clamped"}, {s.MarkedBad, "marked bad"}, {s.Late, "late"}}).String(); changed != "" {
+		text += "; " + changed
+	}
+	if s.Raised > 0 {
+		text += fmt.Sprintf("; %s raised, %d cleared", count(s.Raised, "alarm"), s.Cleared)
+	}
+	if s.SetBack > 0 {
+		text += fmt.Sprintf("; clocks set back %d times", s.SetBack)
+	}
+	return text
 }
 
 // stats returns what all chains have done, added up.
