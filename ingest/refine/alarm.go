@@ -72,7 +72,7 @@ const (
 	nothing verdict = iota
 	raised
 	cleared
-	confirmed // normal, as nobody could know
+	confirmed // that it is normal, which nobody could know
 )
 
 // judge takes a reading of time t, which is the newest of its series, into

@@ -135,3 +135,18 @@ func hour(s Step) (came, size int, err error) {
 	}
 	return came, size, nil
 }
+
+// What a deadband above the noise is for.
+func TestADeadbandAboveTheNoiseSavesBytes(t *testing.T) {
+	_, all, err := hour(Step{Scale: 0.1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, few, err := hour(Step{Scale: 0.1, Deadband: ptr(0.5), Heartbeat: 10 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if few*10 > all {
+		t.Errorf("%d bytes with a deadband, %d without", few, all)
+	}
+}

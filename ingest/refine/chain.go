@@ -150,14 +150,14 @@ func (c *Chain) Refine(dst []reading.Reading, first int, now int64) []reading.Re
 	defer c.mu.Unlock()
 	kept, end := first, len(dst)
 	for i := first; i < end; i++ {
-		alarm, why := c.refine(&dst[i], now)
+		why, news := c.refine(&dst[i], now)
 		if why != Kept {
 			c.filtered(&dst[i], why)
 			continue
 		}
 		c.stats.Kept++
-		if alarm.Metric != "" {
-			dst = append(dst, alarm)
+		if news != nil {
+			dst = append(dst, news.announce(&dst[i]))
 			c.stats.Announced++
 		}
 		if kept < i {
@@ -187,9 +187,9 @@ func (c *Chain) filtered(r *reading.Reading, why Reason) {
 	}
 }
 
-// refine changes a reading and says whether it is to be filtered. alarm, if it
-// has a metric, is to be added.
-func (c *Chain) refine(r *reading.Reading, now int64) (alarm reading.Reading, why Reason) {
+// refine changes a reading and says whether it is to be filtered. news is the
+// series if there is something to announce of its alarm.
+func (c *Chain) refine(r *reading.Reading, now int64) (why Reason, news *series) {
 	c.count++
 	s := c.find(r)
 	if s == nil {
@@ -197,14 +197,14 @@ func (c *Chain) refine(r *reading.Reading, now int64) (alarm reading.Reading, wh
 		if p.filter != nil || p.alarm != nil {
 			c.stats.Untracked++
 		}
-		return alarm, p.change(r, &c.stats)
+		return p.change(r, &c.stats), nil
 	}
 	s.used = c.count
 	if why = s.plan.change(r, &c.stats); why != Kept || s.plan.filter == nil && s.plan.alarm == nil {
-		return alarm, why
+		return why, nil
 	}
 	if r.Value.Kind() == reading.KindBytes { // says nothing of the series
-		return alarm, Kept
+		return Kept, nil
 	}
 	if s.generation != c.generation {
 		// The course goes on: what is sent again must not stand for anything
@@ -213,13 +213,13 @@ func (c *Chain) refine(r *reading.Reading, now int64) (alarm reading.Reading, wh
 	}
 	if r.Flags&reading.Historical != 0 {
 		c.stats.Late++
-		return alarm, Kept
+		return Kept, nil
 	}
 	return c.follow(s, r, timeOf(r, now), now)
 }
 
 // follow takes a reading of time t into account for what comes after it.
-func (c *Chain) follow(s *series, r *reading.Reading, t, now int64) (alarm reading.Reading, why Reason) {
+func (c *Chain) follow(s *series, r *reading.Reading, t, now int64) (why Reason, news *series) {
 	again := s.course.known && t == s.course.newest
 	at := s.course.place(t, now)
 	if at == setBack {
@@ -229,28 +229,29 @@ func (c *Chain) follow(s *series, r *reading.Reading, t, now int64) (alarm readi
 	}
 	if at == older && (!s.kept.known || t < s.kept.time) {
 		c.stats.Late++
-		return alarm, Kept
+		return Kept, nil
 	}
-	if s.plan.alarm != nil && at != older {
-		alarm = c.judge(s, r, t)
+	if s.plan.alarm != nil && at != older && c.judge(s, r, t) {
+		news = s
 	}
 	if f := s.plan.filter; f != nil {
-		if alarm.Metric == "" {
+		if news == nil {
 			why = f.judge(&s.kept, r, t, now, again, c.seed)
 		}
 		if why == Kept {
 			s.kept.keep(r, t, now, c.seed)
 		}
 	}
-	return alarm, why
+	return why, news
 }
 
-// judge returns the reading of the series' alarm if there is news of it.
-func (c *Chain) judge(s *series, r *reading.Reading, t int64) (alarm reading.Reading) {
+// judge reports whether there is news of the series' alarm, and if so makes the
+// reading urgent that brings it.
+func (c *Chain) judge(s *series, r *reading.Reading, t int64) (news bool) {
 	before := s.watch.level
 	switch s.plan.alarm.judge(&s.watch, r, t) {
 	case nothing:
-		return alarm
+		return false
 	case raised:
 		c.stats.Raised++
 		if before > normal { // from one into the other
@@ -260,8 +261,13 @@ func (c *Chain) judge(s *series, r *reading.Reading, t int64) (alarm reading.Rea
 	case cleared:
 		c.stats.Cleared++
 		r.Lane = reading.Alarm
-	case confirmed:
 	}
+	return true
+}
+
+// announce returns the reading that tells of the series' alarm, which the other
+// has turned.
+func (s *series) announce(r *reading.Reading) reading.Reading {
 	return reading.Reading{
 		Device: r.Device, Metric: s.plan.alarms, Time: r.Time, Flags: r.Flags, Lane: reading.Alarm,
 		Value: reading.String(s.watch.level.String()),
