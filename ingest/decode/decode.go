@@ -31,6 +31,11 @@ type Frame struct {
 	Metric string
 	// Payload is only valid during the call.
 	Payload []byte
+	// Now is when the payload arrived, in nanoseconds since the Unix epoch, for
+	// times that payloads tell as so long ago. A decoder marks what it dates
+	// with it as reading.Stamped, as Intake does. Zero where the door cannot
+	// tell: such payloads are refused then.
+	Now int64
 	// Memory holds what devices have announced. It may be nil, and then
 	// remembers nothing; use Recall and Remember.
 	Memory Memory
