@@ -60,8 +60,8 @@ type Binary struct {
 	numbered    bool
 }
 
-// scalarValue is a number of package scalar by the rule of reading.Value.
-func scalarValue(v scalar.Value) reading.Value {
+// Scalar returns a number of package scalar by the rule of reading.Value.
+func Scalar(v scalar.Value) reading.Value {
 	switch v.Kind {
 	case scalar.Int:
 		return reading.Number(v.Int)
@@ -187,7 +187,7 @@ func (p *binaryParser) field(f *binaryField, b []byte, at *binaryTime) error {
 			return err
 		}
 	}
-	return p.add(f, scalarValue(v))
+	return p.add(f, Scalar(v))
 }
 
 // time takes a time, if it is a plausible one and none was there before.

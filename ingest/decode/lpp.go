@@ -286,7 +286,7 @@ func (p *lppParser) parts(t *lppType, base, data []byte) error {
 		if part.name != "" {
 			name = append(append(base, '.'), part.name...)
 		}
-		if err := p.add(name, part.unit, scalarValue(v)); err != nil {
+		if err := p.add(name, part.unit, Scalar(v)); err != nil {
 			return err
 		}
 	}

@@ -109,104 +109,12 @@ func newSenML(cfg SenMLConfig) (*SenML, error) {
 	return s, nil
 }
 
-// label is what a field of a record is called.
-type label uint8
-
-// The labels of RFC 8428 §4.3; the first six hold for the records that follow,
-// too.
-const (
-	labelBaseVersion label = iota
-	labelBaseName
-	labelBaseTime
-	labelBaseUnit
-	labelBaseValue
-	labelBaseSum
-	labelName
-	labelUnit
-	labelValue
-	labelText
-	labelBool
-	labelSum
-	labelTime
-	labelUpdate
-	labelData
-	labels
-
-	labelUnknown label = labels
-)
-
-// labelTexts are the names of the labels in JSON. In CBOR the base labels are
-// -1 to -6, and the others 0 to 8, in this order.
-var labelTexts = [labels]string{
-	"bver", "bn", "bt", "bu", "bv", "bs",
-	"n", "u", "v", "vs", "vb", "s", "t", "ut", "vd",
-}
-
-// labelOf finds a label by its text; must says that an unknown one may not be
-// passed over.
-func labelOf(text []byte) (l label, must bool) {
-	if len(text) <= len("bver") {
-		for l, known := range labelTexts {
-			if known == string(text) {
-				return label(l), false
-			}
-		}
-	}
-	return labelUnknown, len(text) > 0 && text[len(text)-1] == '_'
-}
-
-// labelOfInt finds a label by its number in CBOR (RFC 8428 §6).
-func labelOfInt(n int) label {
-	switch {
-	case n < 0 && n >= -6:
-		return label(-1 - n)
-	case n >= 0 && n <= 8:
-		return labelName + label(n)
-	}
-	return labelUnknown
-}
-
-// set is a set of labels.
-type set uint16
-
-func (s set) has(l label) bool { return s&(1<<l) != 0 }
-
-func (s set) any(ls ...label) bool {
-	for _, l := range ls {
-		if s.has(l) {
-			return true
-		}
-	}
-	return false
-}
-
-// senmlNumber is a number twice: as the value that it would be by itself, and
-// as the decimal that bases are added to.
-type senmlNumber struct {
-	exact scalar.Decimal
-	value reading.Value
-	none  bool // not finite: no reading
-}
-
-// record is one SenML record as its notation says it. Texts are only valid
-// during the call of Decode.
-type record struct {
-	has     set
-	version int
-	numbers [labels]senmlNumber
-	name    []byte
-	base    []byte
-	unit    []byte
-	units   []byte // the base unit
-	text    reading.Value
-	at      int // where it begins
-}
-
-// pack resolves the records of one payload.
+// pack resolves the records of one payload. The notations embed it, because a
+// pointer to it would move it to the heap.
 type pack struct {
+	scanner
 	*SenML
 	frame Frame
-	scan  *scanner
 	out   []reading.Reading
 	room  int
 
@@ -221,16 +129,18 @@ type pack struct {
 	full     [maxName]byte // the whole name of a record
 }
 
-func (p *pack) fail(what, hint string) error { return p.scan.fail(what, hint) }
+func (s *SenML) pack(dst []reading.Reading, f Frame) pack {
+	return pack{scanner: scanner{text: f.Payload}, SenML: s, frame: f, out: dst, room: s.maxReadings, version: senmlVersion}
+}
 
 // add resolves a record, and appends what it measures. What is wrong with it is
 // reported where it begins.
 func (p *pack) add(r *record) error {
-	end := p.scan.pos
-	p.scan.pos = r.at
+	end := p.pos
+	p.pos = r.at
 	err := p.resolve(r)
 	if err == nil {
-		p.scan.pos = end
+		p.pos = end
 	}
 	return err
 }
@@ -281,22 +191,22 @@ func (p *pack) rebase(r *record) error {
 	}
 	p.known |= r.has
 	if r.has.has(labelBaseName) {
-		p.baseName = r.base
+		p.baseName = r.baseName
 	}
 	if r.has.has(labelBaseUnit) {
-		p.baseUnit = r.units
+		p.baseUnit = r.baseUnit
 	}
-	for _, base := range [...]struct {
-		label label
-		to    *scalar.Decimal
-	}{{labelBaseTime, &p.baseTime}, {labelBaseValue, &p.baseVal}, {labelBaseSum, &p.baseSum}} {
-		if !r.has.has(base.label) {
-			continue
-		}
-		if r.numbers[base.label].none {
-			return p.fail("a base that is no finite number", "leave out what is not known")
-		}
-		*base.to = r.numbers[base.label].exact
+	if r.baseTime.none || r.baseVal.none || r.baseSum.none {
+		return p.fail("a base that is no finite number", "leave out what is not known")
+	}
+	if r.has.has(labelBaseTime) {
+		p.baseTime = r.baseTime.exact()
+	}
+	if r.has.has(labelBaseValue) {
+		p.baseVal = r.baseVal.exact()
+	}
+	if r.has.has(labelBaseSum) {
+		p.baseSum = r.baseSum.exact()
 	}
 	return nil
 }
@@ -304,19 +214,17 @@ func (p *pack) rebase(r *record) error {
 // value returns the value of a record with the base value added.
 func (p *pack) value(r *record, numeric bool) (reading.Value, bool) {
 	if !numeric {
-		return r.text, r.has.any(labelText, labelBool, labelData)
+		return r.value, r.has.any(labelText, labelBool, labelData)
 	}
-	n := r.numbers[labelValue]
-	if n.none || !p.known.has(labelBaseValue) {
-		return n.value, !n.none
+	if r.number.none || !p.known.has(labelBaseValue) {
+		return r.value, !r.number.none
 	}
-	return sumOf(p.baseVal, n.exact), true
+	return sumOf(p.baseVal, r.number.exact()), true
 }
 
 // sum appends the sum of a record beside its value.
 func (p *pack) sum(r *record, made reading.Reading) error {
-	n := r.numbers[labelSum]
-	if n.none {
+	if r.sum.none {
 		return nil
 	}
 	var name [maxName]byte
@@ -326,7 +234,7 @@ func (p *pack) sum(r *record, made reading.Reading) error {
 	full := append(append(name[:0], made.Metric...), sumSuffix...)
 	made.Metric = p.names.find(full).name
 	made.Unit = sumUnit(made.Unit)
-	made.Value = sumOf(p.baseSum, n.exact)
+	made.Value = sumOf(p.baseSum, r.sum.exact())
 	return p.append(made)
 }
 

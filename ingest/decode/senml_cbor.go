@@ -22,23 +22,24 @@ func NewSenMLCBOR(cfg SenMLConfig) (*SenMLCBOR, error) {
 
 // Decode implements Decoder.
 func (s *SenMLCBOR) Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error) {
-	scan := scanner{text: f.Payload}
-	p := pack{SenML: &s.SenML, frame: f, scan: &scan, out: dst, room: s.maxReadings, version: senmlVersion}
-	c := senmlCBOR{(*cborReader)(&scan)}
-	if err := c.pack(&p); err != nil {
+	c := senmlCBOR{s.pack(dst, f)}
+	if err := c.read(); err != nil {
 		return dst, err
 	}
-	return p.out, nil
+	return c.out, nil
 }
 
-type senmlCBOR struct{ *cborReader }
+type senmlCBOR struct{ pack }
+
+func (c *senmlCBOR) reader() *cborReader { return (*cborReader)(&c.scanner) }
 
 const selfDescribed = 55799 // RFC 8949 §3.4.6
 
-func (c senmlCBOR) pack(p *pack) error {
-	h, err := c.head()
+func (c *senmlCBOR) read() error {
+	in := c.reader()
+	h, err := in.head()
 	if err == nil && h.major == cborTag && h.arg == selfDescribed {
-		h, err = c.head()
+		h, err = in.head()
 	}
 	if err != nil {
 		return err
@@ -46,13 +47,13 @@ func (c senmlCBOR) pack(p *pack) error {
 	if h.major != cborArray {
 		return c.fail("a payload that is no array", "a pack is an array of records")
 	}
-	left, err := c.elements(h, 1)
+	left, err := in.elements(h, 1)
 	if err != nil {
 		return err
 	}
-	had := len(p.out)
+	had := len(c.out)
 	for {
-		more, err := c.more(&left)
+		more, err := in.more(&left)
 		if err != nil {
 			return err
 		}
@@ -63,35 +64,36 @@ func (c senmlCBOR) pack(p *pack) error {
 		if err := c.record(&r); err != nil {
 			return err
 		}
-		if err := p.add(&r); err != nil {
+		if err := c.add(&r); err != nil {
 			return err
 		}
 	}
-	if err := p.finish(had); err != nil {
+	if err := c.finish(had); err != nil {
 		return err
 	}
-	if c.left() > 0 {
+	if in.left() > 0 {
 		return c.fail("bytes behind the pack", "a payload is one pack")
 	}
 	return nil
 }
 
 // record parses one map.
-func (c senmlCBOR) record(r *record) error {
+func (c *senmlCBOR) record(r *record) error {
+	in := c.reader()
 	r.at = c.pos
-	h, err := c.head()
+	h, err := in.head()
 	if err != nil {
 		return err
 	}
 	if h.major != cborMap {
 		return c.fail("a record that is no map", "a pack is an array of records, which are maps")
 	}
-	left, err := c.elements(h, 2)
+	left, err := in.elements(h, 2)
 	if err != nil {
 		return err
 	}
 	for {
-		more, err := c.more(&left)
+		more, err := in.more(&left)
 		if err != nil || !more {
 			return err
 		}
@@ -99,12 +101,12 @@ func (c senmlCBOR) record(r *record) error {
 		if err != nil {
 			return err
 		}
-		h, err := c.head()
+		h, err := in.head()
 		if err != nil {
 			return err
 		}
 		if l == labelUnknown {
-			if err := c.skip(h, maxDepth); err != nil {
+			if err := in.skip(h, maxDepth); err != nil {
 				return err
 			}
 			continue
@@ -119,8 +121,9 @@ func (c senmlCBOR) record(r *record) error {
 	}
 }
 
-func (c senmlCBOR) label() (label, error) {
-	h, err := c.head()
+func (c *senmlCBOR) label() (label, error) {
+	in := c.reader()
+	h, err := in.head()
 	if err != nil {
 		return labelUnknown, err
 	}
@@ -134,7 +137,7 @@ func (c senmlCBOR) label() (label, error) {
 		}
 		return labelOfInt(int(h.arg)), nil
 	case cborText:
-		text, err := c.textOf(h)
+		text, err := in.textOf(h)
 		if err != nil {
 			return labelUnknown, err
 		}
@@ -148,7 +151,8 @@ func (c senmlCBOR) label() (label, error) {
 }
 
 // field parses the value of a label, whose head has been taken.
-func (c senmlCBOR) field(r *record, l label, h cborHead) (err error) {
+func (c *senmlCBOR) field(r *record, l label, h cborHead) (err error) {
+	in := c.reader()
 	switch l {
 	case labelBaseName, labelName, labelBaseUnit, labelUnit, labelText:
 		return c.textField(r, l, h)
@@ -156,14 +160,14 @@ func (c senmlCBOR) field(r *record, l label, h cborHead) (err error) {
 		if h.major != cborBytes {
 			return c.fail("data that is no byte string", "vd has a byte string")
 		}
-		b, err := c.bytesOf(h)
-		r.text = reading.Bytes(string(b))
+		b, err := in.bytesOf(h)
+		r.value = reading.Bytes(string(b))
 		return err
 	case labelBool:
 		if h.major != cborSimple || h.info != 20 && h.info != 21 {
 			return c.fail("vb without true or false", "vb is true or false")
 		}
-		r.text = reading.Bool(h.info == 21)
+		r.value = reading.Bool(h.info == 21)
 		return nil
 	case labelBaseVersion:
 		if h.major != cborUint || !senmlUnderstands(h.arg) {
@@ -172,7 +176,7 @@ func (c senmlCBOR) field(r *record, l label, h cborHead) (err error) {
 		r.version = int(h.arg)
 		return nil
 	}
-	n, ok, err := c.numberOf(h, false)
+	n, ok, err := in.numberOf(h, false)
 	if err != nil {
 		return err
 	}
@@ -180,32 +184,33 @@ func (c senmlCBOR) field(r *record, l label, h cborHead) (err error) {
 		return c.fail("something else than a number", "this label has an integer, a float or a decimal fraction")
 	}
 	v, finite := n.value()
-	r.numbers[l] = senmlNumber{value: v, none: !finite}
-	if finite {
-		r.numbers[l].exact = n.exact()
+	*r.slot(l) = senmlNumber{n, !finite}
+	if l == labelValue {
+		r.value = v
 	}
 	return nil
 }
 
-func (c senmlCBOR) textField(r *record, l label, h cborHead) error {
+func (c *senmlCBOR) textField(r *record, l label, h cborHead) error {
+	in := c.reader()
 	if h.major != cborText {
 		return c.fail("something else than a text", "this label has a text")
 	}
-	text, err := c.textOf(h)
+	text, err := in.textOf(h)
 	if err != nil {
 		return err
 	}
 	switch l {
 	case labelBaseName:
-		r.base = text
+		r.baseName = text
 	case labelName:
 		r.name = text
 	case labelBaseUnit:
-		r.units = text
+		r.baseUnit = text
 	case labelUnit:
 		r.unit = text
 	case labelText:
-		r.text = reading.String(string(text))
+		r.value = reading.String(string(text))
 	}
 	return nil
 }

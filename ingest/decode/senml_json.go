@@ -23,28 +23,27 @@ func NewSenMLJSON(cfg SenMLConfig) (*SenMLJSON, error) {
 
 // Decode implements Decoder.
 func (s *SenMLJSON) Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error) {
-	j := senmlJSON{scanner: scanner{text: f.Payload}}
-	p := pack{SenML: &s.SenML, frame: f, scan: &j.scanner, out: dst, room: s.maxReadings, version: senmlVersion}
-	if err := j.pack(&p); err != nil {
+	j := senmlJSON{s.pack(dst, f)}
+	if err := j.read(); err != nil {
 		return dst, err
 	}
-	return p.out, nil
+	return j.out, nil
 }
 
-type senmlJSON struct{ scanner }
+type senmlJSON struct{ pack }
 
-func (j *senmlJSON) pack(p *pack) error {
+func (j *senmlJSON) read() error {
 	if j.next() != '[' {
 		return j.fail("unexpected "+j.found(), "a pack is an array of records")
 	}
 	j.pos++
-	had := len(p.out)
+	had := len(j.out)
 	for more := j.next() != ']'; more; more = j.comma() {
 		var r record
 		if err := j.record(&r); err != nil {
 			return err
 		}
-		if err := p.add(&r); err != nil {
+		if err := j.add(&r); err != nil {
 			return err
 		}
 	}
@@ -52,7 +51,7 @@ func (j *senmlJSON) pack(p *pack) error {
 		return j.fail("unexpected "+j.found(), `after a record, "," or "]" must follow`)
 	}
 	j.pos++
-	if err := p.finish(had); err != nil {
+	if err := j.finish(had); err != nil {
 		return err
 	}
 	return j.end()
@@ -127,7 +126,10 @@ func (j *senmlJSON) field(r *record, l label) (err error) {
 		f, _ := v.Number()
 		exact = scalar.FromFloat(f)
 	}
-	r.numbers[l] = senmlNumber{exact: exact, value: v}
+	r.slot(l).Decimal = exact
+	if l == labelValue {
+		r.value = v
+	}
 	j.pos = len(j.text) - len(rest)
 	return nil
 }
@@ -142,15 +144,15 @@ func (j *senmlJSON) textField(r *record, l label) error {
 	}
 	switch l {
 	case labelBaseName:
-		r.base = text
+		r.baseName = text
 	case labelName:
 		r.name = text
 	case labelBaseUnit:
-		r.units = text
+		r.baseUnit = text
 	case labelUnit:
 		r.unit = text
 	case labelText:
-		r.text = reading.String(string(text))
+		r.value = reading.String(string(text))
 	case labelData:
 		for len(text) > 0 && text[len(text)-1] == '=' {
 			text = text[:len(text)-1] // the padding that should not be there
@@ -159,7 +161,7 @@ func (j *senmlJSON) textField(r *record, l label) error {
 		if _, err := base64.RawURLEncoding.Decode(data, text); err != nil {
 			return j.fail("data that is not base64", "vd is in the alphabet for URLs, with - and _, without padding")
 		}
-		r.text = reading.Bytes(string(data))
+		r.value = reading.Bytes(string(data))
 	}
 	return nil
 }
@@ -167,10 +169,10 @@ func (j *senmlJSON) textField(r *record, l label) error {
 func (j *senmlJSON) boolField(r *record) error {
 	switch j.next() {
 	case 't':
-		r.text = reading.Bool(true)
+		r.value = reading.Bool(true)
 		return j.word("true")
 	case 'f':
-		r.text = reading.Bool(false)
+		r.value = reading.Bool(false)
 		return j.word("false")
 	}
 	return j.fail("unexpected "+j.found(), "vb is true or false")
@@ -212,19 +214,4 @@ func (j *senmlJSON) skip(levels int) error {
 	}
 	_, err := j.number()
 	return err
-}
-
-const (
-	senmlVersion = 10
-	// secondaryUnits is the feature of RFC 9100 that RFC 8798 stands for, in
-	// versions.
-	secondaryUnits = 1 << 4
-
-	versionHint = "versions up to 10 are understood, and 26, which is 10 with the units of RFC 8798"
-)
-
-// senmlUnderstands says whether packs of a version can be read. Versions below
-// 10 are those of drafts, which the RFC's own examples have.
-func senmlUnderstands(version uint64) bool {
-	return version >= 1 && version <= senmlVersion || version == senmlVersion|secondaryUnits
 }

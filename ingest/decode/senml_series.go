@@ -81,10 +81,7 @@ func splitName(name string) (device, metric string) {
 		if rest[0] == '_' {
 			return name[:least], rest[1:]
 		}
-		at := least + strings.LastIndexAny(rest, ":/")
-		if at < least {
-			return name, ""
-		}
+		at := least + lastSeparator(rest) // rest begins with one
 		return name[:at], name[at+1:]
 	}
 	if strings.Count(name, ":") > 1 {
@@ -92,11 +89,20 @@ func splitName(name string) (device, metric string) {
 			return name, ""
 		}
 	}
-	at := strings.LastIndexAny(name, ":/")
+	at := lastSeparator(name)
 	if at < 0 {
 		return "", name
 	}
 	return name[:at], name[at+1:]
+}
+
+func lastSeparator(name string) int {
+	for i := len(name) - 1; i >= 0; i-- {
+		if name[i] == ':' || name[i] == '/' {
+			return i
+		}
+	}
+	return -1
 }
 
 // deviceEnd returns how much of a URN is the device at least: urn:dev:mac:ID up
@@ -139,13 +145,12 @@ const relativeBelow = 1 << 28
 // time adds base time and time, and counts relative times from Frame.Now.
 func (p *pack) time(r *record) (ns int64, flags reading.Flags, err error) {
 	const hint = "times are seconds since 1970; below 2^28 they are relative to now"
-	at := r.numbers[labelTime]
-	if at.none {
+	if r.time.none {
 		return 0, 0, p.fail("a time that is no finite number", hint)
 	}
-	sum, ok := p.baseTime.Add(at.exact)
+	sum, ok := p.baseTime.Add(r.time.exact())
 	if !ok {
-		sum = scalar.FromFloat(p.baseTime.Float() + at.exact.Float())
+		sum = scalar.FromFloat(p.baseTime.Float() + r.time.exact().Float())
 	}
 	if sum.Mantissa == 0 {
 		return 0, 0, nil

@@ -116,28 +116,27 @@ func cborHeadOf(major byte, arg uint64) []byte {
 
 // senmlLabels writes the labels of SenML as integers, and data as bytes.
 func senmlLabels(key string) ([]byte, func(json.Token) []byte) {
-	for l := range labels {
-		if labelTexts[l] != key {
-			continue
-		}
-		n := int(l) - int(labelName)
-		if n < 0 {
-			return cborHeadOf(cborNegative, uint64(l)), nil
-		}
-		if l != labelData {
-			return cborHeadOf(cborUint, uint64(n)), nil
-		}
-		return cborHeadOf(cborUint, uint64(n)), func(token json.Token) []byte {
-			text, ok := token.(string)
-			if !ok {
-				return nil
-			}
-			data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
-			if err != nil {
-				return nil
-			}
-			return append(cborHeadOf(cborBytes, uint64(len(data))), data...)
-		}
+	number, ok := map[string]int{
+		"bver": -1, "bn": -2, "bt": -3, "bu": -4, "bv": -5, "bs": -6,
+		"n": 0, "u": 1, "v": 2, "vs": 3, "vb": 4, "s": 5, "t": 6, "ut": 7, "vd": 8,
+	}[key]
+	switch {
+	case !ok:
+		return nil, nil
+	case number < 0:
+		return cborHeadOf(cborNegative, uint64(-1-number)), nil
+	case key != "vd":
+		return cborHeadOf(cborUint, uint64(number)), nil
 	}
-	return nil, nil
+	return cborHeadOf(cborUint, uint64(number)), func(token json.Token) []byte {
+		text, ok := token.(string)
+		if !ok {
+			return nil
+		}
+		data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
+		if err != nil {
+			return nil
+		}
+		return append(cborHeadOf(cborBytes, uint64(len(data))), data...)
+	}
 }
