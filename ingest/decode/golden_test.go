@@ -254,6 +254,20 @@ func (m mapMemory) Remember(key string, value []byte) {
 	m[key] = value
 }
 
+func (m mapMemory) Units(topic string) map[string]string {
+	units := make(map[string]string)
+	for key, unit := range m {
+		if metric, ok := strings.CutPrefix(key, "unit/"+topic+"\x00"); ok {
+			units[metric] = string(unit)
+		}
+	}
+	return units
+}
+
+func (m mapMemory) RememberUnit(topic, metric, unit string) {
+	m.Remember("unit/"+topic+"\x00"+metric, []byte(unit))
+}
+
 // decodeWarily decodes f and checks what every decoder promises: the payload is
 // not changed and shares no memory with readings, errors wrap ErrMalformed, and
 // what was in dst stays there.
