@@ -126,12 +126,6 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
 		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)
 	}
-	var refined Refine
-	refined.SetDefaults()
-	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
-	if want := []Refine{refined}; !reflect.DeepEqual(c.Refine, want) {
-		t.Errorf("refine: %+v, want %+v", c.Refine, want)
-	}
 	var acl ACL
 	acl.SetDefaults()
 	acl.Publish, acl.Subscribe = []string{"dev/{user}/#"}, []string{"cmd/{user}/#"}
@@ -143,6 +137,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"
 	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
+	}
+	var refined Refine
+	refined.SetDefaults()
+	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
+	if want := []Refine{refined}; !reflect.DeepEqual(c.Refine, want) {
+		t.Errorf("refine: %+v, want %+v", c.Refine, want)
 	}
 }
 
