@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/tidegate/tidegate/ingest/decode"
-	"github.com/tidegate/tidegate/ingest/refine"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
 )
@@ -50,7 +49,7 @@ func (m meaning) validate(r refuse, key string, w words) {
 // one decoder, and with it the names of metrics that it has learnt.
 type vocabulary struct {
 	decoders    map[string]decode.Decoder
-	refinements map[string][]refine.Step
+	refinements steps
 	chains      *chains
 }
 
