@@ -96,19 +96,21 @@ func isLone(name string) bool {
 type row struct {
 	*textReader
 	out    []reading.Reading
-	first  int // the row's first reading
-	room   int // readings that may still be added
-	own    string
+	first  int    // the row's first reading
+	room   int    // readings that may still be added
+	own    string // device and time of rows that tell none
+	at     int64
 	device string
 	metric string
 	unit   string
 	clock  [maxTimeText]byte // the cells of type time, with blanks between them
-	told   int               // bytes of clock
+	length int               // of what is in clock
+	told   int64             // the time of the row, once it has ended
 }
 
 // begin starts a row.
 func (r *row) begin() {
-	r.first, r.device, r.metric, r.unit, r.told = len(r.out), r.own, "", "", 0
+	r.first, r.device, r.metric, r.unit, r.length, r.told = len(r.out), r.own, "", "", 0, r.at
 }
 
 // take adds a cell. What is wrong with it is returned, "" if nothing is.
@@ -146,14 +148,14 @@ func (r *row) take(c *column, text []byte, quoted bool) (problem string) {
 }
 
 func (r *row) takeTime(text []byte) string {
-	if r.told > 0 && r.told < len(r.clock) && len(text) > 0 {
-		r.clock[r.told] = ' '
-		r.told++
+	if r.length > 0 && r.length < len(r.clock) && len(text) > 0 {
+		r.clock[r.length] = ' '
+		r.length++
 	}
-	if r.told+len(text) > len(r.clock) {
+	if r.length+len(text) > len(r.clock) {
 		return "the time is too long"
 	}
-	r.told += copy(r.clock[r.told:], text)
+	r.length += copy(r.clock[r.length:], text)
 	return ""
 }
 
@@ -244,16 +246,15 @@ func truth(means meaning, text []byte) (v reading.Value, ok bool) {
 
 // end gives the row's readings what the row says about all of them.
 func (r *row) end() (problem string) {
-	var at int64
-	if r.told > 0 && r.meaning(r.clock[:r.told]) != meansMissing {
+	if clock := r.clock[:r.length]; len(clock) > 0 && r.meaning(clock) != meansMissing {
 		var ok bool
-		if at, ok = r.times.read(r.clock[:r.told]); !ok {
-			return quote(r.clock[:r.told]) + " is not a time"
+		if r.told, ok = r.times.read(clock); !ok {
+			return quote(clock) + " is not a time"
 		}
 	}
 	for i := r.first; i < len(r.out); i++ {
 		out := &r.out[i]
-		out.Device, out.Time = r.device, at
+		out.Device, out.Time = r.device, r.told
 		if r.unit != "" {
 			out.Unit = r.unit
 		}
@@ -282,4 +283,26 @@ func (t *textReader) joined(head, tail string) (name string, ok bool) {
 	path[n] = '.'
 	n += 1 + copy(path[n+1:], tail)
 	return t.names.find(path[:n]).name, true
+}
+
+// hintFor says what to do about a problem of a row.
+func hintFor(problem string) string {
+	switch {
+	case strings.HasPrefix(problem, "too many readings"):
+		return "split the payload, or raise max_readings"
+	case strings.HasSuffix(problem, "is not a time"):
+		return "time_unit is for times that are numbers, time_format for texts; a time that is no time needs another type"
+	case strings.HasSuffix(problem, "is not a number"):
+		return "check decimal_comma, units, missing and the type"
+	case strings.HasSuffix(problem, "neither true nor false"):
+		return "list further words in true and false"
+	case strings.HasSuffix(problem, "not UTF-8"):
+		return "texts must be UTF-8; raw keeps other bytes"
+	}
+	return "check what the device sends"
+}
+
+// utf8Name says whether text can be the name of something.
+func utf8Name(text []byte) bool {
+	return len(text) > 0 && len(text) <= maxName && utf8.Valid(text)
 }

@@ -22,10 +22,14 @@ var update = flag.Bool("update", false, "write testdata/*/want.txt anew")
 
 // makers are the decoders that a case can name, each made from its options.
 var makers = map[string]func(options map[string]any) (Decoder, error){
-	"json":   sure(NewJSON),
-	"raw":    sure(func(struct{}) Raw { return Raw{} }),
-	"csv":    configured(NewCSV),
-	"number": configured(NewNumber),
+	"json":         sure(NewJSON),
+	"raw":          sure(func(struct{}) Raw { return Raw{} }),
+	"csv":          configured(NewCSV),
+	"keyvalue":     configured(NewKeyValue),
+	"lineprotocol": configured(NewLineProtocol),
+	"nmea":         configured(NewNMEA),
+	"regex":        configured(NewRegex),
+	"number":       configured(NewNumber),
 }
 
 // TestGoldenPayloads decodes the payloads of each folder testdata/<case> and

@@ -75,7 +75,7 @@ const defaultMaxReadings = 4096
 // NewJSON returns a decoder. It is safe for concurrent use.
 func NewJSON(cfg JSONConfig) *JSON {
 	if len(cfg.TimeKeys) == 0 {
-		cfg.TimeKeys = []string{"ts", "t", "time", "timestamp", "datetime"}
+		cfg.TimeKeys = defaultTimeKeys()
 	}
 	if cfg.MaxReadings == 0 {
 		cfg.MaxReadings = defaultMaxReadings
@@ -87,6 +87,8 @@ func NewJSON(cfg JSONConfig) *JSON {
 		maxReadings: cfg.MaxReadings,
 	}
 }
+
+func defaultTimeKeys() []string { return []string{"ts", "t", "time", "timestamp", "datetime"} }
 
 // Decode implements Decoder.
 func (j *JSON) Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error) {

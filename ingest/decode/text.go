@@ -132,20 +132,36 @@ func (t *textReader) meaning(text []byte) meaning {
 // number reads the number that text consists of; ok is false if it is no
 // number, or too large for a float.
 func (t *textReader) number(text []byte) (v reading.Value, ok bool) {
-	if !t.comma {
-		if n, rest, ok := parseNumber(text); ok && len(rest) == 0 {
-			return n.value()
-		}
-	}
-	if t.numberEnd(text) != len(text) || len(text) == 0 {
-		return v, false
-	}
 	var room [64]byte
-	n, _, ok := parseNumber(t.plain(room[:0], text))
+	if t.comma && len(text) < len(room) { // parse would allocate
+		if len(text) == 0 || t.numberEnd(text) != len(text) {
+			return v, false
+		}
+		n, _, ok := parseNumber(t.plain(room[:0], text))
+		if !ok {
+			return v, false
+		}
+		return n.value()
+	}
+	n, ok := t.parse(text)
 	if !ok {
 		return v, false
 	}
 	return n.value()
+}
+
+// parse reads the number that text consists of.
+func (t *textReader) parse(text []byte) (n number, ok bool) {
+	if !t.comma {
+		if n, rest, ok := parseNumber(text); ok && len(rest) == 0 {
+			return n, true
+		}
+	}
+	if len(text) == 0 || t.numberEnd(text) != len(text) {
+		return n, false
+	}
+	n, _, ok = parseNumber(t.plain(make([]byte, 0, len(text)+1), text))
+	return n, ok
 }
 
 // plain appends a number that numberEnd has measured as parseNumber wants it:
