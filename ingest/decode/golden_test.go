@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write testdata/*/want.txt anew")
 
 // makers are the decoders that a case can name, each made from its options.
 var makers = map[string]func(options map[string]any) (Decoder, error){
-	"json":         sure(NewJSON),
+	"json":         configured(NewJSONTemplate),
 	"raw":          sure(func(struct{}) Raw { return Raw{} }),
 	"csv":          configured(NewCSV),
 	"keyvalue":     configured(NewKeyValue),

@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/tidegate/tidegate/reading"
@@ -272,7 +273,7 @@ func malformed(what string, pos int, payload []byte, hint string) error {
 func quote(text []byte) string {
 	const most = 32
 	if len(text) > most {
-		return fmt.Sprintf("%q…", text[:most])
+		return strconv.Quote(string(text[:most])) + "…"
 	}
-	return fmt.Sprintf("%q", text)
+	return strconv.Quote(string(text))
 }
