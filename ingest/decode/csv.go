@@ -112,7 +112,10 @@ func NewCSV(cfg CSVConfig) (*CSV, error) {
 	default:
 		return nil, fmt.Errorf("header is %q — hint: \"first\", \"auto\", or leave it out if there is none", cfg.Header)
 	}
-	return d, d.check(cfg)
+	if err := d.check(cfg); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // check refuses configurations that make no sense.

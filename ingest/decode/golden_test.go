@@ -300,3 +300,17 @@ func golden(rs []reading.Reading, err error) string {
 	}
 	return b.String()
 }
+
+// goldenPayloads returns the payloads of a decoder's cases, one after the other.
+func goldenPayloads(t *testing.T, decoder string) string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + decoder + "-*/in*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases of %s: %v", decoder, err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		all.Write(payloadOf(t, file))
+	}
+	return all.String()
+}

@@ -39,52 +39,52 @@ var bracketedName = regexp.MustCompile(`\["(?:[^"\\]|\\.)*"\]`)
 // dots in them. A leading $. or / does not count.
 func parsePath(text string) (path, error) {
 	rest := strings.TrimPrefix(text, "$")
-	separator := byte('.')
+	separator := "."
 	if strings.Contains(bracketedName.ReplaceAllString(rest, ""), "/") {
-		separator = '/'
+		separator = "/"
 	}
-	rest = strings.TrimPrefix(rest, string(separator))
+	rest = strings.TrimPrefix(rest, separator)
 	if rest == "" {
 		return path{}, nil // the whole text
 	}
 	var p path
-	for first := true; rest != "" || first; first = false {
+	for rest != "" {
 		if len(p) == maxPath {
 			return nil, pathError(text, "is too long", fmt.Sprintf("at most %d steps", maxPath))
 		}
-		if rest[0] == '[' {
-			s, after, err := bracketed(text, rest)
-			if err != nil {
-				return nil, err
-			}
-			p = append(p, s)
-			if rest = after; rest != "" && rest[0] == separator {
-				if rest = rest[1:]; rest == "" {
-					return nil, pathError(text, "ends with a separator", "leave it out")
-				}
-			} else if rest != "" && rest[0] != '[' {
-				return nil, pathError(text, "has "+strconv.Quote(rest)+" behind a bracket", "a separator or another bracket must follow")
-			}
-			continue
+		s, after, err := cutStep(text, rest, separator)
+		if err != nil {
+			return nil, err
 		}
-		end := strings.IndexAny(rest, string(separator)+"[")
-		if end < 0 {
-			end = len(rest)
+		p = append(p, s)
+		behind, more := strings.CutPrefix(after, separator)
+		if more && behind == "" {
+			return nil, pathError(text, "ends with a separator", "leave it out")
 		}
-		if end == 0 {
-			return nil, pathError(text, "has an empty step", "a name must stand between two separators")
+		if !more && behind != "" && behind[0] != '[' {
+			return nil, pathError(text, "has "+strconv.Quote(behind)+" behind a bracket", "a separator or another bracket must follow")
 		}
-		if rest[0] == '{' && rest[:end] != "{device}" && rest[:end] != "{metric}" {
-			return nil, pathError(text, "has "+rest[:end], "known are {device} and {metric}; a name with braces is written [\"{…}\"]")
-		}
-		p = append(p, namedStep(rest[:end]))
-		if rest = rest[end:]; rest != "" && rest[0] == separator {
-			if rest = rest[1:]; rest == "" || rest[0] == '[' {
-				return nil, pathError(text, "has an empty step", "a name must follow a separator")
-			}
-		}
+		rest = behind
 	}
 	return p, p.check(text)
+}
+
+// cutStep takes the first step of rest.
+func cutStep(text, rest, separator string) (s step, after string, err error) {
+	if rest[0] == '[' {
+		return bracketed(text, rest)
+	}
+	name := rest
+	if end := strings.IndexAny(rest, separator+"["); end >= 0 {
+		name, after = rest[:end], rest[end:]
+	}
+	switch {
+	case name == "":
+		return s, "", pathError(text, "has an empty step", "a name must stand between two separators")
+	case name[0] == '{' && name != "{device}" && name != "{metric}":
+		return s, "", pathError(text, "has "+name, "known are {device} and {metric}; a name with braces is written [\"{…}\"]")
+	}
+	return namedStep(name), after, nil
 }
 
 // bracketed reads a step in brackets: [*], [3] or ["a name"].

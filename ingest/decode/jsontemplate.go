@@ -104,7 +104,10 @@ func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
 		j.times = &text.times
 	}
 	if len(cfg.Fields) == 0 {
-		return j, checkWithoutFields(cfg)
+		if err := checkWithoutFields(cfg); err != nil {
+			return nil, err
+		}
+		return j, nil
 	}
 	if len(cfg.Fields) > maxJSONFields {
 		return nil, fmt.Errorf("%d fields — hint: at most %d", len(cfg.Fields), maxJSONFields)

@@ -90,7 +90,10 @@ func NewKeyValue(cfg KeyValueConfig) (*KeyValue, error) {
 	if cfg.OnlyListed && values == 0 {
 		return nil, fmt.Errorf("only_listed is set, and no column holds a value — hint: list at least one that is a number, text or bool")
 	}
-	return d, d.separate(cfg)
+	if err := d.separate(cfg); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // separate finds out about the separators.

@@ -33,12 +33,23 @@ func (p *lineParser) value() (v reading.Value, problem string) {
 	case last == 'i' || last == 'u':
 		v, ok = whole(text[:len(text)-1], last == 'i')
 	default:
-		v, ok = p.number(text)
+		v, ok = p.float(text)
 	}
 	if !ok {
 		return v, quote(text) + " is no number, boolean or text in quotes"
 	}
 	return v, ""
+}
+
+// float reads a number that says that it is a float: it has no letter behind
+// it, however whole it may be.
+func (p *lineParser) float(text []byte) (v reading.Value, ok bool) {
+	n, ok := p.parse(text)
+	if !ok {
+		return v, false
+	}
+	f, ok := n.float()
+	return reading.Float(f), ok
 }
 
 // whole reads an integer; what is beyond 2^63 is a float.

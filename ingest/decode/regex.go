@@ -64,9 +64,11 @@ func NewRegex(cfg RegexConfig) (*Regex, error) {
 	if cfg.Repeat && pattern.MatchString("") {
 		return nil, fmt.Errorf("pattern %q matches nothing at all, and repeat is set — hint: + instead of *", cfg.Pattern)
 	}
-	d := &Regex{textReader: text, pattern: pattern, repeat: cfg.Repeat, longest: maxSteps / instructions}
-	d.groups, err = groupColumns(pattern, columns)
-	return d, err
+	groups, err := groupColumns(pattern, columns)
+	if err != nil {
+		return nil, err
+	}
+	return &Regex{textReader: text, pattern: pattern, repeat: cfg.Repeat, groups: groups, longest: maxSteps / instructions}, nil
 }
 
 // compilePattern compiles a pattern of bounded size.
