@@ -6,15 +6,6 @@ import (
 	"github.com/tidegate/tidegate/reading"
 )
 
-// about reads the next value if it tells time or device of an object that has
-// none yet, and otherwise stays before it.
-func (p *parser) about(r role, at *int64, device *string) bool {
-	if r == timeField {
-		return *at == 0 && p.time(at)
-	}
-	return *device == "" && p.name(device)
-}
-
 // time reads the next value into at if it is a plausible time, and otherwise
 // stays before it.
 func (p *parser) time(at *int64) bool {
@@ -47,17 +38,17 @@ func (p *parser) textTime(text []byte) (ns int64, ok bool) {
 	return ns, ok && ns != 0
 }
 
-// name reads the next value into device if it is a text or a number that can
+// name reads the next value into named if it is a text or a number that can
 // be a name, and otherwise stays before it.
-func (p *parser) name(device *string) bool {
+func (p *parser) name() bool {
 	start := p.pos
 	if p.next() == '"' {
 		if text, err := p.quoted(); err == nil && utf8Name(text) {
-			*device = p.devices.find(text).name
+			p.named = p.devices.find(text).name
 			return true
 		}
 	} else if n, rest, ok := parseNumber(p.text[p.pos:]); ok && len(n.text) <= maxName {
-		*device = p.devices.find(n.text).name
+		p.named = p.devices.find(n.text).name
 		p.pos = len(p.text) - len(rest)
 		return true
 	}
