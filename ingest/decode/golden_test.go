@@ -22,14 +22,21 @@ var update = flag.Bool("update", false, "write testdata/*/want.txt anew")
 
 // makers are the decoders that a case can name, each made from its options.
 var makers = map[string]func(options map[string]any) (Decoder, error){
-	"json":         configured(NewJSONTemplate),
-	"raw":          sure(func(struct{}) Raw { return Raw{} }),
+	"json": configured(NewJSONTemplate),
+	"raw":  sure(func(struct{}) Raw { return Raw{} }),
+
+	"cbor":       sure(NewCBOR),
+	"senml-json": configured(NewSenMLJSON),
+	"senml-cbor": configured(NewSenMLCBOR),
+	"lpp":        configured(NewLPP),
+	"binary":     configured(NewBinary),
+
 	"csv":          configured(NewCSV),
 	"keyvalue":     configured(NewKeyValue),
 	"lineprotocol": configured(NewLineProtocol),
 	"nmea":         configured(NewNMEA),
-	"regex":        configured(NewRegex),
 	"number":       configured(NewNumber),
+	"regex":        configured(NewRegex),
 }
 
 // TestGoldenPayloads decodes the payloads of each folder testdata/<case> and
@@ -49,6 +56,7 @@ var makers = map[string]func(options map[string]any) (Decoder, error){
 //	topic = "…"               of the Frame; the device is "dev" if nothing is said
 //	device = "…"
 //	metric = "…"
+//	now = 2026-01-02T03:04:05Z  when the payloads arrive; nobody knows without it
 //	[options]                 the decoder's configuration: time_unit is TimeUnit
 //	[frame.in-2]              topic, device and metric of one payload
 //
@@ -95,6 +103,7 @@ func TestGoldenPayloads(t *testing.T) {
 type goldenOptions struct {
 	Decoder string
 	goldenFrame
+	Now     time.Time
 	Options map[string]any
 	Frame   map[string]goldenFrame // by the name of the payload's file
 }
@@ -138,6 +147,9 @@ func goldenCase(t *testing.T, dir string) string {
 			fmt.Fprintf(&out, "-- %s\n", name)
 		}
 		f := Frame{Topic: frame.Topic, Device: frame.Device, Metric: frame.Metric, Payload: payloadOf(t, file), Memory: memory}
+		if !opts.Now.IsZero() {
+			f.Now = opts.Now.UnixNano()
+		}
 		out.WriteString(golden(decodeWarily(t, d, f)))
 	}
 	return out.String()
@@ -169,18 +181,23 @@ func payloadOf(t *testing.T, file string) []byte {
 	if filepath.Ext(file) != ".hex" {
 		return payload
 	}
+	payload, err = unhexed(string(payload))
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return payload
+}
+
+// unhexed reads hexadecimal without spaces and what stands behind #.
+func unhexed(text string) ([]byte, error) {
 	var digits strings.Builder
-	for line := range strings.Lines(string(payload)) {
+	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
 		for _, word := range strings.Fields(line) {
 			digits.WriteString(word)
 		}
 	}
-	payload, err = hex.DecodeString(digits.String())
-	if err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	return payload
+	return hex.DecodeString(digits.String())
 }
 
 // configured makes a decoder whose configuration may be refused.
@@ -242,6 +259,20 @@ func (m mapMemory) Remember(key string, value []byte) {
 		return
 	}
 	m[key] = value
+}
+
+func (m mapMemory) Units(topic string) map[string]string {
+	units := make(map[string]string)
+	for key, unit := range m {
+		if metric, ok := strings.CutPrefix(key, "unit/"+topic+"\x00"); ok {
+			units[metric] = string(unit)
+		}
+	}
+	return units
+}
+
+func (m mapMemory) RememberUnit(topic, metric, unit string) {
+	m.Remember("unit/"+topic+"\x00"+metric, []byte(unit))
 }
 
 // decodeWarily decodes f and checks what every decoder promises: the payload is

@@ -11,7 +11,7 @@ import (
 )
 
 func FuzzLineProtocol(f *testing.F) {
-	seeds(f, "lineprotocol")
+	textSeeds(f, "lineprotocol")
 	configs := []LineProtocolConfig{{MaxReadings: fuzzReadings}, {MaxReadings: fuzzReadings, Metric: "field", SkipTags: []string{"*"}}, {MaxReadings: fuzzReadings, DeviceTags: []string{"a"}, SkipTags: []string{"b"}}}
 	f.Fuzz(func(t *testing.T, payload []byte, which uint8) {
 		d, err := NewLineProtocol(configs[int(which)%len(configs)])
@@ -23,7 +23,7 @@ func FuzzLineProtocol(f *testing.F) {
 // the format: what it takes is taken, with the same values and times, and what
 // it refuses is refused.
 func FuzzLineProtocolAgreesWithInflux(f *testing.F) {
-	seeds(f, "lineprotocol")
+	textSeeds(f, "lineprotocol")
 	d, err := NewLineProtocol(LineProtocolConfig{TimeUnit: Nanoseconds, Metric: "field", SkipTags: []string{"*"}, DeviceTags: []string{"\x01"}})
 	if err != nil {
 		f.Fatal(err)

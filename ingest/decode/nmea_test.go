@@ -9,7 +9,7 @@ import (
 )
 
 func FuzzNMEA(f *testing.F) {
-	seeds(f, "nmea")
+	textSeeds(f, "nmea")
 	configs := []NMEAConfig{{MaxReadings: fuzzReadings}, {MaxReadings: fuzzReadings, NoChecksum: true, Prefix: "talker"}, {MaxReadings: fuzzReadings, Sentences: []string{"RMC", "XDR"}, Prefix: "sentence"}}
 	f.Fuzz(func(t *testing.T, payload []byte, which uint8) {
 		d, err := NewNMEA(configs[int(which)%len(configs)])

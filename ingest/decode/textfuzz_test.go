@@ -12,8 +12,8 @@ import (
 	"github.com/tidegate/tidegate/reading"
 )
 
-// seeds adds the payloads of the golden cases of a decoder.
-func seeds(f *testing.F, decoder string) {
+// textSeeds adds the payloads of the golden cases of a decoder.
+func textSeeds(f *testing.F, decoder string) {
 	files, err := filepath.Glob("testdata/" + decoder + "-*/in*")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no cases of %s: %v", decoder, err)
@@ -65,7 +65,7 @@ func checkText(t *testing.T, d Decoder, payload []byte) ([]reading.Reading, erro
 }
 
 func FuzzCSV(f *testing.F) {
-	seeds(f, "csv")
+	textSeeds(f, "csv")
 	bounded := TextConfig{MaxReadings: fuzzReadings}
 	loose := bounded
 	loose.Units, loose.DecimalComma, loose.True = true, true, []string{"auf"}
@@ -125,7 +125,7 @@ func FuzzCSVAgreesWithEncodingCSV(f *testing.F) {
 }
 
 func FuzzKeyValue(f *testing.F) {
-	seeds(f, "keyvalue")
+	textSeeds(f, "keyvalue")
 	bounded := TextConfig{MaxReadings: fuzzReadings}
 	loose := bounded
 	loose.Units, loose.DecimalComma = true, true
@@ -163,7 +163,7 @@ func FuzzKeyValueTakesWhatWasPut(f *testing.F) {
 }
 
 func FuzzRegex(f *testing.F) {
-	seeds(f, "regex")
+	textSeeds(f, "regex")
 	bounded := TextConfig{MaxReadings: fuzzReadings, Units: true}
 	configs := []RegexConfig{
 		{TextConfig: bounded, Pattern: `(?P<time>\S+ \S+)? *(?P<device>[a-z]+\d): (?P<metric>\w+) (?P<value>\S+)(?: (?P<unit>\S+))?`},
@@ -177,7 +177,7 @@ func FuzzRegex(f *testing.F) {
 }
 
 func FuzzNumberPayload(f *testing.F) {
-	seeds(f, "number")
+	textSeeds(f, "number")
 	configs := []NumberConfig{{}, {DecimalComma: true, Units: true}, {Type: "number"}, {Type: "bool"}, {Type: "text"}}
 	f.Fuzz(func(t *testing.T, payload []byte, which uint8) {
 		d, err := NewNumber(configs[int(which)%len(configs)])
@@ -223,7 +223,7 @@ func FuzzTimeFormat(f *testing.F) {
 }
 
 func FuzzJSONTemplate(f *testing.F) {
-	seeds(f, "json")
+	textSeeds(f, "json")
 	bounded := JSONConfig{MaxReadings: fuzzReadings}
 	configs := []JSONTemplateConfig{
 		{JSONConfig: bounded, Fields: []JSONField{{Path: "{device}[*].values", TimePath: "{device}[*].ts"}}},
@@ -250,7 +250,7 @@ func FuzzJSONTemplate(f *testing.F) {
 // FuzzTemplateOfEverything checks that a template that leads to everything
 // reads what no template reads, and refuses what that refuses.
 func FuzzTemplateOfEverything(f *testing.F) {
-	seeds(f, "json")
+	textSeeds(f, "json")
 	all, err := NewJSONTemplate(JSONTemplateConfig{Fields: []JSONField{{Path: "$"}}})
 	if err != nil {
 		f.Fatal(err)
