@@ -15,6 +15,9 @@ type LineProtocolConfig struct {
 	// DeviceTags are tags that name the device; the first of them that a line
 	// has counts, and Frame.Device if it has none. Empty means device and host.
 	DeviceTags []string
+	// KeepDevice says that every reading is of Frame.Device, whatever the tags
+	// say. No tag names the device then.
+	KeepDevice bool
 	// Metric is what the metrics are called: "measurement.field" or "field".
 	// Empty means the former.
 	Metric string
@@ -55,7 +58,10 @@ func NewLineProtocol(cfg LineProtocolConfig) (*LineProtocol, error) {
 		return nil, err
 	}
 	d := &LineProtocol{textReader: text, devices: cfg.DeviceTags, skip: make(map[string]bool)}
-	if len(d.devices) == 0 {
+	if cfg.KeepDevice && len(cfg.DeviceTags) > 0 {
+		return nil, fmt.Errorf("keep_device is set, and device_tags as well — hint: set one of them")
+	}
+	if len(d.devices) == 0 && !cfg.KeepDevice {
 		d.devices = []string{"device", "host"}
 	}
 	switch cfg.Metric {
