@@ -61,7 +61,7 @@ func TestHostileTextsCostMemoryInProportion(t *testing.T) {
 			if err == nil && len(rs) > defaultMaxReadings {
 				t.Errorf("%s, %s: %d readings", name, what, len(rs))
 			}
-			if got := after.TotalAlloc - before.TotalAlloc; got > 80*size {
+			if got := after.TotalAlloc - before.TotalAlloc; got > 64*size {
 				t.Errorf("%s, %s: %d bytes allocated for %d", name, what, got, len(payload))
 			}
 		}

@@ -156,7 +156,7 @@ type parser struct {
 	device, metric string
 	out            []reading.Reading
 	room           int    // readings that may still be added
-	named          string // the device of the object at hand, if it has named one
+	named          string // the device that was named last
 	depth          int
 	pathEnd        int
 	path           [maxName]byte
@@ -188,29 +188,15 @@ func (p *parser) unnamed() error {
 	return p.value(field{name: name, role: batchField}, 0)
 }
 
-// object parses an object whose brace is next, and gives what it added to the
-// device that it names.
+// object parses an object whose brace is next, and gives what it added the time
+// and the device that it tells.
 func (p *parser) object() error {
-	if p.devices == nil {
-		return p.members()
-	}
-	first, outer := len(p.out), p.named
-	p.named = ""
-	err := p.members()
-	if p.named != "" {
-		p.own(first, p.named)
-	}
-	p.named = outer
-	return err
-}
-
-// members parses an object, and dates what it added.
-func (p *parser) members() error {
 	if err := p.open(); err != nil {
 		return err
 	}
 	first, outer := len(p.out), p.pathEnd
 	var at int64
+	var device string
 	for more := p.next() != '}'; more; more = p.comma() {
 		f, err := p.member()
 		if err != nil {
@@ -218,7 +204,8 @@ func (p *parser) members() error {
 		}
 		switch {
 		case f.role == timeField && at == 0 && p.time(&at):
-		case f.role == deviceField && p.named == "" && p.name():
+		case f.role == deviceField && device == "" && p.name():
+			device = p.named
 		default:
 			if err := p.value(f, outer); err != nil {
 				return err
@@ -227,6 +214,9 @@ func (p *parser) members() error {
 		p.pathEnd = outer
 	}
 	p.date(first, at)
+	if device != "" {
+		p.own(first, device)
+	}
 	if outer == 0 {
 		p.nameLone(first)
 	}
