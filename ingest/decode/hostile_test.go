@@ -53,6 +53,9 @@ func TestHostileTextsCostMemoryInProportion(t *testing.T) {
 		"escaped names": append(fill(`{"a":{"x":0`, `,"\u0061":1`), "}}"...), "objects": append(fill(`{"a":[0`, `,{}`), "]}"...),
 	}
 	for name, d := range hostileDecoders(t) {
+		if _, isRegex := d.(*Regex); isRegex && !pooled {
+			continue // package regexp has a pool
+		}
 		for what, payload := range payloads {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -102,7 +105,7 @@ func TestKnownTextsCostNoAllocation(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if n > float64(c.allocs) {
+		if n > float64(c.allocs) && pooled {
 			t.Errorf("%s: %v allocations, want %d", name, n, c.allocs)
 		}
 	}
