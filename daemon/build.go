@@ -156,7 +156,7 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	}
 	log := d.log.With("source", "http")
 	door := httpin.Config{
-		Listen: h.Listen, Routes: table, Types: v.contentTypes(),
+		Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
 		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
 	}
 	if err := h.admit(&door, log); err != nil {
