@@ -15,9 +15,8 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
-	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
-	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
@@ -34,7 +33,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now(), beside: make(map[string]http.Handler)}
+	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
@@ -75,11 +74,19 @@ type custody struct{ buffer *buffer.Buffer }
 
 func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
 	receipt, err := c.buffer.Accept(ctx, rs, notes...)
-	if err != nil {
+	switch {
+	case errors.Is(err, buffer.ErrFull):
+		return nil, full{err}
+	case err != nil:
 		return nil, err
 	}
 	return receipt, nil
 }
+
+// full is the buffer's word for what the doors call ingest.ErrFull.
+type full struct{ error }
+
+func (full) Is(target error) bool { return target == ingest.ErrFull }
 
 func (c custody) Notes(ctx context.Context, prefix string, visit func(reading.Note) error) error {
 	return c.buffer.Notes(ctx, prefix, visit)
@@ -98,8 +105,12 @@ func (q quarantine) Quarantine(b wire.Block, reason string) error {
 
 // buildDoors has one paragraph for every kind of door in.
 func (d *Daemon) buildDoors() error {
+	v, err := d.cfg.vocabulary()
+	if err != nil {
+		return err
+	}
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
-		table, err := routes(m.Routes)
+		table, err := v.table(m.Routes)
 		if err != nil {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
@@ -122,40 +133,46 @@ func (d *Daemon) buildDoors() error {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
 		broker := mqttin.New(door, log)
-		d.addDoor("mqtt", broker)
+		d.addDoor("mqtt", broker, table.Forget)
 		if m.WebSocket {
 			d.beside["GET /mqtt"] = broker
 		}
 	}
+	return errors.Join(
+		d.buildHTTP(v),
+	)
+}
+
+// buildHTTP builds the door for devices that POST.
+func (d *Daemon) buildHTTP(v vocabulary) error {
+	h := d.cfg.Ingest.HTTP
+	if h.Listen == "" {
+		return nil
+	}
+	table, err := v.table(h.Routes)
+	if err != nil {
+		return fmt.Errorf("ingest.http: %w", err)
+	}
+	log := d.log.With("source", "http")
+	door := httpin.Config{
+		Listen: h.Listen, Routes: table, Types: v.contentTypes(),
+		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
+	}
+	if err := h.admit(&door, log); err != nil {
+		return fmt.Errorf("ingest.http: %w", err)
+	}
+	d.addDoor("http", httpin.New(door, log), table.Forget)
 	return nil
 }
 
 // addDoor gives the door an intake of its own, which counts what comes in there.
-func (d *Daemon) addDoor(name string, source ingest.Source) {
-	d.doors = append(d.doors, door{name, source, ingest.NewIntake(custody{d.buffer}, d.hub, time.Now)})
-}
-
-// routes compiles the routes of a broker. Decoders of equal configuration are
-// one decoder, so that they share the names they have learnt.
-func routes(configured []Route) (*route.Table, error) {
-	fallback := decode.NewJSON(decode.JSONConfig{})
-	var rules []route.Rule
-	for _, r := range configured {
-		lane, _ := reading.ParseLane(r.Lane) // validated
-		rule := route.Rule{
-			Topic: r.Topic, Device: r.Device, Metric: r.Metric, Lane: lane,
-			Decoder: decode.Decoder(fallback), KeepOpaque: r.Undecodable == "keep",
-		}
-		switch {
-		case r.Decode == "raw":
-			rule.Decoder = decode.Raw{}
-		case len(r.TimeKeys) > 0 || r.TimeUnit != "":
-			unit, _ := decode.ParseTimeUnit(r.TimeUnit) // validated
-			rule.Decoder = decode.NewJSON(decode.JSONConfig{TimeKeys: r.TimeKeys, TimeUnit: unit})
-		}
-		rules = append(rules, rule)
+// Filters of the door that lean on what custody has are told when it has not.
+func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
+	intake := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now).WithMemory(d.memory)
+	for _, f := range forget {
+		intake.OnLoss(f)
 	}
-	return route.NewTable(rules, fallback)
+	d.doors = append(d.doors, door{name, source, intake})
 }
 
 // buildLinks has one loop for every kind of door out.
