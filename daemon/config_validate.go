@@ -33,6 +33,8 @@ func (c Config) validate(r refuse) {
 	c.Ingest.MQTT.validate(r, c.words())
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, c.words())
+	validateSerial(r, c.Ingest.Serial, c.words())
+	c.validateLines(r)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validatePorts(r)

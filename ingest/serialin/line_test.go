@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -251,78 +250,6 @@ func TestAFloodLosesNothingWhileTheDiskIsSlow(t *testing.T) {
 	t.Logf("%d frames in %d commits, at most %d bytes waiting", frames, disk.groups, highest)
 }
 
-func TestADeviceThatTakesNothingIsStillHeard(t *testing.T) {
-	device, path := ptytest.New(t)
-	s := newSource(t, Config{
-		Port:   serialport.Config{Path: path, Baud: 4000000, WriteTimeout: 10 * time.Millisecond},
-		Target: target("temp"),
-		Polls:  []Poll{{Request: make([]byte, 100_000), Interval: time.Millisecond, Timeout: time.Millisecond, Target: target("never"), Expect: []byte("never")}},
-	})
-	custody := ingesttest.NewCustody()
-	run(t, s, custody)
-	isOpen(t, s)
-	for n := range 5 {
-		fmt.Fprintln(device, n)
-		custody.Taken(t, n+1)
-	}
-	until(t, "the stuck writes are counted", func() bool { st := s.Stats(); return st.Port.Abandoned > 0 && st.Timeouts > 1 })
-}
-
-func poll(request, expect, metric string) Poll {
-	return Poll{Request: []byte(request), Expect: []byte(expect), Interval: time.Millisecond, Timeout: ingesttest.Patience, Target: target(metric)}
-}
-
-func TestPollsAreAskedInTurnAndAnswersAreTheirs(t *testing.T) {
-	device, path := ptytest.New(t)
-	s := newSource(t, Config{Port: serialport.Config{Path: path}, Polls: []Poll{poll("T?\r\n", "", "temp"), poll("P?\r\n", "1", "pressure")}})
-	custody := ingesttest.NewCustody()
-	run(t, s, custody)
-	asked := bufio.NewReader(device)
-	for n := range 3 {
-		device.SetReadDeadline(time.Now().Add(ingesttest.Patience))
-		for _, want := range []string{"T?\r\n", "P?\r\n"} {
-			if got, err := asked.ReadString('\n'); got != want {
-				t.Fatalf("asked %q, %v; want %q", got, err, want)
-			}
-			device.WriteString(want) // two wires: the gateway hears itself
-			if want == "P?\r\n" {
-				device.WriteString("7\n") // no answer to that
-			}
-			fmt.Fprintf(device, "1%d\n", n)
-		}
-	}
-	rs := custody.Taken(t, 6)
-	for i, r := range rs[:6] {
-		metric := []string{"temp", "pressure"}[i%2]
-		if f, _ := r.Value.Number(); r.Metric != metric || int(f) != 10+i/2 {
-			t.Errorf("reading %d is %v", i, r)
-		}
-	}
-	if st := s.Stats(); st.Unasked != 3 || st.Timeouts != 0 || st.Frames != 6 {
-		t.Errorf("%+v", st)
-	}
-}
-
-func TestAnAnswerThatDoesNotComeIsCountedAndHalfOfOneForgotten(t *testing.T) {
-	device, path := ptytest.New(t)
-	p := poll("T?\n", "", "temp")
-	p.Timeout = 30 * time.Millisecond
-	s := newSource(t, Config{Port: serialport.Config{Path: path}, Polls: []Poll{p}})
-	custody := ingesttest.NewCustody()
-	run(t, s, custody)
-	asked := bufio.NewReader(device)
-	asked.ReadString('\n')
-	device.WriteString("9") // and no more
-	asked.ReadString('\n')
-	device.WriteString("8\n")
-	if got := numbers(t, custody.Taken(t, 1)); got[0] != 8 {
-		t.Errorf("taken %v", got)
-	}
-	if st := s.Stats(); st.Timeouts != 1 || st.Scan.Partial != 1 {
-		t.Errorf("%+v", st)
-	}
-}
-
 func TestConfigurationsThatMakeNoSenseAreRefused(t *testing.T) {
 	port := serialport.Config{Path: "/dev/ttyUSB0"}
 	good := poll("T?", "", "temp")
@@ -338,67 +265,5 @@ func TestConfigurationsThatMakeNoSenseAreRefused(t *testing.T) {
 		if _, err := New(c, quiet()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), " — hint: ") {
 			t.Errorf("%v, want %q and a hint", err, want)
 		}
-	}
-}
-
-// BenchmarkFrames is beside a bare loop that reads the same bytes.
-func BenchmarkFrames(b *testing.B) {
-	const burst = 1000
-	text := strings.Repeat("{\"temp\":21.5,\"hum\":40}\n", burst)
-	write := func(b *testing.B, device *os.File) {
-		go func() {
-			for n := 0; n < b.N; n += burst {
-				if _, err := device.WriteString(text); err != nil {
-					return
-				}
-			}
-		}()
-	}
-	b.Run("door", func(b *testing.B) {
-		device, path := ptytest.New(b)
-		s := newSource(b, Config{Port: serialport.Config{Path: path}})
-		run(b, s, nowhere{})
-		isOpen(b, s)
-		b.ReportAllocs()
-		b.ResetTimer()
-		write(b, device)
-		until(b, "all are read", func() bool { return s.Stats().Frames >= uint64(b.N) })
-	})
-	b.Run("bare", func(b *testing.B) {
-		device, path := ptytest.New(b)
-		port, err := serialport.Open(serialport.Config{Path: path})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer port.Close()
-		buf := make([]byte, 4096)
-		b.ReportAllocs()
-		b.ResetTimer()
-		write(b, device)
-		for left := (b.N + burst - 1) / burst * len(text); left > 0; {
-			n, err := port.ReadTimeout(buf, -1)
-			if err != nil {
-				b.Fatal(err)
-			}
-			left -= n
-		}
-	})
-}
-
-// nowhere is a custody that keeps nothing.
-type nowhere struct{}
-
-func (nowhere) Accept(context.Context, []reading.Reading, ...reading.Note) (ingest.Receipt, error) {
-	return nowhere{}, nil
-}
-func (nowhere) Notes(context.Context, string, func(reading.Note) error) error { return nil }
-func (nowhere) Wait(context.Context) error                                    { return nil }
-
-// BenchmarkLookingForAnAbsentDevice is what a device that is away costs, four
-// times a second.
-func BenchmarkLookingForAnAbsentDevice(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		serialport.Host{}.Find("/dev/serial/by-id/usb-nobody", serialport.Identity{Vendor: "0403", Product: "6001", Serial: "X"})
 	}
 }
