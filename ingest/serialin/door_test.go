@@ -169,6 +169,18 @@ func TestAfterAFailedCommitTheNextFrameIsConfirmedAgain(t *testing.T) {
 	}
 }
 
+func TestAConfirmationMayNameItsFrame(t *testing.T) {
+	b := &bench{devices: map[ingest.Source]*os.File{}, confirm: []byte("<{frame}|{frame}>")}
+	s := b.source(t).(*Source)
+	custody := ingesttest.NewCustody()
+	custody.CommitAtOnce()
+	run(t, s, custody)
+	d := b.speak(t, s)
+	d.Send(12)
+	d.Send(345)
+	mustHear(t, b.devices[s], "<12|12><345|345>")
+}
+
 func TestADeviceIsFoundAgainUnderAnotherName(t *testing.T) {
 	dev := t.TempDir()
 	name := filepath.Join(dev, "serial-by-id-boiler")

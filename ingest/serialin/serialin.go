@@ -42,7 +42,8 @@ type Config struct {
 	Init []byte
 	// Confirm is written for each frame once custody is taken, in the order of
 	// frames. After a commit that failed it is written for none that came
-	// before, so that a device that waits for it sends again.
+	// before, so that a device that waits for it sends again. {frame} in it
+	// stands for the frame.
 	Confirm []byte
 	// MaxBacklog bounds the bytes of frames that wait for custody. 1 MiB by
 	// default: 11 s of a line at 921,600 baud.
