@@ -82,9 +82,9 @@ func probers(cfg Config) ([]serialin.Named, error) {
 		switch {
 		case plain[name] == nil:
 			return 0
-		case name == "json" || name == "nmea":
+		case name == "json" || name == "senml" || name == "nmea":
 			return 1
-		case name == "csv": // takes nearly any line
+		case name == "csv" || name == "cbor" || name == "lpp": // take much that is something else
 			return 3
 		}
 		return 2

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/ptytest"
 )
 
@@ -255,5 +257,26 @@ func TestLineCommandsRefuseWrongCalls(t *testing.T) {
 	out.Reset()
 	if code := Main([]string{"ports", "-json"}, &out, &said); code != exitOK || !json.Valid(out.Bytes()) {
 		t.Errorf("%d: %s", code, &out)
+	}
+}
+
+// Some decoders take nearly anything: none of them may make sense of noise.
+func TestNoDecoderMakesNoiseLikely(t *testing.T) {
+	all, err := probers(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	for round := range 200 {
+		s := serialin.Sample{Data: make([]byte, 1+random.IntN(300))}
+		for i := range s.Data {
+			s.Data[i] = byte(random.Uint32())
+			if random.IntN(20) == 0 {
+				s.Pauses = append(s.Pauses, i+1)
+			}
+		}
+		if cs := serialin.Judge(s, all); len(cs) > 0 && cs[0].Points >= serialin.Likely {
+			t.Errorf("round %d: %d points: %v, %v", round, cs[0].Points, cs[0].Framing.Kind, cs[0].Evidence())
+		}
 	}
 }
