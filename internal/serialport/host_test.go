@@ -152,3 +152,25 @@ func TestAnotherProgramThatHasThePortIsNamed(t *testing.T) {
 		t.Errorf("%v, want %q", err, want)
 	}
 }
+
+func TestAFileThatLocksAPortIsRespectedWhileItsProgramLives(t *testing.T) {
+	m := newMachine(t)
+	_, name := ptytest.New(t)
+	m.plug("ttyUSB0", "1-1", "X", name)
+	m.must(os.MkdirAll(m.root+"/proc/4711", 0o755))
+	m.must(os.WriteFile(m.root+"/proc/4711/comm", []byte("minicom\n"), 0o644))
+	m.must(os.MkdirAll(m.root+"/run/lock", 0o755))
+	for text, want := range map[string]string{
+		"      4711\n": "in use by minicom (process 4711)", "4711 minicom anna\n": "in use by minicom (process 4711)",
+		"      4712\n": "", "garbage": "", "": "", "-1\n": "",
+	} {
+		m.must(os.WriteFile(m.root+"/run/lock/LCK..ttyUSB0", []byte(text), 0o644))
+		p, err := Open(Config{Path: m.byID("X"), Host: m.Host})
+		if err == nil {
+			p.Close()
+		}
+		if (err == nil) != (want == "") || err != nil && (!errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
