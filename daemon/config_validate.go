@@ -37,6 +37,7 @@ func (c Config) validate(r refuse) {
 	c.validateLines(r)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
+	c.validateRefine(r)
 	c.validatePorts(r)
 }
 

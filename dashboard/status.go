@@ -18,6 +18,9 @@ type Status struct {
 	Buffer Buffer `json:"buffer"`
 	Links  []Link `json:"links"`
 	Doors  []Door `json:"doors"`
+	// Refined is what happened to readings before they were stored; nil if the
+	// configuration wants nothing of the kind.
+	Refined *Refined `json:"refined,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
 }
@@ -150,48 +153,27 @@ type Door struct {
 	Slowed         uint64 `json:"slowed,omitempty"`
 }
 
-// Line is the state of a serial line. Counts are since the start.
-type Line struct {
-	// Device is the device file behind the configured name, and Identity what
-	// device that is.
-	Device   string `json:"device"`
-	Identity string `json:"identity"`
-	// Frames came whole; LastFrame is when the last one did.
-	Frames    uint64 `json:"frames"`
-	LastFrame int64  `json:"last_frame"`
-	// Backlog is how many bytes wait in memory for the disk.
-	Backlog int `json:"backlog"`
-	// Trouble is the last error, and TroubleAt when it was.
-	Trouble   string `json:"trouble,omitempty"`
-	TroubleAt int64  `json:"trouble_at,omitempty"`
-	// Polls were sent, and Confirmed frames acknowledged to the device.
-	Polls     uint64 `json:"polls,omitempty"`
-	Confirmed uint64 `json:"confirmed,omitempty"`
-
-	// The rest should be zero.
-
-	// Timeouts of polls; Unasked frames that answered none.
-	Timeouts uint64 `json:"timeouts,omitempty"`
-	Unasked  uint64 `json:"unasked,omitempty"`
-	// Gone is how often the device went away.
-	Gone uint64 `json:"gone,omitempty"`
-	// BadChecksum, Broken, TooLong and Partial frames were not taken, nor were
-	// Damaged ones, with bytes in them that the driver had marked or lost.
-	// Garbage are the bytes of all that and of noise.
-	BadChecksum uint64 `json:"bad_checksum,omitempty"`
-	Broken      uint64 `json:"broken,omitempty"`
-	TooLong     uint64 `json:"too_long,omitempty"`
-	Partial     uint64 `json:"partial,omitempty"`
-	Damaged     uint64 `json:"damaged,omitempty"`
-	Garbage     uint64 `json:"garbage,omitempty"`
-	// DamagedBytes were marked by the driver. It counts them by kind as
-	// ParityErrors, FrameErrors (no stop bit) and Breaks, or not at all.
-	DamagedBytes uint64 `json:"damaged_bytes,omitempty"`
-	ParityErrors uint64 `json:"parity_errors,omitempty"`
-	FrameErrors  uint64 `json:"frame_errors,omitempty"`
-	Breaks       uint64 `json:"breaks,omitempty"`
-	// Overruns are bytes that the chip or the kernel lost; Abandoned ones were
-	// not taken by the device.
-	Overruns  uint64 `json:"overruns,omitempty"`
-	Abandoned uint64 `json:"abandoned,omitempty"`
+// Refined counts, since the start, the readings of all doors that went through a
+// [[refine]].
+type Refined struct {
+	// Kept readings were stored. Those after it were left out, by reason.
+	Kept       uint64 `json:"kept"`
+	Unchanged  uint64 `json:"unchanged"`
+	TooSoon    uint64 `json:"too_soon"`
+	OutOfRange uint64 `json:"out_of_range"`
+	Dropped    uint64 `json:"dropped"`
+	// Clamped and MarkedBad readings were out of range, and kept; Late ones were
+	// kept for being older than others.
+	Clamped   uint64 `json:"clamped"`
+	MarkedBad uint64 `json:"marked_bad"`
+	Late      uint64 `json:"late"`
+	// Alarms were Raised and Cleared.
+	Raised  uint64 `json:"alarms_raised"`
+	Cleared uint64 `json:"alarms_cleared"`
+	// SetBack is how often the clock of a series was set back.
+	SetBack uint64 `json:"set_back"`
+	// Series are remembered. Untracked readings were of those beyond the bound,
+	// and passed unfiltered.
+	Series    int    `json:"series"`
+	Untracked uint64 `json:"untracked"`
 }
