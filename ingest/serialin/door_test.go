@@ -180,6 +180,57 @@ func TestADeviceIsFoundAgainUnderAnotherName(t *testing.T) {
 	}
 }
 
+// A connector that is loose: nothing may be left over each time.
+func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
+	dev := t.TempDir()
+	name := filepath.Join(dev, "boiler")
+	s := newSource(t, Config{Port: serialport.Config{Path: name, Host: serialport.Host{Dev: dev, Sys: dev}}, Confirm: []byte("OK\n")})
+	custody := ingesttest.NewCustody()
+	custody.CommitAtOnce()
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := open()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	const times = maxFlaps - 1 // in a row, as often as is borne
+	go func() { ended <- s.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
+	for n := range times {
+		device, path := ptytest.New(t)
+		if err := os.Symlink(path, name); err != nil {
+			t.Fatal(err)
+		}
+		isOpen(t, s)
+		fmt.Fprintf(device, "%d\n", n)
+		mustHear(t, device, "OK\n")
+		os.Remove(name)
+		device.Close()
+		until(t, "it is seen to be gone", func() bool { return s.Stats().Gone == uint64(n+1) })
+	}
+	// Once more is taken for a fault, and left to the growing pause of who runs
+	// the door.
+	device, path := ptytest.New(t)
+	if err := os.Symlink(path, name); err != nil {
+		t.Fatal(err)
+	}
+	isOpen(t, s)
+	device.Close()
+	if err := <-ended; !errors.Is(err, serialport.ErrGone) {
+		t.Errorf("run: %v", err)
+	}
+	cancel()
+	if st := s.Stats(); st.Gone != maxFlaps || st.Confirmed != times || st.Frames != times || st.Port.Received != 2*times {
+		t.Errorf("%+v", st)
+	}
+	if after := open(); after != before {
+		t.Errorf("%d descriptors were open, and %d are", before, after)
+	}
+}
+
 func mustHear(t *testing.T, device *os.File, want string) {
 	t.Helper()
 	device.SetReadDeadline(time.Now().Add(ingesttest.Patience))

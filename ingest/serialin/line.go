@@ -72,6 +72,7 @@ func (l *line) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		l.giveUp(n == 0)
 		if 0 < n && n < gatherBytes && !damaged && l.gather > 0 {
 			l.port.Pause(l.gather)
 		}
@@ -110,7 +111,7 @@ func (l *line) patience() time.Duration {
 	return d
 }
 
-// silent tells the framing, and polls, that nothing arrived.
+// silent tells the framing that nothing arrived.
 func (l *line) silent(ctx context.Context) error {
 	now := time.Now()
 	if l.silence && !l.lastByte.IsZero() && now.Sub(l.lastByte) >= l.s.config.Gap {
@@ -120,11 +121,20 @@ func (l *line) silent(ctx context.Context) error {
 			return err
 		}
 	}
-	if l.polls.late(now) {
-		l.s.counts.timeouts.Add(1)
-		l.reset() // half an answer is none, and must not begin the next one
-	}
 	return nil
+}
+
+// giveUp stops waiting for an answer that is late. Half an answer is none, and
+// must not begin the next one; but a device that speaks all the time may be in the
+// middle of something else.
+func (l *line) giveUp(quiet bool) {
+	if !l.polls.late(time.Now()) {
+		return
+	}
+	l.s.counts.timeouts.Add(1)
+	if quiet {
+		l.reset()
+	}
 }
 
 // feed gives bytes to the framing, and frames to the backlog. If damaged, the

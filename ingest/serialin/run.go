@@ -3,6 +3,7 @@ package serialin
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -157,8 +158,8 @@ func (s *Source) note(state string, err error) {
 
 // trouble keeps an error for those who ask how the line is.
 func (s *Source) trouble(err error) {
-	if err == nil {
-		return
+	if err == nil || errors.Is(err, os.ErrClosed) || errors.Is(err, context.Canceled) {
+		return // the door stops
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

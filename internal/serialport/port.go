@@ -259,7 +259,8 @@ func (p *Port) Drain() error {
 	return nil
 }
 
-// Flush throws away what has arrived and was not read.
+// Flush throws away what has arrived and was not read. It is for the goroutine
+// that reads: it waits for a read that is under way.
 func (p *Port) Flush() error {
 	p.use.RLock()
 	defer p.use.RUnlock()
