@@ -134,7 +134,7 @@ func (d *Daemon) buildDoors() error {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
 		broker := mqttin.New(door, log)
-		d.addDoor("mqtt", broker, table.Forget)
+		d.addDoor("mqtt", broker, table.Filters()...)
 		if m.WebSocket {
 			d.beside["GET /mqtt"] = broker
 		}
@@ -163,7 +163,7 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	if err := h.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
-	d.addDoor("http", httpin.New(door, log), table.Forget)
+	d.addDoor("http", httpin.New(door, log), table.Filters()...)
 	return nil
 }
 

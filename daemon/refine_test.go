@@ -73,7 +73,9 @@ func TestEveryRouteHasAChainOfItsOwn(t *testing.T) {
 	if s := v.chains.status(); s == nil || s.Kept != 2 || s.Unchanged != 2 || len(seen) != 2 || seen[0] != refine.Unchanged {
 		t.Errorf("%+v, observed %v", s, seen)
 	}
-	table.Forget()
+	for _, forget := range table.Filters() {
+		forget()
+	}
 	if got := send("a/x"); len(got) != 1 {
 		t.Errorf("after a loss: %v", got)
 	}
