@@ -68,6 +68,9 @@ func (s *Source) serve(ctx context.Context, intake *ingest.Intake, b *backlog) e
 		if err != nil {
 			return err
 		}
+		if s.counts.gone.Load() > 0 {
+			s.log.Info("the device is back", "port", s.config.Port.Path, "device", port.Place().Device)
+		}
 		opened := time.Now()
 		err = s.attend(ctx, port, intake, b)
 		s.leave(port, err)
