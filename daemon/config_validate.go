@@ -35,6 +35,8 @@ func (c Config) validate(r refuse) {
 	c.Ingest.MQTT.validate(r, w)
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, w)
+	validateSerial(r, c.Ingest.Serial, w)
+	c.validateLines(r)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validateRefine(r)
