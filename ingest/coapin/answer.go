@@ -5,8 +5,9 @@ import "strconv"
 // answer is a response before it is encoded.
 type answer struct {
 	code code
-	// block1 says which part of the payload is answered.
-	block1 *block
+	// block1 says which part of the payload is answered, if inBlocks.
+	block1   block
+	inBlocks bool
 	// maxAge is after how many seconds the peer may try again; 0 for not said.
 	maxAge uint32
 	// size1 is the largest body; 0 for not said.
@@ -40,7 +41,7 @@ func (a *answer) appendTo(b []byte, k kind, id uint16, token []byte) []byte {
 	if a.block2 != nil {
 		number(optBlock2, a.block2.value())
 	}
-	if a.block1 != nil {
+	if a.inBlocks {
 		number(optBlock1, a.block1.value())
 	}
 	if a.size1 > 0 {
@@ -52,6 +53,10 @@ func (a *answer) appendTo(b []byte, k kind, id uint16, token []byte) []byte {
 // amplification is how many times larger than its request an answer to an
 // address may be that nobody has proved to be the sender's, RFC 9175 §2.6.
 const amplification = 3
+
+// maxAnswer is the largest datagram that is sent, in bytes: a block of 1024 and
+// its options, RFC 7252 §4.6.
+const maxAnswer = 1152
 
 // refuse is an answer with words for people.
 func refuse(c code, why string) answer { return answer{code: c, payload: []byte(why)} }

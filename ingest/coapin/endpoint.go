@@ -9,10 +9,7 @@ import (
 
 // endpoint is a peer: an address that speaks over plain UDP, or a DTLS session.
 type endpoint struct {
-	addr netip.AddrPort
-	// local is where it was spoken to, which is where answers come from; the
-	// zero value leaves that to the routing table.
-	local netip.Addr
+	destination
 	// out sends datagrams to it.
 	out carrier
 	// user is the identity that it has shown; empty over plain UDP.
@@ -22,21 +19,30 @@ type endpoint struct {
 	trusted bool
 
 	pace
-	nextID  uint16 // of our own messages
-	waiting int    // exchanges without an answer
+	seen    time.Time // when it spoke last
+	nextID  uint16    // of our own messages
+	waiting int       // exchanges without an answer
 	place   *list.Element
 }
 
+// destination is where an answer goes.
+type destination struct {
+	addr netip.AddrPort
+	// local is where the peer has spoken to, which is where answers have to come
+	// from; the zero value leaves that to the system.
+	local netip.Addr
+}
+
 // carrier takes datagrams to endpoints. It is safe for concurrent use and keeps
-// nothing of b.
+// nothing of b. What cannot be sent is lost, as it may be on its way.
 type carrier interface {
-	send(b []byte, to *endpoint)
+	send(b []byte, to destination)
 }
 
 // newEndpoint returns an endpoint that begins its message IDs anywhere, so that
 // nobody takes the answers of this life for those of the one before.
-func newEndpoint(addr netip.AddrPort, out carrier) *endpoint {
-	return &endpoint{addr: addr, out: out, nextID: uint16(rand.Uint32()), trusted: addr.Addr().Unmap().IsLoopback()}
+func newEndpoint(at destination, out carrier) *endpoint {
+	return &endpoint{destination: at, out: out, nextID: uint16(rand.Uint32()), trusted: at.addr.Addr().Unmap().IsLoopback()}
 }
 
 // pace is how much of what an endpoint may send at once is left.
@@ -80,18 +86,37 @@ func newEndpoints(most int) endpoints {
 
 // meet returns the endpoint of an address; nil if there is no room, because all
 // of them wait for answers.
-func (e *endpoints) meet(addr netip.AddrPort, out carrier) *endpoint {
-	if p, ok := e.known[addr]; ok {
+func (e *endpoints) meet(at destination, out carrier, now time.Time) *endpoint {
+	p, ok := e.known[at.addr]
+	switch {
+	case ok:
 		e.order.MoveToFront(p.place)
-		return p
-	}
-	if len(e.known) >= e.most && !e.forgetOne() {
+		p.local = at.local
+	case len(e.known) >= e.most && !e.forgetOne():
 		return nil
+	default:
+		p = newEndpoint(at, out)
+		p.place = e.order.PushFront(p)
+		e.known[at.addr] = p
 	}
-	p := newEndpoint(addr, out)
-	p.place = e.order.PushFront(p)
-	e.known[addr] = p
+	p.seen = now
 	return p
+}
+
+// expire forgets those of whom nothing can come again any more.
+func (e *endpoints) expire(now time.Time) {
+	for at := e.order.Back(); at != nil; at = e.order.Back() {
+		p := at.Value.(*endpoint)
+		if p.waiting > 0 || now.Sub(p.seen) <= exchangeLifetime {
+			return
+		}
+		e.forget(p)
+	}
+}
+
+func (e *endpoints) forget(p *endpoint) {
+	delete(e.known, p.addr)
+	e.order.Remove(p.place)
 }
 
 // lookBack is how many of the longest silent endpoints are looked at for one
@@ -105,8 +130,7 @@ func (e *endpoints) forgetOne() bool {
 			return false
 		}
 		if p := at.Value.(*endpoint); p.waiting == 0 {
-			delete(e.known, p.addr)
-			e.order.Remove(at)
+			e.forget(p)
 			return true
 		}
 		at = at.Prev()

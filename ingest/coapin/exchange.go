@@ -1,8 +1,6 @@
 package coapin
 
-import (
-	"time"
-)
+import "time"
 
 // The transmission parameters of RFC 7252 §4.8: for how long a message may come
 // again.
@@ -23,11 +21,12 @@ type exchange struct {
 	tokens  uint8 // bytes of token
 	mute    byte  // see request.mute
 	waiting bool  // there is no answer yet
-	silent  bool  // there is none to be sent
-	until   time.Time
-	small   [48]byte // the answer, if it is not in large
-	length  int
-	large   []byte
+	// most is how many bytes the answer may have.
+	most   int
+	until  time.Time
+	small  [48]byte // the answer, if it is not in large
+	length int
+	large  []byte
 
 	newer *exchange // in the order of their beginning; free ones are a chain, too
 }
@@ -62,9 +61,9 @@ func (x *exchanges) find(p *endpoint, id uint16, sum uint64, now time.Time) *exc
 	return e
 }
 
-// open begins an exchange. It returns nil if there is no room, because all of
+// open begins an exchange whose request has size bytes. It returns nil if there is no room, because all of
 // them wait.
-func (x *exchanges) open(p *endpoint, m *message, sum uint64, now time.Time) *exchange {
+func (x *exchanges) open(p *endpoint, m *message, size int, sum uint64, now time.Time) *exchange {
 	for range x.length {
 		if x.length < x.most {
 			break
@@ -84,9 +83,10 @@ func (x *exchanges) open(p *endpoint, m *message, sum uint64, now time.Time) *ex
 	} else {
 		x.free = e.newer
 	}
-	*e = exchange{
-		key: exchangeKey{p, m.id}, sum: sum, kind: m.kind, waiting: true,
-		tokens: uint8(copy(e.token[:], m.token)), token: e.token, until: now.Add(exchangeLifetime),
+	*e = exchange{key: exchangeKey{p, m.id}, sum: sum, kind: m.kind, waiting: true, most: maxAnswer, until: now.Add(exchangeLifetime)}
+	e.tokens = uint8(copy(e.token[:], m.token))
+	if !p.trusted {
+		e.most = amplification * size
 	}
 	if m.kind == nonConfirmable {
 		e.until = now.Add(nonLifetime)
@@ -97,7 +97,7 @@ func (x *exchanges) open(p *endpoint, m *message, sum uint64, now time.Time) *ex
 	return e
 }
 
-// answered keeps the answer for repeats.
+// answered keeps the answer for repeats; empty means that there is none.
 func (x *exchanges) answered(e *exchange, b []byte) {
 	e.waiting = false
 	e.key.peer.waiting--

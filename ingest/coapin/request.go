@@ -1,8 +1,6 @@
 package coapin
 
-import (
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // The options that this server knows, with the documents that define them.
 const (
@@ -51,6 +49,12 @@ var shapes = map[uint16]shape{
 // critical says whether a message must be refused whose option is not known.
 func critical(number uint16) bool { return number&1 == 1 }
 
+// The longest path, and the longest path with query and Request-Tag, in bytes.
+const (
+	maxPath      = 512
+	maxOperation = 1024
+)
+
 // noFormat stands for a request that does not say what its payload is.
 const noFormat = -1
 
@@ -95,7 +99,10 @@ func (r *request) read(m *message) (code, string) {
 			return c, why
 		}
 	}
-	if !utf8.Valid(r.path) || hasControl(r.path) {
+	switch {
+	case len(r.path) > maxPath || len(r.operation) > maxOperation:
+		return badRequest, "path or query is too long"
+	case !utf8.Valid(r.path) || hasControl(r.path):
 		return badRequest, "path is not text"
 	}
 	return empty, ""
