@@ -81,6 +81,10 @@ func (s *bodies) extend(key bodyKey, r *request, payload []byte, now time.Time) 
 	case at != len(known.data):
 		return nil, incomplete, "block is not the next one"
 	}
+	if !r.block1.more {
+		s.forget(key)
+		return append(known.data, payload...), changed, ""
+	}
 	if !s.room(len(payload), key, now) {
 		s.forget(key)
 		return nil, notNow, "too many bodies"
@@ -88,11 +92,7 @@ func (s *bodies) extend(key bodyKey, r *request, payload []byte, now time.Time) 
 	s.used += len(payload)
 	known.data = append(known.data, payload...)
 	known.until = now.Add(bodyLifetime)
-	if r.block1.more {
-		return nil, continued, ""
-	}
-	s.forget(key)
-	return known.data, changed, ""
+	return nil, continued, ""
 }
 
 func (s *bodies) begin(key bodyKey, format, first int, now time.Time) bool {

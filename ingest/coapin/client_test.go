@@ -131,7 +131,7 @@ func (m message) carrying(payload string) message {
 }
 
 // value returns the value of the first option with the number.
-func (m *message) value(number uint16) (uint32, bool) {
+func (m message) value(number uint16) (uint32, bool) {
 	for _, o := range m.options {
 		if o.number == number {
 			return uintValue(o.value), true

@@ -201,4 +201,3 @@ func TestLibcoapSendsAgainUntilCustodyIsTaken(t *testing.T) {
 		t.Errorf("%d readings were taken", n)
 	}
 }
-
