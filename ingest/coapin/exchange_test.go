@@ -8,6 +8,31 @@ import (
 	"time"
 )
 
+// remembered is an exchange, and what was answered; empty if nothing was.
+type remembered struct {
+	e      *exchange
+	answer string
+}
+
+// stillThere returns the exchanges that have not been forgotten, and how many of
+// them wait.
+func stillThere(t *testing.T, open []*remembered) (left []*remembered, waiting int) {
+	t.Helper()
+	for _, o := range open {
+		there := o.e.waiting == (o.answer == "") && (o.e.waiting || string(o.e.answer()) == o.answer)
+		switch {
+		case there && o.answer == "":
+			waiting++
+			fallthrough
+		case there:
+			left = append(left, o)
+		case o.answer == "":
+			t.Error("one that waits was forgotten")
+		}
+	}
+	return left, waiting
+}
+
 // Exchanges against a model: a map of what was begun, in order.
 func TestExchangesRemember(t *testing.T) {
 	const most = 8
@@ -16,11 +41,7 @@ func TestExchangesRemember(t *testing.T) {
 	x := newExchanges(most)
 	now := time.Now()
 	peers := []*endpoint{{}, {}}
-	type model struct {
-		e      *exchange
-		answer string
-	}
-	var open []*model // in the order of beginning, or of being passed over
+	var open []*remembered
 	for i := range 20_000 {
 		p := peers[random.IntN(len(peers))]
 		m := message{kind: kind(random.IntN(2)), id: uint16(random.IntN(6)), token: []byte{byte(i)}}
@@ -46,26 +67,15 @@ func TestExchangesRemember(t *testing.T) {
 				continue
 			}
 			if e := x.open(p, &m, 50, sum, now); e != nil {
-				open = append(open, &model{e: e})
+				open = append(open, &remembered{e: e})
 			} else if waiting := peers[0].waiting + peers[1].waiting; waiting < most {
 				t.Fatalf("seed %d, %d: no room with %d waiting", seed, i, waiting)
 			}
 		}
-		var left []*model
-		waiting := 0
-		for _, o := range open {
-			if o.answer == "" {
-				waiting++
-			}
-			if o.e.waiting != (o.answer == "") || !o.e.waiting && string(o.e.answer()) != o.answer {
-				if o.answer == "" {
-					t.Fatalf("seed %d, %d: one that waits was forgotten", seed, i)
-				}
-				continue // forgotten
-			}
-			left = append(left, o)
+		var waiting int
+		if open, waiting = stillThere(t, open); t.Failed() {
+			t.Fatalf("seed %d, %d", seed, i)
 		}
-		open = left
 		if x.length > most || len(x.known) > x.length || waiting != peers[0].waiting+peers[1].waiting {
 			t.Fatalf("seed %d, %d: %d exchanges, %d known, %d wait", seed, i, x.length, len(x.known), waiting)
 		}

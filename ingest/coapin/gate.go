@@ -41,6 +41,7 @@ type gate struct {
 	ended  sync.WaitGroup
 
 	mu       sync.Mutex
+	closed   bool                          // no session begins any more
 	sessions map[netip.AddrPort][]*session // at most one that stands, and one that does not
 	opening  []*session                    // in the order of their beginning
 	standing *list.List                    // of *session, who spoke last in front
@@ -90,7 +91,7 @@ const hasty = 3 * time.Second
 
 // begin begins a session. It returns nil if too many are beginning.
 func (g *gate) begin(from destination) *session {
-	if g.ctx.Err() != nil {
+	if g.closed {
 		return nil
 	}
 	if len(g.opening) >= g.server.cfg.MaxHandshakes {
@@ -106,6 +107,15 @@ func (g *gate) begin(from destination) *session {
 	g.sessions[from.addr] = append(g.sessions[from.addr], s)
 	g.ended.Go(s.run)
 	return s
+}
+
+// close ends all sessions. Their peers are told, so that they begin new ones as
+// soon as they can.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.ended.Wait() // the context is over, and they see it
 }
 
 // stands notes that a handshake has come to its end: what the peer had before is

@@ -39,6 +39,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 		return fmt.Errorf("%w — hint: does another CoAP server run, or is the address not of this machine?", err)
 	}
 	v := newServer(s, intake)
+	gate := newGate(ctx, v, secure)
 	broken := make(chan error, 2)
 	var all sync.WaitGroup
 	serve := func(sock *socket, take func([]byte, destination)) {
@@ -46,22 +47,21 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 			return
 		}
 		all.Go(func() {
-			<-ctx.Done()
-			sock.Close()
-		})
-		all.Go(func() {
 			broken <- readAll(sock, take)
 			cancel() // half a server is harder to notice than none
 		})
+		all.Go(func() {
+			<-ctx.Done()
+			gate.close() // while sessions can still be told
+			sock.Close()
+		})
 	}
 	serve(plain, func(b []byte, at destination) { v.take(ctx, b, origin{at: at, out: plain}) })
-	gate := newGate(ctx, v, secure)
 	serve(secure, gate.datagram)
 	all.Go(func() { v.acknowledge(ctx) })
 	all.Go(func() { v.sweep(ctx) })
 	s.open(plain, secure)
 	all.Wait()
-	gate.ended.Wait()
 	s.shut()
 	if err := <-broken; !errors.Is(err, net.ErrClosed) {
 		return err
