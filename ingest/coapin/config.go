@@ -3,6 +3,7 @@ package coapin
 import (
 	"time"
 
+	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
 )
 
@@ -19,9 +20,10 @@ type Config struct {
 	Key func(identity string) []byte
 	// Routes says what paths mean. It must not be nil.
 	Routes *route.Table
-	// ByFormat says what they mean when the payload has one of these formats;
-	// others, and payloads that do not say what they are, are for Routes.
-	ByFormat map[Format]*route.Table
+	// Formats are the decoders of content formats that say what a payload is.
+	// What is not here, and payloads that say nothing, is decoded as its route
+	// says.
+	Formats map[Format]decode.Decoder
 	// MaxBody is the largest payload in bytes, in one datagram or in blocks, 64
 	// KiB by default.
 	MaxBody int

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -194,13 +195,9 @@ func TestAnswersThatNobodyWants(t *testing.T) {
 	c.expect(c.request(confirmable, post, "d").with(optNoResponse, 24).carrying("3"), changed)
 }
 
-func TestTheFormatChoosesTheTable(t *testing.T) {
-	raw, err := route.NewTable(nil, decode.Raw{})
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestTheFormatChoosesTheDecoder(t *testing.T) {
 	custody := instant()
-	s := start(t, custody, Config{ByFormat: map[Format]*route.Table{Octets: raw, Text: raw}})
+	s := start(t, custody, Config{Formats: map[Format]decode.Decoder{Octets: decode.Raw{}, Text: decode.Raw{}}})
 	c := dial(t, plainAddr(t, s))
 	text, number := reading.Bytes("1"), reading.Float(1)
 	for i, tt := range []struct {
@@ -302,3 +299,66 @@ func TestAnswersAreNotMuchLargerThanWhatIsAsked(t *testing.T) {
 type recorder struct{ last []byte }
 
 func (r *recorder) send(b []byte, _ destination) { r.last = bytes.Clone(b) }
+
+// mostly is a filter that lets a reading pass when its value has changed.
+type mostly struct {
+	mu   sync.Mutex
+	last reading.Value
+}
+
+func (m *mostly) Refine(dst []reading.Reading, first int, _ int64) []reading.Reading {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	kept := dst[:first]
+	for _, r := range dst[first:] {
+		if r.Value != m.last {
+			kept, m.last = append(kept, r), r.Value
+		}
+	}
+	return kept
+}
+
+func (m *mostly) Forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = reading.Value{}
+}
+
+// A reading that was filtered out leans on one that may be on its way still.
+func TestFilteredReadingsWaitForWhatTheyLeanOn(t *testing.T) {
+	filter := new(mostly)
+	json := decode.NewJSON(decode.JSONConfig{})
+	table, err := route.NewTable([]route.Rule{{Topic: "#", Decoder: json, Refine: filter}}, json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	custody := ingesttest.NewCustody()
+	s := start(t, custody, Config{Routes: table})
+	c := dial(t, plainAddr(t, s))
+	send := func() {
+		for range 2 {
+			c.send(c.request(confirmable, post, "d").carrying("1"))
+		}
+	}
+	answered := func(want code) {
+		t.Helper()
+		for i := range 2 {
+			if got := c.receive(); got.code != want || got.id != c.id-1+uint16(i) {
+				t.Errorf("got %v for %d, want %v", got.code, got.id, want)
+			}
+		}
+	}
+	send()
+	custody.Taken(t, 1)
+	c.nothing()
+	custody.Fail(errors.New("disk is gone"))
+	answered(notNow)
+	c.expect(c.request(confirmable, post, "d").carrying("1"), changed) // nobody has told the filter
+	filter.Forget()
+	send()
+	custody.Taken(t, 2)
+	c.nothing()
+	custody.Commit()
+	answered(changed)
+	c.expect(c.request(confirmable, post, "d").carrying("1"), changed)
+}

@@ -73,6 +73,7 @@ func (v *server) deliver(ctx context.Context, w *worker, e *exchange, payload []
 		v.reply(w, e, a.but(notNow, "busy"))
 		return
 	}
+	// From here on there is room in v.due.
 	rs, fate, err := known.target.Read(w.readings[:0], payload, route.Arrival{Intake: v.intake, Now: v.intake.Now()})
 	defer func() {
 		clear(rs)
@@ -88,8 +89,11 @@ func (v *server) deliver(ctx context.Context, w *worker, e *exchange, payload []
 		v.stats.opaque.Add(1)
 	}
 	if len(rs) == 0 && !v.intake.Owes() {
-		v.release()
-		v.reply(w, e, a)
+		if v.releaseAlone() {
+			v.reply(w, e, a)
+			return
+		}
+		v.due <- due{e, nil, a} // after what its filter leans on
 		return
 	}
 	receipt, err := v.intake.Accept(ctx, rs)
@@ -101,7 +105,7 @@ func (v *server) deliver(ctx context.Context, w *worker, e *exchange, payload []
 		return
 	}
 	v.targets.use(known)
-	v.due <- due{e, receipt, a} // there is room: see reserve
+	v.due <- due{e, receipt, a}
 }
 
 // but is the answer with another code, and words for people.

@@ -31,7 +31,7 @@ type targets struct {
 }
 
 type targetKey struct {
-	format int // a key of Config.ByFormat, or noFormat
+	format int // a key of Config.Formats, or noFormat
 	user   string
 	path   string
 }
@@ -48,9 +48,10 @@ func newTargets(cfg Config) targets {
 
 // find returns what the path of a request means; nil if nothing.
 func (t *targets) find(r *request, user string) *target {
-	table, format := t.cfg.Routes, noFormat
-	if other, ok := t.cfg.ByFormat[Format(r.format)]; ok && r.format != noFormat {
-		table, format = other, r.format
+	format := noFormat
+	decoder, named := t.cfg.Formats[Format(r.format)]
+	if named = named && r.format != noFormat; named {
+		format = r.format
 	}
 	t.mu.Lock()
 	known := t.known[targetKey{format, user, string(r.path)}]
@@ -62,9 +63,12 @@ func (t *targets) find(r *request, user string) *target {
 	if path == "" || strings.HasPrefix(path, reserved) {
 		return nil
 	}
-	resolved, ok := table.ResolveFor(path, user)
+	resolved, ok := t.cfg.Routes.ResolveFor(path, user)
 	if !ok {
 		return nil
+	}
+	if named {
+		resolved.Decoder = decoder
 	}
 	known = &target{path: path, target: resolved}
 	if len(path) <= longTarget {
