@@ -82,6 +82,7 @@ type Lane struct {
 type Ingest struct {
 	MQTT MQTT `toml:"mqtt"`
 	HTTP HTTP `toml:"http"`
+	CoAP CoAP `toml:"coap"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.
@@ -220,7 +221,7 @@ func Default() Config {
 			MaxClients:    1024,
 			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
 			SysInterval:   conf.Duration(10 * time.Second),
-		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}},
+		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP()},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}
 }

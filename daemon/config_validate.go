@@ -33,6 +33,7 @@ func (c Config) validate(r refuse) {
 	c.Ingest.MQTT.validate(r, c.words())
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, c.words())
+	c.Ingest.CoAP.validate(r, c.words())
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validatePorts(r)
@@ -47,6 +48,8 @@ func (c Config) listeners() []listener {
 	return []listener{
 		{"ingest.mqtt.plain_listen", "tcp", c.Ingest.MQTT.PlainListen},
 		{"ingest.http.listen", "tcp", c.Ingest.HTTP.Listen},
+		{"ingest.coap.dtls_listen", "udp", c.Ingest.CoAP.DTLSListen},
+		{"ingest.coap.listen", "udp", c.Ingest.CoAP.Listen},
 		{"dashboard.listen", "tcp", c.Dashboard.Listen},
 		{"ingest.mqtt.listen", "tcp", c.Ingest.MQTT.Listen},
 	}
@@ -137,7 +140,7 @@ func validateRoutes(r refuse, table string, routes []Route, w words) {
 }
 
 func (t Route) validate(r refuse, key string, w words) {
-	t.validateNames(r, key)
+	t.validateNames(r, key, w.users)
 	t.meaning().validate(r, key, w)
 	validateTimes(r, key, t.TimeKeys, t.TimeUnit)
 	if (len(t.TimeKeys) > 0 || t.TimeUnit != "") && t.Decode != "json" {
@@ -147,7 +150,7 @@ func (t Route) validate(r refuse, key string, w words) {
 
 // validateNames checks the template, and the patterns only if that is right:
 // they use its names.
-func (t Route) validateNames(r refuse, key string) {
+func (t Route) validateNames(r refuse, key string, users bool) {
 	if t.Topic == "" {
 		r(key+".topic", `write for example "site/{site}/dev/{device}/telemetry"`, "is missing")
 		return
@@ -156,6 +159,9 @@ func (t Route) validateNames(r refuse, key string) {
 	if err != nil {
 		r.because(key+".topic", err)
 		return
+	}
+	if users {
+		template.WithUser()
 	}
 	if _, err := template.Pattern(t.Device); err != nil {
 		r.because(key+".device", err)

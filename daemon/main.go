@@ -193,6 +193,12 @@ func (d *Daemon) addresses() []string {
 	if h := d.cfg.Ingest.HTTP; h.Listen != "" {
 		lines = append(lines, "http       "+h.Listen)
 	}
+	if c := d.cfg.Ingest.CoAP; c.Listen != "" {
+		lines = append(lines, "coap       "+c.Listen)
+	}
+	if c := d.cfg.Ingest.CoAP; c.DTLSListen != "" {
+		lines = append(lines, "coaps      "+c.DTLSListen)
+	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
 	}

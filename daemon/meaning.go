@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
@@ -20,6 +21,7 @@ type meaning struct {
 // words are the names that a configuration gives to decoders.
 type words struct {
 	decoders []string
+	users    bool // patterns may use {user}
 }
 
 func (c Config) words() words {
@@ -41,6 +43,7 @@ func (m meaning) validate(r refuse, key string, w words) {
 // one decoder, and with it the names of metrics that it has learnt.
 type vocabulary struct {
 	decoders map[string]decode.Decoder
+	users    bool // patterns may use {user}
 }
 
 func (c Config) vocabulary() (vocabulary, error) {
@@ -72,6 +75,7 @@ func (v vocabulary) table(routes []Route) (*route.Table, error) {
 		rule := route.Rule{
 			Topic: r.Topic, Device: r.Device, Metric: r.Metric, Lane: t.Lane,
 			Decoder: t.Decoder, KeepOpaque: t.KeepOpaque, Refine: t.Refine,
+			Users: v.users,
 		}
 		if len(r.TimeKeys) > 0 || r.TimeUnit != "" {
 			unit, _ := decode.ParseTimeUnit(r.TimeUnit) // validated
@@ -92,5 +96,12 @@ func (t Route) meaning() meaning {
 func (v vocabulary) contentTypes() map[string]decode.Decoder {
 	return map[string]decode.Decoder{
 		"application/octet-stream": v.decoders["raw"],
+	}
+}
+
+// contentFormats is contentTypes in the numbers of CoAP.
+func (v vocabulary) contentFormats() map[coapin.Format]decode.Decoder {
+	return map[coapin.Format]decode.Decoder{
+		coapin.Octets: v.decoders["raw"],
 	}
 }

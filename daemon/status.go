@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/cardlife"
@@ -134,6 +136,13 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.Rejected, s.Opaque, s.Clients = h.Dropped, h.Opaque, h.Clients
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
 			s.Malformed = h.TooLarge
+			listening(ctx, &s, source)
+		case *coapin.Source:
+			c := source.Stats()
+			s.Kind, s.Address = "coap", cmp.Or(d.cfg.Ingest.CoAP.Listen, d.cfg.Ingest.CoAP.DTLSListen)
+			s.Rejected, s.Opaque, s.Clients = c.Dropped, c.Opaque, c.Endpoints+c.Sessions
+			s.BadLogins, s.TurnedAway, s.NotStored, s.Slowed = c.BadLogins, c.TurnedAway, c.NotStored, c.Slowed
+			s.Malformed, s.Overflowed, s.Repeated = c.Malformed, c.Overflowed, c.Repeated
 			listening(ctx, &s, source)
 		}
 		all = append(all, s)

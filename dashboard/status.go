@@ -146,4 +146,9 @@ type Door struct {
 	Oversubscribed uint64 `json:"oversubscribed,omitempty"`
 	Forgotten      uint64 `json:"forgotten,omitempty"`
 	Slowed         uint64 `json:"slowed,omitempty"`
+	// Overflowed datagrams came faster than they were read, and are lost.
+	// Repeated ones were requests that came again, because their answers were
+	// late or lost.
+	Overflowed uint64 `json:"overflowed,omitempty"`
+	Repeated   uint64 `json:"repeated,omitempty"`
 }

@@ -11,21 +11,10 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
-	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/ingest/ingesttest"
 )
 
 const benchJSON = `{"ts":1700000000123,"temp":21.37,"hum":48.2,"bat":3.71,"rssi":-67}`
-
-// blackHole is a custody that costs nothing: what is measured is the door.
-type blackHole struct{}
-
-func (blackHole) Notes(context.Context, string, func(reading.Note) error) error { return nil }
-
-func (blackHole) Accept(context.Context, []reading.Reading, ...reading.Note) (ingest.Receipt, error) {
-	return blackHole{}, nil
-}
-
-func (blackHole) Wait(context.Context) error { return nil }
 
 // BenchmarkRequests measures acknowledged confirmable POSTs over loopback,
 // generator included, and a bare echo of the same datagrams beside them. The name
@@ -36,7 +25,7 @@ func BenchmarkRequests(b *testing.B) {
 		b.Run("echo/"+name, func(b *testing.B) { postAll(b, echo(b), load[0], load[1], "raw") })
 		for _, path := range []string{"raw", "json"} {
 			b.Run("tidegate-"+path+"/"+name, func(b *testing.B) {
-				s := start(b, blackHole{}, Config{})
+				s := start(b, ingesttest.Discard{}, Config{})
 				postAll(b, plainAddr(b, s), load[0], load[1], path)
 				if n := s.Stats().Requests; n < uint64(b.N) {
 					b.Fatalf("%d requests of %d", n, b.N)
@@ -135,7 +124,7 @@ func post1(conn net.Conn, n, window int, path string) error {
 // BenchmarkMessage is what a datagram costs without sockets.
 func BenchmarkMessage(b *testing.B) {
 	s := newSource(b, Config{})
-	v := newServer(s, ingest.NewIntake(blackHole{}, nil, time.Now))
+	v := newServer(s, ingest.NewIntake(ingesttest.Discard{}, nil, time.Now))
 	ctx, cancel := context.WithCancel(b.Context())
 	var ended sync.WaitGroup
 	ended.Go(func() { v.acknowledge(ctx) })
@@ -164,7 +153,7 @@ func (c counter) send([]byte, destination) { c <- struct{}{} }
 // BenchmarkHandshake is what a DTLS handshake and one request cost, both sides
 // together.
 func BenchmarkHandshake(b *testing.B) {
-	s := start(b, blackHole{}, Config{ListenDTLS: "127.0.0.1:0", Key: testKeys})
+	s := start(b, ingesttest.Discard{}, Config{ListenDTLS: "127.0.0.1:0", Key: testKeys})
 	at := secureAddr(b, s)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -30,9 +30,12 @@ type Config struct {
 	// MaxBodies is how many bytes the bodies may take, all together, that are
 	// not complete, 1 MiB by default.
 	MaxBodies int
-	// MaxEndpoints is how many peers are known at once, 1024 by default, and how
-	// many DTLS sessions there are.
+	// MaxEndpoints is how many peers that speak over plain UDP are known at
+	// once, 1024 by default.
 	MaxEndpoints int
+	// MaxSessions is how many DTLS sessions there are, 256 by default: each
+	// takes some 40 kB.
+	MaxSessions int
 	// MaxExchanges is how many requests are remembered, in case they come again,
 	// 16 times MaxEndpoints by default.
 	MaxExchanges int
@@ -69,6 +72,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxBody, 64<<10)
 	setDefault(&c.MaxBodies, 1<<20)
 	setDefault(&c.MaxEndpoints, 1024)
+	setDefault(&c.MaxSessions, 256)
 	setDefault(&c.MaxExchanges, 16*c.MaxEndpoints)
 	setDefault(&c.MaxWaiting, 1024)
 	c.MaxExchanges = max(c.MaxExchanges, 2*c.MaxWaiting) // what waits cannot be forgotten

@@ -244,7 +244,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 
 func TestTheLongestSilentSessionMakesRoom(t *testing.T) {
 	custody := instant()
-	s := start(t, custody, Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, MaxEndpoints: 2})
+	s := start(t, custody, Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, MaxSessions: 2})
 	at := secureAddr(t, s)
 	first, second := dialDTLS(t, at), dialDTLS(t, at)
 	first.expect(first.request(confirmable, post, "d").carrying("1"), changed)

@@ -128,7 +128,7 @@ func (g *gate) stands(s *session) {
 			g.remove(before)
 		}
 	}
-	if g.standing.Len() >= g.server.cfg.MaxEndpoints {
+	if g.standing.Len() >= g.server.cfg.MaxSessions {
 		g.remove(g.standing.Back().Value.(*session))
 	}
 	g.notOpening(s)

@@ -19,7 +19,7 @@ const (
 	maxQueued = 16
 	// maxRecord is the largest message that is taken over DTLS, in bytes. What
 	// is larger must come in blocks.
-	maxRecord = 8 << 10
+	maxRecord = 2 << 10
 )
 
 // session is one DTLS session, or a handshake that may become one. It is the

@@ -112,6 +112,16 @@ func readAll(sock *socket, take func([]byte, destination)) error {
 	}
 }
 
+// Addr waits until Run listens and returns the address of Listen, or that of
+// ListenDTLS if there is no other; nil when ctx ends first.
+func (s *Source) Addr(ctx context.Context) net.Addr {
+	plain, secure := s.Addrs(ctx)
+	if plain == nil {
+		return secure
+	}
+	return plain
+}
+
 // Addrs waits until Run listens and returns the addresses of Listen and
 // ListenDTLS, nil where it does not listen or when ctx ends first.
 func (s *Source) Addrs(ctx context.Context) (plain, dtls net.Addr) {
