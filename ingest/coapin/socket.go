@@ -81,7 +81,7 @@ func (s *socket) receive(b, oob []byte) (int, destination, error) {
 		case level == syscall.IPPROTO_IP && what == syscall.IP_PKTINFO && len(data) >= syscall.SizeofInet4Pktinfo:
 			at.local = netip.AddrFrom4([4]byte(data[4:8])) // ipi_spec_dst, where answers come from
 		case level == syscall.IPPROTO_IPV6 && what == syscall.IPV6_PKTINFO && len(data) >= syscall.SizeofInet6Pktinfo:
-			if at.local = netip.AddrFrom16([16]byte(data[:16])); !at.local.IsGlobalUnicast() {
+			if at.local = netip.AddrFrom16([16]byte(data[:16])); at.local.IsLinkLocalUnicast() || at.local.IsMulticast() {
 				at.local = netip.Addr{} // the zone of the peer says more
 			}
 		}
