@@ -144,6 +144,9 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.BadLogins, s.TurnedAway, s.NotStored, s.Slowed = c.BadLogins, c.TurnedAway, c.NotStored, c.Slowed
 			s.Malformed, s.Overflowed, s.Repeated = c.Malformed, c.Overflowed, c.Repeated
 			listening(ctx, &s, source)
+			if plain, secure := source.Addrs(ctx); plain != nil && secure != nil {
+				s.Address += ", " + secure.String()
+			}
 		}
 		all = append(all, s)
 	}

@@ -50,6 +50,11 @@ func newSource(t testing.TB, cfg Config) *Source {
 func run(t testing.TB, custody ingest.Custody, cfg Config) (s *Source, stop func()) {
 	t.Helper()
 	s = newSource(t, cfg)
+	return s, runSource(t, custody, s)
+}
+
+func runSource(t testing.TB, custody ingest.Custody, s *Source) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
@@ -71,7 +76,7 @@ func run(t testing.TB, custody ingest.Custody, cfg Config) (s *Source, stop func
 	}
 	t.Cleanup(stop)
 	s.Addrs(t.Context())
-	return s, stop
+	return stop
 }
 
 func start(t testing.TB, custody ingest.Custody, cfg Config) *Source {

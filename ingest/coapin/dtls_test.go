@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,7 +122,10 @@ func TestTheIdentityIsTheUser(t *testing.T) {
 }
 
 func TestNobodyGetsInWithoutTheKey(t *testing.T) {
-	s := start(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, HandshakeTimeout: 300 * time.Millisecond})
+	told := &lines{}
+	s := newSource(t, Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, HandshakeTimeout: 300 * time.Millisecond})
+	s.log = slog.New(slog.NewTextHandler(told, nil))
+	runSource(t, instant(), s)
 	for _, who := range [][2]string{{testIdentity, "another-key-of16"}, {"nobody", testKey}} {
 		before := s.Stats().BadLogins
 		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
@@ -134,6 +140,27 @@ func TestNobodyGetsInWithoutTheKey(t *testing.T) {
 	if n := s.Stats().Sessions; n != 0 {
 		t.Errorf("%d sessions", n)
 	}
+	if text := told.String(); strings.Count(text, "refuses a device") != 1 || !strings.Contains(text, "identity="+testIdentity) {
+		t.Errorf("told\n%s", text)
+	}
+}
+
+// lines is a log to look at.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func eventually(t *testing.T, ok func() bool) {
@@ -247,7 +274,9 @@ func TestTheLongestSilentSessionMakesRoom(t *testing.T) {
 	s := start(t, custody, Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, MaxSessions: 2})
 	at := secureAddr(t, s)
 	first, second := dialDTLS(t, at), dialDTLS(t, at)
-	first.expect(first.request(confirmable, post, "d").carrying("1"), changed)
+	for _, c := range []*client{second, first} {
+		c.expect(c.request(confirmable, post, "d").carrying("1"), changed)
+	}
 	third := dialDTLS(t, at)
 	for _, c := range []*client{first, third} {
 		c.expect(c.request(confirmable, post, "d").carrying("2"), changed)
@@ -269,6 +298,37 @@ func TestPeersAreToldThatTheServerStops(t *testing.T) {
 	}
 	if _, err := c.conn.Read(make([]byte, 100)); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What is remembered of a session that is over, in case its requests come again,
+// does not hold the session.
+func TestSessionsThatAreOverTakeNoMemory(t *testing.T) {
+	s := start(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys})
+	at := secureAddr(t, s)
+	v := newServer(s, ingest.NewIntake(instant(), nil, time.Now))
+	g := newGate(t.Context(), v, nil)
+	ended := make(chan struct{})
+	func() {
+		ss := newSession(g, destination{addr: at})
+		runtime.AddCleanup(ss, func(c chan struct{}) { close(c) }, ended)
+		p := newEndpoint(ss.to, ss)
+		if e, _ := v.begin(&worker{message: message{id: 1}}, []byte("x"), origin{peer: p, out: ss}); e == nil {
+			t.Fatal("no exchange")
+		}
+		v.forget(p)
+	}()
+	eventually(t, func() bool {
+		runtime.GC()
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
+	if v.exchanges.length != 1 {
+		t.Error("the exchange is gone, too")
 	}
 }
 

@@ -39,6 +39,11 @@ type carrier interface {
 	send(b []byte, to destination)
 }
 
+// nowhere is the carrier to a peer who is gone.
+type nowhere struct{}
+
+func (nowhere) send([]byte, destination) {}
+
 // newEndpoint returns an endpoint that begins its message IDs anywhere, so that
 // nobody takes the answers of this life for those of the one before.
 func newEndpoint(at destination, out carrier) *endpoint {

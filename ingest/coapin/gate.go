@@ -45,6 +45,8 @@ type gate struct {
 	sessions map[netip.AddrPort][]*session // at most one that stands, and one that does not
 	opening  []*session                    // in the order of their beginning
 	standing *list.List                    // of *session, who spoke last in front
+	told     time.Time                     // when somebody was told of a wrong key
+	untold   int                           // and how many there were since
 }
 
 func newGate(ctx context.Context, v *server, sock *socket) *gate {
@@ -163,6 +165,26 @@ func (g *gate) remove(s *session) {
 }
 
 func (g *gate) notOpening(s *session) { g.opening = without(g.opening, s) }
+
+// quiet is how long nobody is told of another wrong key: logs wear flash, too.
+const quiet = time.Minute
+
+// complain tells that somebody did not get in: a technician looks for a device
+// that does not come through.
+func (g *gate) complain(s *session) {
+	g.mu.Lock()
+	untold := g.untold
+	g.untold++
+	now := time.Now()
+	loud := g.told.IsZero() || now.Sub(g.told) >= quiet
+	if loud {
+		g.told, g.untold = now, 0
+	}
+	g.mu.Unlock()
+	if loud {
+		g.server.log.Warn("coap refuses a device: identity or key is wrong", "addr", s.to.addr.String(), "identity", s.identity, "untold", untold)
+	}
+}
 
 // without returns the sessions but s, in memory of its own: others may be
 // walking over these.

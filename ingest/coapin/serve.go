@@ -36,12 +36,17 @@ func (v *server) reply(w *worker, e *exchange, a answer) { w.out = v.finish(w.ou
 // store takes a payload, or a block of one.
 func (v *server) store(ctx context.Context, w *worker, e *exchange) {
 	r, payload := &w.request, w.message.payload
+	known := v.targets.find(r, e.key.peer.user)
+	if known == nil {
+		v.reply(w, e, refuse(notFound, "no such path"))
+		return
+	}
 	if r.block1 == nil {
 		if len(payload) > v.cfg.MaxBody {
 			v.reply(w, e, answer{code: tooLarge, size1: uint32(v.cfg.MaxBody)})
 			return
 		}
-		v.deliver(ctx, w, e, payload, answer{code: changed})
+		v.deliver(ctx, w, e, known, payload, answer{code: changed})
 		return
 	}
 	v.mu.Lock()
@@ -50,7 +55,7 @@ func (v *server) store(ctx context.Context, w *worker, e *exchange) {
 	a := answer{code: c, block1: *r.block1, inBlocks: true, payload: []byte(why)}
 	switch c {
 	case changed:
-		v.deliver(ctx, w, e, whole, a)
+		v.deliver(ctx, w, e, known, whole, a)
 		return
 	case tooLarge:
 		a.size1 = uint32(v.cfg.MaxBody)
@@ -61,12 +66,7 @@ func (v *server) store(ctx context.Context, w *worker, e *exchange) {
 }
 
 // deliver hands a whole payload to custody. The answer a is for when it is there.
-func (v *server) deliver(ctx context.Context, w *worker, e *exchange, payload []byte, a answer) {
-	known := v.targets.find(&w.request, e.key.peer.user)
-	if known == nil {
-		v.reply(w, e, a.but(notFound, "no such path"))
-		return
-	}
+func (v *server) deliver(ctx context.Context, w *worker, e *exchange, known *target, payload []byte, a answer) {
 	if !v.reserve() {
 		v.stats.notStored.Add(1)
 		a.maxAge = whenBusy

@@ -3,6 +3,7 @@ package coapin
 import (
 	"context"
 	"hash/maphash"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // server is what one Run serves with.
 type server struct {
 	cfg     Config
+	log     *slog.Logger
 	stats   *counters
 	intake  *ingest.Intake
 	seed    maphash.Seed
@@ -40,7 +42,7 @@ type due struct {
 
 func newServer(s *Source, intake *ingest.Intake) *server {
 	return &server{
-		cfg: s.cfg, stats: &s.stats, intake: intake,
+		cfg: s.cfg, log: s.log, stats: &s.stats, intake: intake,
 		seed: maphash.MakeSeed(), now: time.Now,
 		targets:   newTargets(s.cfg),
 		workers:   sync.Pool{New: func() any { return new(worker) }},
@@ -249,11 +251,13 @@ func (v *server) acknowledge(ctx context.Context) {
 	}
 }
 
-// forget forgets the bodies of a session that has ended.
+// forget forgets the bodies of a session that has ended. Its exchanges stay until
+// they are too old, and must not keep the session in memory for so long.
 func (v *server) forget(p *endpoint) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.bodies.expire(v.now(), p)
+	p.out = nowhere{}
 }
 
 func (v *server) expire(now time.Time) {

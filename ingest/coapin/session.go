@@ -35,8 +35,8 @@ type session struct {
 	heard int
 	place *list.Element // in gate.standing; nil before the handshake has ended
 
-	conn  *dtls.Conn
-	named bool // an identity was shown that somebody has
+	conn     *dtls.Conn
+	identity string // that the peer has shown
 
 	mu      sync.Mutex
 	expired chan struct{} // closed when the read deadline is over
@@ -78,8 +78,9 @@ func (s *session) run() {
 	case err == nil:
 		s.serve(user)
 	case s.gate.ctx.Err() != nil:
-	case s.named: // it has a name, and not the key
+	case s.identity != "": // it has a name, and not the key
 		stats.badLogins.Add(1)
+		s.gate.complain(s)
 	default:
 		stats.abandoned.Add(1)
 	}
@@ -133,7 +134,7 @@ func (s *session) whenGone(f func()) (stop func()) {
 
 // key returns the key of the identity that the peer has shown.
 func (s *session) key(identity []byte) ([]byte, error) {
-	s.named = true
+	s.identity = string(identity)
 	key := s.gate.server.cfg.Key(string(identity))
 	if key == nil {
 		return nil, errNobody

@@ -70,15 +70,18 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 }
 
 func (s *Source) listen(ctx context.Context) (plain, secure *socket, err error) {
-	if s.cfg.Listen != "" {
-		if plain, err = listen(ctx, s.cfg.Listen, &s.stats.overflowed); err != nil {
+	if s.cfg.ListenDTLS != "" {
+		if s.cfg.Key == nil {
+			return nil, nil, errors.New("coap over dtls has no keys")
+		}
+		if secure, err = listen(ctx, s.cfg.ListenDTLS, &s.stats.overflowed); err != nil {
 			return nil, nil, err
 		}
 	}
-	if s.cfg.ListenDTLS != "" {
-		if secure, err = listen(ctx, s.cfg.ListenDTLS, &s.stats.overflowed); err != nil {
-			if plain != nil {
-				plain.Close()
+	if s.cfg.Listen != "" {
+		if plain, err = listen(ctx, s.cfg.Listen, &s.stats.overflowed); err != nil {
+			if secure != nil {
+				secure.Close()
 			}
 			return nil, nil, err
 		}
