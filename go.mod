@@ -10,16 +10,13 @@ require (
 	github.com/klauspost/compress v1.20.3
 	github.com/mochi-mqtt/server/v2 v2.7.9
 	github.com/pelletier/go-toml/v2 v2.4.3
+	github.com/pion/dtls/v3 v3.1.15
+	github.com/pion/logging v0.2.4
 	github.com/rogpeppe/go-internal v1.16.0
 	go.etcd.io/bbolt v1.5.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.45.0
 	pgregory.net/rapid v1.3.0
-)
-
-require (
-	github.com/pion/dtls/v3 v3.1.15
-	github.com/pion/logging v0.2.4
 )
 
 require (

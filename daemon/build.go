@@ -178,9 +178,13 @@ func (d *Daemon) buildCoAP(v vocabulary) error {
 	if err != nil {
 		return fmt.Errorf("ingest.coap: %w", err)
 	}
+	formats, err := v.contentFormats()
+	if err != nil {
+		return fmt.Errorf("ingest.coap: %w", err)
+	}
 	log := d.log.With("source", "coap")
 	door := coapin.Config{
-		Listen: c.Listen, ListenDTLS: c.DTLSListen, Routes: table, Formats: v.contentFormats(),
+		Listen: c.Listen, ListenDTLS: c.DTLSListen, Routes: table, Formats: formats,
 		MaxBody: int(c.MaxBody), MaxEndpoints: c.MaxEndpoints, MaxSessions: c.MaxSessions, MaxRate: c.MaxRate,
 	}
 	if err := c.admit(&door, log); err != nil {

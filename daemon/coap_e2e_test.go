@@ -58,11 +58,12 @@ device = "{user}"
 		s.eventually("the gateway listens", func() bool { return listens(s.mqtt) })
 		s.coap("notls", "-m", "post", "-t", "json", "-e", fmt.Sprintf(`{"life":%d}`, life), "coap://"+plain+"/hall")
 		s.coap("openssl", "-m", "put", "-u", "boiler", "-k", "a-key-of-16-byte", "-e", fmt.Sprint(life), "coaps://"+secure+"/mine/life")
+		s.coap("notls", "-m", "post", "-t", "110", "-e", fmt.Sprintf(`[{"n":"urn:dev:ow:10e2073a01080063:life","v":%d}]`, life), "coap://"+plain+"/senml")
 		s.coap("notls", "-m", "put", "-b", "256", "-t", "42", "-f", large, fmt.Sprintf("coap://%s/large/%d", plain, life))
 		s.eventuallyStatus("the door has counted", func(st dashboard.Status) bool {
 			for _, d := range st.Doors {
 				if d.Kind == "coap" {
-					return d.Readings == 3 && d.State == dashboard.OK && d.Clients > 0 && d.Malformed == 0
+					return d.Readings == 4 && d.State == dashboard.OK && d.Clients > 0 && d.Malformed == 0
 				}
 			}
 			return false
@@ -77,7 +78,7 @@ device = "{user}"
 		seen[fmt.Sprintf("%s %s %s%s", r.Device, r.Metric, r.Value, r.Bytes)]++
 	}
 	for life := range lives {
-		for _, want := range []string{fmt.Sprintf("hall life %d", life), fmt.Sprintf("boiler life %d", life), fmt.Sprintf("large/%d raw %s", life, body)} {
+		for _, want := range []string{fmt.Sprintf("hall life %d", life), fmt.Sprintf("boiler life %d", life), fmt.Sprintf("urn:dev:ow:10e2073a01080063 life %d", life), fmt.Sprintf("large/%d raw %s", life, body)} {
 			if seen[want] != 1 {
 				t.Errorf("%.40s is there %d times", want, seen[want])
 			}

@@ -100,8 +100,17 @@ func (v vocabulary) contentTypes() map[string]decode.Decoder {
 }
 
 // contentFormats is contentTypes in the numbers of CoAP.
-func (v vocabulary) contentFormats() map[coapin.Format]decode.Decoder {
-	return map[coapin.Format]decode.Decoder{
-		coapin.Octets: v.decoders["raw"],
+func (v vocabulary) contentFormats() (map[coapin.Format]decode.Decoder, error) {
+	text, err := decode.NewSenMLJSON(decode.SenMLConfig{})
+	if err != nil {
+		return nil, err
 	}
+	binary, err := decode.NewSenMLCBOR(decode.SenMLConfig{})
+	if err != nil {
+		return nil, err
+	}
+	return map[coapin.Format]decode.Decoder{
+		coapin.Octets: v.decoders["raw"], coapin.CBOR: decode.NewCBOR(decode.CBORConfig{}),
+		coapin.SenMLJSON: text, coapin.SenMLCBOR: binary,
+	}, nil
 }
