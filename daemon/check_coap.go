@@ -6,11 +6,19 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 )
+
+// coapPatience is how long a CoAP client waits before it sends again: ACK_TIMEOUT
+// of RFC 7252 §4.8.
+const coapPatience = 2 * time.Second
 
 // coap looks at the door for devices that speak CoAP. It says nothing of one that
 // is off, as it is by default.
-func (k *checklist) coap(c CoAP, adminSocket string) {
+func (k *checklist) coap(c CoAP, ackDelay time.Duration, adminSocket string) {
+	if (c.Listen != "" || c.DTLSListen != "") && ackDelay >= coapPatience {
+		k.warn("set buffer.max_ack_delay to a second or less", "ingest.coap: an acknowledgement may take %v, and devices send again after %v", ackDelay, coapPatience)
+	}
 	if c.Listen != "" {
 		k.datagrams("ingest.coap", c.Listen, adminSocket)
 		k.ok("ingest.coap lets everybody in who reaches it")

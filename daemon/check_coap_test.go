@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCheckLooksAtTheCoAPDoor(t *testing.T) {
@@ -24,7 +25,7 @@ func TestCheckLooksAtTheCoAPDoor(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := &checklist{}
-		k.coap(CoAP{DTLSListen: listen, PSKFile: keys}, "")
+		k.coap(CoAP{DTLSListen: listen, PSKFile: keys}, time.Second, "")
 		if len(k.findings) != 2 {
 			t.Fatalf("findings: %+v", k.findings)
 		}
@@ -52,12 +53,15 @@ func TestCheckLooksAtTheCoAPDoor(t *testing.T) {
 	expect(t, look(taken.LocalAddr().String(), good, 0o600)[0], Fail, "the UDP port is taken", "ss -lunp")
 	expect(t, look("192.0.2.1:5684", good, 0o600)[0], Fail, "no interface has that address")
 	k := &checklist{}
-	k.coap(CoAP{}, "")
+	k.coap(CoAP{}, time.Minute, "")
 	if len(k.findings) != 0 {
 		t.Errorf("of a door that is off: %+v", k.findings)
 	}
-	k.coap(CoAP{Listen: "127.0.0.1:0"}, "")
+	k.coap(CoAP{Listen: "127.0.0.1:0"}, time.Second, "")
 	if len(k.findings) != 2 || Worst(k.findings) != OK {
 		t.Errorf("findings: %+v", k.findings)
 	}
+	k = &checklist{}
+	k.coap(CoAP{Listen: "127.0.0.1:0"}, 3*time.Second, "")
+	expect(t, k.findings[0], Warn, "may take 3s", "after 2s", "max_ack_delay")
 }
