@@ -7,6 +7,7 @@ require (
 	github.com/eclipse/paho.golang v0.23.0 // tests only
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // tests only
 	github.com/fxamacker/cbor/v2 v2.9.6 // tests only
+	github.com/influxdata/line-protocol/v2 v2.2.1 // tests only
 	github.com/klauspost/compress v1.20.3
 	github.com/mochi-mqtt/server/v2 v2.7.9
 	github.com/pelletier/go-toml/v2 v2.4.3

@@ -110,6 +110,7 @@ func (d *Daemon) buildDoors() error {
 	if err != nil {
 		return err
 	}
+	d.chains = v.chains
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
 		table, err := v.table(m.Routes)
 		if err != nil {
@@ -134,7 +135,7 @@ func (d *Daemon) buildDoors() error {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
 		broker := mqttin.New(door, log)
-		d.addDoor("mqtt", broker, table.Forget)
+		d.addDoor("mqtt", broker, table.Filters()...)
 		if m.WebSocket {
 			d.beside["GET /mqtt"] = broker
 		}
@@ -163,7 +164,7 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	if err := h.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
-	d.addDoor("http", httpin.New(door, log), table.Forget)
+	d.addDoor("http", httpin.New(door, log), table.Filters()...)
 	return nil
 }
 
@@ -190,7 +191,7 @@ func (d *Daemon) buildCoAP(v vocabulary) error {
 	if err := c.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.coap: %w", err)
 	}
-	d.addDoor("coap", coapin.New(door, log), table.Forget)
+	d.addDoor("coap", coapin.New(door, log), table.Filters()...)
 	return nil
 }
 

@@ -47,6 +47,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), time.Now())
 	k.coap(c.Ingest.CoAP, c.Buffer.AckDelay(), c.Gateway.SocketPath())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
+	k.refinements(c)
 	k.uplinks(ctx, c.Uplink)
 	return k.findings
 }

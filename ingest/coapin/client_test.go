@@ -50,14 +50,14 @@ func newSource(t testing.TB, cfg Config) *Source {
 func run(t testing.TB, custody ingest.Custody, cfg Config) (s *Source, stop func()) {
 	t.Helper()
 	s = newSource(t, cfg)
-	return s, runSource(t, custody, s)
+	return s, runSource(t, ingest.NewIntake(custody, nil, time.Now), s)
 }
 
-func runSource(t testing.TB, custody ingest.Custody, s *Source) (stop func()) {
+func runSource(t testing.TB, intake *ingest.Intake, s *Source) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
+	go func() { ended <- s.Run(ctx, intake) }()
 	stopped := false
 	stop = func() {
 		if stopped {

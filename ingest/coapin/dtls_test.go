@@ -123,7 +123,7 @@ func TestNobodyGetsInWithoutTheKey(t *testing.T) {
 	told := &lines{}
 	s := newSource(t, Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, HandshakeTimeout: 300 * time.Millisecond})
 	s.log = slog.New(slog.NewTextHandler(told, nil))
-	runSource(t, instant(), s)
+	runSource(t, ingest.NewIntake(instant(), nil, time.Now), s)
 	for _, who := range [][2]string{{testIdentity, "another-key-of16"}, {"nobody", testKey}} {
 		before := s.Stats().BadLogins
 		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)

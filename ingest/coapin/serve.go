@@ -89,11 +89,8 @@ func (v *server) deliver(ctx context.Context, w *worker, e *exchange, known *tar
 		v.stats.opaque.Add(1)
 	}
 	if len(rs) == 0 && !v.intake.Owes() {
-		if v.releaseAlone() {
-			v.reply(w, e, a)
-			return
-		}
-		v.due <- due{e, nil, a} // after what its filter leans on
+		v.release()
+		v.reply(w, e, a)
 		return
 	}
 	receipt, err := v.intake.Accept(ctx, rs)

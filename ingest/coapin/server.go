@@ -34,10 +34,8 @@ type server struct {
 // due is a request whose readings are on their way to flash.
 type due struct {
 	exchange *exchange
-	// receipt is nil for a payload that has left no readings: it may have been
-	// filtered out for being like one that is on its way, and shares its fate.
-	receipt ingest.Receipt
-	answer  answer // when they are there
+	receipt  ingest.Receipt
+	answer   answer // when they are there
 }
 
 func newServer(s *Source, intake *ingest.Intake) *server {
@@ -214,30 +212,16 @@ func (v *server) release() {
 	v.waiting--
 }
 
-// releaseAlone is release if nothing else waits; it returns false otherwise.
-func (v *server) releaseAlone() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.waiting > 1 {
-		return false
-	}
-	v.waiting--
-	return true
-}
-
 // acknowledge answers requests as their receipts resolve, which they do in the
 // order in which they were given out.
 func (v *server) acknowledge(ctx context.Context) {
 	var out []byte
-	var err error // of the last receipt
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case d := <-v.due:
-			if d.receipt != nil {
-				err = d.receipt.Wait(ctx)
-			}
+			err := d.receipt.Wait(ctx)
 			if err != nil && ctx.Err() != nil {
 				return
 			}

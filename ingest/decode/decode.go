@@ -5,8 +5,9 @@
 // comes with the frame, which survives restarts.
 //
 // JSON reads what firmware sends: a plain value, an object, an array of
-// samples; its type comment says how names and times are found. Raw keeps a
-// payload whole. What a decoder refuses, a door may keep with Opaque, so that
+// samples; its type comment says how names and times are found. CSV, KeyValue,
+// Regex, NMEA, LineProtocol and Number read other texts, and have in common what
+// TextConfig says. Raw keeps a payload whole. What a decoder refuses, a door may keep with Opaque, so that
 // nothing is acknowledged and then forgotten.
 package decode
 

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write testdata/*/want.txt anew")
 
 // makers are the decoders that a case can name, each made from its options.
 var makers = map[string]func(options map[string]any) (Decoder, error){
-	"json": sure(NewJSON),
+	"json": configured(NewJSONTemplate),
 	"raw":  sure(func(struct{}) Raw { return Raw{} }),
 
 	"cbor":       sure(NewCBOR),
@@ -30,6 +30,13 @@ var makers = map[string]func(options map[string]any) (Decoder, error){
 	"senml-cbor": configured(NewSenMLCBOR),
 	"lpp":        configured(NewLPP),
 	"binary":     configured(NewBinary),
+
+	"csv":          configured(NewCSV),
+	"keyvalue":     configured(NewKeyValue),
+	"lineprotocol": configured(NewLineProtocol),
+	"nmea":         configured(NewNMEA),
+	"number":       configured(NewNumber),
+	"regex":        configured(NewRegex),
 }
 
 // TestGoldenPayloads decodes the payloads of each folder testdata/<case> and
@@ -323,4 +330,18 @@ func golden(rs []reading.Reading, err error) string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// goldenPayloads returns the payloads of a decoder's cases, one after the other.
+func goldenPayloads(t *testing.T, decoder string) string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + decoder + "-*/in*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases of %s: %v", decoder, err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		all.Write(payloadOf(t, file))
+	}
+	return all.String()
 }
