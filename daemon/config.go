@@ -85,6 +85,7 @@ type Ingest struct {
 	HTTP HTTP `toml:"http"`
 	// Serial are devices at serial ports.
 	Serial []Serial `toml:"serial"`
+	CoAP   CoAP     `toml:"coap"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.
@@ -225,7 +226,7 @@ func Default() Config {
 			MaxClients:    1024,
 			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
 			SysInterval:   conf.Duration(10 * time.Second),
-		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}},
+		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP()},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}
 }
