@@ -42,6 +42,15 @@ func ParseTimeUnit(name string) (TimeUnit, bool) {
 	return GuessUnit, false
 }
 
+// Time returns the time that is n units after the Unix epoch, in nanoseconds, or
+// false when that is not plausible.
+func (u TimeUnit) Time(n uint64) (ns int64, ok bool) {
+	if ns, ok = (&number{mantissa: n}).time(u); !ok {
+		return 0, false
+	}
+	return ns, true
+}
+
 // Times before 2001-09-09T01:46:40Z (one billion seconds) come from clocks that
 // were never set, times from 2100 on from fields that are no times.
 const (
