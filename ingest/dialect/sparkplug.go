@@ -123,7 +123,7 @@ func (s *Sparkplug) message(dst []reading.Reading, f decode.Frame, t *sparkplugT
 		err = w.birth(f, t, &p)
 	case "NDATA", "DDATA":
 		w.known = t.living(f)
-		err = w.data(t, &p)
+		err = w.metrics(&p)
 	case "NDEATH":
 		err = w.death(f, t, &p)
 	case "DDEATH":
@@ -201,15 +201,6 @@ func (t *sparkplugTopic) endDevices(f decode.Frame) {
 		f.Remember(t.nodeKey()+"/"+string(id), nil)
 	}
 	f.Remember(t.devicesKey(), nil)
-}
-
-// data reads values whose names and types a birth has told.
-func (w *walk) data(t *sparkplugTopic, p *sparkplug.Payload) error {
-	err := w.metrics(p)
-	if err != nil && w.known == nil {
-		return fmt.Errorf("%w; %s has no birth that is remembered — hint: ask for one, with the command Node Control/Rebirth", err, t.device)
-	}
-	return err
 }
 
 // death reads the will of an edge node, which takes its devices along. A will

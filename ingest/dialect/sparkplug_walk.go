@@ -90,7 +90,7 @@ func (w *walk) identify(m *sparkplug.Metric, outer string, at int64) (source, er
 	case known != nil:
 		s.name = known.name
 	case len(m.Name) == 0 && m.HasAlias:
-		return s, fmt.Errorf("%w: no birth has said what alias %d stands for", decode.ErrMalformed, m.Alias)
+		return s, fmt.Errorf("%w: no birth that is in force says what alias %d of %s stands for — hint: ask for one, with the command Node Control/Rebirth", decode.ErrMalformed, m.Alias, w.device)
 	case len(m.Name) == 0:
 		return s, fmt.Errorf("%w: a metric has neither name nor alias — hint: it needs one", decode.ErrMalformed)
 	case len(outer)+1+len(m.Name) > maxMetricName:

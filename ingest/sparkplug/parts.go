@@ -41,7 +41,9 @@ func (p Properties) All() ([]Property, error) {
 	for r.next(&f) {
 		switch f.number {
 		case 1:
-			all = append(all, Property{Key: f.text(&r)})
+			if all = append(all, Property{Key: f.text(&r)}); len(all) > maxProperties {
+				r.fail("too many properties end", fmt.Sprintf("a metric may have %d", maxProperties))
+			}
 		case 2:
 			in := r.within(f.block(&r))
 			var v Property
@@ -49,16 +51,13 @@ func (p Properties) All() ([]Property, error) {
 			if r.err == nil {
 				r.err = in.err
 			}
-			// Keys and values are two lists; some peers write them in turns.
 			if values == len(all) {
-				all = append(all, Property{})
+				r.fail("a property ends that has no key", "keys and values are two lists")
+				return nil, r.err
 			}
 			all[values].Type, all[values].Value = v.Type, v.Value
 			values++
 		}
-	}
-	if r.err == nil && len(all) > maxProperties {
-		r.fail("too many properties end", fmt.Sprintf("a metric may have %d", maxProperties))
 	}
 	if r.err == nil && values != len(all) {
 		r.fail(fmt.Sprintf("%d keys and %d values of properties end", len(all), values), "each property needs both")
@@ -208,11 +207,9 @@ func (v *Value) Table() (Table, error) {
 		case 3:
 			t.types(&f, &r)
 		case 4:
-			row := r.row(f.block(&r))
+			row := r.row(f.block(&r), MaxElements-cells)
 			t.Rows = append(t.Rows, row)
-			if cells += 1 + len(row); cells > MaxElements {
-				r.fail("a data set has too many cells", "send it in parts")
-			}
+			cells += 1 + len(row) // empty rows are rows, too
 		}
 	}
 	if r.err == nil && !t.fits() {
@@ -241,10 +238,14 @@ func (t *Table) fits() bool {
 	return len(t.Types) == len(t.Columns)
 }
 
-func (r *reader) row(block []byte) []Value {
+// row reads the cells of a row, of which there may be room many.
+func (r *reader) row(block []byte, room int) []Value {
 	in := r.within(block)
 	var row []Value
 	var f field
+	if room < 0 {
+		in.fail("a data set has too many rows, which end", fmt.Sprintf("it may have %d cells: send it in parts", MaxElements))
+	}
 	for in.next(&f) {
 		if f.number == 1 {
 			cell := in.within(f.block(&in))
@@ -257,6 +258,9 @@ func (r *reader) row(block []byte) []Value {
 				in.err = cell.err
 			}
 			row = append(row, v)
+			if len(row) > room {
+				in.fail("a data set has too many cells, which end", fmt.Sprintf("it may have %d: send it in parts", MaxElements))
+			}
 		}
 	}
 	if r.err == nil {
