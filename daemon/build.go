@@ -110,7 +110,7 @@ func (d *Daemon) buildDoors() error {
 		return err
 	}
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
-		table, err := v.table(m.Routes)
+		table, err := v.table(m.Routes, m.Dialects...)
 		if err != nil {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}

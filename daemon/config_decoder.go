@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/dialect"
 )
 
 // Decoders is [decoder]: decoders with options, under names of their own, for
@@ -78,8 +79,12 @@ func (d Decoders) validate(r refuse) {
 // plainDecoders returns the decoders that need no options, by the name of their
 // kind.
 func plainDecoders() map[string]decode.Decoder {
-	return map[string]decode.Decoder{
+	plain := map[string]decode.Decoder{
 		"json": decode.NewJSON(decode.JSONConfig{}),
 		"raw":  decode.Raw{},
 	}
+	for _, d := range dialect.Known() {
+		plain[d.Name] = d.New()
+	}
+	return plain
 }
