@@ -16,8 +16,35 @@ type birth struct {
 	session uint64
 	metrics []announced
 
-	byAlias map[uint64]*announced
-	byName  map[string]*announced
+	dense  []*announced          // by alias, for those that are small numbers
+	sparse map[uint64]*announced // the others
+	byName map[string]*announced
+}
+
+// aliased returns the metric that an alias stands for; nil if it is none's.
+func (b *birth) aliased(alias uint64) *announced {
+	if alias < uint64(len(b.dense)) {
+		return b.dense[alias]
+	}
+	return b.sparse[alias]
+}
+
+// index makes metrics findable by alias and by name. Most peers count aliases
+// from zero; those that hash names must not cost memory.
+func (b *birth) index() {
+	b.dense = make([]*announced, 2*len(b.metrics)+16)
+	b.sparse, b.byName = map[uint64]*announced{}, make(map[string]*announced, len(b.metrics))
+	for i := range b.metrics {
+		m := &b.metrics[i]
+		b.byName[m.name] = m
+		switch {
+		case !m.hasAlias:
+		case m.alias < uint64(len(b.dense)):
+			b.dense[m.alias] = m
+		default:
+			b.sparse[m.alias] = m
+		}
+	}
 }
 
 // announced is what a birth says about a metric.
@@ -81,7 +108,7 @@ func parseBirth(note []byte) *birth {
 	if len(note) < birthHead || note[0] != birthVersion {
 		return nil
 	}
-	b := &birth{generation: generationOf(note), byAlias: map[uint64]*announced{}, byName: map[string]*announced{}}
+	b := &birth{generation: generationOf(note)}
 	r := noteReader{rest: note[birthHead:]}
 	b.session = r.number()
 	before := ""
@@ -102,13 +129,7 @@ func parseBirth(note []byte) *birth {
 	if r.bad {
 		return nil
 	}
-	for i := range b.metrics {
-		m := &b.metrics[i]
-		b.byName[m.name] = m
-		if m.hasAlias {
-			b.byAlias[m.alias] = m
-		}
-	}
+	b.index()
 	return b
 }
 

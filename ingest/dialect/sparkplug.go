@@ -28,7 +28,9 @@ type sparkplugTopic struct {
 	kind         string // NBIRTH and so on; empty if the topic is none of Sparkplug's
 	node, device string // GROUP/NODE, and that or GROUP/NODE/DEVICE
 	id           string // DEVICE; empty for edge nodes
-	prefix       string // begins the keys of what is remembered
+	// key and nodeKey are where the births of device and node are remembered,
+	// and devicesKey is where the devices of an edge node are listed.
+	key, nodeKey, devicesKey string
 	// born is the birth that was parsed last, with its note.
 	born atomic.Pointer[parsedBirth]
 }
@@ -65,7 +67,9 @@ func learnSparkplug(topic string) *sparkplugTopic {
 			t.id = behind[1]
 			t.device += "/" + t.id
 		}
-		t.prefix = "sparkplug/" + strings.Join(levels[:i-1], "/") + "/"
+		prefix := "sparkplug/" + strings.Join(levels[:i-1], "/") + "/"
+		t.key, t.nodeKey = prefix+t.device, prefix+t.node
+		t.devicesKey = t.nodeKey + "//devices" // names have no slash where this has two
 		return t
 	}
 	if n := len(levels); n > 1 && levels[n-2] == "STATE" { // of a host application
@@ -73,13 +77,6 @@ func learnSparkplug(topic string) *sparkplugTopic {
 	}
 	return t
 }
-
-func (t *sparkplugTopic) nodeKey() string { return t.prefix + t.node }
-func (t *sparkplugTopic) key() string     { return t.prefix + t.device }
-
-// devicesKey is where the devices of an edge node are listed. Names have no /
-// where it has two.
-func (t *sparkplugTopic) devicesKey() string { return t.prefix + t.node + "//devices" }
 
 // Decode implements decode.Decoder.
 func (s *Sparkplug) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Reading, error) {
@@ -93,7 +90,7 @@ func (s *Sparkplug) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Rea
 	out, err := s.message(dst, f, t)
 	if err != nil {
 		if strings.HasSuffix(t.kind, "BIRTH") {
-			f.Remember(t.key(), nil) // the one before is over in any case
+			f.Remember(t.key, nil) // the one before is over in any case
 		}
 		return dst, malformed(err)
 	}
@@ -135,13 +132,13 @@ func (s *Sparkplug) message(dst []reading.Reading, f decode.Frame, t *sparkplugT
 // living returns the birth that explains the data of t; nil if there is none,
 // or if the edge node was born again since.
 func (t *sparkplugTopic) living(f decode.Frame) *birth {
-	note := f.Recall(t.key())
+	note := f.Recall(t.key)
 	known := t.born.Load()
 	if known == nil || !sameBytes(known.note, note) {
 		known = &parsedBirth{note, parseBirth(note)}
 		t.born.Store(known)
 	}
-	if known.birth == nil || t.id != "" && known.birth.generation != generationOf(f.Recall(t.nodeKey())) {
+	if known.birth == nil || t.id != "" && known.birth.generation != generationOf(f.Recall(t.nodeKey)) {
 		return nil
 	}
 	return known.birth
@@ -166,13 +163,13 @@ func (w *walk) birth(f decode.Frame, t *sparkplugTopic, p *sparkplug.Payload) er
 		b.generation = h.Sum64() | 1 // zero is none
 		t.endDevices(f)
 	} else {
-		b.generation = generationOf(f.Recall(t.nodeKey()))
+		b.generation = generationOf(f.Recall(t.nodeKey))
 		t.list(f)
 	}
 	note := b.note()
-	f.Remember(t.key(), note)
-	if !bytes.Equal(f.Recall(t.key()), note) {
-		f.Remember(t.key(), nil) // there is no room: better nothing than the one before
+	f.Remember(t.key, note)
+	if !bytes.Equal(f.Recall(t.key), note) {
+		f.Remember(t.key, nil) // there is no room: better nothing than the one before
 	}
 	return nil
 }
@@ -182,7 +179,7 @@ const maxDevices = 64 << 10
 
 // list adds the device of t to those of its edge node.
 func (t *sparkplugTopic) list(f decode.Frame) {
-	known := f.Recall(t.devicesKey())
+	known := f.Recall(t.devicesKey)
 	for id := range bytes.SplitSeq(known, []byte{'\n'}) {
 		if string(id) == t.id {
 			return
@@ -192,15 +189,15 @@ func (t *sparkplugTopic) list(f decode.Frame) {
 		return
 	}
 	after := append(bytes.Clone(known), t.id...)
-	f.Remember(t.devicesKey(), append(after, '\n'))
+	f.Remember(t.devicesKey, append(after, '\n'))
 }
 
 // endDevices forgets the births of an edge node's devices.
 func (t *sparkplugTopic) endDevices(f decode.Frame) {
-	for id := range bytes.SplitSeq(f.Recall(t.devicesKey()), []byte{'\n'}) {
-		f.Remember(t.nodeKey()+"/"+string(id), nil)
+	for id := range bytes.SplitSeq(f.Recall(t.devicesKey), []byte{'\n'}) {
+		f.Remember(t.nodeKey+"/"+string(id), nil)
 	}
-	f.Remember(t.devicesKey(), nil)
+	f.Remember(t.devicesKey, nil)
 }
 
 // death reads the will of an edge node, which takes its devices along. A will
@@ -215,11 +212,11 @@ func (w *walk) death(f decode.Frame, t *sparkplugTopic, p *sparkplug.Payload) er
 		return err
 	}
 	w.out = w.out[:before]
-	if known := parseBirth(f.Recall(t.nodeKey())); known != nil && known.session != 0 && b.session != 0 && known.session != b.session {
+	if known := parseBirth(f.Recall(t.nodeKey)); known != nil && known.session != 0 && b.session != 0 && known.session != b.session {
 		return nil
 	}
 	w.online(t.device, false, 0)
-	for id := range bytes.SplitSeq(f.Recall(t.devicesKey()), []byte{'\n'}) {
+	for id := range bytes.SplitSeq(f.Recall(t.devicesKey), []byte{'\n'}) {
 		if len(id) > 0 {
 			w.online(t.node+"/"+string(id), false, 0)
 		}

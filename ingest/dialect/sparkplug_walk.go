@@ -84,7 +84,7 @@ func (w *walk) identify(m *sparkplug.Metric, outer string, at int64) (source, er
 	case len(m.Name) > 0 && outer == "" && w.known != nil:
 		known = w.known.byName[string(m.Name)]
 	case len(m.Name) == 0 && m.HasAlias && w.known != nil:
-		known = w.known.byAlias[m.Alias]
+		known = w.known.aliased(m.Alias)
 	}
 	switch {
 	case known != nil:

@@ -41,6 +41,7 @@ func harmless(filters string) bool {
 	}
 	for f := range strings.SplitSeq(filters, "|") {
 		name, arguments, called := strings.Cut(strings.TrimSpace(f), "(")
+		arguments = strings.TrimPrefix(arguments, "default=")
 		if called && strings.Trim(arguments, `0123456789., '"none)`) != "" {
 			return false
 		}

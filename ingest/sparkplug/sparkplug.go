@@ -146,15 +146,16 @@ func (r *reader) next(f *field) bool {
 	if r.err != nil || len(r.rest) == 0 {
 		return false
 	}
-	number, typ, n := protowire.ConsumeTag(r.rest)
-	if n < 0 {
+	tag, n := varint(r.rest)
+	number, typ := protowire.DecodeTag(tag)
+	if n < 0 || number < protowire.MinValidNumber {
 		return r.fail("no field begins", "the payload may have been cut short, or be of another format")
 	}
 	f.number, f.typ = number, typ
 	body := r.rest[n:]
 	switch typ {
 	case protowire.VarintType:
-		f.bits, n = protowire.ConsumeVarint(body)
+		f.bits, n = varint(body)
 	case protowire.Fixed32Type:
 		var bits uint32
 		bits, n = protowire.ConsumeFixed32(body)
@@ -171,6 +172,14 @@ func (r *reader) next(f *field) bool {
 	}
 	r.rest = body[n:]
 	return true
+}
+
+// varint is protowire.ConsumeVarint, quicker for the one byte that most have.
+func varint(b []byte) (uint64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return protowire.ConsumeVarint(b)
 }
 
 // fail keeps the first error.
