@@ -45,14 +45,14 @@ func Known() []Dialect {
 }
 
 // after returns the levels of a topic behind the one of that name, or behind the
-// first if none has it.
+// first if none has it and there are more.
 func after(levels []string, name string) []string {
 	for i, l := range levels {
 		if l == name {
 			return levels[i+1:]
 		}
 	}
-	return levels[1:]
+	return levels[min(1, len(levels)-1):]
 }
 
 // device returns who a frame is from: whom its route names, or else who the

@@ -31,9 +31,10 @@ type homieTopic struct {
 type homieKind uint8
 
 const (
-	homieNothing homieKind = iota
-	homieValue             // of a property
-	homieText              // about a device
+	homieStrange homieKind = iota // none of Homie's
+	homieNothing                  // commands, and attributes that do not matter here
+	homieValue                    // of a property
+	homieText                     // about a device
 	homieAlert
 	homieStats
 	homieDescription
@@ -54,7 +55,7 @@ func learnHomie(topic string) homieTopic {
 	if len(levels) > 0 && levels[0] == "5" {
 		levels = levels[1:]
 	}
-	if len(levels) < 2 || strings.HasPrefix(levels[0], "$") { // $broadcast
+	if len(levels) < 2 {
 		return homieTopic{}
 	}
 	within := levels[1:]
@@ -62,6 +63,8 @@ func learnHomie(topic string) homieTopic {
 	t.base = strings.TrimSuffix(topic, "/"+strings.Join(within, "/"))
 	t.property = strings.Join(within[:min(2, len(within))], "/")
 	switch n := len(within); {
+	case levels[0] == "$broadcast":
+		t.kind = homieNothing
 	case n == 1 && within[0] == "$state", n == 2 && within[0] == "$log":
 		t.kind = homieText
 	case n == 2 && within[0] == "$alert":
@@ -76,6 +79,8 @@ func learnHomie(topic string) homieTopic {
 		t.kind = homieUnit
 	case n == 3 && within[2] == "$datatype":
 		t.kind = homieDatatype
+	case strings.Contains(topic, "/$"), n == 3 && within[2] == "set":
+		t.kind = homieNothing
 	}
 	return t
 }
@@ -83,10 +88,13 @@ func learnHomie(topic string) homieTopic {
 // Decode implements decode.Decoder.
 func (d *Homie) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Reading, error) {
 	t := d.topics.find(f.Topic)
+	if t.kind == homieStrange && len(f.Payload) > 0 {
+		return ordinary(d.json, dst, f)
+	}
 	f.Device = device(f, t.device)
 	one := reading.Reading{Device: f.Device, Metric: t.metric}
 	switch {
-	case t.kind == homieNothing:
+	case t.kind <= homieNothing:
 		return dst, nil
 	case t.kind == homieDescription:
 		return dst, t.describe(f)

@@ -121,7 +121,7 @@ func TestRoutesNameDevicesOfDialects(t *testing.T) {
 		{"homie", "devices/car/engine/temp", "1", "pump"},
 		{"thin-edge", "te/device/main///m/x", `{"a":1}`, "pump"},
 		{"homeassistant", "other/topic", `{"a":1}`, "pump"},
-		{"sparkplug", "x/y/spBv1.0/g/DBIRTH/n/d", "", "g/n/d"},
+		{"sparkplug", "x/y/spBv1.0/g/DDEATH/n/d", "", "g/n/d"},
 	} {
 		for _, d := range Known() {
 			if d.Name != c.name {

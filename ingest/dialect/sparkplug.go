@@ -84,7 +84,7 @@ func (s *Sparkplug) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Rea
 	switch {
 	case t.kind == "":
 		return dst, fmt.Errorf("%w: topic %.100q is none of Sparkplug's — hint: they are spBv1.0/GROUP/KIND/NODE, and /DEVICE", decode.ErrMalformed, f.Topic)
-	case t.kind == "STATE" || kinds[t.kind].ignored:
+	case t.kind == "STATE" || kinds[t.kind].ignored, len(f.Payload) == 0 && !strings.HasSuffix(t.kind, "DEATH"):
 		return dst, nil
 	}
 	out, err := s.message(dst, f, t)

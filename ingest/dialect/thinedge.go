@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -15,7 +16,8 @@ import (
 //
 // Measurements, events, alarms, twin data and health are named by their type and
 // their field, "environment.temperature". Alarms have the alarm lane; one that is
-// cleared has the severity "cleared". Units come from …/m/TYPE/meta.
+// cleared has the severity "cleared". Units come from …/m/TYPE/meta. An object
+// with an "@type" on an identifier registers an entity and is no reading.
 type ThinEdge struct {
 	json   *decode.JSON
 	topics topics[thinEdgeTopic]
@@ -29,6 +31,7 @@ type thinEdgeTopic struct {
 	typ     string
 	meta    bool // units of the type are announced here
 	strange bool // the topic is none of thin-edge's
+	entity  bool // the topic is an identifier, or the beginning of one
 }
 
 // NewThinEdge returns a decoder. It is safe for concurrent use.
@@ -45,7 +48,7 @@ const identifierLevels = 4
 func learnThinEdge(topic string) thinEdgeTopic {
 	levels := after(strings.Split(topic, "/"), "te")
 	if len(levels) <= identifierLevels {
-		return thinEdgeTopic{strange: len(levels) < 2} // a registration, some write fewer levels
+		return thinEdgeTopic{entity: true}
 	}
 	t := thinEdgeTopic{device: strings.Join(levels[:identifierLevels], "/")}
 	channel := levels[identifierLevels:]
@@ -73,7 +76,7 @@ func learnThinEdge(topic string) thinEdgeTopic {
 func (d *ThinEdge) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Reading, error) {
 	t := d.topics.find(f.Topic)
 	switch {
-	case t.strange:
+	case t.strange, t.entity && len(f.Payload) > 0 && !bytes.Contains(f.Payload, []byte(`"@type"`)):
 		return ordinary(d.json, dst, f)
 	case t.meta:
 		return dst, d.learnUnits(f, &t)

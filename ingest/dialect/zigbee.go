@@ -48,8 +48,7 @@ func learnZigbee(topic string) zigbeeTopic {
 	t.base = strings.TrimSuffix(topic, t.device)
 	last := len(name) - 1
 	switch {
-	case last < 0:
-		t.kind = zigbeeNothing
+	case last < 0: // there is no name
 	case name[0] == "bridge":
 		t.device = "bridge"
 		t.kind = zigbeeNothing
