@@ -82,6 +82,9 @@ func orNothing(rs []reading.Reading, err error) ([]reading.Reading, error) {
 	return rs, err
 }
 
+// maxPrefix bounds in bytes what a topic puts before each name of a payload.
+const maxPrefix = 128
+
 // lastOf returns what stands behind the last separator of a name.
 func lastOf(name, separator string) string {
 	return name[strings.LastIndex(name, separator)+1:]

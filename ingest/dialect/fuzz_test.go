@@ -235,3 +235,7 @@ func TestHostilePayloadsCostMemoryInProportion(t *testing.T) {
 		}
 	}
 }
+
+func frameOf(f frame, m decode.Memory) decode.Frame {
+	return decode.Frame{Topic: f.topic, Device: f.topic, Payload: f.payload, Memory: m}
+}

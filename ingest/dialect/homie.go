@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/tidegate/tidegate/ingest/decode"
@@ -151,6 +152,9 @@ func (d *Homie) fields(dst []reading.Reading, f decode.Frame, one reading.Readin
 	if !isObject(f.Payload) {
 		f.Metric = one.Metric
 		return orNothing(d.json.Decode(dst, f))
+	}
+	if len(one.Metric) > maxPrefix {
+		return dst, refuse(f, "an object on too long a topic", fmt.Sprintf("node and property may have %d bytes", maxPrefix))
 	}
 	dst, err := orNothing(d.json.Decode(dst, f))
 	if err != nil {

@@ -51,6 +51,10 @@ var kinds = map[string]struct{ device, ignored bool }{
 	"DBIRTH": {device: true}, "DDATA": {device: true}, "DDEATH": {device: true}, "DCMD": {device: true, ignored: true},
 }
 
+// maxSparkplugTopic bounds topics in bytes: a will names its node once for each
+// device.
+const maxSparkplugTopic = 512
+
 func learnSparkplug(topic string) *sparkplugTopic {
 	t := new(sparkplugTopic)
 	levels := strings.Split(topic, "/")
@@ -59,6 +63,9 @@ func learnSparkplug(topic string) *sparkplugTopic {
 		behind := levels[i+1:]
 		if !known || i == 0 || kind.device && len(behind) != 2 || !kind.device && len(behind) != 1 {
 			continue
+		}
+		if len(topic) > maxSparkplugTopic {
+			return t
 		}
 		t.kind = level
 		t.node = levels[i-1] + "/" + behind[0]
@@ -83,7 +90,7 @@ func (s *Sparkplug) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Rea
 	t := s.topics.find(f.Topic)
 	switch {
 	case t.kind == "":
-		return dst, fmt.Errorf("%w: topic %.100q is none of Sparkplug's — hint: they are spBv1.0/GROUP/KIND/NODE, and /DEVICE", decode.ErrMalformed, f.Topic)
+		return dst, fmt.Errorf("%w: topic %.100q is none of Sparkplug's — hint: they are spBv1.0/GROUP/KIND/NODE, and /DEVICE, of at most %d bytes", decode.ErrMalformed, f.Topic, maxSparkplugTopic)
 	case t.kind == "STATE" || kinds[t.kind].ignored, len(f.Payload) == 0 && !strings.HasSuffix(t.kind, "DEATH"):
 		return dst, nil
 	}
@@ -113,7 +120,7 @@ func (s *Sparkplug) message(dst []reading.Reading, f decode.Frame, t *sparkplugT
 	if p, err = p.Inflate(); err != nil {
 		return dst, err
 	}
-	w := walk{out: dst, device: t.device, room: sparkplug.MaxElements}
+	w := walk{out: dst, device: t.device, room: sparkplug.MaxElements, left: maxReadings, names: maxNames}
 	w.at, _ = decode.Milliseconds.Time(p.Timestamp)
 	switch t.kind {
 	case "NBIRTH", "DBIRTH":
@@ -174,8 +181,11 @@ func (w *walk) birth(f decode.Frame, t *sparkplugTopic, p *sparkplug.Payload) er
 	return nil
 }
 
-// maxDevices bounds the list of an edge node's devices in bytes.
-const maxDevices = 64 << 10
+// maxDevices and maxDeviceBytes bound the list of an edge node's devices.
+const (
+	maxDevices     = 4096
+	maxDeviceBytes = 64 << 10
+)
 
 // list adds the device of t to those of its edge node.
 func (t *sparkplugTopic) list(f decode.Frame) {
@@ -185,7 +195,8 @@ func (t *sparkplugTopic) list(f decode.Frame) {
 			return
 		}
 	}
-	if len(known)+len(t.id) > maxDevices || strings.Contains(t.id, "\n") {
+	full := len(known)+len(t.id) > maxDeviceBytes || bytes.Count(known, []byte{'\n'}) >= maxDevices
+	if full || strings.Contains(t.id, "\n") {
 		return
 	}
 	after := append(bytes.Clone(known), t.id...)

@@ -16,6 +16,11 @@ const (
 	maxMetricName = 512
 	// maxTemplateDepth bounds templates within templates.
 	maxTemplateDepth = 8
+	// maxReadings and maxNames bound what one message may say, and how many
+	// bytes its names and units have: aliases are short, what they stand for is
+	// not, and custody takes a message whole or not at all.
+	maxReadings = 16 << 10
+	maxNames    = 1 << 20
 )
 
 // walk goes through the metrics of a message.
@@ -24,6 +29,8 @@ type walk struct {
 	device string
 	at     int64  // the time of the message, zero if it tells none
 	room   int    // how many elements of arrays and cells of tables may still come
+	left   int    // how many readings may
+	names  int    // and how many bytes of their names
 	known  *birth // what explains the metrics; may be nil
 	born   *birth // what they are written down in; nil for data
 }
@@ -183,12 +190,18 @@ func (w *walk) metric(m *sparkplug.Metric, s source, depth int) error {
 	if err != nil {
 		return err
 	}
-	w.add(s.name, &s, v)
-	return nil
+	return w.add(s.name, &s, v)
 }
 
-func (w *walk) add(name string, s *source, v reading.Value) {
+func (w *walk) add(name string, s *source, v reading.Value) error {
+	w.left--
+	w.names -= len(name) + len(s.unit)
+	if w.left < 0 || w.names < 0 {
+		return fmt.Errorf("%w: a message with too many metrics — hint: send it in parts, of at most %d metrics, with %d bytes of names",
+			decode.ErrMalformed, maxReadings, maxNames)
+	}
 	w.out = append(w.out, reading.Reading{Device: w.device, Metric: name, Unit: s.unit, Time: s.at, Value: v, Flags: s.flags})
+	return nil
 }
 
 // write notes what a birth says of a metric.
@@ -209,7 +222,9 @@ func (w *walk) array(m *sparkplug.Metric, s source) error {
 		return err
 	}
 	for i, v := range elements {
-		w.add(s.name+"."+strconv.Itoa(i), &s, v)
+		if err := w.add(s.name+"."+strconv.Itoa(i), &s, v); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -242,7 +257,9 @@ func (w *walk) table(m *sparkplug.Metric, s source) error {
 			if len(s.name)+len(t.Columns[j]) > maxMetricName {
 				return fmt.Errorf("%w: the name of column %d is too long — hint: names may have %d bytes", decode.ErrMalformed, j, maxMetricName)
 			}
-			w.add(s.name+"."+strconv.Itoa(i)+"."+t.Columns[j], &s, v)
+			if err := w.add(s.name+"."+strconv.Itoa(i)+"."+t.Columns[j], &s, v); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -69,6 +69,7 @@ func learnThinEdge(topic string) thinEdgeTopic {
 	default:
 		t.channel, t.typ = channel[0], strings.Join(channel[1:], ".")
 	}
+	t.strange = len(t.typ) > maxPrefix
 	return t
 }
 
