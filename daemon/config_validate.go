@@ -35,6 +35,7 @@ func (c Config) validate(r refuse) {
 	c.Ingest.HTTP.validate(r, c.words())
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
+	c.validateRefine(r)
 	c.validatePorts(r)
 }
 

@@ -42,7 +42,7 @@ func TestNoPayloadIsMoreThanCustodyTakes(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	long := strings.Repeat("n", maxMetricName)
+	long := strings.Repeat("n", maxMetricName-1)
 	for name, frames := range map[string][]frame{
 		"many aliases of a long name": {
 			{"spBv1.0/g/NBIRTH/n", encodeSparkplug(t, `{"metrics":[{"name":"`+long+`","alias":1,"type":3,"int":1}]}`)},

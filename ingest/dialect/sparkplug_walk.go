@@ -100,8 +100,8 @@ func (w *walk) identify(m *sparkplug.Metric, outer string, at int64) (source, er
 		return s, fmt.Errorf("%w: no birth that is in force says what alias %d of %s stands for — hint: ask for one, with the command Node Control/Rebirth", decode.ErrMalformed, m.Alias, w.device)
 	case len(m.Name) == 0:
 		return s, fmt.Errorf("%w: a metric has neither name nor alias — hint: it needs one", decode.ErrMalformed)
-	case len(outer)+1+len(m.Name) > maxMetricName:
-		return s, fmt.Errorf("%w: a name is too long — hint: names may have %d bytes, those of templates included", decode.ErrMalformed, maxMetricName)
+	case len(outer)+len(m.Name) >= maxMetricName:
+		return s, fmt.Errorf("%w: a name is too long — hint: names may have less than %d bytes, those of templates included", decode.ErrMalformed, maxMetricName)
 	case outer != "":
 		s.name = outer + "." + string(m.Name)
 		if w.known != nil {
