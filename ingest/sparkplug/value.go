@@ -3,10 +3,10 @@ package sparkplug
 import (
 	"fmt"
 	"math"
-	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/tidegate/tidegate/internal/scalar"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -202,30 +202,12 @@ func signed(bits uint64, width int) (n int64, ok bool) {
 	return n, bits>>width == 0 || bits == uint64(n) || bits == uint64(uint32(n))
 }
 
-// powers are those of ten that a float32 is tried with; all are exact.
-var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
-
 // decimal returns the decimal with the fewest digits that is f: 21.37, where
 // float64(f) is 21.3700008392334. Nobody has measured the digits that binary
 // adds.
 func decimal(f float32) float64 {
-	exact := float64(f)
-	if math.Abs(exact) < 1e6 {
-		for _, power := range powers {
-			// Both are whole numbers below 2^53, so the quotient is the float64
-			// nearest to the decimal.
-			if d := math.RoundToEven(exact*power) / power; float32(d) == f {
-				return d
-			}
-		}
+	if d := float64(f); math.IsNaN(d) || math.IsInf(d, 0) {
+		return d
 	}
-	if exact == math.Trunc(exact) || math.IsNaN(exact) {
-		return exact
-	}
-	var text [32]byte
-	d, err := strconv.ParseFloat(string(strconv.AppendFloat(text[:0], exact, 'g', -1, 32)), 64)
-	if err != nil {
-		return exact
-	}
-	return d
+	return scalar.Shortest32(f)
 }
