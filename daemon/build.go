@@ -141,6 +141,7 @@ func (d *Daemon) buildDoors() error {
 	}
 	return errors.Join(
 		d.buildHTTP(v),
+		d.buildSerial(v),
 	)
 }
 
@@ -156,7 +157,7 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	}
 	log := d.log.With("source", "http")
 	door := httpin.Config{
-		Listen: h.Listen, Routes: table, Types: v.contentTypes(),
+		Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
 		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
 	}
 	if err := h.admit(&door, log); err != nil {

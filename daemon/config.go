@@ -83,6 +83,8 @@ type Lane struct {
 type Ingest struct {
 	MQTT MQTT `toml:"mqtt"`
 	HTTP HTTP `toml:"http"`
+	// Serial are devices at serial ports.
+	Serial []Serial `toml:"serial"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.

@@ -101,6 +101,25 @@ func (t Route) meaning() meaning {
 // route says.
 func (v vocabulary) contentTypes() map[string]decode.Decoder {
 	return map[string]decode.Decoder{
+		"application/cbor":         v.decoders["cbor"],
 		"application/octet-stream": v.decoders["raw"],
+		"application/senml+cbor":   v.decoders["senml-cbor"],
+		"application/senml+json":   v.decoders["senml-json"],
+		"application/sensml+cbor":  v.decoders["senml-cbor"],
+		"application/sensml+json":  v.decoders["senml-json"],
+		"text/csv":                 v.decoders["csv"],
 	}
+}
+
+// lineProtocol returns the decoders of InfluxDB's paths, by the precision that a
+// request names.
+func lineProtocol() map[string]decode.Decoder {
+	decoders := map[string]decode.Decoder{}
+	for name, unit := range map[string]decode.TimeUnit{
+		"": decode.Nanoseconds, "ns": decode.Nanoseconds, "n": decode.Nanoseconds, "us": decode.Microseconds,
+		"u": decode.Microseconds, "ms": decode.Milliseconds, "s": decode.Seconds,
+	} {
+		decoders[name] = plain(decode.NewLineProtocol(decode.LineProtocolConfig{TimeUnit: unit}))
+	}
+	return decoders
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/cardlife"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -136,6 +137,8 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
 			s.Malformed = h.TooLarge
 			listening(ctx, &s, source)
+		case *serialin.Source:
+			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
 		}
 		all = append(all, s)
 	}
@@ -166,6 +169,7 @@ func problems(s dashboard.Status) []string {
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")
 	}
+	all = append(all, lineProblems(s)...)
 	if s.Refined != nil && s.Refined.Untracked > 0 {
 		all = append(all, fmt.Sprintf("%d readings passed their filters because there are too many series — hint: do devices choose a new name each time? give routes [[refine]] names of their own", s.Refined.Untracked))
 	}

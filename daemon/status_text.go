@@ -48,6 +48,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		if text := refusals(d); text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
 		}
+		writeLine(&b, now, d)
 	}
 	if text := refined(s.Refined); text != "" {
 		fmt.Fprintf(&b, "%s\n", text)

@@ -125,6 +125,8 @@ type Door struct {
 	Opaque   uint64 `json:"opaque"`
 	// Clients are connected now.
 	Clients int `json:"clients"`
+	// Line is how a serial line is, nil for other doors.
+	Line *Line `json:"line,omitempty"`
 
 	// What follows should be zero, counts since the start, and is not in the
 	// JSON while it is zero.

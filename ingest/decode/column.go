@@ -15,9 +15,9 @@ import (
 type Column struct {
 	// Name is what the text calls it. For a CSV without header the order of the
 	// columns counts, and Name is the metric.
-	Name string
+	Name string `toml:"name"`
 	// Metric names the readings. Empty means Name.
-	Metric string
+	Metric string `toml:"metric"`
 	// Type is what stands there:
 	//
 	//	""        a number, true or false, or else a text
@@ -29,9 +29,9 @@ type Column struct {
 	//	"metric"  the name of the other values
 	//	"unit"    their unit
 	//	"skip"    nothing that anybody wants
-	Type string
+	Type string `toml:"type"`
 	// Unit is the unit of the readings, as in reading.Reading.
-	Unit string
+	Unit string `toml:"unit"`
 }
 
 // kind is a Column's Type.

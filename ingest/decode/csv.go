@@ -16,12 +16,12 @@ type CSVConfig struct {
 	// Delimiter stands between the cells: any text of 1 to 8 bytes without
 	// quotes and line ends. Empty means a comma. A blank means any run of
 	// blanks and tabs, also before the first cell and behind the last.
-	Delimiter string
+	Delimiter string `toml:"delimiter"`
 	// Comment begins lines that are left out. Empty means that there are none.
-	Comment string
+	Comment string `toml:"comment"`
 	// SkipLines is how many lines at the beginning of each payload are left
 	// out, whatever is in them.
-	SkipLines int
+	SkipLines int `toml:"skip_lines"`
 	// Header says where the names of the columns come from:
 	//
 	//	""       from Columns, in their order; there is no header
@@ -29,21 +29,21 @@ type CSVConfig struct {
 	//	"auto"   from the first line if each of its cells is a word: no number,
 	//	         time, truth value or missing cell. It then also holds for later
 	//	         payloads without header of the same topic and device
-	Header string
+	Header string `toml:"header"`
 	// HeaderLines is how many lines a header has: 1 for names, 2 if units
 	// follow, more if there are further lines, which are left out. Zero means 1.
-	HeaderLines int
+	HeaderLines int `toml:"header_lines"`
 	// HeaderUnits takes the units from names such as "temp [°C]" and "temp (°C)".
-	HeaderUnits bool
+	HeaderUnits bool `toml:"header_units"`
 	// Columns are the columns: all of them in their order if there is no
 	// header, and otherwise those that are to be called something else, or are
 	// no plain values. Other columns of a header are plain values, except that
 	// ts, time, timestamp and datetime tell the time.
-	Columns []Column
+	Columns []Column `toml:"columns"`
 	// OnlyListed leaves out what is in a header, but not in Columns.
-	OnlyListed bool
+	OnlyListed bool `toml:"only_listed"`
 	// Ragged takes rows that end before their last column.
-	Ragged bool
+	Ragged bool `toml:"ragged"`
 }
 
 // CSV decodes rows of cells as RFC 4180 describes them. Every row is a sample

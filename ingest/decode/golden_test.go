@@ -204,7 +204,7 @@ func unhexed(text string) ([]byte, error) {
 func configured[C any, D Decoder](make func(C) (D, error)) func(map[string]any) (Decoder, error) {
 	return func(options map[string]any) (Decoder, error) {
 		var cfg C
-		text, err := toml.Marshal(fieldNames(options))
+		text, err := toml.Marshal(options)
 		if err != nil {
 			return nil, err
 		}
@@ -226,26 +226,6 @@ func configured[C any, D Decoder](make func(C) (D, error)) func(map[string]any) 
 // sure is configured for decoders that refuse no configuration.
 func sure[C any, D Decoder](make func(C) D) func(map[string]any) (Decoder, error) {
 	return configured(func(cfg C) (D, error) { return make(cfg), nil })
-}
-
-// fieldNames turns the keys of a configuration file into those of Go's fields:
-// time_unit is TimeUnit.
-func fieldNames(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		named := make(map[string]any, len(v))
-		for key, value := range v {
-			named[strings.ReplaceAll(key, "_", "")] = fieldNames(value)
-		}
-		return named
-	case []any:
-		named := make([]any, len(v))
-		for i, value := range v {
-			named[i] = fieldNames(value)
-		}
-		return named
-	}
-	return v
 }
 
 // mapMemory is a Memory for one goroutine.

@@ -12,16 +12,16 @@ import (
 type JSONConfig struct {
 	// TimeKeys are the names of fields that tell the time, in any case. Empty
 	// means ts, t, time, timestamp and datetime.
-	TimeKeys []string
+	TimeKeys []string `toml:"time_keys"`
 	// TimeUnit is the unit of numeric times.
-	TimeUnit TimeUnit
+	TimeUnit TimeUnit `toml:"time_unit"`
 	// DeviceKeys are the names of fields that name the device, in any case:
 	// {"dev_eui": "…", "t": 21}. Empty means that there are none.
-	DeviceKeys []string
+	DeviceKeys []string `toml:"device_keys"`
 	// NumberStrings takes strings that are numbers as numbers: {"t": "21.5"}.
-	NumberStrings bool
+	NumberStrings bool `toml:"number_strings"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // JSON decodes JSON payloads.

@@ -12,17 +12,21 @@ type JSONTemplateConfig struct {
 	JSONConfig
 	// Fields are the places of values. Empty means that all fields are readings,
 	// as JSON describes.
-	Fields []JSONField
+	Fields []JSONField `toml:"fields"`
 	// DevicePath and TimePath are for the fields that have none of their own.
-	DevicePath, TimePath string
+	DevicePath string `toml:"device_path"`
+	TimePath   string `toml:"time_path"`
 	// DecimalComma, Units, Missing, True and False are for strings that must be
 	// numbers or truth values because of the Type of their field; see TextConfig.
-	DecimalComma         bool
-	Units                bool
-	Missing, True, False []string
+	DecimalComma bool     `toml:"decimal_comma"`
+	Units        bool     `toml:"units"`
+	Missing      []string `toml:"missing"`
+	True         []string `toml:"true"`
+	False        []string `toml:"false"`
 	// TimeFormat and TimeZone say how times are written that are texts; see
 	// TextConfig.
-	TimeFormat, TimeZone string
+	TimeFormat string `toml:"time_format"`
+	TimeZone   string `toml:"time_zone"`
 }
 
 // JSONField is a place in a JSON text whose value is a reading.
@@ -35,21 +39,24 @@ type JSONField struct {
 	// A value that is an object gives a reading for each of its fields, as JSON
 	// describes them; one that is an array gives its elements as samples. What
 	// is not there, or null, gives none.
-	Path string
+	Path string `toml:"path"`
 	// Metric names the reading. Empty means what {metric} has found, and
 	// otherwise the last name of the path; the fields of an object keep their
 	// own names, with Metric and a dot before them if it is set.
-	Metric string
+	Metric string `toml:"metric"`
 	// Unit is the unit, as in reading.Reading.
-	Unit string
+	Unit string `toml:"unit"`
 	// Type is "" for what is there, "number" for a number that may be in a
 	// string, "text" for a text that may be a number, or "bool".
-	Type string
+	Type string `toml:"type"`
 	// DevicePath, TimePath, MetricPath and UnitPath lead to what else is to be
 	// known about the value. As far as they are the same as Path, a * in them
 	// means the same element: readings[*].value with readings[*].ts. Behind
 	// that, they must lead to one place.
-	DevicePath, TimePath, MetricPath, UnitPath string
+	DevicePath string `toml:"device_path"`
+	TimePath   string `toml:"time_path"`
+	MetricPath string `toml:"metric_path"`
+	UnitPath   string `toml:"unit_path"`
 }
 
 // Of a field's places beside its value, in the order of their use.
@@ -98,6 +105,11 @@ func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	for key, names := range map[string][]string{"time_keys": cfg.TimeKeys, "device_keys": cfg.DeviceKeys} {
+		if slices.Contains(names, "") {
+			return nil, fmt.Errorf(`%s holds an empty name — hint: write names of JSON fields, for example ["ts"]`, key)
+		}
 	}
 	j := NewJSON(cfg.JSONConfig)
 	if cfg.TimeFormat != "" || cfg.TimeZone != "" {

@@ -15,20 +15,20 @@ type KeyValueConfig struct {
 	// PairSeparators are the characters that stand between pairs. Empty means
 	// blank, tab, line end, comma, semicolon and ampersand; without the comma if
 	// there is a decimal comma.
-	PairSeparators string
+	PairSeparators string `toml:"pair_separators"`
 	// KeySeparators are the characters that stand between key and value. Empty
 	// means = and :.
-	KeySeparators string
+	KeySeparators string `toml:"key_separators"`
 	// TimeKeys are the keys that tell the time, in any case, if their value is a
 	// plausible time. Empty means ts, t, time, timestamp and datetime.
-	TimeKeys []string
+	TimeKeys []string `toml:"time_keys"`
 	// Columns are keys that are to be called something else, or whose values
 	// are of a certain type. Other keys are plain values.
-	Columns []Column
+	Columns []Column `toml:"columns"`
 	// OnlyListed leaves out keys that are not in Columns and tell no time.
-	OnlyListed bool
+	OnlyListed bool `toml:"only_listed"`
 	// SkipWords leaves out words without a key instead of refusing the payload.
-	SkipWords bool
+	SkipWords bool `toml:"skip_words"`
 }
 
 // KeyValue decodes pairs of a key and a value. Each pair is a reading named

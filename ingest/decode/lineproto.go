@@ -14,21 +14,21 @@ import (
 type LineProtocolConfig struct {
 	// DeviceTags are tags that name the device; the first of them that a line
 	// has counts, and Frame.Device if it has none. Empty means device and host.
-	DeviceTags []string
+	DeviceTags []string `toml:"device_tags"`
 	// KeepDevice says that every reading is of Frame.Device, whatever the tags
 	// say. No tag names the device then.
-	KeepDevice bool
+	KeepDevice bool `toml:"keep_device"`
 	// Metric is what the metrics are called: "measurement.field" or "field".
 	// Empty means the former.
-	Metric string
+	Metric string `toml:"metric"`
 	// SkipTags are tags that are left out; "*" stands for all. The values of the
 	// others stand in the metric's name before the field, in the order of the
 	// tags' keys: "cpu,host=a,cpu=cpu0 idle=3" is cpu.cpu0.idle of a.
-	SkipTags []string
+	SkipTags []string `toml:"skip_tags"`
 	// TimeUnit is the unit of the timestamps.
-	TimeUnit TimeUnit
+	TimeUnit TimeUnit `toml:"time_unit"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // LineProtocol decodes InfluxDB's line protocol, one or several lines in a

@@ -15,16 +15,16 @@ type NMEAConfig struct {
 	// Sentences are the types that are wanted, such as RMC and GGA; others are
 	// left out, also those that NMEA does not know. Empty wants all, and refuses
 	// those that NMEA does not know.
-	Sentences []string
+	Sentences []string `toml:"sentences"`
 	// NoChecksum takes sentences without checksum. A checksum that is there must
 	// be right in any case.
-	NoChecksum bool
+	NoChecksum bool `toml:"no_checksum"`
 	// Prefix begins the names of the metrics, so that several sources of the
 	// same quantity stay apart: "" for none ("speed"), "sentence" for the type
 	// ("rmc.speed"), "talker" for the talker ("gp.speed").
-	Prefix string
+	Prefix string `toml:"prefix"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // NMEA decodes sentences of NMEA 0183 (IEC 61162-1), one or several in a

@@ -10,13 +10,15 @@ import (
 // numbers with a decimal point, true and false, and words.
 type NumberConfig struct {
 	// DecimalComma, Units, Missing, True and False are as in TextConfig.
-	DecimalComma         bool
-	Units                bool
-	Missing, True, False []string
+	DecimalComma bool     `toml:"decimal_comma"`
+	Units        bool     `toml:"units"`
+	Missing      []string `toml:"missing"`
+	True         []string `toml:"true"`
+	False        []string `toml:"false"`
 	// Unit is the unit of numbers that tell none.
-	Unit string
+	Unit string `toml:"unit"`
 	// Type is "", "number", "text" or "bool", as in Column.
-	Type string
+	Type string `toml:"type"`
 }
 
 // Number decodes payloads that are one plain value: 21.5, ON, 21,5 °C, closed.

@@ -15,12 +15,12 @@ type RegexConfig struct {
 	// named, (?P<temp>…), and their names are metrics, except that time, device,
 	// metric and unit are what the Types of a Column of these names are. What
 	// needs parentheses without being a value is written (?:…).
-	Pattern string
+	Pattern string `toml:"pattern"`
 	// Repeat takes every match in a payload, each as a sample of its own.
-	Repeat bool
+	Repeat bool `toml:"repeat"`
 	// Columns are groups that are to be called something else, or whose values
 	// are of a certain type: a group's name cannot have dots, a metric can.
-	Columns []Column
+	Columns []Column `toml:"columns"`
 }
 
 // Regex decodes texts that a regular expression describes. A payload without a

@@ -15,27 +15,28 @@ import (
 type TextConfig struct {
 	// DecimalComma says that numbers are written 21,5. A point is then no part
 	// of a number, because 1.234 might mean either.
-	DecimalComma bool
+	DecimalComma bool `toml:"decimal_comma"`
 	// Units splits units from the numbers that they are stuck to: "21.5C" and
 	// "21.5 °C" are 21.5 with the unit Cel. Without it they stay texts.
-	Units bool
+	Units bool `toml:"units"`
 	// Missing are the words, in any case, that say that there is no value.
 	// Empty means nan, null, none, na, n/a, - and --.
-	Missing []string
+	Missing []string `toml:"missing"`
 	// True and False are further words, in any case, for the two truth values,
 	// for example on and off. The words true and false always are.
-	True, False []string
+	True  []string `toml:"true"`
+	False []string `toml:"false"`
 	// TimeUnit is the unit of times that are numbers.
-	TimeUnit TimeUnit
+	TimeUnit TimeUnit `toml:"time_unit"`
 	// TimeFormat is how times are written, as Go's layout ("02.01.2006 15:04")
 	// or as strftime's ("%d.%m.%Y %H:%M"). Empty takes numbers, RFC 3339 and
 	// "2006-01-02 15:04:05" with or without zone.
-	TimeFormat string
+	TimeFormat string `toml:"time_format"`
 	// TimeZone is the zone of times that tell none: an offset ("+02:00") or a
 	// name ("Europe/Berlin"). Empty means UTC.
-	TimeZone string
+	TimeZone string `toml:"time_zone"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // meaning is what a word stands for.
