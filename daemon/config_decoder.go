@@ -203,7 +203,7 @@ func keyOf(table string, err error) string {
 // plainDecoders returns the decoders that need no options, by the name of their
 // kind.
 func plainDecoders() map[string]decode.Decoder {
-	plain := map[string]decode.Decoder{
+	all := map[string]decode.Decoder{
 		"json": decode.NewJSON(decode.JSONConfig{}),
 		"cbor": decode.NewCBOR(decode.CBORConfig{}),
 		"raw":  decode.Raw{},
@@ -218,9 +218,9 @@ func plainDecoders() map[string]decode.Decoder {
 		"senml-json":   plain(decode.NewSenMLJSON(decode.SenMLConfig{})),
 	}
 	for _, d := range dialect.Known() {
-		plain[d.Name] = d.New()
+		all[d.Name] = d.New()
 	}
-	return plain
+	return all
 }
 
 // plain is a decoder with its defaults, which none of them refuses.
