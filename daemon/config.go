@@ -85,6 +85,7 @@ type Ingest struct {
 	HTTP HTTP `toml:"http"`
 	// Serial are devices at serial ports.
 	Serial []Serial `toml:"serial"`
+	CoAP   CoAP     `toml:"coap"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.
@@ -229,7 +230,7 @@ func Default() Config {
 			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
 			SysInterval:   conf.Duration(10 * time.Second),
 			Dialects:      dialects(),
-		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}},
+		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP()},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}
 }

@@ -90,6 +90,8 @@ func refusals(d dashboard.Door) string {
 		{d.Oversubscribed, "subscriptions too many"},
 		{d.Forgotten, "sessions that made room for others"},
 		{d.Slowed, "waits of clients that sent too fast"},
+		{d.Overflowed, "datagrams lost because too many came at once"},
+		{d.Repeated, "requests that came again"},
 	} {
 		if c.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))

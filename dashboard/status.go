@@ -151,6 +151,11 @@ type Door struct {
 	Oversubscribed uint64 `json:"oversubscribed,omitempty"`
 	Forgotten      uint64 `json:"forgotten,omitempty"`
 	Slowed         uint64 `json:"slowed,omitempty"`
+	// Overflowed datagrams came faster than they were read, and are lost.
+	// Repeated ones were requests that came again, because their answers were
+	// late or lost.
+	Overflowed uint64 `json:"overflowed,omitempty"`
+	Repeated   uint64 `json:"repeated,omitempty"`
 }
 
 // Refined counts, since the start, the readings of all doors that went through a

@@ -19,6 +19,7 @@ package route
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidegate/tidegate/ingest/decode"
@@ -44,6 +45,9 @@ type Rule struct {
 	KeepOpaque bool
 	// Refine is what happens to the readings before custody; it may be nil.
 	Refine Refiner
+	// Users says that Device and Metric may use {user}, the name that a peer has
+	// shown. Such a rule does not describe topics of peers without one.
+	Users bool
 }
 
 // Table resolves topics. It never changes and is safe for concurrent use.
@@ -56,6 +60,7 @@ type compiled struct {
 	Rule
 	template       *Template
 	device, metric Pattern
+	needsUser      bool
 }
 
 // NewTable returns a table of the rules. other decodes the payloads of topics
@@ -83,6 +88,9 @@ func compile(r Rule) (compiled, error) {
 	if c.template, err = ParseTemplate(r.Topic); err != nil {
 		return c, err
 	}
+	if r.Users {
+		c.template.WithUser()
+	}
 	if r.Device == "" {
 		r.Device = "{topic}"
 		if c.template.knows("device") {
@@ -98,6 +106,7 @@ func compile(r Rule) (compiled, error) {
 	if c.metric, err = c.template.Pattern(r.Metric); err != nil {
 		return c, fmt.Errorf("metric: %w", err)
 	}
+	c.needsUser = r.Users && !slices.Contains(c.template.vars, userVar) && (c.device.uses(userVar) || c.metric.uses(userVar))
 	return c, nil
 }
 
@@ -116,13 +125,21 @@ func (t *Table) Filters() []func() {
 // Resolve returns what the topic means; false for topics that begin with $. It
 // looks at the rules one by one: callers keep the answer for the topics that
 // they see all day.
-func (t *Table) Resolve(topic string) (Target, bool) {
+func (t *Table) Resolve(topic string) (Target, bool) { return t.ResolveFor(topic, "") }
+
+// ResolveFor returns what the topic means when the user, who is somebody, sends
+// to it; see Rule.Users.
+func (t *Table) ResolveFor(topic, user string) (Target, bool) {
 	if strings.HasPrefix(topic, "$") {
 		return Target{}, false
 	}
 	for i := range t.rules {
 		r := &t.rules[i]
+		if r.needsUser && user == "" {
+			continue
+		}
 		if vars, ok := r.template.Match(topic); ok {
+			vars.user = user
 			return Target{
 				Topic:      topic,
 				Device:     r.device.Expand(&vars),
