@@ -112,7 +112,7 @@ func (d *Daemon) buildDoors() error {
 	}
 	d.chains = v.chains
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
-		table, err := v.table(m.Routes)
+		table, err := v.table(m.Routes, m.Dialects...)
 		if err != nil {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}

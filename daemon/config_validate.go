@@ -121,6 +121,7 @@ func (b Buffer) validate(r refuse) {
 
 func (m MQTT) validate(r refuse, w words) {
 	m.validateAccess(r)
+	validateDialects(r, "ingest.mqtt.dialects", m.Dialects)
 	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
 	between(r, "ingest.mqtt.max_rate", m.MaxRate, 0, 1_000_000)

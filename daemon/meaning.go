@@ -77,8 +77,8 @@ func (v vocabulary) target(m meaning, device, metric string) route.Target {
 	}
 }
 
-// table compiles the routes of a door.
-func (v vocabulary) table(routes []Route) (*route.Table, error) {
+// table compiles the routes of a door, behind which come those of dialects.
+func (v vocabulary) table(routes []Route, dialects ...string) (*route.Table, error) {
 	var rules []route.Rule
 	for _, r := range routes {
 		t := v.target(r.meaning(), r.Device, r.Metric)
@@ -93,7 +93,7 @@ func (v vocabulary) table(routes []Route) (*route.Table, error) {
 		}
 		rules = append(rules, rule)
 	}
-	return route.NewTable(rules, v.decoders["json"])
+	return route.NewTable(append(rules, v.dialects(dialects)...), v.decoders["json"])
 }
 
 func (t Route) meaning() meaning {

@@ -17,7 +17,6 @@
 package route
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -68,7 +67,7 @@ type compiled struct {
 // that no rule describes; those go to the normal lane and are kept when they
 // cannot be decoded. The error joins one error for each rule that is wrong.
 func NewTable(rules []Rule, other decode.Decoder) (*Table, error) {
-	t := &Table{other: leaf{other}}
+	t := &Table{other: decode.Leaf{Decoder: other}}
 	var problems []error
 	for i, r := range rules {
 		c, err := compile(r)
@@ -153,24 +152,4 @@ func (t *Table) ResolveFor(topic, user string) (Target, bool) {
 		}
 	}
 	return Target{Topic: topic, Device: topic, Decoder: t.other, KeepOpaque: true}, true
-}
-
-// leaf decodes payloads of topics that no rule describes, where Frame.Device is
-// the whole topic. The last level of the topic names a plain value; it does not
-// name an object, because "sensors/kitchen" and "sensors/cellar" are two
-// devices when their payloads have names.
-type leaf struct{ decode.Decoder }
-
-func (l leaf) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Reading, error) {
-	slash := strings.LastIndexByte(f.Device, '/')
-	if slash > 0 && isPlain(f.Payload) {
-		f.Device, f.Metric = f.Device[:slash], f.Device[slash+1:]
-	}
-	return l.Decoder.Decode(dst, f)
-}
-
-// isPlain says whether a payload is neither an object nor an array.
-func isPlain(payload []byte) bool {
-	payload = bytes.TrimLeft(payload, " \t\r\n")
-	return len(payload) > 0 && payload[0] != '{' && payload[0] != '['
 }
