@@ -44,9 +44,8 @@ func (in *Intake) WithMemory(m *Memory) *Intake {
 func (in *Intake) Memory() *Memory { return in.memory }
 
 // Owes reports whether Accept must be called before a payload is acknowledged
-// that left no readings: because something was announced that custody does not
-// have, or because its readings were filtered and those that they lean on are not
-// on flash yet.
+// that left no readings: because something was announced that is not on flash yet,
+// or because its readings were filtered and those that they lean on are not.
 func (in *Intake) Owes() bool { return in.memory.owes() || in.filters() && in.accepts.pending() }
 
 // filters reports whether readings may be left out that lean on others.
@@ -59,11 +58,7 @@ func (in *Intake) OnLoss(lost func()) { in.lost = append(in.lost, lost) }
 
 // Settle looks whether a commit has failed, and calls what OnLoss was given if
 // so. Whoever filters readings calls it first.
-func (in *Intake) Settle() {
-	if in.accepts.failed() {
-		in.tellLoss()
-	}
-}
+func (in *Intake) Settle() { in.accepts.settle(in.tellLoss) }
 
 func (in *Intake) tellLoss() {
 	for _, lost := range in.lost {
@@ -92,7 +87,7 @@ func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...rea
 	receipt, err := in.give(ctx, rs, notes)
 	if err != nil {
 		in.refused.Add(uint64(len(rs)))
-		in.tellLoss()
+		in.Settle()
 		return nil, err
 	}
 	in.taken.Add(uint64(len(rs)))
@@ -109,19 +104,31 @@ func (in *Intake) give(ctx context.Context, rs []reading.Reading, notes []readin
 	case !in.filters():
 		return in.hand(ctx, rs, notes)
 	case len(rs)+len(notes) == 0 && !in.memory.owes():
-		return in.accepts.join(), nil // an empty group would never be committed
+		return in.accepts.join(), nil
 	}
 	coming := in.accepts.begin()
 	receipt, err := in.hand(ctx, rs, notes)
 	return in.accepts.end(coming, receipt, err), err
 }
 
-// hand hands them over, with what was announced.
+// hand hands them over, behind what was announced. Nothing is handed over that is
+// empty: such a group would never be committed.
 func (in *Intake) hand(ctx context.Context, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
+	var receipts []Receipt
 	if in.memory.owes() {
-		return in.memory.carry(ctx, in.custody, rs, notes)
+		var err error
+		if receipts, err = in.memory.carry(ctx, in.custody); err != nil {
+			return nil, err
+		}
 	}
-	return in.custody.Accept(ctx, rs, notes...)
+	if len(rs)+len(notes) > 0 {
+		receipt, err := in.custody.Accept(ctx, rs, notes...)
+		if err != nil || len(receipts) == 0 {
+			return receipt, err
+		}
+		receipts = union(receipts, []Receipt{receipt})
+	}
+	return in.memory.joints.of(receipts), nil
 }
 
 // Notes calls visit with the notes that custody holds under the prefix; see
