@@ -20,6 +20,9 @@ const memoryPrefix = "announced/"
 const (
 	MaxMemoryEntries = 1 << 16
 	MaxMemoryBytes   = 8 << 20
+	// MaxTopicUnits is how many units one topic may have: a new one costs a copy
+	// of them all.
+	MaxTopicUnits = 1 << 10
 	// memoryOverhead is about what an entry costs beside its bytes.
 	memoryOverhead = 128
 )
@@ -132,11 +135,24 @@ func (m *Memory) RememberUnit(topic, metric, unit string) {
 	m.Remember(unitPrefix+topic+"\x00"+metric, value)
 }
 
-// putUnit makes units agree with an entry, if it is a unit.
-func (m *Memory) putUnit(key string, unit []byte) {
+// parseUnit returns of whose unit an entry with that key is, if it is one.
+func parseUnit(key string) (topic, metric string, ok bool) {
 	name, isUnit := strings.CutPrefix(key, unitPrefix)
 	topic, metric, whole := strings.Cut(name, "\x00")
-	if !isUnit || !whole {
+	return topic, metric, isUnit && whole
+}
+
+// crowded reports whether there is no room for an entry that is not known, for
+// being one of too many units.
+func (m *Memory) crowded(key string) bool {
+	topic, _, isUnit := parseUnit(key)
+	return isUnit && len(m.units[topic]) >= MaxTopicUnits
+}
+
+// putUnit makes units agree with an entry, if it is a unit.
+func (m *Memory) putUnit(key string, unit []byte) {
+	topic, metric, isUnit := parseUnit(key)
+	if !isUnit {
 		return
 	}
 	after := maps.Clone(m.units[topic])
@@ -170,7 +186,7 @@ func (m *Memory) put(key string, value []byte) bool {
 		entries++
 	}
 	tooLong := len(memoryPrefix)+len(key) > reading.MaxNoteKey || len(value) > reading.MaxNoteValue
-	if tooLong || after > MaxMemoryBytes || entries > MaxMemoryEntries {
+	if tooLong || after > MaxMemoryBytes || entries > MaxMemoryEntries || !known && m.crowded(key) {
 		return false
 	}
 	m.entries[key], m.bytes = value, after

@@ -226,3 +226,16 @@ func TestWhatWasWithdrawnIsBounded(t *testing.T) {
 		t.Errorf("%d entries, %d refused", m.Len(), m.Refused())
 	}
 }
+
+// Each of them costs a copy of those before it, at every start.
+func TestUnitsOfATopicAreBounded(t *testing.T) {
+	m := ingest.NewMemory()
+	for i := range ingest.MaxTopicUnits + 10 {
+		m.RememberUnit("a", fmt.Sprint(i), "V")
+	}
+	m.RememberUnit("a", "0", "A") // there is room for a change
+	m.RememberUnit("b", "0", "V")
+	if n := len(m.Units("a")); n != ingest.MaxTopicUnits || m.Refused() != 10 || m.Units("a")["0"] != "A" || len(m.Units("b")) != 1 {
+		t.Errorf("%d units, %d refused, %q", n, m.Refused(), m.Units("a")["0"])
+	}
+}
