@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +15,15 @@ import (
 const StampResolution = time.Millisecond
 
 // Intake is the one way in: stamp → custody → show. It is safe for use by many
-// goroutines at once.
+// goroutines at once, unless it is a passage.
 type Intake struct {
+	*shared
+	way *way // of a passage whose readings are being filtered
+	own bool // it is a passage
+}
+
+// shared is what the passages of an intake have in common with it.
+type shared struct {
 	custody Custody
 	live    Live
 	memory  *Memory
@@ -29,8 +37,28 @@ type Intake struct {
 // NewIntake returns an Intake over custody. live may be nil; now is the clock
 // that stamps readings, time.Now outside tests.
 func NewIntake(custody Custody, live Live, now func() time.Time) *Intake {
-	return &Intake{custody: custody, live: live, memory: NewMemory(), now: now}
+	return &Intake{shared: &shared{custody: custody, live: live, memory: NewMemory(), now: now}}
 }
+
+// Passage returns an intake for one goroutine at a time, which a door uses for
+// payloads from their decoding to Accept; then it may be used for the next ones.
+// From the moment that a filter sees a reading, others wait for what becomes of
+// it: so a repeat that another connection brings is not acknowledged while the
+// first is still on its way to custody. Hence whoever uses a passage must call
+// Accept, also without readings, or Leave.
+func (in *Intake) Passage() *Intake { return &Intake{shared: in.shared, own: true} }
+
+// Leave says that what was filtered since the last Accept will not be handed
+// over. It does nothing behind Accept, so that it can be deferred.
+func (in *Intake) Leave() {
+	if in.way != nil {
+		in.accepts.end(in.way, nil, errLeft)
+		in.way = nil
+		in.accepts.settle(in.tellLoss)
+	}
+}
+
+var errLeft = errors.New("the door has left it")
 
 // WithMemory makes the intake share a memory with others, and returns it. It is
 // for the time before anything comes in.
@@ -58,9 +86,15 @@ func (in *Intake) OnLoss(lost func()) { in.lost = append(in.lost, lost) }
 
 // Settle looks whether a commit has failed, and calls what OnLoss was given if
 // so. Whoever filters readings calls it first.
-func (in *Intake) Settle() { in.accepts.settle(in.tellLoss) }
+func (in *Intake) Settle() {
+	if in.own && in.way == nil && in.filters() {
+		in.way = in.accepts.begin(in.tellLoss)
+		return
+	}
+	in.accepts.settle(in.tellLoss)
+}
 
-func (in *Intake) tellLoss() {
+func (in *shared) tellLoss() {
 	for _, lost := range in.lost {
 		lost()
 	}
@@ -80,14 +114,15 @@ const latest = 1 << 62
 // rs, which belongs to the caller again on return. An error means that nothing
 // was taken.
 //
-// Where there are filters, the receipt stands for everything that was accepted
-// before as well: what was left out is as safe then as what it leans on.
+// Where there are filters, the receipt stands for everything else as well that was
+// accepted there, or filtered in a passage, and is on its way: what was left out
+// is as safe then as what it leans on.
 func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (Receipt, error) {
 	in.stamp(rs)
 	receipt, err := in.give(ctx, rs, notes)
 	if err != nil {
 		in.refused.Add(uint64(len(rs)))
-		in.Settle()
+		in.accepts.settle(in.tellLoss)
 		return nil, err
 	}
 	in.taken.Add(uint64(len(rs)))
@@ -103,12 +138,18 @@ func (in *Intake) give(ctx context.Context, rs []reading.Reading, notes []readin
 	switch {
 	case !in.filters():
 		return in.hand(ctx, rs, notes)
-	case len(rs)+len(notes) == 0 && !in.memory.owes():
+	case in.way == nil && len(rs)+len(notes) == 0 && !in.memory.owes():
 		return in.accepts.join(), nil
 	}
-	coming := in.accepts.begin()
+	way := in.way
+	if way == nil {
+		way = in.accepts.begin(in.tellLoss)
+	}
 	receipt, err := in.hand(ctx, rs, notes)
-	return in.accepts.end(coming, receipt, err), err
+	if in.own {
+		in.way = nil
+	}
+	return in.accepts.end(way, receipt, err), err
 }
 
 // hand hands them over, behind what was announced. Nothing is handed over that is

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,28 +15,37 @@ type watch struct {
 	unresolved atomic.Int32
 	joints     joints
 	mu         sync.Mutex
-	open       []Receipt // in the order in which they were begun
+	open       []Receipt
+	loss       *coming // tells one loss from another; it has failed
+}
+
+// way is the way of readings from a filter to custody.
+type way struct {
+	coming *coming
+	loss   *coming // the last one when it began
 }
 
 // pending reports whether there may be receipts that have not resolved.
 func (w *watch) pending() bool { return w.unresolved.Load() > 0 }
 
-// begin watches what is about to be handed to custody, which may take its time.
-func (w *watch) begin() *coming {
-	c := &coming{taken: make(chan struct{})}
+// begin watches what will be handed to custody, and settles.
+func (w *watch) begin(lost func()) *way {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.look() // those who only begin and end must not gather receipts for ever
+	w.tell(lost)
+	c := &coming{taken: make(chan struct{})}
 	w.put(append(w.open, c))
-	return c
+	return &way{c, w.loss}
 }
 
 // end tells what came of it. The receipt that it returns stands for everything
-// that was watched before, too; it is nil if custody has not taken it. What was
-// not taken is watched on as a failure, until somebody settles.
-func (w *watch) end(c *coming, r Receipt, err error) Receipt {
+// else that is watched, too, and fails if there was a loss since the beginning; it
+// is nil if custody has not taken it. What was not taken is watched on as a
+// failure, until somebody settles.
+func (w *watch) end(y *way, r Receipt, err error) Receipt {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c := y.coming
 	if err != nil {
 		c.err = fmt.Errorf("not taken: %w", err)
 	}
@@ -44,11 +54,12 @@ func (w *watch) end(c *coming, r Receipt, err error) Receipt {
 	if err != nil {
 		return nil
 	}
-	at := slices.Index(w.open, Receipt(c))
-	before, after := slices.Clone(w.open[:at]), w.open[at+1:]
-	all := union(before, partsOf(r))
-	w.put(union(all, after))
-	return w.joints.of(all)
+	others := slices.DeleteFunc(w.open, func(r Receipt) bool { return r == Receipt(c) })
+	w.put(union(others, partsOf(r)))
+	if y.loss != w.loss {
+		return w.joints.of(append(slices.Clip(w.open), w.loss))
+	}
+	return w.joints.of(w.open)
 }
 
 // join returns a receipt that stands for everything that is watched.
@@ -59,22 +70,31 @@ func (w *watch) join() Receipt {
 	return w.joints.of(w.open)
 }
 
-// settle calls lost if a receipt has failed since it was called last, and only
-// then lets go of it: in between, nobody sees neither. It costs next to nothing
-// while all have resolved.
+// settle calls lost if a receipt has failed since it was called last. It costs
+// next to nothing while all have resolved.
 func (w *watch) settle(lost func()) {
 	if !w.pending() {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.tell(lost)
+}
+
+// tell calls lost if a receipt has failed, and only then lets go of it: in
+// between, nobody sees neither.
+func (w *watch) tell(lost func()) {
 	failed := w.look()
 	if len(failed) == 0 {
 		return
 	}
 	lost()
+	w.loss = &coming{taken: make(chan struct{}), err: errLost}
+	close(w.loss.taken)
 	w.put(slices.DeleteFunc(w.open, func(r Receipt) bool { return slices.Contains(failed, r) }))
 }
+
+var errLost = errors.New("not stored: it may lean on what was lost meanwhile")
 
 // look lets go of the receipts that have resolved well, and returns those that
 // have failed.
