@@ -120,7 +120,13 @@ func startOn(t testing.TB, cfg Config, custody ingest.Custody) *world {
 	w := &world{Source: New(cfg, slog.New(slog.DiscardHandler))}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
+	intake := ingest.NewIntake(custody, nil, time.Now)
+	if cfg.Routes != nil {
+		for _, forget := range cfg.Routes.Filters() {
+			intake.OnLoss(forget)
+		}
+	}
+	go func() { ended <- w.Run(ctx, intake) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {

@@ -104,7 +104,9 @@ func (d *door) accept(r *http.Request, what delivery) (outcome, ingest.Receipt, 
 	defer free()
 	borrowed := d.borrow()
 	defer d.giveBack(borrowed)
-	done, refused := d.decode(borrowed, what, body)
+	intake := d.intake.Passage()
+	defer intake.Leave()
+	done, refused := d.decode(intake, borrowed, what, body)
 	if refused != nil {
 		return outcome{}, nil, refused
 	}
@@ -114,10 +116,10 @@ func (d *door) accept(r *http.Request, what delivery) (outcome, ingest.Receipt, 
 		what, hint, _ := strings.Cut(done.Error, " — hint: ")
 		return outcome{}, nil, refuse(http.StatusBadRequest, cmp.Or(hint, "correct the payload"), "%s", what)
 	}
-	if len(*borrowed) == 0 && !d.intake.Owes() {
+	if len(*borrowed) == 0 && !intake.Owes() {
 		return done, nil, nil
 	}
-	receipt, refused := d.give(r.Context(), *borrowed)
+	receipt, refused := d.give(r.Context(), intake, *borrowed)
 	return done, receipt, refused
 }
 
@@ -125,9 +127,9 @@ func (d *door) accept(r *http.Request, what delivery) (outcome, ingest.Receipt, 
 const maxReadings = 16 << 10
 
 // decode appends the readings of a body to dst.
-func (d *door) decode(dst *[]reading.Reading, what delivery, body []byte) (outcome, *refusal) {
+func (d *door) decode(intake *ingest.Intake, dst *[]reading.Reading, what delivery, body []byte) (outcome, *refusal) {
 	var done outcome
-	arrival := route.Arrival{Intake: d.intake, Now: d.intake.Now()}
+	arrival := route.Arrival{Intake: intake, Now: intake.Now()}
 	for payload := range what.payloads(body) {
 		var fate route.Fate
 		var err error
@@ -143,9 +145,6 @@ func (d *door) decode(dst *[]reading.Reading, what delivery, body []byte) (outco
 		}
 		if len(*dst) > maxReadings {
 			d.stats.tooLarge.Add(1)
-			if what.target.Refine != nil { // they will not be kept, so none may be left out for them
-				what.target.Refine.Forget()
-			}
 			return done, refuse(http.StatusRequestEntityTooLarge, "send less at once", "more than %d readings", maxReadings)
 		}
 	}
@@ -168,10 +167,10 @@ func (d *door) giveBack(rs *[]reading.Reading) {
 }
 
 // give hands readings to custody and waits for room, but not for ever.
-func (d *door) give(ctx context.Context, rs []reading.Reading) (ingest.Receipt, *refusal) {
+func (d *door) give(ctx context.Context, intake *ingest.Intake, rs []reading.Reading) (ingest.Receipt, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	receipt, err := d.intake.Accept(ctx, rs)
+	receipt, err := intake.Accept(ctx, rs)
 	if err == nil {
 		return receipt, nil
 	}
