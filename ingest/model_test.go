@@ -62,37 +62,22 @@ func (w *world) isNoted(noted map[string][]byte, p *packet) bool {
 	return slices.Contains(w.said[p.key][p.said:], string(noted["announced/"+p.key]))
 }
 
-// actions are what may happen next.
+// actions are what may happen next. What moves readings on is there twice, or
+// they would hardly get anywhere.
 func (w *world) actions() map[string]func(*rapid.T) {
-	anyDevice := func(t *rapid.T) *device { return rapid.SampledFrom(w.devices).Draw(t, "device") }
+	publish := func(t *rapid.T) {
+		d := w.anyDevice(t)
+		w.publish(d, w.draw(t, d))
+	}
 	return map[string]func(*rapid.T){
-		"publish": func(t *rapid.T) {
-			d := anyDevice(t)
-			w.publish(d, w.draw(t, d))
-		},
-		"receive": func(t *rapid.T) {
-			d := anyDevice(t)
-			if d.conn == nil {
-				w.connect(d)
-			}
-			if d.conn.busy || len(d.unsent) == 0 {
-				t.Skip()
-			}
-			d.conn.receive(w)
-		},
-		"flush": func(t *rapid.T) {
-			ready := slices.DeleteFunc(slices.Clone(w.conns), func(c *conn) bool { return c.busy || c.closed || len(c.read) == 0 })
-			if len(ready) == 0 {
-				t.Skip()
-			}
-			rapid.SampledFrom(ready).Draw(t, "conn").flush()
-		},
-		"hang up":      func(t *rapid.T) { w.hangUp(anyDevice(t)) },
+		"publish": publish, "publish again": publish,
+		"receive": w.receiveOne, "receive again": w.receiveOne,
+		"flush": w.flushOne, "flush again": w.flushOne,
+		"hang up":      func(t *rapid.T) { w.hangUp(w.anyDevice(t)) },
 		"close group":  func(*rapid.T) { w.custody.Close() },
 		"commit":       func(*rapid.T) { w.custody.Finish(nil) },
 		"fail":         func(*rapid.T) { w.custody.Finish(errWorld) },
-		"refuse":       func(*rapid.T) { w.custody.Refuse(errWorld) },
-		"refuse no":    func(*rapid.T) { w.custody.Refuse(nil) },
+		"refuse":       func(t *rapid.T) { w.custody.Refuse(rapid.SampledFrom([]error{nil, nil, errWorld}).Draw(t, "why")) },
 		"no room":      func(*rapid.T) { w.custody.shut() },
 		"room again":   func(*rapid.T) { w.custody.unlock() },
 		"crash":        func(*rapid.T) { w.crash() },
@@ -102,6 +87,27 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			w.answer()
 		},
 	}
+}
+
+func (w *world) anyDevice(t *rapid.T) *device { return rapid.SampledFrom(w.devices).Draw(t, "device") }
+
+func (w *world) receiveOne(t *rapid.T) {
+	d := w.anyDevice(t)
+	if d.conn == nil {
+		w.connect(d)
+	}
+	if d.conn.busy || len(d.unsent) == 0 {
+		t.Skip()
+	}
+	d.conn.receive(w)
+}
+
+func (w *world) flushOne(t *rapid.T) {
+	ready := slices.DeleteFunc(slices.Clone(w.conns), func(c *conn) bool { return c.busy || c.closed || len(c.read) == 0 })
+	if len(ready) == 0 {
+		t.Skip()
+	}
+	rapid.SampledFrom(ready).Draw(t, "conn").flush()
 }
 
 // draw draws what a device says next.
@@ -151,12 +157,16 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	for name, filters := range map[string]bool{"plain": false, "filters": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				rapid.Check(struct{ rapid.TB }{t}, func(t *rapid.T) { // a bubble has no deadline
-					w := newWorld(t, filters)
-					defer func() { w.life.die(); synctest.Wait() }()
-					t.Repeat(w.actions())
-					w.settle()
-				})
+				for range 20 { // they are short, and what may go wrong is rare
+					rapid.Check(struct{ rapid.TB }{t}, func(t *rapid.T) { // a bubble has no deadline
+						w := newWorld(t, filters)
+						defer func() { w.life.die(); synctest.Wait() }()
+						for range 5 {
+							t.Repeat(w.actions())
+						}
+						w.settle()
+					})
+				}
 			})
 		})
 	}
