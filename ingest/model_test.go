@@ -195,7 +195,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	for name, filters := range map[string]bool{"plain": false, "filters": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				for range 20 { // they are short, and what may go wrong is rare
+				for range 10 { // they are short, and what may go wrong is rare
 					rapid.Check(struct{ rapid.TB }{t}, func(t *rapid.T) { // a bubble has no deadline
 						w := newWorld(t, filters)
 						defer func() { w.life.die(); synctest.Wait() }()
