@@ -40,9 +40,9 @@ func (v *server) reply(w *worker, e *exchange, a answer) { w.out = v.finish(w.ou
 // store takes a payload, or a block of one.
 func (v *server) store(ctx context.Context, w *worker, e *exchange) {
 	r, payload := &w.request, w.message.payload
-	known := v.targets.find(r, e.key.peer.user)
+	known, why := v.targets.find(r, e.key.peer.user)
 	if known == nil {
-		v.reply(w, e, refuse(notFound, "no such path"))
+		v.reply(w, e, refuse(notFound, why))
 		return
 	}
 	if r.block1 == nil {
@@ -54,9 +54,9 @@ func (v *server) store(ctx context.Context, w *worker, e *exchange) {
 		return
 	}
 	v.mu.Lock()
-	whole, c, why := v.bodies.add(e.key.peer, r, payload, v.now())
+	whole, c, wrong := v.bodies.add(e.key.peer, r, payload, v.now())
 	v.mu.Unlock()
-	a := answer{code: c, block1: *r.block1, inBlocks: true, payload: []byte(why)}
+	a := answer{code: c, block1: *r.block1, inBlocks: true, payload: []byte(wrong)}
 	switch c {
 	case changed:
 		v.deliver(ctx, w, e, known, whole, a)
