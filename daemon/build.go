@@ -111,6 +111,8 @@ func (d *Daemon) buildDoors() error {
 		return err
 	}
 	d.chains = v.chains
+	mqttClients, httpClients := d.cfg.clientsWithin(descriptors())
+	d.cfg.tellClients(d.log)
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
 		table, err := v.table(m.Routes, m.Dialects...)
 		if err != nil {
@@ -122,7 +124,7 @@ func (d *Daemon) buildDoors() error {
 			ListenPlain:   m.PlainListen,
 			Routes:        table,
 			MaxPacket:     int(m.MaxPacket),
-			MaxClients:    clientsWithin(m.MaxClients, log),
+			MaxClients:    mqttClients,
 			MaxRate:       m.MaxRate,
 			MaxByteRate:   int(m.MaxByteRate),
 			SessionExpiry: time.Duration(m.SessionExpiry),
@@ -141,14 +143,14 @@ func (d *Daemon) buildDoors() error {
 		}
 	}
 	return errors.Join(
-		d.buildHTTP(v),
+		d.buildHTTP(v, httpClients),
 		d.buildSerial(v),
 		d.buildCoAP(v),
 	)
 }
 
 // buildHTTP builds the door for devices that POST.
-func (d *Daemon) buildHTTP(v vocabulary) error {
+func (d *Daemon) buildHTTP(v vocabulary, clients int) error {
 	h := d.cfg.Ingest.HTTP
 	if h.Listen == "" {
 		return nil
@@ -160,7 +162,7 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	log := d.log.With("source", "http")
 	door := httpin.Config{
 		Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
-		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
+		MaxBody: int(h.MaxBody), MaxClients: clients,
 	}
 	if err := h.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.http: %w", err)

@@ -5,21 +5,42 @@ import (
 	"syscall"
 )
 
-// descriptorsForOthers is how many file descriptors the clients of a broker leave
+// descriptorsForOthers is how many file descriptors the clients of all doors leave
 // to the rest of the gateway: a journal that cannot open its next segment takes no
 // readings, however many clients are connected.
 const descriptorsForOthers = 64
 
-// clientsWithin is how many of the wanted clients the file descriptors of this
-// process allow.
-func clientsWithin(wanted int, log *slog.Logger) int {
-	allowed := descriptors() - descriptorsForOthers
-	if wanted <= allowed {
-		return wanted
+// wantedClients is how many clients the doors want that give each a file
+// descriptor of its own.
+func (c Config) wantedClients() (mqtt, http int) {
+	if c.Ingest.MQTT.Listen != "" {
+		mqtt = c.Ingest.MQTT.MaxClients
 	}
-	log.Warn("file descriptors do not suffice for max_clients — hint: raise LimitNOFILE= of the service",
-		"max_clients", wanted, "allowed", allowed)
-	return max(allowed, 1)
+	if c.Ingest.HTTP.Listen != "" {
+		http = c.Ingest.HTTP.MaxClients
+	}
+	return mqtt, http
+}
+
+// clientsWithin is how many of them so many file descriptors allow: all, or a
+// share for each door.
+func (c Config) clientsWithin(descriptors int) (mqtt, http int) {
+	mqtt, http = c.wantedClients()
+	allowed := descriptors - descriptorsForOthers
+	if mqtt+http <= allowed {
+		return mqtt, http
+	}
+	share := func(wanted int) int { return max(1, int(int64(wanted)*int64(allowed)/int64(mqtt+http))) }
+	return share(mqtt), share(http)
+}
+
+// tellClients tells whoever runs the gateway that some clients will find no room.
+func (c Config) tellClients(log *slog.Logger) {
+	mqtt, http := c.wantedClients()
+	if m, h := c.clientsWithin(descriptors()); m < mqtt || h < http {
+		log.Warn("file descriptors do not suffice for max_clients — hint: raise LimitNOFILE= of the service",
+			"mqtt", mqtt, "mqtt_allowed", m, "http", http, "http_allowed", h)
+	}
 }
 
 // descriptors is how many files and connections this process may have open. At
@@ -33,17 +54,22 @@ func descriptors() int {
 }
 
 // clients looks at whether this machine has room for all of them.
-func (k *checklist) clients(m MQTT, g Gateway) {
-	if m.Listen == "" {
-		return
+func (k *checklist) clients(c Config) {
+	mqtt, http := c.wantedClients()
+	table := "ingest.mqtt"
+	switch {
+	case mqtt == 0:
+		table = "ingest.http"
+	case http > 0:
+		table += " and ingest.http"
 	}
-	if most := descriptors(); m.MaxClients+descriptorsForOthers > most {
+	if most := descriptors(); mqtt+http > 0 && mqtt+http+descriptorsForOthers > most {
 		k.warn("raise LimitNOFILE= of the service, or lower max_clients",
-			"ingest.mqtt: %d file descriptors do not suffice for %d clients", most, m.MaxClients)
+			"%s: %d file descriptors do not suffice for %d clients", table, most, mqtt+http)
 	}
-	if need := int64(m.MaxClients) * memoryPerClient; need > int64(g.Memory) {
+	if need := int64(mqtt+http) * memoryPerClient; need > int64(c.Gateway.Memory) {
 		k.warn("raise gateway.memory, or lower max_clients",
-			"ingest.mqtt: %d clients may take %d MiB, and gateway.memory is %s", m.MaxClients, need>>20, g.Memory)
+			"%s: %d clients may take %d MiB, and gateway.memory is %s", table, mqtt+http, need>>20, c.Gateway.Memory)
 	}
 }
 

@@ -41,14 +41,51 @@ func TestCheckWarnsOfMoreClientsThanFit(t *testing.T) {
 	c := Default()
 	c.Ingest.MQTT.MaxClients = 1 << 30
 	var k checklist
-	k.clients(c.Ingest.MQTT, c.Gateway)
+	k.clients(c)
 	if len(k.findings) != 2 {
 		t.Errorf("got %+v", k.findings)
 	}
 	c.Ingest.MQTT.MaxClients, c.Gateway.Memory = 2000, 64*conf.MiB
 	k = checklist{}
-	k.clients(c.Ingest.MQTT, c.Gateway)
+	k.clients(c)
 	if len(k.findings) != 0 {
+		t.Errorf("got %+v", k.findings)
+	}
+}
+
+// Whatever doors there are, their clients leave the same number of descriptors to
+// the rest, and none of them has to do without.
+func TestTheDoorsShareTheFileDescriptors(t *testing.T) {
+	for _, tt := range []struct {
+		mqtt, http         string
+		descriptors        int
+		wantMQTT, wantHTTP int
+	}{
+		{":1", ":2", 20_000, 1024, 512},
+		{":1", "", 84, 20, 0},
+		{"", ":2", 84, 0, 20},
+		{":1", ":2", 64 + 30, 20, 10},
+		{":1", ":2", 64 + 1536, 1024, 512},
+		{":1", ":2", 10, 1, 1},
+	} {
+		c := Default()
+		c.Ingest.MQTT.Listen, c.Ingest.HTTP.Listen = tt.mqtt, tt.http
+		mqtt, http := c.clientsWithin(tt.descriptors)
+		if tt.mqtt == "" {
+			mqtt = 0 // which nobody asks for
+		}
+		if tt.http == "" {
+			http = 0
+		}
+		if mqtt != tt.wantMQTT || http != tt.wantHTTP {
+			t.Errorf("%+v: %d and %d", tt, mqtt, http)
+		}
+	}
+	c := Default()
+	c.Ingest.MQTT.Listen, c.Ingest.HTTP.Listen, c.Ingest.HTTP.MaxClients = "", "127.0.0.1:0", 1<<30
+	var k checklist
+	k.clients(c)
+	if len(k.findings) != 2 {
 		t.Errorf("got %+v", k.findings)
 	}
 }
