@@ -270,7 +270,7 @@ func TestWhoDoesNotReadAnswersIsDropped(t *testing.T) {
 // middle, mean to a broker what they mean here.
 func TestTopicsAreNotTidiedUp(t *testing.T) {
 	w := start(t, config(t))
-	for i, topic := range []string{"/home/temp", "a//b", "a/../b", "a/./b", "a/"} {
+	for i, topic := range []string{"/hall/temp", "a//b", "a/../b", "a/./b", "a/"} {
 		r := bufio.NewReader(w.raw(t, "POST /v1/readings/"+topic+" HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n{\"v\":1}"))
 		response, err := http.ReadResponse(r, nil)
 		if err != nil {
