@@ -117,10 +117,16 @@ func start(t testing.TB, cfg Config) *world {
 // startOn runs a door over a custody.
 func startOn(t testing.TB, cfg Config, custody ingest.Custody) *world {
 	t.Helper()
+	return startFor(t, cfg, ingest.NewIntake(custody, nil, time.Now))
+}
+
+// startFor runs a door over an intake.
+func startFor(t testing.TB, cfg Config, intake *ingest.Intake) *world {
+	t.Helper()
 	w := &world{Source: New(cfg, discard())}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
+	go func() { ended <- w.Run(ctx, intake) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {

@@ -319,3 +319,46 @@ func TestRunEndsAfterItsRequests(t *testing.T) {
 	close(custody.leave)
 	<-ended
 }
+
+// Custody that has no room in time is a matter of time, not a failure.
+func TestWhoWaitsTooLongForRoomIsToldToComeAgain(t *testing.T) {
+	cfg := config(t)
+	cfg.Patience = 50 * time.Millisecond
+	w := startOn(t, cfg, stuck{ingesttest.NewCustody()})
+	r := w.do(t, request{path: "/v1/readings/a", body: "1", status: 429, answer: `{"error":"there is no room`})
+	if r.Header.Get("Retry-After") == "" {
+		t.Error("nobody says when")
+	}
+}
+
+// What comes before a body is bounded, too.
+func TestHeadersAreBounded(t *testing.T) {
+	w := start(t, config(t))
+	conn := w.raw(t, "POST /v1/readings/a HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", maxHeader+8<<10))
+	if got := status(t, conn); got != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", got)
+	}
+}
+
+// A connection counts once, however it ends.
+func TestConnectionsAreCountedOnce(t *testing.T) {
+	w := start(t, config(t))
+	for range 5 {
+		conn := w.raw(t, "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		status(t, conn)
+		conn.Close()
+	}
+	near, far := net.Pipe()
+	defer far.Close()
+	c := &counted{Conn: near, stats: &w.stats}
+	w.stats.clients.Add(1)
+	c.Close()
+	c.Close()
+	for late := time.After(ingesttest.Patience); w.Stats().Clients != 0; {
+		select {
+		case <-late:
+			t.Fatalf("%d are left", w.Stats().Clients)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
