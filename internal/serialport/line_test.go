@@ -63,7 +63,7 @@ func TestWhatTheDriverRefusesIsSaid(t *testing.T) {
 	} {
 		got := base.termios()
 		change(got)
-		if err := base.compare(got); err == nil || !strings.Contains(err.Error(), want) {
+		if err := base.compare(got); !errors.Is(err, ErrUnable) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

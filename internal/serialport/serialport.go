@@ -36,6 +36,8 @@ var (
 	ErrBusy = errors.New("the port is in use")
 	// ErrStranger means that another device has taken the name.
 	ErrStranger = errors.New("the name belongs to another device now")
+	// ErrUnable means that the driver cannot do what is configured.
+	ErrUnable = errors.New("the driver cannot do that")
 	// ErrAbsent means that there is no such device at present.
 	ErrAbsent = errors.New("no such device")
 )
