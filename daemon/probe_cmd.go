@@ -150,7 +150,7 @@ func (c *lineCall) proposal(b *strings.Builder, found serialin.Candidate) {
 	if whole, err := filepath.Abs(best); err == nil { // it may have been typed in its folder
 		best = whole
 	}
-	if place, err := c.host.Resolve(c.what); err == nil && place.Kernel {
+	if place, err := c.host.Resolve(best); err == nil && place.Kernel {
 		if infos, err := c.host.List(); err == nil {
 			best = infoOf(infos, place.Device).Best()
 		}

@@ -323,11 +323,13 @@ func TestProbeDoesNotSayThatNothingCameWhenNothingIsExplained(t *testing.T) {
 // The path of a port may be typed as one stands in its folder; a configuration is
 // read from anywhere.
 func TestProbeProposesAWholePath(t *testing.T) {
-	c := &lineCall{what: "usb-boiler"}
+	_, path := ptytest.New(t)
+	t.Chdir(filepath.Dir(path))
+	c := &lineCall{what: filepath.Base(path)}
 	var text strings.Builder
 	c.proposal(&text, candidate())
 	cfg, err := Parse("proposal", []byte(text.String()))
-	if err != nil || !filepath.IsAbs(cfg.Ingest.Serial[0].Port) {
+	if err != nil || cfg.Ingest.Serial[0].Port != path {
 		t.Errorf("%v: proposed\n%s", err, &text)
 	}
 }

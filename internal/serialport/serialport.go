@@ -119,7 +119,7 @@ type Config struct {
 	// take. 1 s by default.
 	WriteTimeout time.Duration
 	// Expect, unless it is zero, is the device that must be behind a kernel
-	// name such as /dev/ttyUSB0; see Port.Identity.
+	// name such as /dev/ttyUSB0, or one under by-id; see Host.Find.
 	Expect Identity
 	// Host says where devices are. The zero value is this machine.
 	Host Host
