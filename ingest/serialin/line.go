@@ -128,7 +128,7 @@ func (l *line) silent(ctx context.Context) error {
 // must not begin the next one; but a device that speaks all the time may be in the
 // middle of something else.
 func (l *line) giveUp(quiet bool) {
-	if !l.polls.late(time.Now()) {
+	if !l.polls.giveUp(time.Now()) {
 		return
 	}
 	l.s.counts.timeouts.Add(1)
@@ -223,10 +223,13 @@ func (l *line) take(ctx context.Context) error {
 
 // deliver puts a frame into the backlog, unless nobody wants it.
 func (l *line) deliver(ctx context.Context, f []byte) error {
-	poll, echo := l.polls.answers(f)
+	poll, is := l.polls.answers(f)
 	switch {
-	case echo:
+	case is == echo:
 		return nil
+	case is == late:
+		l.s.trouble(errLate)
+		fallthrough
 	case poll < 0 && l.s.config.Target == nil:
 		l.s.counts.unasked.Add(1)
 		return nil
@@ -236,6 +239,8 @@ func (l *line) deliver(ctx context.Context, f []byte) error {
 	l.s.counts.lastFrame.Store(now)
 	return l.backlog.put(ctx, f, poll, now)
 }
+
+var errLate = errors.New("the answer to a poll came late, and was not taken — hint: raise its timeout")
 
 // ask sends a request that is due.
 func (l *line) ask() error {
