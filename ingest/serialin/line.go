@@ -27,6 +27,8 @@ type line struct {
 	written  uint64 // bytes given to the scanner
 	consumed uint64 // bytes that it is done with
 	damage   damage
+	trust    trust
+	doubt    bool                              // the next frame may have begun in a damaged one
 	lost     func() (lost uint64, waiting int) // of the port
 	overruns uint64
 	past     frame.Stats // of this source's lines before
@@ -40,6 +42,7 @@ func newLine(s *Source, port *serialport.Port, intake *ingest.Intake, b *backlog
 	l := &line{s: s, port: port, intake: intake, backlog: b, scanner: scanner, lost: port.Lost}
 	l.silence = s.config.Framing.DropHalf || s.config.Framing.Kind == frame.Gap
 	l.gather = s.config.gather()
+	l.trust = trustOf(s.config.Framing)
 	l.polls = newPolls(s.config.Polls, time.Now())
 	if before := s.counts.scan.Load(); before != nil {
 		l.past = *before
@@ -120,6 +123,8 @@ func (l *line) silent(ctx context.Context) error {
 		if err := l.take(ctx); err != nil {
 			return err
 		}
+		l.damage.forget(forever) // what was lost was lost before
+		l.doubt = false
 	}
 	return nil
 }
@@ -155,14 +160,14 @@ func (l *line) feed(ctx context.Context, p []byte, damaged bool) error {
 	if !damaged {
 		return nil
 	}
-	l.damage.add(l.written, l.written+1)
+	l.damage.add(l.written, l.trust.end(l.written+1, l.trust.lengths))
 	l.write1(p[len(p)-1:])
 	if err := l.take(ctx); err != nil {
 		return err
 	}
 	// It ended a frame, which it was perhaps in the middle of: then the rest
 	// must not pass for a frame. A checksum would know.
-	if l.consumed == l.written && cutsAnywhere(l.s.config.Framing) {
+	if l.consumed == l.written && l.trust.cutsAnywhere {
 		l.damage.add(l.written, l.written+1)
 	}
 	return nil
@@ -173,27 +178,18 @@ func (l *line) write1(p []byte) {
 	l.written += uint64(len(p))
 }
 
-// cutsAnywhere says whether one wrong byte can make two frames out of one.
-func cutsAnywhere(c frame.Config) bool {
-	switch c.Kind {
-	case frame.Line, frame.SLIP, frame.HDLC, frame.COBS:
-		return c.Checksum == frame.None
-	}
-	return false
-}
-
 // lookForLoss asks the driver whether it has lost bytes, somewhere among those
 // that were not cut yet, are read now, or wait in the kernel. Nothing in the
 // stream tells of it: "21.5" without its point would be a reading. A checksum
 // knows better, so it is left to it.
 func (l *line) lookForLoss(n int) {
-	if l.s.config.Framing.Checksum != frame.None {
+	if l.trust.sums {
 		return
 	}
 	lost, waiting := l.lost()
 	if lost != l.overruns {
 		l.overruns = lost
-		l.damage.add(l.consumed, l.written+uint64(n+waiting)+1)
+		l.damage.add(l.consumed, l.trust.end(l.written+uint64(n+waiting)+1, true))
 	}
 }
 
@@ -205,12 +201,17 @@ func (l *line) take(ctx context.Context) error {
 		f, ok := l.scanner.Next()
 		end := l.written - uint64(l.scanner.Buffered())
 		thrown := l.scanner.Stats().Garbage
-		start := l.consumed + (thrown - garbage)
+		start := l.consumed
+		if !l.trust.starts {
+			start += thrown - garbage
+		}
 		l.consumed, garbage = end, thrown
 		if !ok {
+			l.doubt = l.doubt || l.trust.starts && l.damage.hits(start, end)
 			break
 		}
-		if l.damage.hits(start, end) {
+		if hit := l.damage.hits(start, end); hit || l.doubt {
+			l.doubt = hit && l.trust.lengths
 			l.s.counts.damaged.Add(1)
 			continue
 		}
@@ -272,7 +273,8 @@ func (l *line) write(b []byte) error {
 func (l *line) reset() {
 	l.scanner.Reset()
 	l.consumed, l.lastByte = l.written, time.Time{}
-	l.damage.forget(l.consumed)
+	l.damage.forget(forever)
+	l.doubt = false
 	l.count()
 }
 
@@ -289,45 +291,6 @@ func plus(a, b frame.Stats) frame.Stats {
 		Frames: a.Frames + b.Frames, BadChecksum: a.BadChecksum + b.BadChecksum, Broken: a.Broken + b.Broken,
 		TooLong: a.TooLong + b.TooLong, Partial: a.Partial + b.Partial, Garbage: a.Garbage + b.Garbage,
 	}
-}
-
-// damage knows which bytes of the stream are not to be trusted.
-type damage struct {
-	spans []span
-}
-
-type span struct{ from, to uint64 }
-
-// maxSpans bounds what is kept. Beyond it, everything from the last span on is
-// not trusted: a line like that has the wrong speed.
-const maxSpans = 32
-
-func (d *damage) add(from, to uint64) {
-	if n := len(d.spans); n > 0 && (from <= d.spans[n-1].to || n == maxSpans) {
-		d.spans[n-1].to = max(d.spans[n-1].to, to)
-		return
-	}
-	d.spans = append(d.spans, span{from, to})
-}
-
-func (d *damage) hits(from, to uint64) bool {
-	for _, s := range d.spans {
-		if s.from < to && from < s.to {
-			return true
-		}
-	}
-	return false
-}
-
-// forget drops what lies before a place.
-func (d *damage) forget(before uint64) {
-	kept := d.spans[:0]
-	for _, s := range d.spans {
-		if s.to > before {
-			kept = append(kept, s)
-		}
-	}
-	d.spans = kept
 }
 
 // isEcho says whether a frame is the request itself, heard on a line that two

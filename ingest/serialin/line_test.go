@@ -280,3 +280,43 @@ func TestBytesGatherUnlessASilenceWouldHide(t *testing.T) {
 		}
 	}
 }
+
+// Where nothing but counting finds the next frame, a byte that is lost shifts all
+// that follow, and so does a length that arrived wrong. Only a silence ends that.
+func TestWhatIsOnlyCountedIsNotTrustedUntilTheLineWasSilent(t *testing.T) {
+	fixed := frame.Config{Kind: frame.Fixed, Size: 2}
+	length := frame.Config{Kind: frame.Length, Length: frame.LengthField{Bytes: 1}}
+	for name, c := range map[string]struct {
+		framing  frame.Config
+		in, then string
+		want     string
+	}{
+		"a byte was lost":       {fixed, "bb0cddee", "ffgg", "aa ff gg"},
+		"a length was damaged":  {length, "^\x02bb\x01c\x01d", "\x01f", "aa f"},
+		"with sync, the next":   {frame.Config{Kind: frame.Length, Sync: "$", Length: frame.LengthField{Bytes: 1, Offset: 1}}, "$^\x01b$\x01x$\x01d", "$\x01f", "aa d f"},
+		"octets, a wrong count": {frame.Config{Kind: frame.Octets}, "^1 b2 cc", "1 f", "aa f"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFed(t, c.framing)
+			lost := uint64(0)
+			f.lost = func() (uint64, int) { return lost, 0 }
+			good, err := c.framing.Append(nil, []byte("aa"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.speak(t, string(good))
+			if c.framing.Kind == frame.Fixed {
+				lost = 1
+			}
+			f.speak(t, c.in)
+			f.lastByte = time.Now().Add(-time.Hour)
+			if err := f.silent(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.speak(t, c.then)
+			if got := strings.Join(f.frames(t), " "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
