@@ -48,8 +48,12 @@ func (k *keeper) keep(ctx context.Context) {
 		if b, ok = k.backlog.take(ctx, b); !ok {
 			return
 		}
-		port, start, frames := k.s.current(), 0, 0
+		port, start, frames := b.frames[0].port, 0, 0
 		for _, f := range b.frames {
+			if f.port != port { // each hears of its own frames only
+				k.accept(ctx, port, frames)
+				port, frames = f.port, 0
+			}
 			payload := b.data[start:f.end]
 			start = f.end
 			k.decode(payload, f)

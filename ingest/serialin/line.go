@@ -238,7 +238,7 @@ func (l *line) deliver(ctx context.Context, f []byte) error {
 	now := l.intake.Now()
 	l.s.counts.frames.Add(1)
 	l.s.counts.lastFrame.Store(now)
-	return l.backlog.put(ctx, f, poll, now)
+	return l.backlog.put(ctx, f, arrival{poll: poll, at: now, port: l.port})
 }
 
 var errLate = errors.New("the answer to a poll came late, and was not taken — hint: raise its timeout")
