@@ -16,13 +16,15 @@ type trust struct {
 	cutsAnywhere, starts, lengths bool
 	// counts says that frames are only counted off: what shifts one shifts all.
 	counts bool
+	// gaps says that nothing but a silence tells frames apart.
+	gaps bool
 }
 
 func trustOf(c frame.Config) (t trust) {
 	if t.sums = c.Checksum != frame.None; t.sums {
 		return t
 	}
-	t.counts = !c.Resyncs()
+	t.counts, t.gaps = !c.Resyncs(), c.Kind == frame.Gap
 	switch c.Kind {
 	case frame.Line, frame.SLIP, frame.HDLC, frame.COBS:
 		t.cutsAnywhere = true

@@ -40,7 +40,7 @@ func newLine(s *Source, port *serialport.Port, intake *ingest.Intake, b *backlog
 		return nil, err
 	}
 	l := &line{s: s, port: port, intake: intake, backlog: b, scanner: scanner, lost: port.Lost}
-	l.silence = s.config.Framing.DropHalf || s.config.Framing.Kind == frame.Gap
+	l.silence = s.config.looksForSilence()
 	l.gather = s.config.gather()
 	l.trust = trustOf(s.config.Framing)
 	l.polls = newPolls(s.config.Polls, time.Now())
@@ -91,13 +91,16 @@ const (
 	gatherBytes = 1024
 )
 
-// gather returns for how long. A silence that ends frames must not hide in it.
+// gather returns for how long. A silence that ends frames must not hide in it, nor
+// seem shorter than it was.
 func (c Config) gather() time.Duration {
-	if c.Gap < 4*gatherTime {
+	if c.looksForSilence() {
 		return 0
 	}
 	return min(gatherTime, gatherBytes*c.Port.CharTime())
 }
+
+func (c Config) looksForSilence() bool { return c.Framing.DropHalf || c.Framing.Kind == frame.Gap }
 
 // patience is how long nothing may arrive before there is something to do.
 func (l *line) patience() time.Duration {
@@ -145,7 +148,11 @@ func (l *line) giveUp(quiet bool) {
 // feed gives bytes to the framing, and frames to the backlog. If damaged, the
 // last byte is.
 func (l *line) feed(ctx context.Context, p []byte, damaged bool) error {
-	l.lastByte = time.Now()
+	now := time.Now()
+	if l.trust.gaps && !l.lastByte.IsZero() && now.Sub(l.lastByte) >= l.s.config.Gap {
+		l.damage.add(l.consumed, forever) // nobody could look: there may have been a silence
+	}
+	l.lastByte = now
 	l.lookForLoss(len(p))
 	whole := p
 	if damaged {
