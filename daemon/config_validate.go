@@ -37,6 +37,7 @@ func (c Config) validate(r refuse) {
 	c.Ingest.HTTP.validate(r, w)
 	validateSerial(r, c.Ingest.Serial, w)
 	c.validateLines(r)
+	c.validateSentences(r)
 	c.Ingest.CoAP.validate(r, w)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)

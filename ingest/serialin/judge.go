@@ -44,15 +44,10 @@ type Named struct {
 	Decoder decode.Decoder
 }
 
-var (
-	plainLine    = frame.Config{Kind: frame.Line}
-	sentenceLine = frame.Config{Kind: frame.Line, Checksum: frame.NMEA}
-)
-
 // framings are what devices speak. Those with a checksum prove themselves.
 var framings = []frame.Config{
-	plainLine,
-	sentenceLine,
+	{Kind: frame.Line},
+	{Kind: frame.Line, Checksum: frame.NMEA},
 	{Kind: frame.Gap, Checksum: frame.CRC16Modbus},
 	{Kind: frame.SLIP, Checksum: frame.CRC16CCITT},
 	{Kind: frame.SLIP, Checksum: frame.CRC32},
@@ -90,7 +85,7 @@ func preferSentences(all []Candidate, decoders []Named) {
 	place := func(f frame.Config) int {
 		return slices.IndexFunc(all, func(c Candidate) bool { return c.Framing == f })
 	}
-	line, sentence := place(plainLine), place(sentenceLine)
+	line, sentence := place(frame.Config{}), place(frame.Config{Checksum: frame.NMEA})
 	if line < 0 || sentence < 0 || all[line].Meant == 0 {
 		return
 	}
