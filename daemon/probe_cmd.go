@@ -105,6 +105,8 @@ func probers(cfg Config) ([]serialin.Named, error) {
 func (c *lineCall) writeProbe(found []serialin.Candidate) error {
 	var b strings.Builder
 	switch {
+	case len(found) == 0 && c.heard == 0 && c.send != "":
+		b.WriteString("\nno answer came, at any speed\n    hint: is it what the device answers to, with the end that it wants, for example '\\r\\n'? Else look at power, ground, and whether RX and TX are crossed\n")
 	case len(found) == 0 && c.heard == 0:
 		b.WriteString("\nnothing came, at any speed\n    hint: many devices speak only when asked: -send 'T?\\r\\n'; else look at power, ground, and whether RX and TX are crossed\n")
 	case len(found) == 0 || found[0].Points < serialin.Likely:

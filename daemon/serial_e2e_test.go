@@ -254,6 +254,9 @@ func TestLineCommandsRefuseWrongCalls(t *testing.T) {
 	if code := Main([]string{"tap", "/dev/null"}, &out, &said); code != exitFailure || !strings.Contains(said.String(), "is no serial port — hint: ") {
 		t.Errorf("%d: %s", code, &said)
 	}
+	if out.Len() > 0 {
+		t.Errorf("a tap that cannot begin shows %q", &out)
+	}
 	out.Reset()
 	if code := Main([]string{"ports", "-json"}, &out, &said); code != exitOK || !json.Valid(out.Bytes()) {
 		t.Errorf("%d: %s", code, &out)
