@@ -3,7 +3,10 @@ package daemon
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/tidegate/tidegate/ingest/serialin"
 )
 
 // validateSense refuses settings that are allowed one by one, and with which no
@@ -23,8 +26,9 @@ func (s Serial) validateSense(r refuse, key string) {
 		r(key+".gap", "leave it out for 3.5 characters, and 20ms at least",
 			"%v is over before the next byte is there: one takes %v at %d baud", s.Gap, char.Round(time.Microsecond), s.Baud)
 	}
-	if len(s.Confirm) > 0 && s.RS485.ReceiveWhileSending {
-		r(key+".confirm", "leave receive_while_sending out", "the gateway would hear what it confirms with, and confirm that, without end")
+	if strings.TrimSpace(string(s.Confirm)) == serialin.Frame && s.RS485.ReceiveWhileSending {
+		r(key+".confirm", "write for example 'OK {frame}\\r\\n', or leave receive_while_sending out",
+			"the gateway would hear the frame that it confirms with, and confirm that, without end")
 	}
 }
 

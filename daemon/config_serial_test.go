@@ -40,7 +40,7 @@ func TestSettingsOfALineThatCannotWorkTogetherAreRefused(t *testing.T) {
 		"data_bits: framing slip needs bytes of 8 bits":      "data_bits = 7\nframing.kind = \"slip\"\n",
 		"data_bits: framing fixed with crc16-modbus needs":   "data_bits = 7\nframing = {kind = \"fixed\", size = 8, checksum = \"crc16-modbus\"}\n",
 		"gap: 5ms is over before the next byte is there":     "baud = 300\ngap = \"5ms\"\nframing.kind = \"gap\"\n",
-		"confirm: the gateway would hear what it confirms":   "confirm = \"OK\"\nrs485 = {enabled = true, receive_while_sending = true}\n",
+		"confirm: the gateway would hear the frame":          "confirm = '{frame}\\r\\n'\nrs485 = {enabled = true, receive_while_sending = true}\n",
 		"decode: \"nmea\" refuses sentences":                 "decode = \"nmea\"\nframing.checksum = \"nmea\"\n",
 		"decode: \"gps\" refuses sentences":                  "decode = \"gps\"\nframing.checksum = \"nmea\"\n[[decoder.nmea]]\nname = \"gps\"\n",
 		"poll[0].decode: \"nmea\" refuses sentences":         "framing.checksum = \"nmea\"\n[[ingest.serial.poll]]\nrequest = \"x\"\ndecode = \"nmea\"\n",

@@ -166,3 +166,28 @@ func TestWhatWasReadBeforeAReplugIsNotConfirmedAfterIt(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// Two wires: the gateway hears itself, and would confirm its confirmations without
+// end.
+func TestAConfirmationThatIsHeardIsNotConfirmed(t *testing.T) {
+	device, path := ptytest.New(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Confirm: []byte("OK {frame}\r\n")})
+	custody := ingesttest.NewCustody()
+	custody.CommitAtOnce()
+	run(t, s, custody)
+	isOpen(t, s)
+	for n := 1; n <= 3; n++ {
+		said := fmt.Sprintf("OK %d\r\n", n)
+		fmt.Fprintln(device, n)
+		mustHear(t, device, said)
+		device.WriteString(said)
+		fmt.Fprintln(device, n) // once more: it did not understand the confirmation
+		mustHear(t, device, said)
+		device.WriteString(said)
+	}
+	fmt.Fprintln(device, 4)
+	mustHear(t, device, "OK 4\r\n")
+	if st := s.Stats(); st.Frames != 7 || st.Confirmed != 7 || st.Dropped != 0 {
+		t.Errorf("%+v", st)
+	}
+}

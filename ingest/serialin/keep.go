@@ -73,7 +73,7 @@ const Frame = "{frame}"
 
 // word adds the confirmation of a frame.
 func (k *keeper) word(payload []byte) {
-	text := k.s.config.Confirm
+	text, begin := k.s.config.Confirm, len(k.text)
 	for len(text) > 0 {
 		before, after, found := bytes.Cut(text, []byte(Frame))
 		k.text = append(k.text, before...)
@@ -81,6 +81,9 @@ func (k *keeper) word(payload []byte) {
 			k.text = append(k.text, payload...)
 		}
 		text = after
+	}
+	if word := k.text[begin:]; len(word) > 0 {
+		k.s.echoes.add(word, payload)
 	}
 }
 
