@@ -3,6 +3,7 @@ package serialin
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -312,5 +313,86 @@ func TestAGapThatNobodyCouldSeeMakesNoFrame(t *testing.T) {
 		if got := strings.Join(f.frames(t), " "); got != want {
 			t.Errorf("%v: got %q, want %q", c.Kind, got, want)
 		}
+	}
+}
+
+// Where nothing but counting finds the next frame, a byte that is lost shifts all
+// that follow, and so does a length that arrived wrong. Only a silence ends that.
+func TestWhatIsOnlyCountedIsNotTrustedUntilTheLineWasSilent(t *testing.T) {
+	fixed := frame.Config{Kind: frame.Fixed, Size: 2}
+	length := frame.Config{Kind: frame.Length, Length: frame.LengthField{Bytes: 1}}
+	for name, c := range map[string]struct {
+		framing  frame.Config
+		in, then string
+		want     string
+	}{
+		"a byte was lost":       {fixed, "bb0cddee", "ffgg", "aa ff gg"},
+		"a length was damaged":  {length, "^\x02bb\x01c\x01d", "\x01f", "aa f"},
+		"with sync, the next":   {frame.Config{Kind: frame.Length, Sync: "$", Length: frame.LengthField{Bytes: 1, Offset: 1}}, "$^\x01b$\x01x$\x01d", "$\x01f", "aa d f"},
+		"octets, a wrong count": {frame.Config{Kind: frame.Octets}, "^1 b2 cc", "1 f", "aa f"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFed(t, c.framing)
+			lost := uint64(0)
+			f.lost = func() (uint64, int) { return lost, 0 }
+			good, err := c.framing.Append(nil, []byte("aa"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.speak(t, string(good))
+			if c.framing.Kind == frame.Fixed {
+				lost = 1
+			}
+			f.speak(t, c.in)
+			f.lastByte = time.Now().Add(-time.Hour)
+			if err := f.silent(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.speak(t, c.then)
+			if got := strings.Join(f.frames(t), " "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// A reading that waits for the disk is of when it came.
+func TestReadingsHaveTheTimeOfTheirArrival(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	clock := time.Unix(1700000000, 0)
+	custody := ingesttest.NewCustody()
+	f.intake = ingest.NewIntake(custody, nil, func() time.Time { return clock })
+	f.speak(t, "1\n")
+	clock = clock.Add(time.Minute)
+	k := &keeper{s: f.s, intake: f.intake, backlog: f.backlog, confirms: make(chan confirm, 1)}
+	f.backlog.close()
+	k.keep(t.Context())
+	rs := custody.Taken(t, 1)
+	if rs[0].Time != 1700000000e9 || rs[0].Flags&reading.Stamped == 0 {
+		t.Errorf("%+v", rs[0])
+	}
+}
+
+func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	custody := ingesttest.NewCustody()
+	custody.Refuse(errors.New("full"))
+	f.intake = ingest.NewIntake(custody, nil, time.Now)
+	f.speak(t, "1\n2\n")
+	k := &keeper{s: f.s, intake: f.intake, backlog: f.backlog, confirms: make(chan confirm, 1)}
+	f.backlog.close()
+	k.keep(t.Context())
+	if st := f.s.Stats(); st.Refused != 2 || st.Trouble != "full" {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestAFloodLeavesNoLargeBacklogBehind(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	big := batch{data: make([]byte, 0, spareBatch+1)}
+	f.speak(t, "1\n")
+	f.backlog.take(t.Context(), big)
+	if got := cap(f.backlog.batch.data); got > spareBatch {
+		t.Errorf("%d bytes are kept for the next flood", got)
 	}
 }

@@ -110,3 +110,19 @@ func TestTheOtherOfTwoThatLookAlikeIsNotReadInstead(t *testing.T) {
 		}
 	}
 }
+
+// udev gives a new device its owner and mode after its name is there, and programs
+// that look at all new devices have it for a moment.
+func TestADeviceThatMayNotBeOpenedYetIsTriedAgain(t *testing.T) {
+	h := newHub(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: h.byID("X"), Host: h.Host}})
+	run(t, s, ingesttest.NewCustody())
+	until(t, "it waits", func() bool { return s.Stats().State == Waiting })
+	_, path := ptytest.New(t)
+	other, err := serialport.Open(serialport.Config{Path: path})
+	h.must(err)
+	h.must(os.Symlink(path, h.byID("X")))
+	until(t, "the refusal is said", func() bool { return strings.Contains(s.Stats().Trouble, serialport.ErrBusy.Error()) })
+	h.must(other.Close())
+	isOpen(t, s)
+}

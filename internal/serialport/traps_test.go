@@ -236,3 +236,18 @@ func TestTrapNoModemLinesAndNoRS485(t *testing.T) {
 		open(t, Config{Path: name}) // and nothing was left open or locked
 	}
 }
+
+// A lock that outlives us would keep everybody out for as long as any program has
+// the device open.
+func TestACloseLeavesThePortToOthers(t *testing.T) {
+	_, name := ptytest.New(t)
+	other, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	open(t, Config{Path: name}).Close()
+	if exclusive, err := unix.IoctlGetInt(other, unix.TIOCGEXCL); err != nil || exclusive != 0 {
+		t.Errorf("TIOCEXCL is %d after Close, %v", exclusive, err)
+	}
+}
