@@ -190,3 +190,16 @@ func TestAConfirmationThatIsHeardIsNotConfirmed(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+func TestADeviceThatSendsAgainIsConfirmedAgainWhateverTheWords(t *testing.T) {
+	device, path := ptytest.New(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Confirm: []byte("{frame}\n")})
+	custody := ingesttest.NewCustody()
+	custody.CommitAtOnce()
+	run(t, s, custody)
+	isOpen(t, s)
+	for range 3 {
+		device.WriteString("7\n")
+		mustHear(t, device, "7\n")
+	}
+}

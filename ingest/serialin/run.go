@@ -126,7 +126,7 @@ func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 			return port, nil
 		}
 		say(refused)
-		if time.Since(appeared) > settle && !isAway(err) && !errors.Is(err, serialport.ErrBusy) {
+		if time.Since(appeared) > s.settle && !isAway(err) && !errors.Is(err, serialport.ErrBusy) {
 			return nil, err
 		}
 	}

@@ -121,7 +121,7 @@ func TestTrapAWriteThatNeverEnds(t *testing.T) {
 	if !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "hint: ") {
 		t.Fatalf("wrote %d, %v", n, err)
 	}
-	if c := p.Counters(); c.Abandoned != uint64(1<<17-n) {
+	if c := p.Counters(); c.Abandoned != uint64(1<<17-n) || c.Sent != uint64(n) {
 		t.Errorf("%d bytes were written and %d were abandoned of %d", n, c.Abandoned, 1<<17)
 	}
 	// The device comes back to its senses, and so does the port. Of the message
