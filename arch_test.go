@@ -57,7 +57,7 @@ var homes = []struct {
 	{"github.com/klauspost/compress", []string{"ingest/httpin", "wire"}},
 	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }
 
