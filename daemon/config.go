@@ -28,6 +28,7 @@ type Config struct {
 	Ingest    Ingest    `toml:"ingest"`
 	Uplink    Uplink    `toml:"uplink"`
 	Dashboard Dashboard `toml:"dashboard"`
+	Refine    []Refine  `toml:"refine"`
 }
 
 // Gateway is [gateway]: who this machine is and where it keeps things.
@@ -82,6 +83,9 @@ type Lane struct {
 type Ingest struct {
 	MQTT MQTT `toml:"mqtt"`
 	HTTP HTTP `toml:"http"`
+	// Serial are devices at serial ports.
+	Serial []Serial `toml:"serial"`
+	CoAP   CoAP     `toml:"coap"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.
@@ -114,9 +118,12 @@ type MQTT struct {
 	RequireClientIDMatch bool `toml:"require_client_id_match"`
 	// InsecureIKnow allows listening beyond loopback without TLS, or without
 	// users.
-	InsecureIKnow bool    `toml:"insecure_i_know"`
-	ACL           []ACL   `toml:"acl"`
-	Routes        []Route `toml:"route"`
+	InsecureIKnow bool `toml:"insecure_i_know"`
+	// Dialects are the conventions of topics that are understood without any
+	// route, behind those that there are.
+	Dialects []string `toml:"dialects"`
+	ACL      []ACL    `toml:"acl"`
+	Routes   []Route  `toml:"route"`
 }
 
 // ACL is [[ingest.mqtt.acl]]: who may publish and subscribe to what. They add
@@ -149,6 +156,8 @@ type Route struct {
 	Lane string `toml:"lane"`
 	// Undecodable is keep (as an opaque reading) or drop; both are counted.
 	Undecodable string `toml:"undecodable"`
+	// Refine names tables of [[refine]].
+	Refine []string `toml:"refine"`
 	// TimeKeys names the fields of JSON that tell the time; none stands for the
 	// decoder's own list.
 	TimeKeys []string `toml:"time_keys"`
@@ -220,7 +229,8 @@ func Default() Config {
 			MaxClients:    1024,
 			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
 			SysInterval:   conf.Duration(10 * time.Second),
-		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}},
+			Dialects:      dialects(),
+		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP()},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // filler copies a tree of plain values into tagged structs. We do this
@@ -20,10 +22,11 @@ func fill(d *Document, tree map[string]any, into any) {
 }
 
 func (f filler) table(path string, dst reflect.Value, src map[string]any) {
-	known := keys(dst.Type())
+	fields := fieldsOf(dst.Type())
+	known := keys(fields)
 	for _, key := range slices.Sorted(maps.Keys(src)) {
 		if i := slices.Index(known, key); i >= 0 {
-			f.value(join(path, key), dst.Field(i), src[key])
+			f.value(join(path, key), dst.FieldByIndex(fields[i].Index), src[key])
 			continue
 		}
 		f.doc.refuseKey(join(path, key), Suggest(key, known), "unknown key")
@@ -60,7 +63,9 @@ func (f filler) optional(path string, dst reflect.Value, src any) {
 	}
 	target := reflect.New(dst.Type().Elem())
 	f.value(path, target.Elem(), src)
-	dst.Set(target)
+	if !f.doc.refused[path] {
+		dst.Set(target)
+	}
 }
 
 // leaf gives bare numbers to the type as text: it knows the unit to suggest.
@@ -77,7 +82,8 @@ func (f filler) leaf(path string, dst encoding.TextUnmarshaler, src any) {
 	case errors.As(err, &fault):
 		f.doc.Refuse(path, fault.Hint, "%s", fault.What)
 	case err != nil:
-		f.doc.Refuse(path, "", "%v", err)
+		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+		f.doc.Refuse(path, hint, "%s", what)
 	}
 }
 
@@ -129,6 +135,12 @@ func (f filler) plain(path string, dst reflect.Value, src any) {
 		dst.SetInt(v.Int())
 	case dst.CanInt():
 		f.wrongType(path, src, "a whole number without quotes")
+	case dst.CanFloat() && v.CanInt():
+		dst.SetFloat(float64(v.Int()))
+	case dst.CanFloat() && v.CanFloat():
+		f.float(path, dst, v.Float())
+	case dst.CanFloat():
+		f.wrongType(path, src, "a number without quotes")
 	case dst.Kind() == v.Kind():
 		dst.Set(v.Convert(dst.Type()))
 	case dst.Kind() == reflect.Bool:
@@ -136,6 +148,15 @@ func (f filler) plain(path string, dst reflect.Value, src any) {
 	default:
 		f.wrongType(path, src, "a quoted text")
 	}
+}
+
+// float fills in a number. TOML has nan and inf, which mean nothing as a setting.
+func (f filler) float(path string, dst reflect.Value, src float64) {
+	if math.IsNaN(src) || math.IsInf(src, 0) {
+		f.doc.Refuse(path, "write a number, for example 0.5; leave the key out if there is no limit", "%v is no number", src)
+		return
+	}
+	dst.SetFloat(src)
 }
 
 func (f filler) wrongType(path string, src any, want string) {
@@ -155,11 +176,16 @@ func (f filler) wrongType(path string, src any, want string) {
 	f.doc.Refuse(path, "write "+want, "is %s", what)
 }
 
-// keys returns the keys that a struct type knows, in the order of its fields.
-func keys(t reflect.Type) []string {
-	known := make([]string, t.NumField())
-	for i := range known {
-		known[i] = t.Field(i).Tag.Get("toml")
+// fieldsOf returns the fields of a struct type, in their order. Those of an
+// embedded struct stand among them.
+func fieldsOf(t reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Anonymous })
+}
+
+func keys(fields []reflect.StructField) []string {
+	known := make([]string, len(fields))
+	for i, f := range fields {
+		known[i] = f.Tag.Get("toml")
 	}
 	return known
 }
