@@ -59,6 +59,9 @@ func parseModbusFlags(args []string, to console) (modbusOptions, error) {
 	if c.Listen == "" && c.Link == "" {
 		return o, usageError{errors.New("-listen or -link is needed — hint: firmware-sim help modbus")}
 	}
+	if err := c.withDefaults().check(); err != nil {
+		return o, usageError{err}
+	}
 	return o, nil
 }
 
