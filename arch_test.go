@@ -57,7 +57,8 @@ var homes = []struct {
 	{"github.com/klauspost/compress", []string{"wire"}},
 	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/serialport"}},
+	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }
 

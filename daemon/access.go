@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/internal/certs"
 	"github.com/tidegate/tidegate/internal/fresh"
 	"github.com/tidegate/tidegate/internal/passwd"
 )
@@ -27,20 +28,28 @@ func (m MQTT) admit(door *mqttin.Config, log *slog.Logger) error {
 		}
 	}
 	if m.TLSCert != "" {
-		secure, err := fresh.Open(m.tlsFiles().Load, failed, m.TLSCert, m.TLSKey, m.ClientCA)
-		if err != nil {
-			return err
-		}
-		door.TLS = &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return secure.Get(), nil },
-		}
+		var err error
+		door.TLS, err = openTLS(m.tlsFiles(), failed)
+		return err
 	}
 	return nil
 }
 
-func (m MQTT) tlsFiles() mqttin.TLSFiles {
-	return mqttin.TLSFiles{Cert: m.TLSCert, Key: m.TLSKey, ClientCA: m.ClientCA, CertOptional: m.PasswordFile != ""}
+// openTLS returns a configuration of files that are read now, and again when
+// they change; failed is told when that does not work.
+func openTLS(files certs.Files, failed func(error)) (*tls.Config, error) {
+	secure, err := fresh.Open(files.Load, failed, files.Cert, files.Key, files.ClientCA)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return secure.Get(), nil },
+	}, nil
+}
+
+func (m MQTT) tlsFiles() certs.Files {
+	return certs.Files{Cert: m.TLSCert, Key: m.TLSKey, ClientCA: m.ClientCA, CertOptional: m.PasswordFile != ""}
 }
 
 // sysInterval is negative for never: a door's zero stands for its default.

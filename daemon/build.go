@@ -15,9 +15,7 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
-	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/mqttin"
-	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
@@ -34,7 +32,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now(), beside: make(map[string]http.Handler)}
+	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
@@ -98,8 +96,12 @@ func (q quarantine) Quarantine(b wire.Block, reason string) error {
 
 // buildDoors has one paragraph for every kind of door in.
 func (d *Daemon) buildDoors() error {
+	v, err := d.cfg.vocabulary()
+	if err != nil {
+		return err
+	}
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
-		table, err := routes(m.Routes)
+		table, err := v.table(m.Routes)
 		if err != nil {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
@@ -122,7 +124,7 @@ func (d *Daemon) buildDoors() error {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
 		broker := mqttin.New(door, log)
-		d.addDoor("mqtt", broker)
+		d.addDoor("mqtt", broker, table.Forget)
 		if m.WebSocket {
 			d.beside["GET /mqtt"] = broker
 		}
@@ -131,31 +133,13 @@ func (d *Daemon) buildDoors() error {
 }
 
 // addDoor gives the door an intake of its own, which counts what comes in there.
-func (d *Daemon) addDoor(name string, source ingest.Source) {
-	d.doors = append(d.doors, door{name, source, ingest.NewIntake(custody{d.buffer}, d.hub, time.Now)})
-}
-
-// routes compiles the routes of a broker. Decoders of equal configuration are
-// one decoder, so that they share the names they have learnt.
-func routes(configured []Route) (*route.Table, error) {
-	fallback := decode.NewJSON(decode.JSONConfig{})
-	var rules []route.Rule
-	for _, r := range configured {
-		lane, _ := reading.ParseLane(r.Lane) // validated
-		rule := route.Rule{
-			Topic: r.Topic, Device: r.Device, Metric: r.Metric, Lane: lane,
-			Decoder: decode.Decoder(fallback), KeepOpaque: r.Undecodable == "keep",
-		}
-		switch {
-		case r.Decode == "raw":
-			rule.Decoder = decode.Raw{}
-		case len(r.TimeKeys) > 0 || r.TimeUnit != "":
-			unit, _ := decode.ParseTimeUnit(r.TimeUnit) // validated
-			rule.Decoder = decode.NewJSON(decode.JSONConfig{TimeKeys: r.TimeKeys, TimeUnit: unit})
-		}
-		rules = append(rules, rule)
+// Filters of the door that lean on what custody has are told when it has not.
+func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
+	intake := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now).WithMemory(d.memory)
+	for _, f := range forget {
+		intake.OnLoss(f)
 	}
-	return route.NewTable(rules, fallback)
+	d.doors = append(d.doors, door{name, source, intake})
 }
 
 // buildLinks has one loop for every kind of door out.

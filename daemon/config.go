@@ -24,6 +24,7 @@ type Config struct {
 	Gateway   Gateway   `toml:"gateway"`
 	Log       Log       `toml:"log"`
 	Buffer    Buffer    `toml:"buffer"`
+	Decoder   Decoders  `toml:"decoder"`
 	Ingest    Ingest    `toml:"ingest"`
 	Uplink    Uplink    `toml:"uplink"`
 	Dashboard Dashboard `toml:"dashboard"`
@@ -141,13 +142,13 @@ type Route struct {
 	// where Topic has them.
 	Device string `toml:"device"`
 	Metric string `toml:"metric"`
-	// Decode is json or raw.
+	// Decode is a kind of decoder, or the name of a table of [decoder].
 	Decode string `toml:"decode"`
 	// Lane is alarm, normal or bulk.
 	Lane string `toml:"lane"`
 	// Undecodable is keep (as an opaque reading) or drop; both are counted.
 	Undecodable string `toml:"undecodable"`
-	// TimeKeys names the fields that tell the time; none stands for the
+	// TimeKeys names the fields of JSON that tell the time; none stands for the
 	// decoder's own list.
 	TimeKeys []string `toml:"time_keys"`
 	// TimeUnit is s, ms, us or ns; empty lets the decoder tell by magnitude.

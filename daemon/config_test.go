@@ -121,6 +121,9 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []Route{route}; !reflect.DeepEqual(c.Ingest.MQTT.Routes, want) {
 		t.Errorf("route: %+v, want %+v", c.Ingest.MQTT.Routes, want)
 	}
+	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
+		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)
+	}
 	var acl ACL
 	acl.SetDefaults()
 	acl.Publish, acl.Subscribe = []string{"dev/{user}/#"}, []string{"cmd/{user}/#"}

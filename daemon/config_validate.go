@@ -12,10 +12,8 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
-	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
-	"github.com/tidegate/tidegate/reading"
 )
 
 // refuse reports a problem with the value of a dotted key.
@@ -31,7 +29,8 @@ func (c Config) validate(r refuse) {
 	c.Gateway.validate(r)
 	c.Log.validate(r)
 	c.Buffer.validate(r)
-	c.Ingest.MQTT.validate(r)
+	c.Decoder.validate(r)
+	c.Ingest.MQTT.validate(r, c.words())
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
@@ -97,7 +96,7 @@ func (b Buffer) validate(r refuse) {
 	}
 }
 
-func (m MQTT) validate(r refuse) {
+func (m MQTT) validate(r refuse, w words) {
 	m.validateAccess(r)
 	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
@@ -107,26 +106,27 @@ func (m MQTT) validate(r refuse) {
 	if m.SysInterval != 0 {
 		between(r, "ingest.mqtt.sys_interval", m.SysInterval, conf.Duration(time.Second), conf.Duration(time.Hour))
 	}
-	for i, t := range m.Routes {
-		key := fmt.Sprintf("ingest.mqtt.route[%d]", i)
-		t.validate(r, key)
+	validateRoutes(r, "ingest.mqtt.route", m.Routes, w)
+}
+
+// validateRoutes checks the routes of a door, in the table called key.
+func validateRoutes(r refuse, table string, routes []Route, w words) {
+	for i, t := range routes {
+		key := fmt.Sprintf("%s[%d]", table, i)
+		t.validate(r, key, w)
 		same := func(other Route) bool { return other.Topic == t.Topic }
-		if t.Topic != "" && slices.IndexFunc(m.Routes, same) < i {
+		if t.Topic != "" && slices.IndexFunc(routes, same) < i {
 			r(key+".topic", "remove one of the two: the first that matches wins", "%q has a route already", t.Topic)
 		}
 	}
 }
 
-func (t Route) validate(r refuse, key string) {
+func (t Route) validate(r refuse, key string, w words) {
 	t.validateNames(r, key)
-	r.oneOf(key+".decode", t.Decode, "json", "raw")
-	r.oneOf(key+".lane", t.Lane, reading.Alarm.String(), reading.Normal.String(), reading.Bulk.String())
-	r.oneOf(key+".undecodable", t.Undecodable, "keep", "drop")
-	if _, ok := decode.ParseTimeUnit(t.TimeUnit); !ok {
-		r.oneOf(key+".time_unit", t.TimeUnit, "s", "ms", "us", "ns")
-	}
-	if slices.Contains(t.TimeKeys, "") {
-		r(key+".time_keys", `write names of JSON fields, for example ["ts"]`, "holds an empty name")
+	t.meaning().validate(r, key, w)
+	validateTimes(r, key, t.TimeKeys, t.TimeUnit)
+	if (len(t.TimeKeys) > 0 || t.TimeUnit != "") && t.Decode != "json" {
+		r(key+".decode", `write "json", or take time_keys and time_unit out`, "%q does not know time_keys and time_unit", t.Decode)
 	}
 }
 

@@ -35,6 +35,7 @@ type Daemon struct {
 	started time.Time
 
 	buffer *buffer.Buffer
+	memory *ingest.Memory // of what devices announce
 	hub    *dashboard.Hub
 	doors  []door
 	links  []link
@@ -112,6 +113,9 @@ func (d *Daemon) async(f func() error) <-chan error {
 
 func (d *Daemon) runDoors(ctx context.Context) *sync.WaitGroup {
 	var all sync.WaitGroup
+	if err := d.memory.Load(ctx, custody{d.buffer}); err != nil && ctx.Err() == nil {
+		d.log.Warn("what devices announced before is not known: their readings have no units and aliases until they announce again", "err", err)
+	}
 	for _, door := range d.doors {
 		all.Go(func() { d.supervise(ctx, door) })
 	}

@@ -13,7 +13,9 @@ import (
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -74,7 +76,7 @@ func benchBroker(b *testing.B) (*buffer.Buffer, string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	table, err := routes(nil)
+	table, err := route.NewTable(nil, decode.NewJSON(decode.JSONConfig{}))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -20,6 +20,8 @@ type Intake struct {
 	live    Live
 	memory  *Memory
 	now     func() time.Time
+	lost    []func()
+	accepts watch
 	taken   atomic.Uint64
 	refused atomic.Uint64
 }
@@ -44,7 +46,26 @@ func (in *Intake) Memory() *Memory { return in.memory }
 // Owes reports whether something was announced that custody does not have: then
 // Accept must be called, even without readings, before the announcement is
 // acknowledged.
-func (in *Intake) Owes() bool { return in.memory.fresh.Load() > 0 }
+func (in *Intake) Owes() bool { return in.memory.owes() }
+
+// OnLoss has lost called when custody did not keep what it was given: filters
+// that lean on it must let such readings pass again. It is for the time before
+// anything comes in.
+func (in *Intake) OnLoss(lost func()) { in.lost = append(in.lost, lost) }
+
+// Settle looks whether a commit has failed, and calls what OnLoss was given if
+// so. Whoever filters readings calls it first.
+func (in *Intake) Settle() {
+	if in.accepts.failed() {
+		in.tellLoss()
+	}
+}
+
+func (in *Intake) tellLoss() {
+	for _, lost := range in.lost {
+		lost()
+	}
+}
 
 // Now returns what Accept would stamp a reading with, in nanoseconds since the
 // Unix epoch.
@@ -58,13 +79,17 @@ const latest = 1 << 62
 // Accept stamps the readings that carry no time, or an impossible one, hands all of
 // them to custody, with the notes, and shows them to the live view. It fills in
 // rs, which belongs to the caller again on return. An error means that nothing
-// was taken. A door whose receipt fails later must call Memory().Doubt.
+// was taken.
 func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (Receipt, error) {
 	in.stamp(rs)
 	receipt, err := in.give(ctx, rs, notes)
 	if err != nil {
 		in.refused.Add(uint64(len(rs)))
+		in.tellLoss()
 		return nil, err
+	}
+	if len(in.lost) > 0 {
+		in.accepts.add(receipt)
 	}
 	in.taken.Add(uint64(len(rs)))
 	if in.live != nil && len(rs) > 0 {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,17 +33,19 @@ type Memory struct {
 	fresh atomic.Int64
 
 	carrying sync.Mutex // held while custody is given what is fresh
+	carries  watch
 
 	mu      sync.RWMutex
 	entries map[string][]byte
-	pending map[string]bool // keys of fresh entries
+	units   map[string]map[string]string // by topic and metric; never changed, only replaced
+	pending map[string]bool              // keys of fresh entries
 	bytes   int
 	refused uint64
 }
 
 // NewMemory returns a memory that remembers nothing yet.
 func NewMemory() *Memory {
-	return &Memory{entries: map[string][]byte{}, pending: map[string]bool{}}
+	return &Memory{entries: map[string][]byte{}, pending: map[string]bool{}, units: map[string]map[string]string{}}
 }
 
 // Load remembers what custody has from earlier lives. It must be called before
@@ -92,6 +95,41 @@ func (m *Memory) Remember(key string, value []byte) {
 	m.fresh.Store(int64(len(m.pending)))
 }
 
+// unitPrefix begins the keys of units. The topic and the metric follow, with a
+// NUL between them, which no topic has.
+const unitPrefix = "unit/"
+
+// Units implements decode.Memory.
+func (m *Memory) Units(topic string) map[string]string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.units[topic]
+}
+
+// RememberUnit implements decode.Memory.
+func (m *Memory) RememberUnit(topic, metric, unit string) {
+	m.Remember(unitPrefix+topic+"\x00"+metric, []byte(unit))
+}
+
+// putUnit makes units agree with an entry, if it is a unit.
+func (m *Memory) putUnit(key string, unit []byte) {
+	name, isUnit := strings.CutPrefix(key, unitPrefix)
+	topic, metric, whole := strings.Cut(name, "\x00")
+	if !isUnit || !whole {
+		return
+	}
+	after := maps.Clone(m.units[topic])
+	if after == nil {
+		after = map[string]string{}
+	}
+	if after[metric] = string(unit); unit == nil {
+		delete(after, metric)
+	}
+	if m.units[topic] = after; len(after) == 0 {
+		delete(m.units, topic)
+	}
+}
+
 // put returns false if there is no room. What was there before stays then.
 func (m *Memory) put(key string, value []byte) bool {
 	old, known := m.entries[key]
@@ -102,6 +140,7 @@ func (m *Memory) put(key string, value []byte) bool {
 	if value == nil {
 		m.bytes = after
 		delete(m.entries, key)
+		m.putUnit(key, nil)
 		return true
 	}
 	after += len(key) + len(value) + memoryOverhead
@@ -114,18 +153,22 @@ func (m *Memory) put(key string, value []byte) bool {
 		return false
 	}
 	m.entries[key], m.bytes = value, after
+	m.putUnit(key, value)
 	return true
 }
 
-// Doubt makes custody take all entries again, after a commit that failed: it is
-// not known which of them were in it.
-func (m *Memory) Doubt() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for key := range m.entries {
-		m.pending[key] = true
+// owes reports whether there is something that custody does not have. After a
+// commit that failed it is not known what was in it, so that is everything.
+func (m *Memory) owes() bool {
+	if m.carries.failed() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for key := range m.entries {
+			m.pending[key] = true
+		}
+		m.fresh.Store(int64(len(m.pending)))
 	}
-	m.fresh.Store(int64(len(m.pending)))
+	return m.fresh.Load() > 0
 }
 
 // carry hands what is fresh to custody, with the readings and the other notes.
@@ -134,22 +177,46 @@ func (m *Memory) Doubt() {
 func (m *Memory) carry(ctx context.Context, custody Custody, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
 	m.carrying.Lock()
 	defer m.carrying.Unlock()
-	fresh := m.notes()
-	receipt, err := custody.Accept(ctx, rs, append(notes, fresh...)...)
-	if err == nil {
+	for {
+		fresh, last := m.some()
+		var receipt Receipt
+		var err error
+		if last {
+			receipt, err = custody.Accept(ctx, rs, append(notes, fresh...)...)
+		} else {
+			receipt, err = custody.Accept(ctx, nil, fresh...)
+		}
+		if err != nil {
+			return nil, err
+		}
 		m.carried(fresh)
+		m.carries.add(receipt)
+		if last {
+			return receipt, nil
+		}
 	}
-	return receipt, err
 }
 
-func (m *Memory) notes() []reading.Note {
+// maxCarried and maxCarriedBytes bound what is carried at once: custody refuses
+// too much of it.
+const (
+	maxCarried      = 1000
+	maxCarriedBytes = 256 << 10
+)
+
+// some returns fresh entries as notes, and whether these are all.
+func (m *Memory) some() (notes []reading.Note, all bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	fresh := make([]reading.Note, 0, len(m.pending))
+	size := 0
 	for key := range m.pending {
-		fresh = append(fresh, reading.Note{Key: memoryPrefix + key, Value: m.entries[key]})
+		notes = append(notes, reading.Note{Key: memoryPrefix + key, Value: m.entries[key]})
+		size += len(key) + len(m.entries[key])
+		if len(notes) == maxCarried || size > maxCarriedBytes {
+			return notes, false
+		}
 	}
-	return fresh
+	return notes, true
 }
 
 // carried takes note that custody has the entries, unless they have changed

@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -84,13 +85,86 @@ func TestAfterAFailedCommitEverythingIsCarriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	custody.Fail(errors.New("disk is gone"))
-	in.Memory().Doubt()
+	if !in.Owes() {
+		t.Fatal("what was lost is not owed")
+	}
 	if _, err := in.Accept(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	custody.Commit()
 	if len(custody.Noted()) != 1 {
 		t.Errorf("noted: %v", custody.Noted())
+	}
+}
+
+func TestMuchThatWasAnnouncedIsCarriedBeforeItsPayload(t *testing.T) {
+	custody := ingesttest.NewCustody()
+	in := life(t, custody)
+	for i := range 2500 {
+		in.Memory().Remember(fmt.Sprint(i), []byte("v"))
+	}
+	if _, err := in.Accept(t.Context(), []reading.Reading{{Metric: "a"}}); err != nil || in.Owes() {
+		t.Fatal(err, in.Owes())
+	}
+	custody.Commit()
+	if len(custody.Noted()) != 2500 || len(custody.Stored()) != 1 {
+		t.Errorf("%d notes, %d readings", len(custody.Noted()), len(custody.Stored()))
+	}
+}
+
+func TestUnitsAreThereInTheNextLife(t *testing.T) {
+	custody := ingesttest.NewCustody()
+	in := life(t, custody)
+	in.Memory().RememberUnit("home/kitchen", "temp", "Cel")
+	in.Memory().RememberUnit("home/kitchen", "hum", "%RH")
+	in.Memory().RememberUnit("home/cellar", "temp", "K")
+	before := in.Memory().Units("home/kitchen")
+	in.Memory().RememberUnit("home/kitchen", "temp", "K")
+	if before["temp"] != "Cel" {
+		t.Error("a map that somebody has was changed")
+	}
+	if _, err := in.Accept(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	custody.Commit()
+	after := life(t, custody.Crash()).Memory()
+	want := map[string]string{"temp": "K", "hum": "%RH"}
+	if got := after.Units("home/kitchen"); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := after.Units("home/attic"); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestFiltersLearnOfEveryLoss(t *testing.T) {
+	custody := ingesttest.NewCustody()
+	in := life(t, custody)
+	losses := 0
+	in.OnLoss(func() { losses++ })
+	accept := func() {
+		t.Helper()
+		if _, err := in.Accept(t.Context(), []reading.Reading{{Metric: "a"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accept()
+	in.Settle()
+	custody.Commit()
+	in.Settle()
+	if losses != 0 {
+		t.Fatal("nothing was lost")
+	}
+	accept()
+	custody.Fail(errors.New("disk is gone"))
+	in.Settle()
+	in.Settle()
+	if losses != 1 {
+		t.Errorf("%d losses after one commit failed", losses)
+	}
+	custody.Refuse(errors.New("full"))
+	if _, err := in.Accept(t.Context(), []reading.Reading{{Metric: "a"}}); err == nil || losses != 2 {
+		t.Errorf("%v, %d losses", err, losses)
 	}
 }
 

@@ -31,6 +31,9 @@ type Frame struct {
 	Metric string
 	// Payload is only valid during the call.
 	Payload []byte
+	// Now is when it arrived, in nanoseconds since the Unix epoch, for
+	// payloads whose times are relative to that; zero if nobody knows.
+	Now int64
 	// Memory holds what devices have announced. It may be nil, and then
 	// remembers nothing; use Recall and Remember.
 	Memory Memory
@@ -46,6 +49,11 @@ type Memory interface {
 	// place of what was there; nil forgets. It becomes durable with the
 	// readings of the same payload, or before.
 	Remember(key string, value []byte)
+	// Units returns the units that were announced for the metrics of payloads
+	// on a topic, by metric. Nobody may change the map.
+	Units(topic string) map[string]string
+	// RememberUnit keeps such a unit, as in reading.Reading.Unit, likewise.
+	RememberUnit(topic, metric, unit string)
 }
 
 // Recall returns what f's memory has under the key, nil if there is nothing.
@@ -62,14 +70,6 @@ func (f Frame) Remember(key string, value []byte) {
 		f.Memory.Remember(key, value)
 	}
 }
-
-// UnitKey is the key under which a Memory holds the unit of a metric that comes
-// on a topic, as the text of reading.Reading.Unit. A decoder that learns units
-// for payloads that others decode remembers them there, and whoever decodes
-// those payloads fills them in.
-func UnitKey(topic, metric string) string { return unitPrefix + topic + "\x00" + metric }
-
-const unitPrefix = "unit/"
 
 // Decoder turns one frame into readings.
 type Decoder interface {

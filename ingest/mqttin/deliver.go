@@ -6,6 +6,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -60,7 +61,7 @@ func (b *broker) readings(m *message, t *topic) []reading.Reading {
 	if m.retain {
 		flags |= reading.Retained
 	}
-	rs := n.decode(make([]reading.Reading, 0, 8), t, m.payload, flags)
+	rs := n.decode(make([]reading.Reading, 0, 8), t, m.payload, route.Arrival{Intake: b.intake, Now: b.intake.Now(), Flags: flags})
 	b.stats.add(&n)
 	return rs
 }

@@ -2,7 +2,7 @@ package mqttin
 
 import (
 	"github.com/tidegate/tidegate/ingest"
-	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -22,6 +22,7 @@ type batch struct {
 	ids      []uint16 // of the QoS 1 publishes, in their order
 	answers  []byte
 	counts   counts
+	now      int64 // when the first came, in nanoseconds since the Unix epoch
 }
 
 // counts are added up for a batch, because atomic counters that all connections
@@ -40,32 +41,27 @@ func (b *batch) isFull() bool {
 // reset empties the batch and lets go of what its readings hold.
 func (b *batch) reset() {
 	clear(b.readings)
-	b.readings, b.ids, b.answers, b.counts = b.readings[:0], b.ids[:0], b.answers[:0], counts{}
+	b.readings, b.ids, b.answers, b.counts, b.now = b.readings[:0], b.ids[:0], b.answers[:0], counts{}, 0
 }
 
 // add decodes a publish into the batch.
-func (b *batch) add(t *topic, payload []byte, flags reading.Flags) {
-	b.readings = b.counts.decode(b.readings, t, payload, flags)
+func (b *batch) add(in *ingest.Intake, t *topic, payload []byte, flags reading.Flags) {
+	if b.now == 0 {
+		b.now = in.Now()
+	}
+	b.readings = b.counts.decode(b.readings, t, payload, route.Arrival{Intake: in, Now: b.now, Flags: flags})
 	b.counts.messages[flags.QoS()]++
 }
 
-// decode appends the readings of a payload. A payload that its decoder refuses
-// becomes one opaque reading, or none when the route says so.
-func (n *counts) decode(dst []reading.Reading, t *topic, payload []byte, flags reading.Flags) []reading.Reading {
-	frame := decode.Frame{Device: t.target.Device, Metric: t.target.Metric, Payload: payload}
+// decode appends the readings of a payload.
+func (n *counts) decode(dst []reading.Reading, t *topic, payload []byte, a route.Arrival) []reading.Reading {
 	n.payload += uint64(len(payload))
-	first := len(dst)
-	dst, err := t.target.Decoder.Decode(dst, frame)
-	switch {
-	case err != nil && t.target.KeepOpaque:
+	dst, fate, _ := t.target.Read(dst, payload, a) // why it failed is for those who test a route
+	switch fate {
+	case route.Opaque:
 		n.opaque++
-		dst = decode.Opaque(dst, frame)
-	case err != nil:
+	case route.Dropped:
 		n.dropped++
-	}
-	for i := first; i < len(dst); i++ {
-		dst[i].Flags |= flags
-		dst[i].Lane = t.target.Lane
 	}
 	return dst
 }
@@ -80,7 +76,7 @@ func (c *conn) express(f frame, p publish, t *topic) bool {
 	if c.batch == nil {
 		c.batch = <-c.broker.batches
 	}
-	c.batch.add(t, p.payload, reading.Flags(0).WithQoS(f.qos()))
+	c.batch.add(c.broker.intake, t, p.payload, reading.Flags(0).WithQoS(f.qos()))
 	if f.qos() == 1 {
 		c.batch.ids = append(c.batch.ids, p.id)
 	}
@@ -107,7 +103,7 @@ func (c *conn) flush() error {
 func (c *conn) deliver(b *batch) error {
 	c.broker.stats.add(&b.counts)
 	var receipt ingest.Receipt
-	if len(b.readings) > 0 {
+	if len(b.readings) > 0 || c.broker.intake.Owes() {
 		var err error
 		if receipt, err = c.broker.intake.Accept(c.broker.ctx, b.readings); err != nil {
 			return c.refuseBatch(b)

@@ -71,7 +71,7 @@ func (m *memory) number() uint64 { return m.next.Add(1) }
 // accept hands readings and notes to custody, for one commit, and with them what
 // waited for company. The receipt is nil when there was nothing to keep.
 func (m *memory) accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
-	if len(rs)+len(notes) == 0 {
+	if len(rs)+len(notes) == 0 && !m.intake.Owes() {
 		return nil, nil
 	}
 	waiting := m.company()

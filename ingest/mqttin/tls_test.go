@@ -23,6 +23,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/internal/certs"
 )
 
 // authority signs certificates, into files of a folder.
@@ -91,7 +92,7 @@ func (a *authority) server(clientCA string, optional bool) *tls.Config {
 		Subject: pkix.Name{CommonName: "broker"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
-	files := TLSFiles{Cert: a.path("server.pem"), Key: a.path("server.key"), ClientCA: clientCA, CertOptional: optional}
+	files := certs.Files{Cert: a.path("server.pem"), Key: a.path("server.key"), ClientCA: clientCA, CertOptional: optional}
 	cfg, err := files.Load()
 	if err != nil {
 		a.t.Fatal(err)
@@ -239,7 +240,7 @@ func TestWrongTLSFilesAreRefused(t *testing.T) {
 	a := newAuthority(t)
 	a.server("", false)
 	server, key := a.path("server.pem"), a.path("server.key")
-	for name, files := range map[string]TLSFiles{
+	for name, files := range map[string]certs.Files{
 		"no certificate":         {Cert: a.path("none"), Key: key},
 		"key of another":         {Cert: server, Key: a.path("ca.key")},
 		"no authority":           {Cert: server, Key: key, ClientCA: a.path("none")},

@@ -43,19 +43,8 @@ type Rule struct {
 	Decoder decode.Decoder
 	// KeepOpaque says that a payload that Decoder refuses is kept whole.
 	KeepOpaque bool
-}
-
-// Target is what one topic means. Its strings may share the topic's memory.
-type Target struct {
-	// Device and Metric are for the Frame that Decoder is given.
-	Device, Metric string
-	// Lane is for the readings that come back.
-	Lane reading.Lane
-	// Decoder reads the payloads; never nil.
-	Decoder decode.Decoder
-	// KeepOpaque says that a payload that Decoder refuses is kept with
-	// decode.Opaque rather than dropped.
-	KeepOpaque bool
+	// Refine is what happens to the readings before custody; it may be nil.
+	Refine Refiner
 }
 
 // Table resolves topics. It never changes and is safe for concurrent use.
@@ -113,6 +102,16 @@ func compile(r Rule) (compiled, error) {
 	return c, nil
 }
 
+// Forget makes the filters of all rules let the next reading of every series
+// pass; see Refiner.
+func (t *Table) Forget() {
+	for _, r := range t.rules {
+		if r.Refine != nil {
+			r.Refine.Forget()
+		}
+	}
+}
+
 // Resolve returns what the topic means; false for topics that begin with $. It
 // looks at the rules one by one: callers keep the answer for the topics that
 // they see all day.
@@ -124,15 +123,17 @@ func (t *Table) Resolve(topic string) (Target, bool) {
 		r := &t.rules[i]
 		if vars, ok := r.template.Match(topic); ok {
 			return Target{
+				Topic:      topic,
 				Device:     r.device.Expand(&vars),
 				Metric:     r.metric.Expand(&vars),
 				Lane:       r.Lane,
 				Decoder:    r.Decoder,
 				KeepOpaque: r.KeepOpaque,
+				Refine:     r.Refine,
 			}, true
 		}
 	}
-	return Target{Device: topic, Decoder: t.other, KeepOpaque: true}, true
+	return Target{Topic: topic, Device: topic, Decoder: t.other, KeepOpaque: true}, true
 }
 
 // leaf decodes payloads of topics that no rule describes, where Frame.Device is

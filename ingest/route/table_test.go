@@ -30,6 +30,7 @@ func TestFirstRuleThatMatchesWins(t *testing.T) {
 		"alarm/b/smoke":          {Device: "b", Metric: "smoke", Lane: reading.Alarm, Decoder: json, KeepOpaque: true},
 		"site/a/dev/b":           {Device: "site/a/dev/b", Metric: "frame", Lane: reading.Bulk, Decoder: decode.Raw{}},
 	} {
+		want.Topic = topic
 		if got, ok := table.Resolve(topic); !ok || got != want {
 			t.Errorf("%s: got %+v, want %+v", topic, got, want)
 		}

@@ -1,4 +1,5 @@
-package mqttin
+// Package certs reads the certificates of listeners that speak TLS.
+package certs
 
 import (
 	"crypto/tls"
@@ -7,9 +8,9 @@ import (
 	"os"
 )
 
-// TLSFiles are the files, in PEM, that a broker with TLS is made of.
-type TLSFiles struct {
-	// Cert is the broker's certificate, followed by those between it and its
+// Files are the files, in PEM, that a listener with TLS is made of.
+type Files struct {
+	// Cert is the listener's certificate, followed by those between it and its
 	// authority; Key is its private key.
 	Cert, Key string
 	// ClientCA holds the authorities that vouch for clients; empty stands for
@@ -21,7 +22,7 @@ type TLSFiles struct {
 }
 
 // Load reads the files. The versions of TLS are 1.2 and 1.3.
-func (f TLSFiles) Load() (*tls.Config, error) {
+func (f Files) Load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 	if err != nil {
 		return nil, fmt.Errorf("read certificate and key: %w", err)

@@ -1,0 +1,87 @@
+package daemon
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/reading"
+)
+
+// meaning is what the tables of all doors and routes say about their payloads.
+type meaning struct {
+	decode      string
+	lane        string
+	undecodable string // keep or drop
+}
+
+// words are the names that a configuration gives to decoders.
+type words struct {
+	decoders []string
+}
+
+func (c Config) words() words {
+	decoders := slices.Sorted(maps.Keys(plainDecoders()))
+	for _, t := range c.Decoder.all() {
+		decoders = append(decoders, t.name)
+	}
+	return words{decoders: decoders}
+}
+
+// validate checks the keys of a table that say what its payloads mean.
+func (m meaning) validate(r refuse, key string, w words) {
+	r.oneOf(key+".decode", m.decode, w.decoders...)
+	r.oneOf(key+".lane", m.lane, reading.Alarm.String(), reading.Normal.String(), reading.Bulk.String())
+	r.oneOf(key+".undecodable", m.undecodable, "keep", "drop")
+}
+
+// vocabulary is what those names stand for. Whoever says the same name shares
+// one decoder, and with it the names of metrics that it has learnt.
+type vocabulary struct {
+	decoders map[string]decode.Decoder
+}
+
+func (c Config) vocabulary() (vocabulary, error) {
+	v := vocabulary{decoders: plainDecoders()}
+	for _, t := range c.Decoder.all() {
+		d, err := t.build()
+		if err != nil {
+			return v, fmt.Errorf("decoder.%s %q: %w", t.kind, t.name, err)
+		}
+		v.decoders[t.name] = d
+	}
+	return v, nil
+}
+
+// target returns what payloads mean that come from one place.
+func (v vocabulary) target(m meaning, device, metric string) route.Target {
+	lane, _ := reading.ParseLane(m.lane) // validated
+	return route.Target{
+		Device: device, Metric: metric, Lane: lane,
+		Decoder: v.decoders[m.decode], KeepOpaque: m.undecodable == "keep",
+	}
+}
+
+// table compiles the routes of a door.
+func (v vocabulary) table(routes []Route) (*route.Table, error) {
+	var rules []route.Rule
+	for _, r := range routes {
+		t := v.target(r.meaning(), r.Device, r.Metric)
+		rule := route.Rule{
+			Topic: r.Topic, Device: r.Device, Metric: r.Metric, Lane: t.Lane,
+			Decoder: t.Decoder, KeepOpaque: t.KeepOpaque, Refine: t.Refine,
+		}
+		if len(r.TimeKeys) > 0 || r.TimeUnit != "" {
+			unit, _ := decode.ParseTimeUnit(r.TimeUnit) // validated
+			rule.Decoder = decode.NewJSON(decode.JSONConfig{TimeKeys: r.TimeKeys, TimeUnit: unit})
+		}
+		rules = append(rules, rule)
+	}
+	return route.NewTable(rules, v.decoders["json"])
+}
+
+func (t Route) meaning() meaning {
+	return meaning{decode: t.Decode, lane: t.Lane, undecodable: t.Undecodable}
+}
