@@ -54,7 +54,7 @@ var homes = []struct {
 }{
 	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
-	{"github.com/klauspost/compress", []string{"wire"}},
+	{"github.com/klauspost/compress", []string{"ingest/httpin", "wire"}},
 	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
 	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/serialport"}},

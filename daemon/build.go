@@ -73,7 +73,10 @@ type custody struct{ buffer *buffer.Buffer }
 
 func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
 	receipt, err := c.buffer.Accept(ctx, rs, notes...)
-	if err != nil {
+	switch {
+	case errors.Is(err, buffer.ErrFull):
+		return nil, fmt.Errorf("%w: %w", ingest.ErrFull, err)
+	case err != nil:
 		return nil, err
 	}
 	return receipt, nil
