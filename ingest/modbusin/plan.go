@@ -141,8 +141,6 @@ type Plan struct {
 	Requests, Registers int
 	// Elements are read with them, those in gaps included.
 	Elements int
-	// air is how long they take on the wire.
-	air time.Duration
 }
 
 // Plans returns what the slave will be asked, the shortest interval first.
