@@ -175,7 +175,7 @@ func TestCheckLooksAtThoseWhoMayConnect(t *testing.T) {
 		{cert, now, Fail, "the key is the certificate's"},
 	} {
 		k := &checklist{}
-		k.tlsFiles(MQTT{TLSCert: cert, TLSKey: c.key}, c.now)
+		k.tlsFiles("ingest.mqtt", MQTT{TLSCert: cert, TLSKey: c.key}.tlsFiles(), c.now)
 		expect(t, only(t, k), c.level, c.word)
 	}
 }

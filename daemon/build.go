@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -75,12 +76,17 @@ func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...read
 	receipt, err := c.buffer.Accept(ctx, rs, notes...)
 	switch {
 	case errors.Is(err, buffer.ErrFull):
-		return nil, fmt.Errorf("%w: %w", ingest.ErrFull, err)
+		return nil, full{err}
 	case err != nil:
 		return nil, err
 	}
 	return receipt, nil
 }
+
+// full is the buffer's word for what the doors call ingest.ErrFull.
+type full struct{ error }
+
+func (full) Is(target error) bool { return target == ingest.ErrFull }
 
 func (c custody) Notes(ctx context.Context, prefix string, visit func(reading.Note) error) error {
 	return c.buffer.Notes(ctx, prefix, visit)
@@ -132,6 +138,30 @@ func (d *Daemon) buildDoors() error {
 			d.beside["GET /mqtt"] = broker
 		}
 	}
+	return errors.Join(
+		d.buildHTTP(v),
+	)
+}
+
+// buildHTTP builds the door for devices that POST.
+func (d *Daemon) buildHTTP(v vocabulary) error {
+	h := d.cfg.Ingest.HTTP
+	if h.Listen == "" {
+		return nil
+	}
+	table, err := v.table(h.Routes)
+	if err != nil {
+		return fmt.Errorf("ingest.http: %w", err)
+	}
+	log := d.log.With("source", "http")
+	door := httpin.Config{
+		Listen: h.Listen, Routes: table, Types: v.contentTypes(),
+		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
+	}
+	if err := h.admit(&door, log); err != nil {
+		return fmt.Errorf("ingest.http: %w", err)
+	}
+	d.addDoor("http", httpin.New(door, log), table.Forget)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/certs"
 	"github.com/tidegate/tidegate/internal/passwd"
 )
 
@@ -18,54 +19,54 @@ func (k *checklist) access(m MQTT, now time.Time) {
 		k.ok("ingest.mqtt lets everybody in who reaches it")
 	}
 	if m.PasswordFile != "" {
-		k.passwordFile(m.PasswordFile)
+		k.passwordFile("ingest.mqtt", m.PasswordFile)
 	}
 	if m.TLSCert != "" {
-		k.tlsFiles(m, now)
+		k.tlsFiles("ingest.mqtt", m.tlsFiles(), now)
 	}
 }
 
-func (k *checklist) passwordFile(path string) {
+func (k *checklist) passwordFile(table, path string) {
 	users, err := passwd.Read(path)
 	if err != nil {
 		what, hint, told := strings.Cut(err.Error(), " — hint: ")
 		if !told {
 			hint = "set passwords with \"tidegate passwd\", and let the user who runs the gateway read the file"
 		}
-		k.fail(hint, "ingest.mqtt: %s", what)
+		k.fail(hint, "%s: %s", table, what)
 		return
 	}
 	if info, err := os.Stat(path); err == nil && isOpen(info) {
-		k.warn("chmod o-rwx "+path, "ingest.mqtt: everybody on this machine can read %s", path)
+		k.warn("chmod o-rwx "+path, "%s: everybody on this machine can read %s", table, path)
 		return
 	}
 	if users.Len() == 0 {
-		k.warn("add users with \"tidegate passwd\"", "ingest.mqtt: %s has no users", path)
+		k.warn("add users with \"tidegate passwd\"", "%s: %s has no users", table, path)
 		return
 	}
-	k.ok("ingest.mqtt: users in %s: %d", path, users.Len())
+	k.ok("%s: users in %s: %d", table, path, users.Len())
 }
 
 // tlsFiles checks that the files belong together, and warns of a certificate
 // that ends soon: nobody looks at it until all devices stay away.
-func (k *checklist) tlsFiles(m MQTT, now time.Time) {
-	cfg, err := m.tlsFiles().Load()
+func (k *checklist) tlsFiles(table string, files certs.Files, now time.Time) {
+	cfg, err := files.Load()
 	if err != nil {
-		k.fail("check the paths, that the key is the certificate's, and that the user who runs the gateway may read them", "ingest.mqtt: %v", err)
+		k.fail("check the paths, that the key is the certificate's, and that the user who runs the gateway may read them", "%s: %v", table, err)
 		return
 	}
-	if info, err := os.Stat(m.TLSKey); err == nil && isOpen(info) {
-		k.warn("chmod o-rwx "+m.TLSKey, "ingest.mqtt: everybody on this machine can read the key %s", m.TLSKey)
+	if info, err := os.Stat(files.Key); err == nil && isOpen(info) {
+		k.warn("chmod o-rwx "+files.Key, "%s: everybody on this machine can read the key %s", table, files.Key)
 	}
 	leaf, err := x509.ParseCertificate(cfg.Certificates[0].Certificate[0])
 	if err != nil {
-		k.fail("make a new certificate", "ingest.mqtt: %v", err)
+		k.fail("make a new certificate", "%s: %v", table, err)
 		return
 	}
 	ends := leaf.NotAfter.UTC().Format(time.DateOnly)
 	if leaf.NotAfter.Sub(now) < 14*24*time.Hour {
-		k.warn("have it renewed", "ingest.mqtt: the certificate ends on %s", ends)
+		k.warn("have it renewed", "%s: the certificate ends on %s", table, ends)
 		return
 	}
-	k.ok("ingest.mqtt: the certificate is valid until %s", ends)
+	k.ok("%s: the certificate is valid until %s", table, ends)
 }

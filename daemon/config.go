@@ -81,6 +81,7 @@ type Lane struct {
 // Ingest holds the doors in.
 type Ingest struct {
 	MQTT MQTT `toml:"mqtt"`
+	HTTP HTTP `toml:"http"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.
@@ -219,7 +220,7 @@ func Default() Config {
 			MaxClients:    1024,
 			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
 			SysInterval:   conf.Duration(10 * time.Second),
-		}},
+		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}
 }

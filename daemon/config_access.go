@@ -54,28 +54,12 @@ func (m MQTT) validateWebSocket(r refuse, page Dashboard) {
 // validateListener refuses to listen beyond loopback without TLS and users,
 // unless that is meant.
 func (m MQTT) validateListener(r refuse) {
-	host, port, ok := r.listener("ingest.mqtt.listen", m.Listen)
-	if !ok || isLoopback(host) || m.InsecureIKnow {
-		return
-	}
-	switch secure := m.TLSCert != ""; {
-	case !secure && !m.hasUsers():
-		r("ingest.mqtt.listen", fmt.Sprintf(`write "127.0.0.1:%s", or set tls_cert, tls_key and password_file, %s`, port, insecure), exposed, m.Listen)
-	case !secure:
-		r("ingest.mqtt.listen", "set tls_cert and tls_key, "+insecure, "%q lets everybody on the network read the passwords", m.Listen)
-	case !m.hasUsers():
-		r("ingest.mqtt.listen", "set password_file or client_ca, "+insecure, "%q lets everybody on the network in, without password", m.Listen)
-	}
+	r.exposure("ingest.mqtt", m.Listen, m.TLSCert != "", m.hasUsers(), m.InsecureIKnow, "password_file or client_ca")
 }
 
 // validateAccess checks what goes together with what.
 func (m MQTT) validateAccess(r refuse) {
-	switch {
-	case m.TLSCert != "" && m.TLSKey == "":
-		r("ingest.mqtt.tls_cert", "name the certificate's private key in tls_key", "has no tls_key")
-	case m.TLSKey != "" && m.TLSCert == "":
-		r("ingest.mqtt.tls_key", "name the key's certificate in tls_cert", "has no tls_cert")
-	}
+	r.keyPair("ingest.mqtt", m.TLSCert, m.TLSKey)
 	if m.ClientCA != "" && m.TLSCert == "" {
 		r("ingest.mqtt.client_ca", "set tls_cert and tls_key", "means nothing without TLS")
 	}

@@ -120,6 +120,8 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	route.Topic = "site/{site}/dev/{device}/telemetry"
 	if want := []Route{route}; !reflect.DeepEqual(c.Ingest.MQTT.Routes, want) {
 		t.Errorf("route: %+v, want %+v", c.Ingest.MQTT.Routes, want)
+	} else if !reflect.DeepEqual(c.Ingest.HTTP.Routes, want) {
+		t.Errorf("route: %+v, want %+v", c.Ingest.HTTP.Routes, want)
 	}
 	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
 		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)

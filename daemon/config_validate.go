@@ -32,25 +32,40 @@ func (c Config) validate(r refuse) {
 	c.Decoder.validate(r)
 	c.Ingest.MQTT.validate(r, c.words())
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
+	c.Ingest.HTTP.validate(r, c.words())
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validatePorts(r)
 }
 
+// listener is a key that says where to listen, on a network of its own: tcp or
+// udp.
+type listener struct{ key, network, address string }
+
+// listeners returns everything that listens, what is on by default last.
+func (c Config) listeners() []listener {
+	return []listener{
+		{"ingest.mqtt.plain_listen", "tcp", c.Ingest.MQTT.PlainListen},
+		{"ingest.http.listen", "tcp", c.Ingest.HTTP.Listen},
+		{"dashboard.listen", "tcp", c.Dashboard.Listen},
+		{"ingest.mqtt.listen", "tcp", c.Ingest.MQTT.Listen},
+	}
+}
+
 // validatePorts refuses a listener that could not be bound because of another.
 // The problem stands with the one that the file sets.
 func (c Config) validatePorts(r refuse) {
-	mqtt, plain, dashboard := c.Ingest.MQTT.Listen, c.Ingest.MQTT.PlainListen, c.Dashboard.Listen
-	switch {
-	case samePort(plain, mqtt):
-		r("ingest.mqtt.plain_listen", "choose another port", "%q is the port of listen", plain)
-	case samePort(plain, dashboard):
-		r("ingest.mqtt.plain_listen", "choose another port", "%q is the dashboard's port", plain)
-	case !samePort(mqtt, dashboard):
-	case dashboard == Default().Dashboard.Listen:
-		r("ingest.mqtt.listen", "choose another port", "%q is the dashboard's port", mqtt)
-	default:
-		r("dashboard.listen", "choose another port", "%q is the port of ingest.mqtt", dashboard)
+	all, usual := c.listeners(), Default().listeners()
+	for i, l := range all {
+		for _, other := range all[i+1:] {
+			if l.network != other.network || !samePort(l.address, other.address) {
+				continue
+			}
+			if slices.Contains(usual, l) {
+				l, other = other, l
+			}
+			r(l.key, "choose another port", "%q is the port of %s", l.address, other.key)
+		}
 	}
 }
 

@@ -190,6 +190,9 @@ func (d *Daemon) addresses() []string {
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
 		lines = append(lines, "mqtt       "+m.Listen)
 	}
+	if h := d.cfg.Ingest.HTTP; h.Listen != "" {
+		lines = append(lines, "http       "+h.Listen)
+	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
 	}

@@ -85,3 +85,12 @@ func (v vocabulary) table(routes []Route) (*route.Table, error) {
 func (t Route) meaning() meaning {
 	return meaning{decode: t.Decode, lane: t.Lane, undecodable: t.Undecodable}
 }
+
+// contentTypes returns the decoders of content types that name a format: at
+// these, a device says itself what it sends. What is not here is decoded as its
+// route says.
+func (v vocabulary) contentTypes() map[string]decode.Decoder {
+	return map[string]decode.Decoder{
+		"application/octet-stream": v.decoders["raw"],
+	}
+}

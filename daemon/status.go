@@ -3,10 +3,12 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/cardlife"
 	"github.com/tidegate/tidegate/uplink"
@@ -125,15 +127,29 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.BadLogins, s.Denied, s.TurnedAway, s.Malformed = m.BadLogins, m.Denied, m.TurnedAway, m.Malformed
 			s.NotStored, s.Undelivered = m.NotStored, m.Undelivered
 			s.NotRetained, s.Oversubscribed, s.Forgotten, s.Slowed = m.NotRetained, m.Oversubscribed, m.Forgotten, m.Slowed
-			if addr := source.Addr(ctx); addr != nil {
-				s.Address = addr.String()
-			} else {
-				s.State = "does not listen yet"
-			}
+			listening(ctx, &s, source)
+		case *httpin.Source:
+			h := source.Stats()
+			s.Kind, s.Address = "http", d.cfg.Ingest.HTTP.Listen
+			s.Rejected, s.Opaque, s.Clients = h.Dropped, h.Opaque, h.Clients
+			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
+			s.Malformed = h.TooLarge
+			listening(ctx, &s, source)
 		}
 		all = append(all, s)
 	}
 	return all
+}
+
+// listening says where a door listens.
+func listening(ctx context.Context, s *dashboard.Door, source interface {
+	Addr(context.Context) net.Addr
+}) {
+	if addr := source.Addr(ctx); addr != nil {
+		s.Address = addr.String()
+		return
+	}
+	s.State = "does not listen yet"
 }
 
 // problems puts into sentences what somebody should know and no other part of
