@@ -16,6 +16,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/httpin"
+	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -140,6 +141,7 @@ func (d *Daemon) buildDoors() error {
 	}
 	return errors.Join(
 		d.buildHTTP(v),
+		d.buildModbus(v),
 	)
 }
 
@@ -162,6 +164,19 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
 	d.addDoor("http", httpin.New(door, log), table.Forget)
+	return nil
+}
+
+// buildModbus builds the buses whose slaves are polled.
+func (d *Daemon) buildModbus(v vocabulary) error {
+	for _, m := range d.cfg.Ingest.Modbus {
+		name := "modbus/" + m.Name
+		bus, err := modbusin.New(m.bus(d.cfg.Modbus.Maps, v), d.log.With("source", name))
+		if err != nil {
+			return fmt.Errorf("ingest.modbus %q: %w", m.Name, err)
+		}
+		d.addDoor(name, bus, bus.Forget)
+	}
 	return nil
 }
 

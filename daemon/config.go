@@ -21,13 +21,14 @@ import (
 // interface and uplinks without TLS are refused unless insecure_i_know says
 // that this is meant.
 type Config struct {
-	Gateway   Gateway   `toml:"gateway"`
-	Log       Log       `toml:"log"`
-	Buffer    Buffer    `toml:"buffer"`
-	Decoder   Decoders  `toml:"decoder"`
-	Ingest    Ingest    `toml:"ingest"`
-	Uplink    Uplink    `toml:"uplink"`
-	Dashboard Dashboard `toml:"dashboard"`
+	Gateway   Gateway    `toml:"gateway"`
+	Log       Log        `toml:"log"`
+	Buffer    Buffer     `toml:"buffer"`
+	Decoder   Decoders   `toml:"decoder"`
+	Modbus    ModbusMaps `toml:"modbus"`
+	Ingest    Ingest     `toml:"ingest"`
+	Uplink    Uplink     `toml:"uplink"`
+	Dashboard Dashboard  `toml:"dashboard"`
 }
 
 // Gateway is [gateway]: who this machine is and where it keeps things.
@@ -80,8 +81,9 @@ type Lane struct {
 
 // Ingest holds the doors in.
 type Ingest struct {
-	MQTT MQTT `toml:"mqtt"`
-	HTTP HTTP `toml:"http"`
+	MQTT   MQTT     `toml:"mqtt"`
+	HTTP   HTTP     `toml:"http"`
+	Modbus []Modbus `toml:"modbus"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.

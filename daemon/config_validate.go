@@ -33,6 +33,7 @@ func (c Config) validate(r refuse) {
 	c.Ingest.MQTT.validate(r, c.words())
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, c.words())
+	c.validateModbus(r)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validatePorts(r)

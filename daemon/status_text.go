@@ -48,6 +48,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		if text := refusals(d); text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
 		}
+		writeSlaves(&b, d)
 	}
 	buf := s.Buffer
 	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")

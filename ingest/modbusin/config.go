@@ -198,6 +198,9 @@ func (c Config) Load() (Load, bool) {
 	w := rtuWire{char: serial.CharTime(), gap: cmp.Or(c.FrameGap, gapTime(serial.Baud, bitsPerChar(serial)))}
 	for _, s := range c.Slaves {
 		for _, p := range s.polls() {
+			if p.every <= 0 {
+				continue // Check refuses it
+			}
 			for _, b := range p.plan {
 				busy := w.airtime(b.request) + 2*w.gap
 				l.Wire += float64(busy) / float64(p.every)

@@ -20,6 +20,7 @@ type Source struct {
 	log     *slog.Logger
 	slaves  []*slave
 	counts  busCounts
+	found   serialport.Identity // the device that the port was; it must be that one again
 }
 
 // New returns a bus that does not run yet. The error is that of Config.Check.
@@ -113,9 +114,11 @@ func (s *Source) dial(ctx context.Context) (line, error) {
 	}
 	cfg := s.cfg.Serial
 	cfg.Path = s.address
+	cfg.Expect = s.found
 	port, err := serialport.Open(cfg)
 	if err != nil {
 		return nil, err
 	}
+	s.found = port.Place().Identity
 	return serialLine{port}, nil
 }

@@ -116,3 +116,6 @@ func items(batches []batch) (n int) {
 	}
 	return n
 }
+
+// URL returns where the bus is, as in Config.
+func (s *Source) URL() string { return s.cfg.URL }
