@@ -139,10 +139,11 @@ func (b *bus) land(i int) flight {
 // mend deals with an error of the wire. A fault ends the questions that it
 // concerns; anything else breaks the line, which may be made anew.
 func (b *bus) mend(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	var fault Fault
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &fault) && fault == NoAnswer:
 		return b.expire(ctx, time.Now())
 	case errors.As(err, &fault):
