@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"os"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/internal/scalar"
 	"github.com/tidegate/tidegate/reading"
@@ -116,4 +119,56 @@ interval = "260ms"
 	k := &checklist{}
 	k.load(c.Ingest.Modbus[0], c.Ingest.Modbus[0].bus(c.Modbus.Maps, vocabulary{}))
 	expect(t, only(t, k), Warn, "the line will be busy 74 %", "raise intervals")
+}
+
+// TestTheExampleOfTheDocsIsPlannedAsItSays keeps the figures of the page true.
+func TestTheExampleOfTheDocsIsPlannedAsItSays(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference/modbus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(page), "```toml\n")
+	example, prose, _ := strings.Cut(after, "```")
+	c, err := Parse("example", []byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &checklist{}
+	bus := c.Ingest.Modbus[0].bus(c.Modbus.Maps, vocabulary{})
+	k.plans("meters", bus)
+	k.load(c.Ingest.Modbus[0], bus)
+	said := strings.Join(strings.Fields(prose), " ")
+	for _, f := range k.findings {
+		if _, what, _ := strings.Cut(f.What, ": "); !strings.Contains(said, what) {
+			t.Errorf("the page does not say %q", what)
+		}
+	}
+}
+
+func TestStatusTellsOfSlaves(t *testing.T) {
+	s := dashboard.Status{Doors: []dashboard.Door{{Name: "modbus/hall", Slaves: []dashboard.Slave{
+		{Unit: 1, Device: "meter-1", State: dashboard.LinkUp, Polls: 7},
+		{Unit: 2, Device: "meter-2", State: dashboard.LinkDown, Polls: 3, Skipped: 1, Failed: 4, BadRegisters: 2,
+			Errors: map[string]uint64{"no answer": 12, "device busy": 1}},
+	}}}}
+	var out strings.Builder
+	if err := writeStatus(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"modbus/hall: unit 1, meter-1, is up: 7 polls\n",
+		"modbus/hall: unit 2, meter-2, is down: 3 polls, 1 skipped for want of time, 4 requests failed, 2 registers that it does not have, 1 × device busy, 12 × no answer\n",
+	} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("%q is not in\n%s", line, out.String())
+		}
+	}
+	many := s.Doors[0]
+	for range 5 {
+		many.Slaves = append(many.Slaves, many.Slaves[1])
+	}
+	if got := silentSlaves([]dashboard.Door{s.Doors[0], many}); len(got) != 2 ||
+		!strings.HasPrefix(got[0], "modbus/hall: no answer from meter-2 (unit 2) — hint: ") || !strings.HasPrefix(got[1], "modbus/hall: no answer from 6 of 7 slaves — hint: ") {
+		t.Errorf("%q", got)
+	}
 }
