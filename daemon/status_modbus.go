@@ -13,6 +13,7 @@ import (
 func modbusStatus(s *dashboard.Door, source *modbusin.Source) {
 	m := source.Stats()
 	s.Kind, s.Address, s.NotStored = "modbus", source.URL(), m.NotStored
+	s.LateAnswers, s.StrayBytes = m.Late, m.Stray
 	known := 0
 	for _, slave := range m.Slaves {
 		one := dashboard.Slave{

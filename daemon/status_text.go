@@ -87,6 +87,8 @@ func refusals(d dashboard.Door) string {
 		{d.Oversubscribed, "subscriptions too many"},
 		{d.Forgotten, "sessions that made room for others"},
 		{d.Slowed, "waits of clients that sent too fast"},
+		{d.LateAnswers, "answers that came too late"},
+		{d.StrayBytes, "bytes that nobody asked for"},
 	} {
 		if c.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))

@@ -147,6 +147,10 @@ type Door struct {
 	Forgotten      uint64 `json:"forgotten,omitempty"`
 	Slowed         uint64 `json:"slowed,omitempty"`
 
+	// LateAnswers of slaves came when they were not waited for any more;
+	// StrayBytes on a serial line belonged to nothing that was asked.
+	LateAnswers uint64 `json:"late_answers,omitempty"`
+	StrayBytes  uint64 `json:"stray_bytes,omitempty"`
 	// Slaves are those that the door asks; other doors have none.
 	Slaves []Slave `json:"slaves,omitempty"`
 }

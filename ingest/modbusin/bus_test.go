@@ -1,9 +1,14 @@
 package modbusin
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/reading"
 )
 
 // both runs a test over TCP and over a serial line, in virtual time.
@@ -77,5 +82,107 @@ func TestADeadSlaveCostsTheOthersNothing(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 		t.Logf("asked in 600 s: %v", asked)
+	})
+}
+
+// TestASlaveWithMuchToSayTakesTurns: one with 200 requests a poll does not keep
+// another one waiting.
+func TestASlaveWithMuchToSayTakesTurns(t *testing.T) {
+	both(t, func(t *testing.T, p *puppet) {
+		long := words(1)
+		for i := range uint16(200) {
+			long.Registers = append(long.Registers, Register{Metric: metric(3 * i), Table: Holding, Address: 3 * i})
+		}
+		long.Every = 30 * time.Second
+		s := run(t, p.config(long, words(2, 0), words(3, 0)))
+		time.Sleep(time.Minute)
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+		must(t, s.custody.Stored())
+		last := make(map[byte]time.Time)
+		for _, q := range p.seen() {
+			if before, ok := last[q.unit]; ok && q.unit != 1 && q.at.Sub(before) > time.Second+60*time.Millisecond {
+				t.Errorf("slave %d was asked after %v", q.unit, q.at.Sub(before))
+			}
+			last[q.unit] = q.at
+		}
+	})
+}
+
+func TestABusySlaveIsLeftAloneForLongerAndLonger(t *testing.T) {
+	both(t, func(t *testing.T, p *puppet) {
+		start := time.Now()
+		p.script = func(q asked) []reply {
+			if time.Since(start) < time.Minute {
+				return []reply{{time.Millisecond, p.frame(q, q.exception(6))}}
+			}
+			return nil
+		}
+		s := run(t, p.config(words(1, 0)))
+		time.Sleep(time.Minute)
+		busy := len(p.seen())
+		time.Sleep(time.Minute)
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+		if st := s.Stats().Slaves[0]; busy < 8 || busy > 16 || st.Polls < 45 || !st.Up {
+			t.Errorf("asked %d times while it was busy; %+v", busy, st)
+		}
+	})
+}
+
+// TestADeviceThatRefusesEverythingWhileItStartsIsReadSoonAfter: its registers
+// count as bad, but not for long.
+func TestADeviceThatRefusesEverythingWhileItStartsIsReadSoonAfter(t *testing.T) {
+	both(t, func(t *testing.T, p *puppet) {
+		start := time.Now()
+		p.script = func(q asked) []reply {
+			if at := time.Since(start); at > 10*time.Second && at < 20*time.Second {
+				return []reply{{time.Millisecond, p.frame(q, q.exception(2))}}
+			}
+			return nil
+		}
+		s := run(t, p.config(words(1, upTo(8)...)))
+		time.Sleep(2 * time.Minute)
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+		if n := len(s.custody.Stored()); n < 8*55 {
+			t.Errorf("%d readings of 8 registers in 120 s with a gap", n)
+		}
+		if st := s.Stats().Slaves[0]; st.Bad != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// accepts remembers how many readings each Accept had.
+type accepts struct {
+	sink
+	sizes []int
+}
+
+func (a *accepts) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	a.sizes = append(a.sizes, len(rs))
+	return a.sink.Accept(ctx, rs, notes...)
+}
+
+func TestTheReadingsOfAPollAreAcceptedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &puppet{took: time.Millisecond}
+		s, err := New(p.config(words(1, 0, 10, 20, 30)), quietLog())
+		if err != nil {
+			t.Fatal(err)
+		}
+		custody := &accepts{}
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		if err := s.Run(ctx, ingest.NewIntake(custody, nil, time.Now)); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(custody.sizes, []int{4, 4, 4}) || len(p.seen()) != 12 {
+			t.Errorf("%v with %d questions", custody.sizes, len(p.seen()))
+		}
 	})
 }

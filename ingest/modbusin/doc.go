@@ -24,7 +24,8 @@
 //     alone as long again as it had, while the others are asked.
 //   - A register that the slave does not have costs its neighbours nothing: a
 //     request that is refused for its address is halved until the bad registers
-//     are known; they are left out, reported once, and tried again hourly.
+//     are known; they are left out, reported once, and tried again after a minute
+//     and then less and less often.
 //   - What was not read is not reported: a failed poll gives no reading.
 //
 // The protocol is that of "MODBUS Application Protocol Specification V1.1b3"

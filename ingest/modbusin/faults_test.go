@@ -177,7 +177,7 @@ func TestALineThatIsNeverQuietIsNotTalkedInto(t *testing.T) {
 }
 
 // TestABadRegisterCostsItsNeighboursNothing: addresses that the slave refuses
-// are found by halving, reported once, left out, and tried again after an hour.
+// are found by halving, reported once, left out, and tried again.
 func TestABadRegisterCostsItsNeighboursNothing(t *testing.T) {
 	both(t, func(t *testing.T, p *puppet) {
 		bad := []uint16{13, 40, 41}

@@ -73,13 +73,12 @@ const (
 // badRegisters leaves registers out that the slave does not have.
 func (b *bus) badRegisters(s *slave, p *poll, bad batch) {
 	p.halved = true
-	p.bad += len(bad.items)
 	for _, it := range bad.items {
 		if s.warned[it.index] {
 			continue
 		}
 		s.warned[it.index] = true
-		b.log.Warn("the slave does not have a register; it is left out, and tried again every hour — hint: compare the map with the manual",
+		b.log.Warn("the slave does not have a register; it is left out, and tried again from time to time — hint: compare the map with the manual",
 			"device", s.Device, "unit", s.Unit, "metric", s.Registers[it.index].Metric, "at", bad.request.String())
 	}
 }
@@ -144,7 +143,8 @@ func (b *bus) alive(ctx context.Context, s *slave) error {
 func (s *slave) revive(now time.Time) {
 	s.notYet, s.busy = time.Time{}, 0
 	for _, p := range s.polls {
-		p.current, p.learned, p.due = p.plan, time.Time{}, now
+		p.replan()
+		p.due, p.wait = now, 0
 	}
 }
 

@@ -45,15 +45,16 @@ type poll struct {
 	every time.Duration
 	due   time.Time // when it begins next
 	plan  []batch   // as planned
-	// current is plan, or what it came to when registers were bad, since learned.
+	// current is plan, or what it came to when registers were bad. It is plan
+	// again at relearn, and wait later if they still are.
 	current []batch
-	learned time.Time
+	relearn time.Time
+	wait    time.Duration
 
 	// While it is under way:
 	todo     []task  // the next one last
 	kept     []batch // of this round, but for bad registers
 	halved   bool    // so kept is the better plan
-	bad      int     // registers, of this round
 	readings []reading.Reading
 }
 
@@ -63,9 +64,12 @@ type task struct {
 	tries int
 }
 
-// relearn is how long bad registers are left out before they are tried again:
-// devices get new firmware, or refuse while they start.
-const relearn = time.Hour
+// Bad registers are tried again: some devices refuse everything while they start,
+// and some get new firmware.
+const (
+	leastRelearn = time.Minute
+	mostRelearn  = time.Hour
+)
 
 // leastPatience is how many failures in a row take a slave for dead at least: a
 // single one may be noise.
@@ -94,7 +98,7 @@ func (s *slave) begin(now time.Time) {
 
 func (p *poll) reset() {
 	p.todo, p.kept, p.readings = p.todo[:0], p.kept[:0], p.readings[:0]
-	p.halved, p.bad = false, 0
+	p.halved = false
 }
 
 // next returns when the slave wants to be asked; false while it has nothing to
@@ -165,8 +169,8 @@ func (p *poll) start(now time.Time) (skipped uint64) {
 		skipped = uint64(late/p.every) + 1
 		p.due = p.due.Add(time.Duration(skipped) * p.every)
 	}
-	if !p.learned.IsZero() && now.Sub(p.learned) >= relearn {
-		p.current, p.learned = p.plan, time.Time{}
+	if !p.relearn.IsZero() && !now.Before(p.relearn) {
+		p.replan()
 	}
 	p.todo = p.todo[:0]
 	for _, b := range slices.Backward(p.current) {
@@ -174,6 +178,9 @@ func (p *poll) start(now time.Time) (skipped uint64) {
 	}
 	return skipped
 }
+
+// replan makes the next round the one that was planned.
+func (p *poll) replan() { p.current, p.relearn = p.plan, time.Time{} }
 
 // probe is the smallest request that there is.
 func (s *slave) probe() batch {
@@ -197,8 +204,12 @@ func (p *poll) split(b batch) {
 
 // settle ends a round: what was learned from halving is the plan from now on.
 func (p *poll) settle(now time.Time, l limits) {
-	if p.halved {
-		p.current, p.learned = join(append([]batch(nil), p.kept...), l), now
+	switch {
+	case p.halved:
+		p.wait = min(max(2*p.wait, leastRelearn), mostRelearn)
+		p.current, p.relearn = join(append([]batch(nil), p.kept...), l), now.Add(p.wait)
+	case p.relearn.IsZero(): // as planned, and nothing was refused
+		p.wait = 0
 	}
 }
 
