@@ -180,8 +180,12 @@ func TestALineThatIsNeverQuietIsNotTalkedInto(t *testing.T) {
 // are found by halving, reported once, left out, and tried again.
 func TestABadRegisterCostsItsNeighboursNothing(t *testing.T) {
 	both(t, func(t *testing.T, p *puppet) {
-		bad := []uint16{13, 40, 41}
+		start := time.Now()
 		p.script = func(q asked) []reply {
+			bad := []uint16{13, 40, 41}
+			if time.Since(start) > 2*time.Second {
+				bad = bad[:1]
+			}
 			for _, a := range bad {
 				if q.address <= a && a < q.address+q.count {
 					return []reply{{time.Millisecond, p.frame(q, q.exception(2))}}
@@ -205,7 +209,6 @@ func TestABadRegisterCostsItsNeighboursNothing(t *testing.T) {
 		if st := s.Stats().Slaves[0]; st.Bad != 3 || !st.Up {
 			t.Errorf("%+v", st)
 		}
-		bad = []uint16{13}
 		time.Sleep(time.Hour)
 		if err := s.stop(); err != nil {
 			t.Error(err)
