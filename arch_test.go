@@ -18,7 +18,7 @@ var storeys = []struct {
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
 	{2, "buffer"}, {2, "uplink"}, {2, "uplink/encode"}, {2, "ingest/route"}, {2, "dashboard"}, {2, "cloud"},
 	{1, "wire"}, {1, "ingest"}, {1, "ingest/decode"},
-	{0, "reading"}, {0, "internal/*"},
+	{0, "reading"}, {0, "ingest/frame"}, {0, "internal/*"},
 }
 
 // forbidden imports go down, and are wrong all the same.
@@ -57,7 +57,7 @@ var homes = []struct {
 	{"github.com/klauspost/compress", []string{"ingest/httpin", "wire"}},
 	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/serialport"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }

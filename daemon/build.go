@@ -142,6 +142,7 @@ func (d *Daemon) buildDoors() error {
 	return errors.Join(
 		d.buildHTTP(v),
 		d.buildModbus(v),
+		d.buildSerial(v),
 	)
 }
 
@@ -170,7 +171,7 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 // buildModbus builds the buses whose slaves are polled.
 func (d *Daemon) buildModbus(v vocabulary) error {
 	for _, m := range d.cfg.Ingest.Modbus {
-		name := "modbus/" + m.Name
+		name := m.doorName()
 		bus, err := modbusin.New(m.bus(d.cfg.Modbus.Maps, v), d.log.With("source", name))
 		if err != nil {
 			return fmt.Errorf("ingest.modbus %q: %w", m.Name, err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/serialport"
 )
 
 // Level says how bad a Finding is.
@@ -46,6 +47,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.clients(c.Ingest.MQTT, c.Gateway)
 	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), time.Now())
 	k.modbus(ctx, c)
+	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
 	k.uplinks(ctx, c.Uplink)
 	return k.findings

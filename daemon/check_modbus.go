@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest/modbusin"
-	"github.com/tidegate/tidegate/internal/serialport"
 )
 
 // busy is the load from which a serial bus has little time left for retries and
@@ -35,16 +33,11 @@ func (k *checklist) modbus(ctx context.Context, c Config) {
 	}
 }
 
-// reachBus looks whether the line is there. One that is not is no failure: the
-// gateway tries again for ever.
+// reachBus looks whether a bus over TCP is there; serial ports are looked at for
+// all doors. One that is not is no failure: the gateway tries again for ever.
 func (k *checklist) reachBus(ctx context.Context, m Modbus) {
 	kind, address, err := modbusin.ParseURL(m.URL)
-	if err != nil {
-		k.fail("correct the url", "modbus %s: %v", m.Name, err)
-		return
-	}
-	if kind == modbusin.RTU {
-		k.port(m, address)
+	if err != nil || kind == modbusin.RTU {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -56,24 +49,6 @@ func (k *checklist) reachBus(ctx context.Context, m Modbus) {
 	}
 	conn.Close()
 	k.ok("modbus %s: %s answers", m.Name, address)
-}
-
-// port looks for the device and does not open it: opening resets many boards.
-func (k *checklist) port(m Modbus, path string) {
-	place, err := serialport.Host{}.Resolve(path)
-	if err != nil {
-		what, hint, told := strings.Cut(err.Error(), " — hint: ")
-		if !told {
-			hint = "check the path and the cable; it is tried again for ever"
-		}
-		k.warn(hint, "modbus %s: %s", m.Name, what)
-		return
-	}
-	if place.Kernel && place.Identity.Vendor != "" {
-		k.warn("configure its name under /dev/serial/by-id", "modbus %s: %s is %v today, and may be another device after the next start", m.Name, path, place.Identity)
-		return
-	}
-	k.ok("modbus %s: %s is there: %v", m.Name, path, place.Identity)
 }
 
 // plans tells what will be asked.

@@ -81,8 +81,11 @@ type Lane struct {
 
 // Ingest holds the doors in.
 type Ingest struct {
-	MQTT   MQTT     `toml:"mqtt"`
-	HTTP   HTTP     `toml:"http"`
+	MQTT MQTT `toml:"mqtt"`
+	HTTP HTTP `toml:"http"`
+	// Serial are devices at serial ports.
+	Serial []Serial `toml:"serial"`
+	// Modbus are buses whose slaves are polled.
 	Modbus []Modbus `toml:"modbus"`
 }
 

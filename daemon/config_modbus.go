@@ -10,7 +10,6 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/scalar"
-	"github.com/tidegate/tidegate/internal/serialport"
 )
 
 // ModbusMaps is [modbus]: what kinds of Modbus devices there are.
@@ -95,7 +94,7 @@ func (d *Decimal) UnmarshalText(text []byte) error {
 
 // Modbus is [[ingest.modbus]]: a bus, and who is on it.
 type Modbus struct {
-	// Name names the bus in status and log.
+	// Name names the bus, modbus:NAME.
 	Name string `toml:"name"`
 	// URL says where it is; see modbusin.ParseURL.
 	URL string `toml:"url"`
@@ -104,8 +103,8 @@ type Modbus struct {
 	DataBits int    `toml:"data_bits"`
 	Parity   string `toml:"parity"`
 	StopBits int    `toml:"stop_bits"`
-	// RS485 lets the driver switch the direction with RTS.
-	RS485 bool `toml:"rs485"`
+	// RS485 is as that of [[ingest.serial]].
+	RS485 RS485 `toml:"rs485"`
 	// FrameGap is the silence before a frame, if not 3.5 characters.
 	FrameGap *conf.Duration `toml:"frame_gap"`
 	// Pipeline is how many requests may be under way at once over TCP.
@@ -149,18 +148,22 @@ func (s ModbusSlave) meaning() meaning {
 	return meaning{decode: "json", lane: s.Lane, undecodable: "keep"}
 }
 
-// serial returns the line settings. Which device it is, the url says.
-func (m Modbus) serial() serialport.Config {
-	parities := map[string]serialport.Parity{"none": serialport.None, "even": serialport.Even, "odd": serialport.Odd, "mark": serialport.Mark, "space": serialport.Space}
-	return serialport.Config{
-		Baud: m.Baud, DataBits: m.DataBits, Parity: parities[m.Parity], StopBits: m.StopBits,
-		RS485: serialport.RS485{Enabled: m.RS485},
+// line returns the serial line, at a port if there is one on this machine.
+func (m Modbus) line() Serial {
+	kind, port, err := modbusin.ParseURL(m.URL)
+	if err != nil || kind != modbusin.RTU {
+		port = ""
+	}
+	return Serial{
+		Port: port, Baud: m.Baud, DataBits: m.DataBits, Parity: m.Parity, StopBits: m.StopBits, FlowControl: "none", RS485: m.RS485,
 	}
 }
 
+func (m Modbus) doorName() string { return "modbus:" + m.Name }
+
 // bus is the door's configuration. All of m must be valid.
 func (m Modbus) bus(maps []ModbusMap, v vocabulary) modbusin.Config {
-	cfg := modbusin.Config{URL: m.URL, Serial: m.serial(), Pipeline: m.Pipeline}
+	cfg := modbusin.Config{URL: m.URL, Serial: m.line().port(), Pipeline: m.Pipeline}
 	if m.FrameGap != nil {
 		cfg.FrameGap = time.Duration(*m.FrameGap)
 	}

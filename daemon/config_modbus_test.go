@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/internal/scalar"
+	"github.com/tidegate/tidegate/internal/serialport"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -86,15 +87,16 @@ func TestCheckTellsPlanAndLoad(t *testing.T) {
 	}
 	k := &checklist{}
 	k.modbus(t.Context(), c)
+	k.serial(c.lines(), "", serialport.Host{})
 	if len(k.findings) != 7 {
 		t.Fatalf("%+v", k.findings)
 	}
-	expect(t, k.findings[0], Warn, "hall", "/dev/serial/by-id/usb-none-here", "no such device")
-	expect(t, k.findings[1], OK, "every 5s, 8 requests for 10 registers of 2 slaves")
-	expect(t, k.findings[2], OK, "every 1m0s, 2 requests for 2 registers of 2 slaves")
-	expect(t, k.findings[3], OK, "busy ", " at 19200 baud")
-	expect(t, k.findings[4], Warn, "plc", "127.0.0.1:1 is out of reach")
-	expect(t, k.findings[5], OK, "every 10s, 4 requests for 5 registers of 1 slave")
+	expect(t, k.findings[6], Warn, "ingest.modbus[0].url", "/dev/serial/by-id/usb-none-here", "no such device")
+	expect(t, k.findings[0], OK, "every 5s, 8 requests for 10 registers of 2 slaves")
+	expect(t, k.findings[1], OK, "every 1m0s, 2 requests for 2 registers of 2 slaves")
+	expect(t, k.findings[2], OK, "busy ", " at 19200 baud")
+	expect(t, k.findings[3], Warn, "plc", "127.0.0.1:1 is out of reach")
+	expect(t, k.findings[4], OK, "every 10s, 4 requests for 5 registers of 1 slave")
 }
 
 func TestCheckWarnsOfABusyLine(t *testing.T) {
@@ -146,7 +148,7 @@ func TestTheExampleOfTheDocsIsPlannedAsItSays(t *testing.T) {
 }
 
 func TestStatusTellsOfSlaves(t *testing.T) {
-	s := dashboard.Status{Doors: []dashboard.Door{{Name: "modbus/hall", Slaves: []dashboard.Slave{
+	s := dashboard.Status{Doors: []dashboard.Door{{Name: "modbus:hall", Slaves: []dashboard.Slave{
 		{Unit: 1, Device: "meter-1", State: dashboard.LinkUp, Polls: 7},
 		{Unit: 2, Device: "meter-2", State: dashboard.LinkDown, Polls: 3, Skipped: 1, Failed: 4, BadRegisters: 2,
 			Errors: map[string]uint64{"no answer": 12, "device busy": 1}},
@@ -156,8 +158,8 @@ func TestStatusTellsOfSlaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"modbus/hall: unit 1, meter-1, is up: 7 polls\n",
-		"modbus/hall: unit 2, meter-2, is down: 3 polls, 1 skipped for want of time, 4 requests failed, 2 registers that it does not have, 1 × device busy, 12 × no answer\n",
+		"modbus:hall: unit 1, meter-1, is up: 7 polls\n",
+		"modbus:hall: unit 2, meter-2, is down: 3 polls, 1 skipped for want of time, 4 requests failed, 2 registers that it does not have, 1 × device busy, 12 × no answer\n",
 	} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("%q is not in\n%s", line, out.String())
@@ -168,7 +170,7 @@ func TestStatusTellsOfSlaves(t *testing.T) {
 		many.Slaves = append(many.Slaves, many.Slaves[1])
 	}
 	if got := silentSlaves([]dashboard.Door{s.Doors[0], many}); len(got) != 2 ||
-		!strings.HasPrefix(got[0], "modbus/hall: no answer from meter-2 (unit 2) — hint: ") || !strings.HasPrefix(got[1], "modbus/hall: no answer from 6 of 7 slaves — hint: ") {
+		!strings.HasPrefix(got[0], "modbus:hall: no answer from meter-2 (unit 2) — hint: ") || !strings.HasPrefix(got[1], "modbus:hall: no answer from 6 of 7 slaves — hint: ") {
 		t.Errorf("%q", got)
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -30,8 +31,8 @@ func (c Config) validateModbus(r refuse) {
 	for i, m := range c.Ingest.Modbus {
 		key := fmt.Sprintf("ingest.modbus[%d]", i)
 		r.named(key+".name", m.Name, names, `write for example "hall"`)
-		if slices.Contains(urls, m.URL) && m.URL != "" {
-			r(key+".url", "put all slaves of a line on one bus: two masters disturb each other", "%q is another bus already", m.URL)
+		if slices.Contains(urls, m.URL) && m.URL != "" && m.line().Port == "" { // validateLines looks at ports
+			r(key+".url", "put all slaves on one bus", "%q is another bus already", m.URL)
 		}
 		names, urls = append(names, m.Name), append(urls, m.URL)
 		m.validate(r, key, c, known, devices)
@@ -144,10 +145,10 @@ func (m Modbus) validateLine(r refuse, key string) (kind modbusin.Kind, ok bool)
 		r.because(key+".url", err)
 		return modbusin.TCP, false
 	}
-	r.oneOf(key+".parity", m.Parity, "none", "even", "odd", "mark", "space")
 	between(r, key+".data_bits", m.DataBits, 8, 8) // RTU frames are bytes
-	between(r, key+".stop_bits", m.StopBits, 1, 2)
-	between(r, key+".baud", m.Baud, 50, 12_000_000)
+	line := m.line()
+	line.Port = cmp.Or(line.Port, "/dev/null")
+	line.validatePort(r, key)
 	if m.FrameGap != nil {
 		between(r, key+".frame_gap", *m.FrameGap, conf.Duration(time.Microsecond), conf.Duration(time.Second))
 	}
@@ -155,7 +156,7 @@ func (m Modbus) validateLine(r refuse, key string) (kind modbusin.Kind, ok bool)
 	if kind != modbusin.TCP && m.Pipeline > 1 {
 		r(key+".pipeline", "write 1: answers on a serial line cannot be told apart", "%d needs Modbus TCP", m.Pipeline)
 	}
-	return kind, m.serial().WithDefaults().Baud == m.Baud && m.Baud >= 50
+	return kind, line.port().Check() == nil
 }
 
 func (s ModbusSlave) validate(r refuse, key string, c Config, maps []string) {

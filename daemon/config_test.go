@@ -123,6 +123,9 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	} else if !reflect.DeepEqual(c.Ingest.HTTP.Routes, want) {
 		t.Errorf("route: %+v, want %+v", c.Ingest.HTTP.Routes, want)
 	}
+	if want := []Serial{exampleSerial()}; !reflect.DeepEqual(c.Ingest.Serial, want) {
+		t.Errorf("serial: %+v, want %+v", c.Ingest.Serial, want)
+	}
 	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
 		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)
 	}

@@ -34,6 +34,8 @@ func (c Config) validate(r refuse) {
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, c.words())
 	c.validateModbus(r)
+	validateSerial(r, c.Ingest.Serial, c.words())
+	c.validateLines(r)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validatePorts(r)

@@ -40,6 +40,9 @@ Usage:
   tidegate buffer  ls | check | peek | export | purge
                                           see, copy and discard what is on flash;
                                           "tidegate buffer help" tells more
+  tidegate ports   [-json]                list the serial ports of this machine
+  tidegate probe   PORT                   find out how a device at a port speaks
+  tidegate tap     serial:NAME | PORT     show the bytes of a serial line
   tidegate config                         print a configuration with every default
   tidegate version
   tidegate help
@@ -61,6 +64,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	if args[0] == "buffer" {
 		return bufferMain(args[1:], stdout, stderr)
+	}
+	if line := lineCommand(args[0]); line != nil {
+		return line(args[1:], stdout, stderr)
 	}
 	name := strings.TrimLeft(args[0], "-")
 	command, ok := commands[name]
@@ -192,6 +198,9 @@ func (d *Daemon) addresses() []string {
 	}
 	if h := d.cfg.Ingest.HTTP; h.Listen != "" {
 		lines = append(lines, "http       "+h.Listen)
+	}
+	for _, l := range d.cfg.lines() {
+		lines = append(lines, "serial     "+l.port)
 	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")

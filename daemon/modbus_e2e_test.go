@@ -87,7 +87,7 @@ status_metric = "up"
 				return false
 			}
 			d := st.Doors[1]
-			return d.Name == "modbus/hall" && d.Clients == 1 && d.Slaves[0].State == dashboard.LinkUp && d.Slaves[0].Polls > 20 &&
+			return d.Name == "modbus:hall" && d.Clients == 1 && d.Slaves[0].State == dashboard.LinkUp && d.Slaves[0].Polls > 20 &&
 				d.Slaves[1].State == dashboard.LinkDown && strings.Contains(strings.Join(st.Problems, "\n"), "no answer from meter-2 (unit 2)")
 		})
 		gateway.kill()

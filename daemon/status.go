@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/cardlife"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -138,6 +139,8 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			listening(ctx, &s, source)
 		case *modbusin.Source:
 			modbusStatus(&s, source)
+		case *serialin.Source:
+			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
 		}
 		all = append(all, s)
 	}
@@ -169,6 +172,7 @@ func problems(s dashboard.Status) []string {
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")
 	}
+	all = append(all, lineProblems(s)...)
 	if s.Buffer.OverBudget {
 		all = append(all, "flash is written faster than flash_budget allows — hint: raise max_ack_delay, or the budget")
 	}

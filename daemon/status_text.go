@@ -49,6 +49,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
 		}
 		writeSlaves(&b, d)
+		writeLine(&b, now, d)
 	}
 	buf := s.Buffer
 	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")

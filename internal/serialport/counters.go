@@ -41,14 +41,18 @@ func readCounts(fd int) (icount, bool) {
 
 // Counters returns the counts so far. They stay readable after Close.
 func (p *Port) Counters() Counters {
+	p.use.RLock()
+	defer p.use.RUnlock()
+	return p.countersNow()
+}
+
+func (p *Port) countersNow() Counters {
 	c := Counters{
 		Received:  p.received.Load(),
 		Sent:      p.sent.Load(),
 		Damaged:   p.damaged.Load(),
 		Abandoned: p.abandoned.Load(),
 	}
-	p.use.RLock()
-	defer p.use.RUnlock()
 	if !p.counts {
 		return c
 	}
@@ -70,4 +74,31 @@ func (c *Counters) fill(base, now icount) {
 	c.Break = since(base.breaks, now.breaks)
 	c.Overrun = since(base.overrun, now.overrun)
 	c.Overflow = since(base.bufferedOverruns, now.bufferedOverruns)
+}
+
+// Plus returns the sums, for a device that was opened more than once.
+func (c Counters) Plus(o Counters) Counters {
+	return Counters{
+		Received: c.Received + o.Received, Sent: c.Sent + o.Sent, Damaged: c.Damaged + o.Damaged, Abandoned: c.Abandoned + o.Abandoned,
+		Counted: c.Counted || o.Counted,
+		Frame:   c.Frame + o.Frame, Parity: c.Parity + o.Parity, Break: c.Break + o.Break,
+		Overrun: c.Overrun + o.Overrun, Overflow: c.Overflow + o.Overflow,
+	}
+}
+
+// Lost returns how many bytes the driver says to have lost so far, and how many
+// were not read yet: a loss that is news lies before the end of those. Drivers
+// that do not count have lost 0. It is for the goroutine that reads.
+func (p *Port) Lost() (lost uint64, waiting int) {
+	p.use.RLock()
+	defer p.use.RUnlock()
+	if !p.counts || p.closed.Load() {
+		return 0, 0
+	}
+	c := p.countersNow()
+	waiting = p.end - p.begin
+	if n, err := unix.IoctlGetInt(p.control, unix.TIOCINQ); err == nil && n > 0 {
+		waiting += n
+	}
+	return c.Overrun + c.Overflow, waiting
 }

@@ -149,12 +149,15 @@ func (h Host) ttys() []string {
 	entries, _ := os.ReadDir(h.sys("class/tty"))
 	var names []string
 	for _, e := range entries {
-		if h.isTTY(e.Name()) {
+		if !isScreen(e.Name()) && h.isTTY(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
 	return names
 }
+
+// isScreen knows tty0 to tty63 without a look: there are many of them.
+func isScreen(tty string) bool { return strings.TrimRight(tty, "0123456789") == "tty" }
 
 // identity reads what sysfs tells of the device behind a port. For USB the
 // numbers are in a folder above: port → interface → device.

@@ -7,12 +7,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/ptytest"
 )
 
 func TestPortsAreListedWithTheirStableNames(t *testing.T) {
 	m := newMachine(t)
-	_, one := newLine(t)
-	_, two := newLine(t)
+	_, one := ptytest.New(t)
+	_, two := ptytest.New(t)
 	m.plug("ttyUSB10", "1-2", "", two)
 	m.plug("ttyUSB9", "1-1", "A50285BI", one)
 	m.plug("ttyUSB8", "1-3", "", two)
@@ -48,7 +50,7 @@ func TestThisMachineCanBeListed(t *testing.T) {
 
 func TestAByIDNameFollowsItsDevice(t *testing.T) {
 	m := newMachine(t)
-	device, one := newLine(t)
+	device, one := ptytest.New(t)
 	m.plug("ttyUSB0", "1-1", "A50285BI", one)
 	c := Config{Path: m.byID("A50285BI"), Host: m.Host}
 	p := open(t, c)
@@ -62,7 +64,7 @@ func TestAByIDNameFollowsItsDevice(t *testing.T) {
 	if _, err := Open(c); !errors.Is(err, ErrAbsent) {
 		t.Errorf("while it is gone: %v", err)
 	}
-	device, two := newLine(t)
+	device, two := ptytest.New(t)
 	m.plug("ttyUSB1", "1-4", "A50285BI", two)
 	p = open(t, c)
 	if got := p.Place(); got.Kernel || filepath.Base(got.Device) != "ttyUSB1" {
@@ -77,8 +79,8 @@ func TestAByIDNameFollowsItsDevice(t *testing.T) {
 
 func TestAKernelNameIsNotGivenToAStranger(t *testing.T) {
 	m := newMachine(t)
-	_, one := newLine(t)
-	_, two := newLine(t)
+	_, one := ptytest.New(t)
+	_, two := ptytest.New(t)
 	m.plug("ttyUSB0", "1-1", "OURS", one)
 	c := Config{Path: m.root + "/dev/ttyUSB0", Host: m.Host}
 	p := open(t, c)
@@ -100,7 +102,7 @@ func TestAKernelNameIsNotGivenToAStranger(t *testing.T) {
 
 func TestADeviceWithoutSerialNumberIsKnownByItsSocket(t *testing.T) {
 	m := newMachine(t)
-	_, one := newLine(t)
+	_, one := ptytest.New(t)
 	m.plug("ttyUSB0", "1-1", "", one)
 	c := Config{Path: m.root + "/dev/ttyUSB0", Host: m.Host}
 	p := open(t, c)

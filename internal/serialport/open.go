@@ -139,7 +139,7 @@ func (h Host) explain(device string, err error) error {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("%w — hint: check the cable; tidegate ports lists what is there", ErrAbsent)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w — hint: the program must be in the group %s", os.ErrPermission, groupOf(device))
+		return fmt.Errorf("%w — hint: the program must be in the group %s", os.ErrPermission, GroupOf(device))
 	case errors.Is(err, unix.ENOTTY):
 		return errors.New("is no serial port — hint: tidegate ports lists those of this machine")
 	case errors.Is(err, unix.EIO):
@@ -148,8 +148,13 @@ func (h Host) explain(device string, err error) error {
 	return fmt.Errorf("open: %w", err)
 }
 
-// groupOf names the group that a device belongs to: dialout, uucp or tty.
-func groupOf(device string) string {
+// MayOpen says whether this user may open the device, without opening it.
+func MayOpen(device string) bool {
+	return unix.Access(device, unix.R_OK|unix.W_OK) == nil
+}
+
+// GroupOf names the group that a device belongs to: dialout, uucp or tty.
+func GroupOf(device string) string {
 	var st unix.Stat_t
 	if unix.Stat(device, &st) != nil {
 		return "dialout"

@@ -1,7 +1,6 @@
 package serialport
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,31 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// newLine makes a pseudo terminal: the device's end, and the name of the
-// gateway's end.
-func newLine(t testing.TB) (device *os.File, name string) {
-	t.Helper()
-	device, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("pseudo terminals are missing: %v", err)
-	}
-	t.Cleanup(func() { device.Close() })
-	raw, err := device.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var number int
-	raw.Control(func(fd uintptr) {
-		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err == nil {
-			number, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return device, fmt.Sprintf("/dev/pts/%d", number)
-}
 
 func open(t testing.TB, c Config) *Port {
 	t.Helper()

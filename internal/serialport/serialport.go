@@ -125,9 +125,12 @@ type Config struct {
 
 // The bounds of a speed. Below 50 no driver goes; above 12,000,000 no chip.
 const (
-	minBaud = 50
-	maxBaud = 12_000_000
+	MinBaud = 50
+	MaxBaud = 12_000_000
 )
+
+// MaxRS485Delay is the longest delay that the kernel takes.
+const MaxRS485Delay = 100 * time.Millisecond
 
 // WithDefaults returns the configuration with its zero values replaced.
 func (c Config) WithDefaults() Config {
@@ -155,8 +158,8 @@ func (c Config) Check() error {
 	switch {
 	case c.Path == "":
 		return errors.New("no path — hint: tidegate ports lists the serial ports of this machine")
-	case c.Baud < minBaud || c.Baud > maxBaud:
-		return fmt.Errorf("baud %d is not within %d to %d — hint: 9600 and 115200 are usual", c.Baud, minBaud, maxBaud)
+	case c.Baud < MinBaud || c.Baud > MaxBaud:
+		return fmt.Errorf("baud %d is not within %d to %d — hint: 9600 and 115200 are usual", c.Baud, MinBaud, MaxBaud)
 	case c.DataBits < 5 || c.DataBits > 8:
 		return fmt.Errorf("%d data bits — hint: 5, 6, 7 or 8", c.DataBits)
 	case c.StopBits != 1 && c.StopBits != 2:
@@ -185,7 +188,7 @@ func (c Config) checkLines() error {
 		return errors.New("both kinds of flow control — hint: RTS/CTS alone, where its wires are connected")
 	case !c.RS485.Enabled && c.RS485 != (RS485{}):
 		return errors.New("RS-485 settings without RS-485 — hint: turn it on, or leave them out")
-	case delays < 0 || longest > 100*time.Millisecond:
+	case delays < 0 || longest > MaxRS485Delay:
 		return errors.New("an RS-485 delay is not within 0 to 100 ms, which is what the kernel allows — hint: 0 is right for nearly all transceivers")
 	}
 	return nil

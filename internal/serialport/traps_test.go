@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidegate/tidegate/internal/ptytest"
 )
 
 // The tests of this file are named after the traps of tarm/serial that the
 // package comment lists. Each fails when its work-around is taken out.
 
 func TestTrapCloseWaitsForAReadThatNeverEnds(t *testing.T) {
-	_, name := newLine(t)
+	_, name := ptytest.New(t)
 	p := open(t, Config{Path: name})
 	reading := make(chan error, 1)
 	started := make(chan struct{})
@@ -50,7 +52,7 @@ func TestTrapCloseWaitsForAReadThatNeverEnds(t *testing.T) {
 }
 
 func TestTrapTimeoutsAreTenthsAndAreToldAsTheEnd(t *testing.T) {
-	device, name := newLine(t)
+	device, name := ptytest.New(t)
 	p := open(t, Config{Path: name})
 	if cc := settings(t, p).Cc; cc[unix.VMIN] != 0 || cc[unix.VTIME] != 0 {
 		t.Errorf("the kernel times reads: VMIN %d, VTIME %d", cc[unix.VMIN], cc[unix.VTIME])
@@ -68,7 +70,7 @@ func TestTrapTimeoutsAreTenthsAndAreToldAsTheEnd(t *testing.T) {
 }
 
 func TestTrapAnUnpluggedPortEndsAtOnceForEver(t *testing.T) {
-	device, name := newLine(t)
+	device, name := ptytest.New(t)
 	p := open(t, Config{Path: name})
 	device.WriteString("last words")
 	buf := make([]byte, 4) // less than what there is: the rest waits in the port
@@ -94,7 +96,7 @@ func TestTrapAnUnpluggedPortEndsAtOnceForEver(t *testing.T) {
 }
 
 func TestTrapAWaitingReadLearnsOfTheUnplug(t *testing.T) {
-	device, name := newLine(t)
+	device, name := ptytest.New(t)
 	p := open(t, Config{Path: name})
 	ended := make(chan error, 1)
 	go func() {
@@ -113,7 +115,7 @@ func TestTrapAWaitingReadLearnsOfTheUnplug(t *testing.T) {
 }
 
 func TestTrapAWriteThatNeverEnds(t *testing.T) {
-	device, name := newLine(t)
+	device, name := ptytest.New(t)
 	p := open(t, Config{Path: name, Baud: 4000000, WriteTimeout: 20 * time.Millisecond})
 	n, err := p.Write(make([]byte, 1<<17)) // nobody reads it
 	if !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "hint: ") {
@@ -132,7 +134,7 @@ func TestTrapAWriteThatNeverEnds(t *testing.T) {
 }
 
 func TestTrapTwoOpensOfOnePort(t *testing.T) {
-	_, name := newLine(t)
+	_, name := ptytest.New(t)
 	first := open(t, Config{Path: name, Baud: 115200})
 	_, err := Open(Config{Path: name, Baud: 300})
 	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "tidegate itself") {
@@ -150,7 +152,7 @@ func TestTrapTwoOpensOfOnePort(t *testing.T) {
 }
 
 func TestTrapParityIsNeverChecked(t *testing.T) {
-	device, name := newLine(t)
+	device, name := ptytest.New(t)
 	p := open(t, Config{Path: name, Parity: Even})
 	if got := settings(t, p).Iflag; got&(unix.INPCK|unix.PARMRK) != unix.INPCK|unix.PARMRK || got&unix.IGNPAR != 0 {
 		t.Errorf("damage is not marked: iflag %#x", got)
@@ -173,7 +175,7 @@ func TestTrapParityIsNeverChecked(t *testing.T) {
 
 func TestTrapSpeedsOutsideTheTable(t *testing.T) {
 	for _, baud := range []int{250000, 31250, 14400, 9600, 921600, 4000000, 62500} {
-		_, name := newLine(t)
+		_, name := ptytest.New(t)
 		p := open(t, Config{Path: name, Baud: baud})
 		if got := settings(t, p); int(got.Ospeed) != baud || int(got.Ispeed) != baud {
 			t.Errorf("%d baud was set to %d and %d", baud, got.Ospeed, got.Ispeed)
@@ -182,12 +184,12 @@ func TestTrapSpeedsOutsideTheTable(t *testing.T) {
 }
 
 func TestTrapFlowControlAndParitiesAreMissing(t *testing.T) {
-	_, name := newLine(t)
+	_, name := ptytest.New(t)
 	p := open(t, Config{Path: name, RTSCTS: true, StopBits: 2})
 	if got := settings(t, p).Cflag; got&unix.CRTSCTS == 0 || got&unix.CSTOPB == 0 {
 		t.Errorf("cflag %#x", got)
 	}
-	_, name = newLine(t)
+	_, name = ptytest.New(t)
 	p = open(t, Config{Path: name, XONXOFF: true})
 	if got := settings(t, p); got.Iflag&(unix.IXON|unix.IXOFF) != unix.IXON|unix.IXOFF || got.Cc[unix.VSTART] != 0x11 || got.Cc[unix.VSTOP] != 0x13 {
 		t.Errorf("iflag %#x", got.Iflag)
@@ -210,7 +212,7 @@ func TestTrapNoModemLinesAndNoRS485(t *testing.T) {
 		"no RTS line":    {RTS: Low},
 		"no DTR line":    {DTR: High},
 	} {
-		_, name := newLine(t)
+		_, name := ptytest.New(t)
 		c.Path = name
 		p, err := Open(c) // a pseudo terminal has neither
 		if err == nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // users maps devices to the programs that have them open.
@@ -51,8 +53,36 @@ func (h Host) users() users {
 	return found
 }
 
-// heldBy names the program that has the device open, other than this one.
-func (h Host) heldBy(device string) string { return h.users().of(device) }
+// heldBy names the program that has the lock of the device, or else one that has
+// it open.
+func (h Host) heldBy(device string) string {
+	if pid := h.lockedBy(device); pid > 0 {
+		return h.program(pid)
+	}
+	return h.users().of(device)
+}
+
+// lockedBy looks into /proc/locks, whose lines are like this:
+//
+//	1: FLOCK  ADVISORY  WRITE 4711 00:05:1234 0 EOF
+//
+// with the process, and the file by the numbers of its file system and itself.
+func (h Host) lockedBy(device string) (pid int) {
+	var st unix.Stat_t
+	if unix.Stat(device, &st) != nil {
+		return 0
+	}
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	text, _ := os.ReadFile(h.proc("locks"))
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) >= 6 && fields[1] == "FLOCK" && fields[5] == file {
+			pid, _ = strconv.Atoi(fields[4])
+			return pid
+		}
+	}
+	return 0
+}
 
 // program names a process as ps does.
 func (h Host) program(pid int) string {
