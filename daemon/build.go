@@ -110,6 +110,7 @@ func (d *Daemon) buildDoors() error {
 	if err != nil {
 		return err
 	}
+	d.chains = v.chains
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
 		table, err := v.table(m.Routes)
 		if err != nil {

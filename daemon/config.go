@@ -25,6 +25,7 @@ type Config struct {
 	Log       Log        `toml:"log"`
 	Buffer    Buffer     `toml:"buffer"`
 	Decoder   Decoders   `toml:"decoder"`
+	Refine    []Refine   `toml:"refine"`
 	Modbus    ModbusMaps `toml:"modbus"`
 	Ingest    Ingest     `toml:"ingest"`
 	Uplink    Uplink     `toml:"uplink"`
@@ -154,6 +155,8 @@ type Route struct {
 	Lane string `toml:"lane"`
 	// Undecodable is keep (as an opaque reading) or drop; both are counted.
 	Undecodable string `toml:"undecodable"`
+	// Refine names tables of [[refine]].
+	Refine []string `toml:"refine"`
 	// TimeKeys names the fields of JSON that tell the time; none stands for the
 	// decoder's own list.
 	TimeKeys []string `toml:"time_keys"`

@@ -57,8 +57,8 @@ type ModbusRegister struct {
 	Bit   *int   `toml:"bit"`
 	Width int    `toml:"width"`
 	// Scale multiplies, Offset is added after that.
-	Scale  Decimal `toml:"scale"`
-	Offset Decimal `toml:"offset"`
+	Scale  float64 `toml:"scale"`
+	Offset float64 `toml:"offset"`
 	// Missing are values that mean "no value".
 	Missing []string `toml:"missing"`
 	// Enum gives texts to numbers: "1=heating".
@@ -70,26 +70,6 @@ type ModbusRegister struct {
 // SetDefaults makes m what an empty [[modbus.map.register]] would be.
 func (m *ModbusRegister) SetDefaults() {
 	*m = ModbusRegister{Table: "holding", Width: 1, Scale: 1}
-}
-
-// Decimal is a number that may have decimals, with or without quotes. Its
-// shortest text stands for it exactly.
-type Decimal float64
-
-// String returns the shortest text that parses to d.
-func (d Decimal) String() string { return strconv.FormatFloat(float64(d), 'g', -1, 64) }
-
-// MarshalText returns String.
-func (d Decimal) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// UnmarshalText parses text. Its errors are of type *conf.ValueError.
-func (d *Decimal) UnmarshalText(text []byte) error {
-	f, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || f != f || f-f != 0 {
-		return &conf.ValueError{What: fmt.Sprintf("%q is no number", text), Hint: "write for example 0.1"}
-	}
-	*d = Decimal(f)
-	return nil
 }
 
 // Modbus is [[ingest.modbus]]: a bus, and who is on it.
@@ -132,6 +112,8 @@ type ModbusSlave struct {
 	// StatusMetric is the metric that tells whether it answers; empty for none.
 	StatusMetric string `toml:"status_metric"`
 	Lane         string `toml:"lane"`
+	// Refine names [[refine]] tables.
+	Refine []string `toml:"refine"`
 }
 
 // SetDefaults makes s what an empty [[ingest.modbus.slave]] would be.
@@ -145,7 +127,7 @@ func (s *ModbusSlave) SetDefaults() {
 // meaning is what the table says of its readings. There are no payloads, hence
 // nothing to decode or to keep.
 func (s ModbusSlave) meaning() meaning {
-	return meaning{decode: "json", lane: s.Lane, undecodable: "keep"}
+	return meaning{decode: "json", lane: s.Lane, undecodable: "keep", refine: s.Refine}
 }
 
 // line returns the serial line, at a port if there is one on this machine.
@@ -230,9 +212,12 @@ func (m ModbusRegister) register(kind ModbusMap) (modbusin.Register, *keyError) 
 		return r, &keyError{"order", fmt.Errorf("%q is no order of bytes — hint: abcd, cdab, badc or dcba", m.Order)}
 	}
 	r.Format = modbusin.Format{
-		Type: m.Type, Order: order, Words: m.Words, Scale: float64(m.Scale), Offset: float64(m.Offset), Missing: m.Missing,
+		Type: m.Type, Order: order, Words: m.Words, Scale: m.Scale, Offset: m.Offset, Missing: m.Missing,
 	}
-	if m.Scale == 1 {
+	switch m.Scale {
+	case 0:
+		return r, &keyError{"scale", fmt.Errorf("0 makes every value the same — hint: write for example 0.1")}
+	case 1:
 		r.Format.Scale = 0 // which is the same, and nothing for texts and truths to complain about
 	}
 	if wrong := m.bits(&r.Format); wrong != nil {

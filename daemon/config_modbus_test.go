@@ -60,6 +60,10 @@ func TestABusIsBuiltAsItsTablesSay(t *testing.T) {
 	got := cfg.Slaves[1]
 	registers := got.Registers
 	got.Registers = nil
+	if got.Refine == nil || cfg.Slaves[0].Refine != nil {
+		t.Errorf("refined by %v and %v", cfg.Slaves[0].Refine, got.Refine)
+	}
+	got.Refine = nil
 	if want := (modbusin.Slave{
 		Unit: 2, Device: "meter-2", Lane: reading.Alarm, Status: "up", Every: 5 * time.Second, Timeout: 300 * time.Millisecond,
 		Retries: 1, Probe: time.Minute, Gap: 8, MaxRegisters: 60, MaxBits: 2000,

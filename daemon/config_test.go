@@ -129,6 +129,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
 		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)
 	}
+	var refined Refine
+	refined.SetDefaults()
+	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
+	if want := []Refine{refined}; !reflect.DeepEqual(c.Refine, want) {
+		t.Errorf("refine: %+v, want %+v", c.Refine, want)
+	}
 	var acl ACL
 	acl.SetDefaults()
 	acl.Publish, acl.Subscribe = []string{"dev/{user}/#"}, []string{"cmd/{user}/#"}

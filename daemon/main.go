@@ -43,6 +43,9 @@ Usage:
   tidegate ports   [-json]                list the serial ports of this machine
   tidegate probe   PORT                   find out how a device at a port speaks
   tidegate tap     serial:NAME | PORT     show the bytes of a serial line
+  tidegate test    -topic TOPIC | -device NAME [FILE...]
+                                          see what becomes of payloads; nothing is
+                                          stored; "tidegate test -help" tells more
   tidegate config                         print a configuration with every default
   tidegate version
   tidegate help
@@ -62,8 +65,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		"run": (*call).run, "check": (*call).check, "status": (*call).status,
 		"passwd": (*call).passwd, "config": (*call).config, "version": (*call).version, "help": (*call).help, "h": (*call).help,
 	}
-	if args[0] == "buffer" {
+	switch args[0] {
+	case "buffer":
 		return bufferMain(args[1:], stdout, stderr)
+	case "test":
+		return testMain(args[1:], stdout, stderr)
 	}
 	if line := lineCommand(args[0]); line != nil {
 		return line(args[1:], stdout, stderr)
