@@ -91,7 +91,7 @@ func (b *bus) unheard(ctx context.Context, f flight, cause error) error {
 	if s.failures >= s.patience || s.health == down {
 		return b.dead(ctx, s, cause)
 	}
-	if cause == NoAnswer && b.kind != TCP {
+	if b.kind != TCP && owed(cause) {
 		// A late answer looks like the answer to the next question. While it may
 		// come, the others are asked.
 		s.notYet = time.Now().Add(s.Timeout)
@@ -106,6 +106,12 @@ func (b *bus) unheard(ctx context.Context, f flight, cause error) error {
 	s.counts.givenUp.Add(1)
 	f.poll.kept = append(f.poll.kept, f.task.batch)
 	return b.finish(ctx, s)
+}
+
+// owed says whether the answer itself may still come: nothing came, or something
+// else did. A damaged one has come.
+func owed(cause error) bool {
+	return cause == NoAnswer || cause == WrongUnit || cause == Malformed
 }
 
 // dead leaves the slave alone but for probes. What it said before is kept.

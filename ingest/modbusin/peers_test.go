@@ -98,7 +98,7 @@ func pymodbus(t *testing.T, scheme string) string {
 	}
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
-	start(t, "ready", python, "testdata/peers/slave.py", fmt.Sprintf("tcp:%d", port))
+	start(t, "ready", python, "testdata/peers/slave.py", fmt.Sprintf("%s:%d", scheme, port))
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	eventually(t, "pymodbus listens", func() bool {
 		conn, err := net.Dial("tcp", address)
@@ -107,14 +107,14 @@ func pymodbus(t *testing.T, scheme string) string {
 		}
 		return err == nil
 	})
-	return "tcp://" + address
+	return scheme + "://" + address
 }
 
 // TestPymodbusIsUnderstood reads every table of an independent slave, with a
 // register that it does not have among its neighbours, and a unit that is not
 // there.
 func TestPymodbusIsUnderstood(t *testing.T) {
-	for _, scheme := range []string{"tcp", "rtu"} {
+	for _, scheme := range []string{"tcp", "rtu", "rtu+tcp"} {
 		t.Run(scheme, func(t *testing.T) {
 			cfg := Config{URL: pymodbus(t, scheme)}
 			cfg.Serial.Baud = 115200

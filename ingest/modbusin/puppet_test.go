@@ -118,7 +118,7 @@ func (p *puppet) read(conn net.Conn) (asked, error) {
 
 // serve answers until the connection ends.
 func (p *puppet) serve(conn net.Conn) {
-	var writing sync.Mutex
+	writing := make(chan struct{}, 1) // a mutex, whose waiting synctest understands
 	for {
 		q, err := p.read(conn)
 		if err != nil {
@@ -137,8 +137,8 @@ func (p *puppet) serve(conn net.Conn) {
 		}
 		for _, r := range replies {
 			write := func() {
-				writing.Lock()
-				defer writing.Unlock()
+				writing <- struct{}{}
+				defer func() { <-writing }()
 				conn.Write(r.bytes)
 			}
 			if r.after == 0 {

@@ -80,9 +80,21 @@ func (r Register) Overlaps(other Register) bool {
 // cuts says whether the format is of a part of its words.
 func (f Format) cuts() bool { return f.Width > 0 || f.Type == "bits" || f.Type == "bool" }
 
-func (r Register) span() span {
-	f, _ := newFormat(r.Table, r.Format) // Check says what is wrong
-	return span{r.Table, r.Address, max(1, f.count)}
+func (r Register) span() span { return span{r.Table, r.Address, r.Format.count(r.Table)} }
+
+// count is how many elements of the table the format covers, at least one. Check
+// says what is wrong with a format.
+func (f Format) count(t Table) uint16 {
+	words := 1
+	if f.Type == "string" {
+		words = f.Words
+	} else if number, ok := scalar.ParseType(f.Type); ok {
+		words = number.Size() / 2
+	}
+	if t.Bits() || words < 1 || words > MaxRegisters {
+		return 1
+	}
+	return uint16(words)
 }
 
 // format is a Format that makes sense.
@@ -118,7 +130,7 @@ func newFormat(t Table, cfg Format) (format, error) {
 	if number.Truth && len(cfg.Enum) > 0 {
 		return format{}, errors.New("a bool with enum texts — hint: take type bits")
 	}
-	return format{count: uint16(number.Type.Size() / 2), codec: codec, order: cfg.Order, enum: cfg.Enum}, nil
+	return format{count: cfg.count(t), codec: codec, order: cfg.Order, enum: cfg.Enum}, nil
 }
 
 func newText(cfg Format) (format, error) {
@@ -128,7 +140,7 @@ func newText(cfg Format) (format, error) {
 	if cfg.Width != 0 || cfg.Scale != 0 || cfg.Offset != 0 || len(cfg.Missing)+len(cfg.Enum) > 0 {
 		return format{}, errors.New("a string with bit, scale, offset, missing or enum — hint: these are for numbers")
 	}
-	return format{count: uint16(cfg.Words), order: cfg.Order, text: true}, nil
+	return format{count: cfg.count(Holding), order: cfg.Order, text: true}, nil
 }
 
 // number is the configuration of the codec.

@@ -1,4 +1,4 @@
-"""A Modbus slave made with pymodbus 3.0: argument 1 is tcp:PORT or rtu:DEVICE.
+"""A Modbus slave made with pymodbus 3.0: argument 1 is tcp:PORT, rtu+tcp:PORT or rtu:DEVICE.
 
 Holding register a of unit u holds (1000 * u + a) mod 65536, but there is none
 at 13; input registers 0 and 1 hold the float 21.37 as abcd, 2 and 3 as cdab;
@@ -35,7 +35,8 @@ def slave(unit):
 context = ModbusServerContext(slaves={1: slave(1), 2: slave(2)}, single=False)
 kind, _, where = sys.argv[1].partition(":")
 threading.Timer(0.2, lambda: print("ready", flush=True)).start()
-if kind == "tcp":
-    StartTcpServer(context=context, framer=ModbusSocketFramer, address=("127.0.0.1", int(where)))
+if kind != "rtu":
+    framer = ModbusSocketFramer if kind == "tcp" else ModbusRtuFramer
+    StartTcpServer(context=context, framer=framer, address=("127.0.0.1", int(where)))
 else:
     StartSerialServer(context=context, framer=ModbusRtuFramer, port=where, baudrate=115200, timeout=0.005)
