@@ -3,6 +3,7 @@ package modbusin
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 // damaged, cut, foreign, doubled and noisy answers, exceptions, and slaves that
 // are dead for a while.
 type badDay struct {
+	mu     sync.Mutex // a connection that is made anew overlaps the old one
 	p      *puppet
 	random *rand.Rand
 	start  time.Time
@@ -33,6 +35,8 @@ func (d *badDay) noise() []byte {
 }
 
 func (d *badDay) script(q asked) []reply {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if minute := int(time.Since(d.start).Minutes()); minute%5 == int(q.unit) {
 		return []reply{} // no power
 	}
@@ -90,7 +94,7 @@ func TestABadDayInventsNothing(t *testing.T) {
 			t.Run(fmt.Sprintf("seed%d-pipeline%d", seed, pipeline), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := &puppet{rtu: pipeline == 0, took: 5 * time.Millisecond}
-					day := &badDay{p, rand.New(rand.NewPCG(seed, uint64(pipeline))), time.Now()}
+					day := &badDay{p: p, random: rand.New(rand.NewPCG(seed, uint64(pipeline))), start: time.Now()}
 					p.script = day.script
 					var slaves []Slave
 					for unit := byte(1); unit <= 4; unit++ {
@@ -101,7 +105,7 @@ func TestABadDayInventsNothing(t *testing.T) {
 					cfg := p.config(slaves...)
 					cfg.Pipeline = max(1, pipeline)
 					s := run(t, cfg)
-					time.Sleep(time.Duration(hours*float64(time.Hour)))
+					time.Sleep(time.Duration(hours * float64(time.Hour)))
 					if err := s.stop(); err != nil {
 						t.Error(err)
 					}
