@@ -152,8 +152,8 @@ func TestTheExampleOfTheDocsIsPlannedAsItSays(t *testing.T) {
 }
 
 func TestStatusTellsOfSlaves(t *testing.T) {
-	s := dashboard.Status{Doors: []dashboard.Door{{Name: "modbus:hall", Slaves: []dashboard.Slave{
-		{Unit: 1, Device: "meter-1", State: dashboard.LinkUp, Polls: 7},
+	s := dashboard.Status{Now: 90_000, Doors: []dashboard.Door{{Name: "modbus:hall", Slaves: []dashboard.Slave{
+		{Unit: 1, Device: "meter-1", State: dashboard.LinkUp, LastAnswer: 87_000, Polls: 7},
 		{Unit: 2, Device: "meter-2", State: dashboard.LinkDown, Polls: 3, Skipped: 1, Failed: 4, BadRegisters: 2,
 			Errors: map[string]uint64{"no answer": 12, "device busy": 1}},
 	}}}}
@@ -162,8 +162,8 @@ func TestStatusTellsOfSlaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"modbus:hall: unit 1, meter-1, is up: 7 polls\n",
-		"modbus:hall: unit 2, meter-2, is down: 3 polls, 1 skipped for want of time, 4 requests failed, 2 registers that it does not have, 1 × device busy, 12 × no answer\n",
+		"modbus:hall: unit 1, meter-1, is up, last answer 3s ago: 7 polls\n",
+		"modbus:hall: unit 2, meter-2, is down, last answer never: 3 polls, 1 skipped for want of time, 4 requests failed, 2 registers that it does not have, 1 × device busy, 12 × no answer\n",
 	} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("%q is not in\n%s", line, out.String())

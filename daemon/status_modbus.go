@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/modbusin"
@@ -18,7 +19,7 @@ func modbusStatus(s *dashboard.Door, source *modbusin.Source) {
 	for _, slave := range m.Slaves {
 		one := dashboard.Slave{
 			Unit: int(slave.Unit), Device: slave.Device, State: dashboard.LinkUnknown,
-			Polls: slave.Polls, Skipped: slave.Skipped, Failed: slave.GivenUp, BadRegisters: slave.Bad, Errors: slave.Errors,
+			LastAnswer: slave.LastAnswer / int64(time.Millisecond), Polls: slave.Polls, Skipped: slave.Skipped, Failed: slave.GivenUp, BadRegisters: slave.Bad, Errors: slave.Errors,
 		}
 		switch {
 		case slave.Up:
@@ -62,9 +63,9 @@ func silentSlaves(doors []dashboard.Door) (all []string) {
 }
 
 // writeSlaves lists the slaves of a door with what went wrong.
-func writeSlaves(b *strings.Builder, d dashboard.Door) {
+func writeSlaves(b *strings.Builder, now time.Time, d dashboard.Door) {
 	for _, s := range d.Slaves {
-		fmt.Fprintf(b, "%s: unit %d, %s, is %s: %d polls", d.Name, s.Unit, s.Device, s.State, s.Polls)
+		fmt.Fprintf(b, "%s: unit %d, %s, is %s, last answer %s: %d polls", d.Name, s.Unit, s.Device, s.State, ago(now, s.LastAnswer), s.Polls)
 		for _, c := range []struct {
 			n    uint64
 			what string

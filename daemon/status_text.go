@@ -48,7 +48,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		if text := refusals(d); text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
 		}
-		writeSlaves(&b, d)
+		writeSlaves(&b, now, d)
 		writeLine(&b, now, d)
 	}
 	if text := refined(s.Refined); text != "" {

@@ -167,6 +167,8 @@ type Slave struct {
 	Device string `json:"device"`
 	// State is up, down, or unknown before it was asked.
 	State LinkState `json:"state"`
+	// LastAnswer is when it answered last.
+	LastAnswer int64 `json:"last_answer"`
 	// Polls were finished. Skipped ones had no time, because the bus is too
 	// slow for them. Failed requests brought nothing in the end.
 	Polls   uint64 `json:"polls"`

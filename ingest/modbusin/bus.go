@@ -215,7 +215,9 @@ func (b *bus) reconnect(ctx context.Context) error {
 // answered takes what a slave says.
 func (b *bus) answered(ctx context.Context, f flight, data []byte) error {
 	s := f.slave
+	now := b.intake.Now()
 	s.counts.answers.Add(1)
+	s.counts.last.Store(now)
 	s.busy = 0
 	if err := b.alive(ctx, s); err != nil {
 		return err
@@ -223,7 +225,7 @@ func (b *bus) answered(ctx context.Context, f flight, data []byte) error {
 	if f.poll == nil || f.poll != s.running {
 		return nil
 	}
-	s.keep(f.poll, f.task.batch, data, b.intake.Now())
+	s.keep(f.poll, f.task.batch, data, now)
 	f.poll.kept = append(f.poll.kept, f.task.batch)
 	return b.finish(ctx, s)
 }

@@ -16,6 +16,7 @@ type slaveCounts struct {
 	polls, skipped, asked, answers, givenUp, noValue atomic.Uint64
 	faults                                           [faults]atomic.Uint64
 	exceptions                                       [exceptionCodes]atomic.Uint64
+	last                                             atomic.Int64 // answer
 }
 
 func (c *slaveCounts) failed(cause error) {
@@ -54,6 +55,9 @@ type SlaveStats struct {
 	// those that were repeated; Answers brought data; GivenUp questions brought
 	// none, in the end.
 	Polls, Skipped, Asked, Answers, GivenUp uint64
+	// LastAnswer is when the last one came, in nanoseconds since the Unix epoch; 0
+	// for never.
+	LastAnswer int64
 	// NoValue registers said that they have no value.
 	NoValue uint64
 	// Bad registers are left out now, because the slave does not have them.
@@ -81,7 +85,7 @@ func (s *slave) stats() SlaveStats {
 	all := SlaveStats{
 		Unit: s.Unit, Device: s.Device, Up: h == up, Known: h != unknown,
 		Polls: c.polls.Load(), Skipped: c.skipped.Load(), Asked: c.asked.Load(), Answers: c.answers.Load(), GivenUp: c.givenUp.Load(),
-		NoValue: c.noValue.Load(), Bad: int(s.bad.Load()), Errors: make(map[string]uint64),
+		LastAnswer: c.last.Load(), NoValue: c.noValue.Load(), Bad: int(s.bad.Load()), Errors: make(map[string]uint64),
 	}
 	for f := range c.faults {
 		if n := c.faults[f].Load(); n > 0 {
