@@ -135,7 +135,7 @@ func (d *Daemon) buildDoors() error {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
 		broker := mqttin.New(door, log)
-		d.addDoor("mqtt", broker, table.Forget)
+		d.addDoor("mqtt", broker, table.Filters()...)
 		if m.WebSocket {
 			d.beside["GET /mqtt"] = broker
 		}
@@ -159,13 +159,13 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	}
 	log := d.log.With("source", "http")
 	door := httpin.Config{
-		Listen: h.Listen, Routes: table, Types: v.contentTypes(),
+		Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
 		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
 	}
 	if err := h.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
-	d.addDoor("http", httpin.New(door, log), table.Forget)
+	d.addDoor("http", httpin.New(door, log), table.Filters()...)
 	return nil
 }
 

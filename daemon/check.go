@@ -49,6 +49,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.modbus(ctx, c)
 	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
+	k.refinements(c)
 	k.uplinks(ctx, c.Uplink)
 	return k.findings
 }

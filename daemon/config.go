@@ -25,11 +25,11 @@ type Config struct {
 	Log       Log        `toml:"log"`
 	Buffer    Buffer     `toml:"buffer"`
 	Decoder   Decoders   `toml:"decoder"`
-	Refine    []Refine   `toml:"refine"`
 	Modbus    ModbusMaps `toml:"modbus"`
 	Ingest    Ingest     `toml:"ingest"`
 	Uplink    Uplink     `toml:"uplink"`
 	Dashboard Dashboard  `toml:"dashboard"`
+	Refine    []Refine   `toml:"refine"`
 }
 
 // Gateway is [gateway]: who this machine is and where it keeps things.

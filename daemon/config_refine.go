@@ -108,13 +108,15 @@ func (c Config) refinesOf(name string) (tables []Refine) {
 	return tables
 }
 
-// refinements returns the steps behind every name.
-func (c Config) refinements() map[string][]refine.Step {
-	steps := make(map[string][]refine.Step)
+// steps are what is behind every name.
+type steps map[string][]refine.Step
+
+func (c Config) refinements() steps {
+	all := make(steps)
 	for _, t := range c.Refine {
-		steps[t.Name] = append(steps[t.Name], t.step())
+		all[t.Name] = append(all[t.Name], t.step())
 	}
-	return steps
+	return all
 }
 
 // validateRefine checks the key refine of a door or route.

@@ -126,15 +126,6 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []Serial{exampleSerial()}; !reflect.DeepEqual(c.Ingest.Serial, want) {
 		t.Errorf("serial: %+v, want %+v", c.Ingest.Serial, want)
 	}
-	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
-		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)
-	}
-	var refined Refine
-	refined.SetDefaults()
-	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
-	if want := []Refine{refined}; !reflect.DeepEqual(c.Refine, want) {
-		t.Errorf("refine: %+v, want %+v", c.Refine, want)
-	}
 	var acl ACL
 	acl.SetDefaults()
 	acl.Publish, acl.Subscribe = []string{"dev/{user}/#"}, []string{"cmd/{user}/#"}
@@ -147,6 +138,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"
 	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
+	}
+	var refined Refine
+	refined.SetDefaults()
+	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
+	if want := []Refine{refined}; !reflect.DeepEqual(c.Refine, want) {
+		t.Errorf("refine: %+v, want %+v", c.Refine, want)
 	}
 }
 
@@ -167,11 +164,37 @@ func TestTheExampleShowsEveryKeyOnceWithAComment(t *testing.T) {
 		}
 		commented = strings.HasPrefix(line, "#")
 	}
-	fields := keysOf("", reflect.TypeFor[Config]())
+	// Of decoders it has an example each: their page has the rest.
+	aDecoders := func(key string) bool { return strings.HasPrefix(key, "decoder.") }
+	shown = slices.DeleteFunc(shown, aDecoders)
+	fields := slices.DeleteFunc(keysOf("", reflect.TypeFor[Config]()), aDecoders)
 	slices.Sort(shown)
 	slices.Sort(fields)
 	if !slices.Equal(shown, fields) {
 		t.Errorf("the example shows\n%v\nthe configuration has\n%v", shown, fields)
+	}
+}
+
+func TestTheDecodersPagesNameEveryKey(t *testing.T) {
+	var pages []byte
+	for _, page := range []string{"decoders.md", "decoders-binary.md"} {
+		text, err := os.ReadFile("../docs/reference/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, text...)
+	}
+	for _, key := range keysOf("", reflect.TypeFor[Decoders]()) {
+		last := key[strings.LastIndexByte(key, '.')+1:]
+		if last != "name" && !regexp.MustCompile(`\b`+last+`\b`).Match(pages) {
+			t.Errorf("no page says what `%s` is (%s)", last, key)
+		}
+	}
+	for i := range reflect.TypeFor[Decoders]().NumField() {
+		kind := reflect.TypeFor[Decoders]().Field(i).Tag.Get("toml")
+		if !strings.Contains(ExampleConfig(), "[[decoder."+kind+"]]") {
+			t.Errorf("the example has no decoder of kind %s", kind)
+		}
 	}
 }
 
@@ -186,6 +209,10 @@ func keysOf(table string, t reflect.Type) []string {
 	var keys []string
 	for i := range t.NumField() {
 		field := t.Field(i)
+		if field.Anonymous {
+			keys = append(keys, keysOf(table, field.Type)...)
+			continue
+		}
 		path := strings.TrimPrefix(table+"."+field.Tag.Get("toml"), ".")
 		inner := field.Type
 		if inner.Kind() == reflect.Slice {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
+	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
 )
@@ -29,16 +30,17 @@ func (c Config) validate(r refuse) {
 	c.Gateway.validate(r)
 	c.Log.validate(r)
 	c.Buffer.validate(r)
+	w := c.words()
 	c.Decoder.validate(r)
-	c.validateRefine(r)
-	c.Ingest.MQTT.validate(r, c.words())
+	c.Ingest.MQTT.validate(r, w)
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
-	c.Ingest.HTTP.validate(r, c.words())
+	c.Ingest.HTTP.validate(r, w)
 	c.validateModbus(r)
-	validateSerial(r, c.Ingest.Serial, c.words())
+	validateSerial(r, c.Ingest.Serial, w)
 	c.validateLines(r)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
+	c.validateRefine(r)
 	c.validatePorts(r)
 }
 
@@ -143,9 +145,19 @@ func validateRoutes(r refuse, table string, routes []Route, w words) {
 func (t Route) validate(r refuse, key string, w words) {
 	t.validateNames(r, key)
 	t.meaning().validate(r, key, w)
-	validateTimes(r, key, t.TimeKeys, t.TimeUnit)
+	t.validateTimes(r, key)
 	if (len(t.TimeKeys) > 0 || t.TimeUnit != "") && t.Decode != "json" {
 		r(key+".decode", `write "json", or take time_keys and time_unit out`, "%q does not know time_keys and time_unit", t.Decode)
+	}
+}
+
+// validateTimes checks the two keys that say how JSON tells the time.
+func (t Route) validateTimes(r refuse, key string) {
+	if _, ok := decode.ParseTimeUnit(t.TimeUnit); !ok {
+		r.oneOf(key+".time_unit", t.TimeUnit, "s", "ms", "us", "ns")
+	}
+	if slices.Contains(t.TimeKeys, "") {
+		r(key+".time_keys", `write names of JSON fields, for example ["ts"]`, "holds an empty name")
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/tidegate/tidegate/ingest/decode"
-	"github.com/tidegate/tidegate/ingest/refine"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
 )
@@ -50,7 +49,7 @@ func (m meaning) validate(r refuse, key string, w words) {
 // one decoder, and with it the names of metrics that it has learnt.
 type vocabulary struct {
 	decoders    map[string]decode.Decoder
-	refinements map[string][]refine.Step
+	refinements steps
 	chains      *chains
 }
 
@@ -102,6 +101,25 @@ func (t Route) meaning() meaning {
 // route says.
 func (v vocabulary) contentTypes() map[string]decode.Decoder {
 	return map[string]decode.Decoder{
+		"application/cbor":         v.decoders["cbor"],
 		"application/octet-stream": v.decoders["raw"],
+		"application/senml+cbor":   v.decoders["senml-cbor"],
+		"application/senml+json":   v.decoders["senml-json"],
+		"application/sensml+cbor":  v.decoders["senml-cbor"],
+		"application/sensml+json":  v.decoders["senml-json"],
+		"text/csv":                 v.decoders["csv"],
 	}
+}
+
+// lineProtocol returns the decoders of InfluxDB's paths, by the precision that a
+// request names.
+func lineProtocol() map[string]decode.Decoder {
+	decoders := map[string]decode.Decoder{}
+	for name, unit := range map[string]decode.TimeUnit{
+		"": decode.Nanoseconds, "ns": decode.Nanoseconds, "n": decode.Nanoseconds, "us": decode.Microseconds,
+		"u": decode.Microseconds, "ms": decode.Milliseconds, "s": decode.Seconds,
+	} {
+		decoders[name] = plain(decode.NewLineProtocol(decode.LineProtocolConfig{TimeUnit: unit}))
+	}
+	return decoders
 }

@@ -34,7 +34,9 @@ Usage:
                           as if a device had sent them, without any route
 
 Every FILE is a payload, "-" or none standing for standard input; with -lines,
-every line is one. The exit code is 1 if one cannot be decoded.
+every line is one. What a payload announces (names, units) is known to those after
+it; what devices have announced to the gateway is not. The exit code is 1 if a
+payload cannot be decoded.
 
 Flags:
 `

@@ -95,9 +95,6 @@ func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...rea
 		in.tellLoss()
 		return nil, err
 	}
-	if in.filters() {
-		receipt = in.accepts.join(receipt)
-	}
 	in.taken.Add(uint64(len(rs)))
 	if in.live != nil && len(rs) > 0 {
 		in.live.Publish(rs)
@@ -105,13 +102,24 @@ func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...rea
 	return receipt, nil
 }
 
-// give hands readings and notes to custody, with what was announced.
+// give hands readings and notes to custody, and has it watched where there are
+// filters.
 func (in *Intake) give(ctx context.Context, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
+	switch {
+	case !in.filters():
+		return in.hand(ctx, rs, notes)
+	case len(rs)+len(notes) == 0 && !in.memory.owes():
+		return in.accepts.join(), nil // an empty group would never be committed
+	}
+	coming := in.accepts.begin()
+	receipt, err := in.hand(ctx, rs, notes)
+	return in.accepts.end(coming, receipt, err), err
+}
+
+// hand hands them over, with what was announced.
+func (in *Intake) hand(ctx context.Context, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
 	if in.memory.owes() {
 		return in.memory.carry(ctx, in.custody, rs, notes)
-	}
-	if in.filters() && len(rs)+len(notes) == 0 {
-		return nil, nil // an empty group would never be committed
 	}
 	return in.custody.Accept(ctx, rs, notes...)
 }

@@ -18,56 +18,71 @@ type watch struct {
 
 // add watches a receipt. Those of one group are one.
 func (w *watch) add(r Receipt) {
-	if r == nil {
-		return
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if n := len(w.open); n > 0 && w.open[n-1] == r {
-		return
+	if r != nil && !slices.Contains(w.open, r) {
+		w.open = append(w.open, r)
+		w.unresolved.Store(int32(len(w.open)))
 	}
-	w.open = append(w.open, r)
-	w.unresolved.Store(int32(len(w.open)))
-}
-
-// join watches a receipt, which may be nil, and returns one that resolves with it
-// and with all before it that have not resolved, and fails if one of them does.
-func (w *watch) join(r Receipt) Receipt {
-	w.add(r)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.settle()
-	switch {
-	case len(w.open) == 0:
-		return &joint{}
-	case len(w.open) == 1:
-		return w.open[0]
-	case w.joint == nil || !slices.Equal(w.joint.all, w.open):
-		w.joint = &joint{slices.Clone(w.open)}
-	}
-	return w.joint
-}
-
-// joint is a receipt for several groups.
-type joint struct{ all []Receipt }
-
-// Wait implements Receipt.
-func (j *joint) Wait(ctx context.Context) error {
-	for _, r := range j.all {
-		if err := r.Wait(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // pending reports whether there may be receipts that have not resolved.
 func (w *watch) pending() bool { return w.unresolved.Load() > 0 }
 
+// begin watches what is about to be handed to custody, which may take its time.
+func (w *watch) begin() *coming {
+	c := &coming{taken: make(chan struct{})}
+	w.add(c)
+	return c
+}
+
+// end tells what came of it. The receipt that it returns stands for everything
+// that was watched before, too; it is nil if custody has not taken it.
+func (w *watch) end(c *coming, r Receipt, err error) Receipt {
+	c.receipt, c.err = r, err
+	close(c.taken)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := slices.Index(w.open, Receipt(c))
+	before := slices.Clone(w.open[:at])
+	if err != nil || slices.Contains(w.open, r) {
+		w.open = slices.Delete(w.open, at, at+1)
+	} else {
+		w.open[at] = r
+	}
+	w.unresolved.Store(int32(len(w.open)))
+	if err != nil {
+		return nil
+	}
+	if !slices.Contains(before, r) {
+		before = append(before, r)
+	}
+	return w.all(before)
+}
+
+// join returns a receipt that stands for everything that is watched.
+func (w *watch) join() Receipt {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settle()
+	return w.all(w.open)
+}
+
+// all returns one receipt for several: the same for the same ones.
+func (w *watch) all(open []Receipt) Receipt {
+	switch {
+	case len(open) == 1:
+		return open[0]
+	case w.joint == nil || !slices.Equal(w.joint.all, open):
+		w.joint = &joint{slices.Clone(open)}
+	}
+	return w.joint
+}
+
 // failed reports whether a receipt has failed since it was asked last. It costs
 // next to nothing while all have resolved.
 func (w *watch) failed() bool {
-	if w.unresolved.Load() == 0 {
+	if !w.pending() {
 		return false
 	}
 	w.mu.Lock()
@@ -97,4 +112,41 @@ func (w *watch) settle() (failed []Receipt) {
 	w.open = kept
 	w.unresolved.Store(int32(len(kept)))
 	return failed
+}
+
+// joint is a receipt for several groups; of none, it has resolved.
+type joint struct{ all []Receipt }
+
+// Wait implements Receipt.
+func (j *joint) Wait(ctx context.Context) error {
+	for _, r := range j.all {
+		if err := r.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// coming is the receipt of something that custody has not taken yet.
+type coming struct {
+	taken   chan struct{}
+	receipt Receipt // read only after taken
+	err     error
+}
+
+// Wait implements Receipt.
+func (c *coming) Wait(ctx context.Context) error {
+	select {
+	case <-c.taken:
+	default:
+		select {
+		case <-c.taken:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if c.err != nil {
+		return c.err
+	}
+	return c.receipt.Wait(ctx)
 }

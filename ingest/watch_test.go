@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,6 +105,96 @@ func TestReceiptsBehindAFailedGroupFail(t *testing.T) {
 	custody.resolve(2, nil)
 	if got := state(accept(t, in)); got != "resolved" {
 		t.Errorf("and in the end it is %s", got)
+	}
+}
+
+// Custody may let a reading wait for room. Its repeat, on another connection, must
+// not be acknowledged while nobody knows whether there will be any.
+func TestWhatWasLeftOutWaitsForWhatWaitsForRoom(t *testing.T) {
+	for _, refusal := range []error{nil, ingest.ErrFull} {
+		custody := &slow{entered: make(chan struct{}), room: make(chan error)}
+		in := ingest.NewIntake(custody, nil, time.Now)
+		lost := make(chan struct{}, 1)
+		in.OnLoss(func() { lost <- struct{}{} })
+		answer := make(chan error, 1)
+		go func() {
+			_, err := in.Accept(t.Context(), []reading.Reading{{Metric: "a"}})
+			answer <- err
+		}()
+		<-custody.entered
+		if !in.Owes() {
+			t.Fatal("what waits for room is not owed")
+		}
+		repeat := accept(t, in)
+		if got := state(repeat); got != "waiting" {
+			t.Fatalf("while there is no room it is %s", got)
+		}
+		custody.room <- refusal
+		if err := <-answer; !errors.Is(err, refusal) {
+			t.Fatal(err)
+		}
+		if refusal != nil {
+			<-lost
+			if got := state(repeat); got != "failed" {
+				t.Errorf("after the refusal it is %s", got)
+			}
+			continue
+		}
+		if got := state(repeat); got != "waiting" {
+			t.Errorf("before the commit it is %s", got)
+		}
+		custody.resolve(0, nil)
+		if got := state(repeat); got != "resolved" {
+			t.Errorf("after the commit it is %s", got)
+		}
+	}
+}
+
+// slow is a custody that waits for room.
+type slow struct {
+	groups
+	entered chan struct{}
+	room    chan error
+}
+
+func (s *slow) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	s.entered <- struct{}{}
+	if err := <-s.room; err != nil {
+		return nil, err
+	}
+	return s.groups.Accept(ctx, rs, notes...)
+}
+
+// At a busy door, many calls are of one group.
+func TestManyReceiptsOfOneGroupAreWatchedAsOne(t *testing.T) {
+	custody := ingesttest.NewCustody()
+	in := ingest.NewIntake(custody, nil, time.Now)
+	in.OnLoss(func() {})
+	var doors sync.WaitGroup
+	for range 8 {
+		doors.Go(func() {
+			for i := range 500 {
+				receipt, err := in.Accept(t.Context(), []reading.Reading{{Metric: "a"}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if i%50 == 0 {
+					custody.Commit()
+					if err := receipt.Wait(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	doors.Wait()
+	custody.Commit()
+	if got := state(accept(t, in)); got != "resolved" {
+		t.Errorf("in the end it is %s", got)
+	}
+	if in.Settle(); in.Owes() {
+		t.Error("in the end, something is owed")
 	}
 }
 

@@ -53,6 +53,11 @@ func (u *TimeUnit) UnmarshalText(name []byte) error {
 	return nil
 }
 
+// MarshalText returns the name, "" for GuessUnit.
+func (u TimeUnit) MarshalText() ([]byte, error) {
+	return []byte([...]string{"", "s", "ms", "us", "ns"}[u]), nil
+}
+
 // Times before 2001-09-09T01:46:40Z (one billion seconds) come from clocks that
 // were never set, times from 2100 on from fields that are no times.
 const (

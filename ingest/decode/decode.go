@@ -5,8 +5,9 @@
 // comes with the frame, which survives restarts.
 //
 // JSON reads what firmware sends: a plain value, an object, an array of
-// samples; its type comment says how names and times are found. Raw keeps a
-// payload whole. What a decoder refuses, a door may keep with Opaque, so that
+// samples; its type comment says how names and times are found. CSV, KeyValue,
+// Regex, NMEA, LineProtocol and Number read other texts, and have in common what
+// TextConfig says. Raw keeps a payload whole. What a decoder refuses, a door may keep with Opaque, so that
 // nothing is acknowledged and then forgotten.
 package decode
 
@@ -31,8 +32,10 @@ type Frame struct {
 	Metric string
 	// Payload is only valid during the call.
 	Payload []byte
-	// Now is when it arrived, in nanoseconds since the Unix epoch, for
-	// payloads whose times are relative to that; zero if nobody knows.
+	// Now is when it arrived, in nanoseconds since the Unix epoch, for payloads
+	// whose times are relative to that; zero if nobody knows, and they are
+	// refused then. What a decoder dates with it is reading.Stamped, as what
+	// Intake dates: the clock was the gateway's.
 	Now int64
 	// Memory holds what devices have announced. It may be nil, and then
 	// remembers nothing; use Recall and Remember.

@@ -22,8 +22,21 @@ var update = flag.Bool("update", false, "write testdata/*/want.txt anew")
 
 // makers are the decoders that a case can name, each made from its options.
 var makers = map[string]func(options map[string]any) (Decoder, error){
-	"json": sure(NewJSON),
+	"json": configured(NewJSONTemplate),
 	"raw":  sure(func(struct{}) Raw { return Raw{} }),
+
+	"cbor":       sure(NewCBOR),
+	"senml-json": configured(NewSenMLJSON),
+	"senml-cbor": configured(NewSenMLCBOR),
+	"lpp":        configured(NewLPP),
+	"binary":     configured(NewBinary),
+
+	"csv":          configured(NewCSV),
+	"keyvalue":     configured(NewKeyValue),
+	"lineprotocol": configured(NewLineProtocol),
+	"nmea":         configured(NewNMEA),
+	"number":       configured(NewNumber),
+	"regex":        configured(NewRegex),
 }
 
 // TestGoldenPayloads decodes the payloads of each folder testdata/<case> and
@@ -43,6 +56,7 @@ var makers = map[string]func(options map[string]any) (Decoder, error){
 //	topic = "…"               of the Frame; the device is "dev" if nothing is said
 //	device = "…"
 //	metric = "…"
+//	now = 2026-01-02T03:04:05Z  when the payloads arrive; nobody knows without it
 //	[options]                 the decoder's configuration: time_unit is TimeUnit
 //	[frame.in-2]              topic, device and metric of one payload
 //
@@ -89,6 +103,7 @@ func TestGoldenPayloads(t *testing.T) {
 type goldenOptions struct {
 	Decoder string
 	goldenFrame
+	Now     time.Time
 	Options map[string]any
 	Frame   map[string]goldenFrame // by the name of the payload's file
 }
@@ -132,6 +147,9 @@ func goldenCase(t *testing.T, dir string) string {
 			fmt.Fprintf(&out, "-- %s\n", name)
 		}
 		f := Frame{Topic: frame.Topic, Device: frame.Device, Metric: frame.Metric, Payload: payloadOf(t, file), Memory: memory}
+		if !opts.Now.IsZero() {
+			f.Now = opts.Now.UnixNano()
+		}
 		out.WriteString(golden(decodeWarily(t, d, f)))
 	}
 	return out.String()
@@ -163,25 +181,30 @@ func payloadOf(t *testing.T, file string) []byte {
 	if filepath.Ext(file) != ".hex" {
 		return payload
 	}
-	var digits strings.Builder
-	for line := range strings.Lines(string(payload)) {
-		line, _, _ = strings.Cut(line, "#")
-		for _, word := range strings.Fields(line) {
-			digits.WriteString(word)
-		}
-	}
-	payload, err = hex.DecodeString(digits.String())
+	payload, err = unhexed(string(payload))
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
 	return payload
 }
 
+// unhexed reads hexadecimal without spaces and what stands behind #.
+func unhexed(text string) ([]byte, error) {
+	var digits strings.Builder
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		for _, word := range strings.Fields(line) {
+			digits.WriteString(word)
+		}
+	}
+	return hex.DecodeString(digits.String())
+}
+
 // configured makes a decoder whose configuration may be refused.
 func configured[C any, D Decoder](make func(C) (D, error)) func(map[string]any) (Decoder, error) {
 	return func(options map[string]any) (Decoder, error) {
 		var cfg C
-		text, err := toml.Marshal(fieldNames(options))
+		text, err := toml.Marshal(options)
 		if err != nil {
 			return nil, err
 		}
@@ -205,26 +228,6 @@ func sure[C any, D Decoder](make func(C) D) func(map[string]any) (Decoder, error
 	return configured(func(cfg C) (D, error) { return make(cfg), nil })
 }
 
-// fieldNames turns the keys of a configuration file into those of Go's fields:
-// time_unit is TimeUnit.
-func fieldNames(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		named := make(map[string]any, len(v))
-		for key, value := range v {
-			named[strings.ReplaceAll(key, "_", "")] = fieldNames(value)
-		}
-		return named
-	case []any:
-		named := make([]any, len(v))
-		for i, value := range v {
-			named[i] = fieldNames(value)
-		}
-		return named
-	}
-	return v
-}
-
 // mapMemory is a Memory for one goroutine.
 type mapMemory map[string][]byte
 
@@ -236,6 +239,20 @@ func (m mapMemory) Remember(key string, value []byte) {
 		return
 	}
 	m[key] = value
+}
+
+func (m mapMemory) Units(topic string) map[string]string {
+	units := make(map[string]string)
+	for key, unit := range m {
+		if metric, ok := strings.CutPrefix(key, "unit/"+topic+"\x00"); ok {
+			units[metric] = string(unit)
+		}
+	}
+	return units
+}
+
+func (m mapMemory) RememberUnit(topic, metric, unit string) {
+	m.Remember("unit/"+topic+"\x00"+metric, []byte(unit))
 }
 
 // decodeWarily decodes f and checks what every decoder promises: the payload is
@@ -293,4 +310,18 @@ func golden(rs []reading.Reading, err error) string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// goldenPayloads returns the payloads of a decoder's cases, one after the other.
+func goldenPayloads(t *testing.T, decoder string) string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + decoder + "-*/in*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases of %s: %v", decoder, err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		all.Write(payloadOf(t, file))
+	}
+	return all.String()
 }

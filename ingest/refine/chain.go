@@ -277,7 +277,7 @@ func (s *series) announce(r *reading.Reading) reading.Reading {
 const (
 	// maxName is how long the names of a series may be, together, for it to be
 	// remembered, in bytes.
-	maxName = 1024
+	maxName = 512
 	// idle is how many readings for each series that is remembered have come in
 	// since one that makes room was seen.
 	idle = 64

@@ -3,6 +3,8 @@ package refine
 import (
 	"fmt"
 	"math"
+	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -277,5 +279,38 @@ func TestManyMayRefineAtOnce(t *testing.T) {
 	all.Wait()
 	if s := chain.Stats(); s.Kept+s.Filtered() != 2*doors*rounds || s.Series != doors+1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestStatsAddUp(t *testing.T) {
+	var one, sum Stats
+	v := reflect.ValueOf(&one).Elem()
+	for i := range v.NumField() {
+		if v.Field(i).CanUint() {
+			v.Field(i).SetUint(uint64(i + 1))
+		} else {
+			v.Field(i).SetInt(int64(i + 1))
+		}
+	}
+	sum.Add(one)
+	if sum != one {
+		t.Errorf("%+v, want %+v", sum, one)
+	}
+}
+
+// What a chain remembers is bounded in bytes, too.
+func TestSeriesAreSmall(t *testing.T) {
+	chain := newChain(t, Step{Metric: "*", Deadband: ptr(1.0), AlarmAbove: ptr(1.0)})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range DefaultSeries {
+		chain.Refine([]reading.Reading{{Device: fmt.Sprintf("plant/press-%d", i/8), Metric: benchMetrics[i%8], Time: noon}}, 0, noon)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (after.HeapAlloc - before.HeapAlloc) / DefaultSeries
+	if t.Logf("%d bytes a series", each); each > 1024 || chain.Stats().Series != DefaultSeries {
+		t.Errorf("%d bytes a series, %+v", each, chain.Stats())
 	}
 }

@@ -91,12 +91,13 @@
 //   - The buffer evicts the kept reading later. That is a gap, which is declared;
 //     what leant on it is within it.
 //
-// What remains is QoS 0, which nobody sends again. Such a reading is stored, and
-// others before it, of QoS 1, are sent again after a restart and leant on; or one
-// connection has refined it and not yet handed it to custody, while another's
-// reading of the same series is left out because of it and acknowledged, and then
-// the power fails. The series is wrong by more than the deadband then until its
-// next reading is kept, for a heartbeat at the most.
+// Two moments remain. A reading of QoS 0, which nobody sends again, is stored, and
+// others before it, of QoS 1, are sent again after a restart and leant on. And
+// between Refine and the call of Accept, which is microseconds, nobody knows of a
+// reading but its connection: another one that feeds the same series may have its
+// reading left out and acknowledged then, just before the power fails. The series
+// is wrong by more than the deadband after that until its next reading is kept,
+// for a heartbeat at the most.
 //
 // # Bounds
 //

@@ -167,3 +167,31 @@ func (d Decimal) big() *big.Rat {
 	}
 	return new(big.Rat).SetInt(n.Mul(n, power))
 }
+
+// Nanoseconds returns the number of seconds d in nanoseconds; what is finer is
+// cut off. ok is false when int64 does not hold it.
+func (d Decimal) Nanoseconds() (ns int64, ok bool) {
+	shift := d.Exponent + 9
+	switch {
+	case d.Mantissa == 0 || shift <= -len(wholePower):
+		return 0, true
+	case shift >= len(wholePower):
+		return 0, false
+	}
+	n := d.Mantissa
+	if shift < 0 {
+		n /= wholePower[-shift]
+	} else {
+		var high uint64
+		if high, n = bits.Mul64(n, wholePower[shift]); high != 0 {
+			return 0, false
+		}
+	}
+	if n > math.MaxInt64 {
+		return 0, false
+	}
+	if d.Negative {
+		return -int64(n), true
+	}
+	return int64(n), true
+}
