@@ -99,6 +99,11 @@ func (m ModbusRegister) validate(r refuse, key string, kind ModbusMap, placed []
 	if n := int(reg.Last()) - int(reg.Address) + 1; !reg.Table.Bits() && n > kind.MaxRegisters {
 		r(key+".type", "raise max_registers of the map", "it has %d registers, and %d are read at once", n, kind.MaxRegisters)
 	}
+	for _, text := range kind.NeverRead {
+		if n, ok := parseSpan(text); ok && n.Table == reg.Table && n.First <= reg.Last() && n.Last >= reg.Address {
+			r(where, "take one of the two out", "it is in never_read: %s", text)
+		}
+	}
 	for _, other := range placed {
 		if reg.Overlaps(other) && !reg.Shares(other) {
 			r(where, "one of the two has the wrong address, or the wrong type; fields of one register have the type bits or bool",

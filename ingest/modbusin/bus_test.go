@@ -94,7 +94,7 @@ func TestASlaveWithMuchToSayTakesTurns(t *testing.T) {
 			long.Registers = append(long.Registers, Register{Metric: metric(3 * i), Table: Holding, Address: 3 * i})
 		}
 		long.Every = 30 * time.Second
-		s := run(t, p.config(long, words(2, 0), words(3, 0)))
+		s := run(t, p.config(words(2, 0), long, words(3, 0)))
 		time.Sleep(time.Minute)
 		if err := s.stop(); err != nil {
 			t.Error(err)

@@ -102,6 +102,9 @@ func TestFaultsLoseOneExchangeAndInventNothing(t *testing.T) {
 			if n := len(s.custody.Stored()); n != 10 || len(st.Errors) != 1 || st.Errors[f.kind] != 1 || !st.Up || st.Asked != 2 {
 				t.Errorf("%s: %d readings, %+v", f.name, n, st)
 			}
+			if seen := p.seen(); f.kind == "wrong checksum" && seen[1].at.Sub(seen[0].at) > 80*time.Millisecond {
+				t.Errorf("%s: asked again only after %v", f.name, seen[1].at.Sub(seen[0].at))
+			}
 		}
 	})
 }
@@ -134,6 +137,27 @@ func TestNoiseBeforeAnAnswerAndEchoAreBorne(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnEchoThatLooksLikeAnAnswerIsWaitedFor: the address of word 512 begins with
+// 2, as does the answer for one word, so that an echo is what an answer begins
+// with; and the slave takes its time.
+func TestAnEchoThatLooksLikeAnAnswerIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &puppet{rtu: true}
+		p.script = func(q asked) []reply {
+			return []reply{{time.Millisecond, echo(p, q)}, {150 * time.Millisecond, p.frame(q, q.right())}}
+		}
+		s := run(t, p.config(words(1, 512)))
+		time.Sleep(4500 * time.Millisecond)
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+		must(t, s.custody.Stored())
+		if st := s.Stats().Slaves[0]; len(s.custody.Stored()) != 5 || len(st.Errors) != 0 {
+			t.Errorf("%d readings, %+v", len(s.custody.Stored()), st)
+		}
+	})
 }
 
 func echo(_ *puppet, q asked) []byte {
