@@ -62,6 +62,8 @@ func (k *checklist) presentPort(l lineUse, place serialport.Place, info serialpo
 		k.fail("stop that program, or choose another port", "%s: %s is in use by %s", l.key, place.Device, by)
 	case place.Kernel && info.Vendor != "":
 		k.warn(`write port = "`+info.Best()+`"`, "%s: %s is the name of whatever is plugged in first", l.key, l.port)
+	case place.Identity == serialport.Identity{}:
+		k.ok("%s: %s is there", l.key, place.Device)
 	default:
 		k.ok("%s: %s is there (%s)", l.key, place.Device, place.Identity)
 	}

@@ -86,6 +86,7 @@ type Ingest struct {
 	HTTP HTTP `toml:"http"`
 	// Serial are devices at serial ports.
 	Serial []Serial `toml:"serial"`
+	CoAP   CoAP     `toml:"coap"`
 	// Modbus are buses whose slaves are polled.
 	Modbus []Modbus `toml:"modbus"`
 }
@@ -120,9 +121,12 @@ type MQTT struct {
 	RequireClientIDMatch bool `toml:"require_client_id_match"`
 	// InsecureIKnow allows listening beyond loopback without TLS, or without
 	// users.
-	InsecureIKnow bool    `toml:"insecure_i_know"`
-	ACL           []ACL   `toml:"acl"`
-	Routes        []Route `toml:"route"`
+	InsecureIKnow bool `toml:"insecure_i_know"`
+	// Dialects are the conventions of topics that are understood without any
+	// route, behind those that there are.
+	Dialects []string `toml:"dialects"`
+	ACL      []ACL    `toml:"acl"`
+	Routes   []Route  `toml:"route"`
 }
 
 // ACL is [[ingest.mqtt.acl]]: who may publish and subscribe to what. They add
@@ -228,7 +232,8 @@ func Default() Config {
 			MaxClients:    1024,
 			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
 			SysInterval:   conf.Duration(10 * time.Second),
-		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}},
+			Dialects:      dialects(),
+		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP()},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}
 }

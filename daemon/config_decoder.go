@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/dialect"
 )
 
 // Decoders is [decoder]: decoders with options, under names of their own, for
@@ -202,7 +203,7 @@ func keyOf(table string, err error) string {
 // plainDecoders returns the decoders that need no options, by the name of their
 // kind.
 func plainDecoders() map[string]decode.Decoder {
-	return map[string]decode.Decoder{
+	all := map[string]decode.Decoder{
 		"json": decode.NewJSON(decode.JSONConfig{}),
 		"cbor": decode.NewCBOR(decode.CBORConfig{}),
 		"raw":  decode.Raw{},
@@ -216,6 +217,10 @@ func plainDecoders() map[string]decode.Decoder {
 		"senml-cbor":   plain(decode.NewSenMLCBOR(decode.SenMLConfig{})),
 		"senml-json":   plain(decode.NewSenMLJSON(decode.SenMLConfig{})),
 	}
+	for _, d := range dialect.Known() {
+		all[d.Name] = d.New()
+	}
+	return all
 }
 
 // plain is a decoder with its defaults, which none of them refuses.

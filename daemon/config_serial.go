@@ -40,6 +40,8 @@ type Serial struct {
 	Decode      string `toml:"decode"`
 	Lane        string `toml:"lane"`
 	Undecodable string `toml:"undecodable"`
+	// Refine names tables of [[refine]].
+	Refine []string `toml:"refine"`
 	// Unasked is decode or drop: what becomes of frames that answer no poll.
 	Unasked string `toml:"unasked"`
 	// Init is sent after opening, Confirm after each frame is on flash.
@@ -72,6 +74,7 @@ type SerialPoll struct {
 	Decode      string        `toml:"decode"`
 	Lane        string        `toml:"lane"`
 	Undecodable string        `toml:"undecodable"`
+	Refine      []string      `toml:"refine"`
 }
 
 // SetDefaults makes s what an empty [[ingest.serial]] would be.
@@ -112,7 +115,7 @@ func (s Serial) port() serialport.Config {
 func (s Serial) doorName() string { return "serial:" + s.Name }
 
 func (s Serial) meaning() meaning {
-	return meaning{decode: s.Decode, lane: s.Lane, undecodable: s.Undecodable}
+	return meaning{decode: s.Decode, lane: s.Lane, undecodable: s.Undecodable, refine: s.Refine}
 }
 
 // meaning of a poll is that of its door, as far as it does not say otherwise.
@@ -120,6 +123,9 @@ func (p SerialPoll) meaning(door meaning) meaning {
 	door.decode = cmp.Or(p.Decode, door.decode)
 	door.lane = cmp.Or(p.Lane, door.lane)
 	door.undecodable = cmp.Or(p.Undecodable, door.undecodable)
+	if len(p.Refine) > 0 {
+		door.refine = p.Refine
+	}
 	return door
 }
 

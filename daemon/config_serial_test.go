@@ -1,5 +1,13 @@
 package daemon
 
+import (
+	"flag"
+
+	"github.com/tidegate/tidegate/ingest/frame"
+	"github.com/tidegate/tidegate/ingest/serialin"
+	"github.com/tidegate/tidegate/internal/serialport"
+)
+
 // exampleSerial is the serial line of the example.
 func exampleSerial() Serial {
 	var s Serial
@@ -11,3 +19,14 @@ func exampleSerial() Serial {
 	s.Polls = []SerialPoll{p}
 	return s
 }
+
+// candidate is what a probe may find.
+func candidate() serialin.Candidate {
+	return serialin.Candidate{
+		Sample:  serialin.Sample{Port: serialport.Config{Baud: 31250, DataBits: 7, Parity: serialport.Even}},
+		Framing: frame.Config{Kind: frame.STXETX, Checksum: frame.XOR8, Envelope: frame.Envelope{SumAfterEnd: true}},
+		Decoder: "raw",
+	}
+}
+
+func noFlags() *flag.FlagSet { return flag.NewFlagSet("tidegate ports", flag.ContinueOnError) }

@@ -122,6 +122,8 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 		t.Errorf("route: %+v, want %+v", c.Ingest.MQTT.Routes, want)
 	} else if !reflect.DeepEqual(c.Ingest.HTTP.Routes, want) {
 		t.Errorf("route: %+v, want %+v", c.Ingest.HTTP.Routes, want)
+	} else if !reflect.DeepEqual(c.Ingest.CoAP.Routes, want) {
+		t.Errorf("route: %+v, want %+v", c.Ingest.CoAP.Routes, want)
 	}
 	if want := []Serial{exampleSerial()}; !reflect.DeepEqual(c.Ingest.Serial, want) {
 		t.Errorf("serial: %+v, want %+v", c.Ingest.Serial, want)

@@ -38,6 +38,7 @@ func (c Config) validate(r refuse) {
 	c.validateModbus(r)
 	validateSerial(r, c.Ingest.Serial, w)
 	c.validateLines(r)
+	c.Ingest.CoAP.validate(r, w)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validateRefine(r)
@@ -53,6 +54,8 @@ func (c Config) listeners() []listener {
 	return []listener{
 		{"ingest.mqtt.plain_listen", "tcp", c.Ingest.MQTT.PlainListen},
 		{"ingest.http.listen", "tcp", c.Ingest.HTTP.Listen},
+		{"ingest.coap.dtls_listen", "udp", c.Ingest.CoAP.DTLSListen},
+		{"ingest.coap.listen", "udp", c.Ingest.CoAP.Listen},
 		{"dashboard.listen", "tcp", c.Dashboard.Listen},
 		{"ingest.mqtt.listen", "tcp", c.Ingest.MQTT.Listen},
 	}
@@ -119,6 +122,7 @@ func (b Buffer) validate(r refuse) {
 
 func (m MQTT) validate(r refuse, w words) {
 	m.validateAccess(r)
+	validateDialects(r, "ingest.mqtt.dialects", m.Dialects)
 	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
 	between(r, "ingest.mqtt.max_rate", m.MaxRate, 0, 1_000_000)
@@ -143,7 +147,7 @@ func validateRoutes(r refuse, table string, routes []Route, w words) {
 }
 
 func (t Route) validate(r refuse, key string, w words) {
-	t.validateNames(r, key)
+	t.validateNames(r, key, w.users)
 	t.meaning().validate(r, key, w)
 	t.validateTimes(r, key)
 	if (len(t.TimeKeys) > 0 || t.TimeUnit != "") && t.Decode != "json" {
@@ -163,7 +167,7 @@ func (t Route) validateTimes(r refuse, key string) {
 
 // validateNames checks the template, and the patterns only if that is right:
 // they use its names.
-func (t Route) validateNames(r refuse, key string) {
+func (t Route) validateNames(r refuse, key string, users bool) {
 	if t.Topic == "" {
 		r(key+".topic", `write for example "site/{site}/dev/{device}/telemetry"`, "is missing")
 		return
@@ -172,6 +176,9 @@ func (t Route) validateNames(r refuse, key string) {
 	if err != nil {
 		r.because(key+".topic", err)
 		return
+	}
+	if users {
+		template.WithUser()
 	}
 	if _, err := template.Pattern(t.Device); err != nil {
 		r.because(key+".device", err)

@@ -208,6 +208,12 @@ func (d *Daemon) addresses() []string {
 	for _, l := range d.cfg.lines() {
 		lines = append(lines, "serial     "+l.port)
 	}
+	if c := d.cfg.Ingest.CoAP; c.Listen != "" {
+		lines = append(lines, "coap       "+c.Listen)
+	}
+	if c := d.cfg.Ingest.CoAP; c.DTLSListen != "" {
+		lines = append(lines, "coaps      "+c.DTLSListen)
+	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
 	}

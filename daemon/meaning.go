@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
@@ -23,6 +24,7 @@ type meaning struct {
 type words struct {
 	decoders    []string
 	refinements map[string]int // how many tables have the name
+	users       bool           // patterns may use {user}
 }
 
 func (c Config) words() words {
@@ -51,6 +53,7 @@ type vocabulary struct {
 	decoders    map[string]decode.Decoder
 	refinements steps
 	chains      *chains
+	users       bool // patterns may use {user}
 }
 
 func (c Config) vocabulary() (vocabulary, error) {
@@ -74,14 +77,15 @@ func (v vocabulary) target(m meaning, device, metric string) route.Target {
 	}
 }
 
-// table compiles the routes of a door.
-func (v vocabulary) table(routes []Route) (*route.Table, error) {
+// table compiles the routes of a door, behind which come those of dialects.
+func (v vocabulary) table(routes []Route, dialects ...string) (*route.Table, error) {
 	var rules []route.Rule
 	for _, r := range routes {
 		t := v.target(r.meaning(), r.Device, r.Metric)
 		rule := route.Rule{
 			Topic: r.Topic, Device: r.Device, Metric: r.Metric, Lane: t.Lane,
 			Decoder: t.Decoder, KeepOpaque: t.KeepOpaque, Refine: t.Refine,
+			Users: v.users,
 		}
 		if len(r.TimeKeys) > 0 || r.TimeUnit != "" {
 			unit, _ := decode.ParseTimeUnit(r.TimeUnit) // validated
@@ -89,7 +93,7 @@ func (v vocabulary) table(routes []Route) (*route.Table, error) {
 		}
 		rules = append(rules, rule)
 	}
-	return route.NewTable(rules, v.decoders["json"])
+	return route.NewTable(append(rules, v.dialects(dialects)...), v.decoders["json"])
 }
 
 func (t Route) meaning() meaning {
@@ -122,4 +126,12 @@ func lineProtocol() map[string]decode.Decoder {
 		decoders[name] = plain(decode.NewLineProtocol(decode.LineProtocolConfig{TimeUnit: unit}))
 	}
 	return decoders
+}
+
+// contentFormats is contentTypes in the numbers of CoAP.
+func (v vocabulary) contentFormats() map[coapin.Format]decode.Decoder {
+	return map[coapin.Format]decode.Decoder{
+		coapin.Octets: v.decoders["raw"], coapin.CBOR: v.decoders["cbor"],
+		coapin.SenMLJSON: v.decoders["senml-json"], coapin.SenMLCBOR: v.decoders["senml-cbor"],
+	}
 }

@@ -82,9 +82,9 @@ func probers(cfg Config) ([]serialin.Named, error) {
 		switch {
 		case plain[name] == nil:
 			return 0
-		case name == "json" || name == "nmea":
+		case name == "json" || name == "senml" || name == "nmea":
 			return 1
-		case name == "csv": // takes nearly any line
+		case name == "csv" || name == "cbor" || name == "lpp": // take much that is something else
 			return 3
 		}
 		return 2
@@ -109,6 +109,9 @@ func (c *lineCall) writeProbe(found []serialin.Candidate) error {
 		b.WriteString("\nsomething came, and nothing explains it\n    hint: -for 10s listens longer; what there is to see shows \"tidegate tap\"\n")
 	}
 	for i, candidate := range found[:min(len(found), shownCandidates)] {
+		if i > 0 && candidate.Points < serialin.Likely {
+			break
+		}
 		fmt.Fprintf(&b, "\n%d. %s, %s: %d of 100 points\n", i+1, candidate.Sample.Port, framingOf(candidate.Framing), candidate.Points)
 		for _, e := range candidate.Evidence() {
 			fmt.Fprintf(&b, "     %s\n", e)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
@@ -142,6 +144,16 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			modbusStatus(&s, source)
 		case *serialin.Source:
 			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
+		case *coapin.Source:
+			c := source.Stats()
+			s.Kind, s.Address = "coap", cmp.Or(d.cfg.Ingest.CoAP.Listen, d.cfg.Ingest.CoAP.DTLSListen)
+			s.Rejected, s.Opaque, s.Clients = c.Dropped, c.Opaque, c.Endpoints+c.Sessions
+			s.BadLogins, s.TurnedAway, s.NotStored, s.Slowed = c.BadLogins, c.TurnedAway, c.NotStored, c.Slowed
+			s.Malformed, s.Overflowed, s.Repeated = c.Malformed, c.Overflowed, c.Repeated
+			listening(ctx, &s, source)
+			if plain, secure := source.Addrs(ctx); plain != nil && secure != nil {
+				s.Address += ", " + secure.String()
+			}
 		}
 		all = append(all, s)
 	}

@@ -66,8 +66,11 @@ func writeLine(b *strings.Builder, now time.Time, d dashboard.Door) {
 			fmt.Fprintf(b, ", %d %s", c.n, c.what)
 		}
 	}
-	if l.Device != "" {
+	switch {
+	case l.Identity != "":
 		fmt.Fprintf(b, "; %s is %s", l.Device, l.Identity)
+	case l.Device != "" && l.Device != d.Address:
+		fmt.Fprintf(b, "; at %s", l.Device)
 	}
 	b.WriteString("\n")
 	if text := lineErrors(l); text != "" {

@@ -93,6 +93,8 @@ func refusals(d dashboard.Door) string {
 		{d.Slowed, "waits of clients that sent too fast"},
 		{d.LateAnswers, "answers that came too late"},
 		{d.StrayBytes, "bytes that nobody asked for"},
+		{d.Overflowed, "datagrams lost because too many came at once"},
+		{d.Repeated, "requests that came again"},
 	} {
 		if c.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))

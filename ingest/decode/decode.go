@@ -13,6 +13,7 @@ package decode
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -20,6 +21,10 @@ import (
 // ErrMalformed means that the peer sent something that is not what it should
 // be: the same bytes would fail again.
 var ErrMalformed = errors.New("malformed payload")
+
+// ErrNoValue is the ErrMalformed of payloads that are well formed and hold no
+// value, such as {"action": null}.
+var ErrNoValue = fmt.Errorf("%w: no value found", ErrMalformed)
 
 // Frame is one payload and what its door knows about it.
 type Frame struct {
@@ -55,7 +60,8 @@ type Memory interface {
 	// Units returns the units that were announced for the metrics of payloads
 	// on a topic, by metric. Nobody may change the map.
 	Units(topic string) map[string]string
-	// RememberUnit keeps such a unit, as in reading.Reading.Unit, likewise.
+	// RememberUnit keeps such a unit, as in reading.Reading.Unit, likewise; an
+	// empty one forgets.
 	RememberUnit(topic, metric, unit string)
 }
 

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/tidegate/tidegate/reading"
@@ -138,7 +139,8 @@ func (j *JSON) Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error)
 		p.own(len(dst), f.Device)
 	}
 	if len(p.out) == len(dst) {
-		return dst, p.fail("no value found", "a payload needs at least one value that is neither null nor a time")
+		return dst, fmt.Errorf("%w at byte %d of %d — hint: a payload needs at least one value that is neither null nor a time",
+			ErrNoValue, p.pos, len(p.text))
 	}
 	return p.out, nil
 }

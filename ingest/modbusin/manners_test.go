@@ -81,7 +81,10 @@ func TestReadingsAreRefinedAndTheFilterForgetsWhatWasNotStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		intake := ingest.NewIntake(custody, nil, time.Now)
-		intake.OnLoss(s.Forget)
+		if plain, err := New(p.config(words(1, 0)), quietLog()); err != nil || len(plain.Filters()) != 0 || len(s.Filters()) != 1 {
+			t.Errorf("a bus without filters and status has nothing to forget: %v", err)
+		}
+		intake.OnLoss(s.Filters()[0])
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx, intake) }()

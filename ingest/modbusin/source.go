@@ -57,6 +57,17 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	return fmt.Errorf("%s: %w", s.cfg.URL, err)
 }
 
+// Filters returns Forget for (*ingest.Intake).OnLoss if there is anything to
+// forget.
+func (s *Source) Filters() []func() {
+	for _, slave := range s.slaves {
+		if slave.Refine != nil || slave.Status != "" {
+			return []func(){s.Forget}
+		}
+	}
+	return nil
+}
+
 // Forget makes what was told on change be told again, and filters let the next
 // reading of every series pass: those before it may not have been kept. It is
 // meant for (*ingest.Intake).OnLoss, whose calls come from within Run.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tidegate/tidegate/ingest"
@@ -33,7 +34,9 @@ func BenchmarkFrames(b *testing.B) {
 		b.ReportAllocs()
 		b.ResetTimer()
 		write(b, device)
+		before := cpu(b)
 		until(b, "all are read", func() bool { return s.Stats().Frames >= uint64(b.N) })
+		b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
 	})
 	b.Run("bare", func(b *testing.B) {
 		device, path := ptytest.New(b)
@@ -46,6 +49,7 @@ func BenchmarkFrames(b *testing.B) {
 		b.ReportAllocs()
 		b.ResetTimer()
 		write(b, device)
+		before := cpu(b)
 		for left := (b.N + burst - 1) / burst * len(text); left > 0; {
 			n, err := port.ReadTimeout(buf, -1)
 			if err != nil {
@@ -53,7 +57,17 @@ func BenchmarkFrames(b *testing.B) {
 			}
 			left -= n
 		}
+		b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
 	})
+}
+
+// cpu is the time that this process has used, the writer's included.
+func cpu(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
 }
 
 // nowhere is a custody that keeps nothing.

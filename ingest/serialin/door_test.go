@@ -146,29 +146,6 @@ func TestDoorThatConfirms(t *testing.T) {
 	ingesttest.Run(t, ingesttest.Door{New: b.source, Speak: b.speak})
 }
 
-func TestAfterAFailedCommitTheNextFrameIsConfirmedAgain(t *testing.T) {
-	b := &bench{devices: map[ingest.Source]*os.File{}, confirm: []byte("OK\n")}
-	s := b.source(t)
-	custody := ingesttest.NewCustody()
-	run(t, s.(*Source), custody)
-	d := b.speak(t, s)
-	d.Send(0)
-	custody.Taken(t, 1)
-	custody.Fail(errors.New("disk is gone"))
-	until(t, "the failure is said", func() bool { return s.(*Source).Stats().Trouble == "disk is gone" })
-	d.Send(1)
-	custody.Taken(t, 2)
-	custody.Commit()
-	ctx, cancel := context.WithTimeout(t.Context(), ingesttest.Patience)
-	defer cancel()
-	if n, err := d.Acked(ctx); n != 0 || err != nil { // the first confirmation ever
-		t.Errorf("%d, %v", n, err)
-	}
-	if st := s.(*Source).Stats(); st.Confirmed != 1 || st.Frames != 2 {
-		t.Errorf("%+v", st)
-	}
-}
-
 func TestADeviceIsFoundAgainUnderAnotherName(t *testing.T) {
 	dev := t.TempDir()
 	name := filepath.Join(dev, "serial-by-id-boiler")
@@ -200,6 +177,57 @@ func TestADeviceIsFoundAgainUnderAnotherName(t *testing.T) {
 	st := s.Stats()
 	if st.Device != path || st.Frames != 3 || st.Scan.Partial != 1 || st.Port.Received != 7 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// A connector that is loose: nothing may be left over each time.
+func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
+	dev := t.TempDir()
+	name := filepath.Join(dev, "boiler")
+	s := newSource(t, Config{Port: serialport.Config{Path: name, Host: serialport.Host{Dev: dev, Sys: dev}}, Confirm: []byte("OK\n")})
+	custody := ingesttest.NewCustody()
+	custody.CommitAtOnce()
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := open()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	const times = maxFlaps - 1 // in a row, as often as is borne
+	go func() { ended <- s.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
+	for n := range times {
+		device, path := ptytest.New(t)
+		if err := os.Symlink(path, name); err != nil {
+			t.Fatal(err)
+		}
+		isOpen(t, s)
+		fmt.Fprintf(device, "%d\n", n)
+		mustHear(t, device, "OK\n")
+		os.Remove(name)
+		device.Close()
+		until(t, "it is seen to be gone", func() bool { return s.Stats().Gone == uint64(n+1) })
+	}
+	// Once more is taken for a fault, and left to the growing pause of who runs
+	// the door.
+	device, path := ptytest.New(t)
+	if err := os.Symlink(path, name); err != nil {
+		t.Fatal(err)
+	}
+	isOpen(t, s)
+	device.Close()
+	if err := <-ended; !errors.Is(err, serialport.ErrGone) {
+		t.Errorf("run: %v", err)
+	}
+	cancel()
+	if st := s.Stats(); st.Gone != maxFlaps || st.Confirmed != times || st.Frames != times || st.Port.Received != 2*times {
+		t.Errorf("%+v", st)
+	}
+	if after := open(); after != before {
+		t.Errorf("%d descriptors were open, and %d are", before, after)
 	}
 }
 

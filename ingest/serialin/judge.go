@@ -146,11 +146,13 @@ func (c *Candidate) judge() int {
 	case c.Framing.Kind == frame.Line:
 		points = c.text(n)
 	case c.Framing.Kind == frame.Gap:
-		points = 25
+		points = 20
 	default:
-		points = 45 * whole * (1 - float64(c.Stats.Garbage)/float64(len(c.Sample.Data)))
-		if n < 3 || c.Sample.printable() > 0.95 {
-			points /= 3
+		// Noise has everything that frames are made of. Text between control
+		// characters is no noise.
+		points = 30 * whole * (1 - float64(c.Stats.Garbage)/float64(len(c.Sample.Data)))
+		if text := (Sample{Data: slices.Concat(c.Frames...)}); n > 1 && len(text.Data) > 8 && text.printable() > 0.98 {
+			points *= 2.6
 		}
 	}
 	if c.Decoded > 0 && n > 0 {

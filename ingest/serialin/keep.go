@@ -18,19 +18,23 @@ type keeper struct {
 	backlog  *backlog
 	confirms chan confirm
 	rs       []reading.Reading
+	text     []byte // the confirmations of what rs came from
 }
 
-// confirm is a number of frames that the device is told of when their receipt
-// has resolved. A nil receipt stands for frames that custody has no part in.
+// confirm is what a device is told of a number of frames when their receipt has
+// resolved. A nil receipt stands for frames that custody has no part in.
 type confirm struct {
 	receipt ingest.Receipt
 	port    *serialport.Port // that they came from
+	text    []byte
 	frames  int
 }
 
 const (
-	// maxConfirms bounds the receipts that are waited for.
-	maxConfirms = 1024
+	// maxConfirms bounds the receipts that are waited for, maxText what is told
+	// of each, nearly.
+	maxConfirms = 16
+	maxText     = 64 << 10
 	// enough readings are handed over at once; more would only need memory.
 	enough = 512
 )
@@ -46,14 +50,33 @@ func (k *keeper) keep(ctx context.Context) {
 		}
 		port, start, frames := k.s.current(), 0, 0
 		for _, f := range b.frames {
-			k.decode(b.data[start:f.end], f)
+			payload := b.data[start:f.end]
 			start = f.end
-			if frames++; len(k.rs) >= enough {
+			k.decode(payload, f)
+			k.word(payload)
+			if frames++; len(k.rs) >= enough || len(k.text) >= maxText {
 				k.accept(ctx, port, frames)
 				frames = 0
 			}
 		}
 		k.accept(ctx, port, frames)
+	}
+}
+
+// Frame stands in Config.Confirm for the frame itself: a device that sends again
+// what was not confirmed in time must know which of the two was.
+const Frame = "{frame}"
+
+// word adds the confirmation of a frame.
+func (k *keeper) word(payload []byte) {
+	text := k.s.config.Confirm
+	for len(text) > 0 {
+		before, after, found := bytes.Cut(text, []byte(Frame))
+		k.text = append(k.text, before...)
+		if found {
+			k.text = append(k.text, payload...)
+		}
+		text = after
 	}
 }
 
@@ -96,16 +119,19 @@ func (k *keeper) accept(ctx context.Context, port *serialport.Port, frames int) 
 		clear(k.rs)
 		k.rs = k.rs[:0]
 		if err != nil {
+			k.text = k.text[:0]
 			k.s.counts.refused.Add(uint64(frames))
 			k.s.trouble(err)
 			return
 		}
 	}
-	if len(k.s.config.Confirm) == 0 {
+	if len(k.text) == 0 {
 		return
 	}
+	c := confirm{receipt, port, k.text, frames}
+	k.text = nil
 	select {
-	case k.confirms <- confirm{receipt, port, frames}:
+	case k.confirms <- c:
 	case <-ctx.Done():
 	}
 }
@@ -127,28 +153,19 @@ func (k *keeper) confirm(ctx context.Context) {
 		if ctx.Err() != nil || c.port == nil || c.port != k.s.current() {
 			continue // nobody is there to be told
 		}
-		if err := k.tell(c.port, c.frames); err != nil && !errors.Is(err, serialport.ErrGone) {
+		if err := k.tell(c); err != nil && !errors.Is(err, serialport.ErrGone) {
 			k.s.trouble(err)
 		}
 	}
 }
 
-// maxTold is how many frames are confirmed with one write.
-const maxTold = 64
-
-func (k *keeper) tell(port *serialport.Port, frames int) error {
-	for frames > 0 {
-		n := min(frames, maxTold)
-		text := bytes.Repeat(k.s.config.Confirm, n)
-		sent, err := port.Write(text)
-		k.s.taps.show(text[:sent], Out, false)
-		k.s.counts.confirmed.Add(uint64(sent / len(k.s.config.Confirm)))
-		if err != nil {
-			return err
-		}
-		frames -= n
+func (k *keeper) tell(c confirm) error {
+	n, err := c.port.Write(c.text)
+	k.s.taps.show(c.text[:n], Out, false)
+	if err == nil {
+		k.s.counts.confirmed.Add(uint64(c.frames))
 	}
-	return nil
+	return err
 }
 
 // skip forgets the confirmations that are on their way.

@@ -20,6 +20,7 @@ type line struct {
 	scanner *frame.Scanner
 	polls   polls
 
+	gather   time.Duration
 	silence  bool      // whether the framing wants to know of it
 	lastByte time.Time // when something arrived, and the framing was not told of a silence since
 
@@ -38,6 +39,7 @@ func newLine(s *Source, port *serialport.Port, intake *ingest.Intake, b *backlog
 	}
 	l := &line{s: s, port: port, intake: intake, backlog: b, scanner: scanner, lost: port.Lost}
 	l.silence = s.config.Framing.DropHalf || s.config.Framing.Kind == frame.Gap
+	l.gather = s.config.gather()
 	l.polls = newPolls(s.config.Polls, time.Now())
 	if before := s.counts.scan.Load(); before != nil {
 		l.past = *before
@@ -70,7 +72,28 @@ func (l *line) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		l.giveUp(n == 0)
+		if 0 < n && n < gatherBytes && !damaged && l.gather > 0 {
+			l.port.Pause(l.gather)
+		}
 	}
+}
+
+// A frame in lumps of a few bytes would wake the door up for each: at 921,600 baud
+// that were thousands of times a second. So after each read, bytes are given some
+// time to gather: too little to be noticed, and too little to fill what the kernel
+// has for them.
+const (
+	gatherTime  = 5 * time.Millisecond
+	gatherBytes = 1024
+)
+
+// gather returns for how long. A silence that ends frames must not hide in it.
+func (c Config) gather() time.Duration {
+	if c.Gap < 4*gatherTime {
+		return 0
+	}
+	return min(gatherTime, gatherBytes*c.Port.CharTime())
 }
 
 // patience is how long nothing may arrive before there is something to do.
@@ -88,7 +111,7 @@ func (l *line) patience() time.Duration {
 	return d
 }
 
-// silent tells the framing, and polls, that nothing arrived.
+// silent tells the framing that nothing arrived.
 func (l *line) silent(ctx context.Context) error {
 	now := time.Now()
 	if l.silence && !l.lastByte.IsZero() && now.Sub(l.lastByte) >= l.s.config.Gap {
@@ -98,11 +121,20 @@ func (l *line) silent(ctx context.Context) error {
 			return err
 		}
 	}
-	if l.polls.late(now) {
-		l.s.counts.timeouts.Add(1)
-		l.reset() // half an answer is none, and must not begin the next one
-	}
 	return nil
+}
+
+// giveUp stops waiting for an answer that is late. Half an answer is none, and
+// must not begin the next one; but a device that speaks all the time may be in the
+// middle of something else.
+func (l *line) giveUp(quiet bool) {
+	if !l.polls.late(time.Now()) {
+		return
+	}
+	l.s.counts.timeouts.Add(1)
+	if quiet {
+		l.reset()
+	}
 }
 
 // feed gives bytes to the framing, and frames to the backlog. If damaged, the

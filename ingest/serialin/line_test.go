@@ -267,3 +267,16 @@ func TestConfigurationsThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestBytesGatherUnlessASilenceWouldHide(t *testing.T) {
+	for want, c := range map[time.Duration]Config{
+		gatherTime: {Gap: minGap, Port: serialport.Config{Baud: 921600}},
+		0:          {Gap: 2 * time.Millisecond, Port: serialport.Config{Baud: 9600}},
+		// What the kernel keeps for the line would be full too soon.
+		1024 * 833 * time.Nanosecond: {Gap: minGap, Port: serialport.Config{Baud: 12_000_000}},
+	} {
+		if got := c.gather(); got != want {
+			t.Errorf("%v at %v, want %v", got, c.Port, want)
+		}
+	}
+}

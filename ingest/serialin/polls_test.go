@@ -82,3 +82,35 @@ func TestAnAnswerThatDoesNotComeIsCountedAndHalfOfOneForgotten(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+func TestAnAnswerIsGivenUpThoughTheDeviceSpeaksAllTheTime(t *testing.T) {
+	device, path := ptytest.New(t)
+	p := poll("T?\n", "never", "temp")
+	p.Timeout = 20 * time.Millisecond
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Polls: []Poll{p}, Target: target("other")})
+	custody := ingesttest.NewCustody()
+	run(t, s, custody)
+	isOpen(t, s)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-tick.C:
+				fmt.Fprintln(device, n)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	until(t, "polls time out", func() bool { return s.Stats().Timeouts > 1 })
+	close(stop)
+	<-stopped
+	for n, r := range custody.Taken(t, 10) {
+		if f, _ := r.Value.Number(); int(f) != n {
+			t.Fatalf("reading %d is %v: a frame was cut", n, r)
+		}
+	}
+}

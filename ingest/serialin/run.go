@@ -3,6 +3,7 @@ package serialin
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -66,6 +67,9 @@ func (s *Source) serve(ctx context.Context, intake *ingest.Intake, b *backlog) e
 		}
 		if err != nil {
 			return err
+		}
+		if s.counts.gone.Load() > 0 {
+			s.log.Info("the device is back", "port", s.config.Port.Path, "device", port.Place().Device)
 		}
 		opened := time.Now()
 		err = s.attend(ctx, port, intake, b)
@@ -157,8 +161,8 @@ func (s *Source) note(state string, err error) {
 
 // trouble keeps an error for those who ask how the line is.
 func (s *Source) trouble(err error) {
-	if err == nil {
-		return
+	if err == nil || errors.Is(err, os.ErrClosed) || errors.Is(err, context.Canceled) {
+		return // the door stops
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -42,7 +42,8 @@ type Config struct {
 	Init []byte
 	// Confirm is written for each frame once custody is taken, in the order of
 	// frames. After a commit that failed it is written for none that came
-	// before, so that a device that waits for it sends again.
+	// before, so that a device that waits for it sends again. {frame} in it
+	// stands for the frame.
 	Confirm []byte
 	// MaxBacklog bounds the bytes of frames that wait for custody. 1 MiB by
 	// default: 11 s of a line at 921,600 baud.
@@ -108,7 +109,7 @@ type counts struct {
 type Stats struct {
 	// State is Stopped, Waiting or Open. Device is what is open, or was last.
 	State, Device string
-	// Identity describes that device.
+	// Identity describes that device, as far as it tells of itself.
 	Identity string
 	// Trouble is the last error, of the line or of what came over it, and
 	// TroubleAt when that was.
@@ -196,7 +197,7 @@ func (s *Source) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.State, st.Device, st.Trouble, st.TroubleAt, st.Port = s.state, s.place.Device, s.last, s.lastAt, s.past
-	if s.place.Device != "" {
+	if s.place.Identity != (serialport.Identity{}) {
 		st.Identity = s.place.Identity.String()
 	}
 	if s.port != nil {

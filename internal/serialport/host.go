@@ -9,14 +9,15 @@ import (
 )
 
 // Host says where a machine keeps its devices. Empty fields stand for /dev,
-// /sys and /proc; tests have their own.
+// /sys, /proc and /run; tests have their own.
 type Host struct {
-	Dev, Sys, Proc string
+	Dev, Sys, Proc, Run string
 }
 
 func (h Host) dev(elements ...string) string  { return under(h.Dev, "/dev", elements) }
 func (h Host) sys(elements ...string) string  { return under(h.Sys, "/sys", elements) }
 func (h Host) proc(elements ...string) string { return under(h.Proc, "/proc", elements) }
+func (h Host) run(elements ...string) string  { return under(h.Run, "/run", elements) }
 
 func under(root, otherwise string, elements []string) string {
 	if root == "" {

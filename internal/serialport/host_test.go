@@ -2,7 +2,9 @@ package serialport
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -117,5 +119,58 @@ func TestADeviceWithoutSerialNumberIsKnownByItsSocket(t *testing.T) {
 	p = open(t, c)
 	if got := filepath.Base(p.Place().Device); got != "ttyUSB1" {
 		t.Errorf("opened %s", got)
+	}
+}
+
+func TestAnotherProgramThatHasThePortIsNamed(t *testing.T) {
+	flock, err := exec.LookPath("flock")
+	if err != nil {
+		t.Skip("the command flock is missing: apt-get install util-linux")
+	}
+	_, name := ptytest.New(t)
+	other := exec.Command(flock, "--no-fork", name, "sh", "-c", "echo locked; read x")
+	in, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := other.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		in.Close()
+		other.Wait()
+	}()
+	if _, err := out.Read(make([]byte, 7)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(Config{Path: name})
+	if want := fmt.Sprintf("in use by sh (process %d)", other.Process.Pid); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
+func TestAFileThatLocksAPortIsRespectedWhileItsProgramLives(t *testing.T) {
+	m := newMachine(t)
+	_, name := ptytest.New(t)
+	m.plug("ttyUSB0", "1-1", "X", name)
+	m.must(os.MkdirAll(m.root+"/proc/4711", 0o755))
+	m.must(os.WriteFile(m.root+"/proc/4711/comm", []byte("minicom\n"), 0o644))
+	m.must(os.MkdirAll(m.root+"/run/lock", 0o755))
+	for text, want := range map[string]string{
+		"      4711\n": "in use by minicom (process 4711)", "4711 minicom anna\n": "in use by minicom (process 4711)",
+		"      4712\n": "", "garbage": "", "": "", "-1\n": "",
+	} {
+		m.must(os.WriteFile(m.root+"/run/lock/LCK..ttyUSB0", []byte(text), 0o644))
+		p, err := Open(Config{Path: m.byID("X"), Host: m.Host})
+		if err == nil {
+			p.Close()
+		}
+		if (err == nil) != (want == "") || err != nil && (!errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
 	}
 }

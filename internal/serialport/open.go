@@ -112,8 +112,12 @@ func (c Config) tarm(device string) *serial.Config {
 }
 
 // lock takes the port for this program. Both kinds of lock are needed: programs
-// look for one or the other, and TIOCEXCL does not keep root out.
+// look for one or the other, and TIOCEXCL does not keep root out. Some old ones
+// only leave a file that says that they are there, which is respected.
 func (h Host) lock(fd int, device string) error {
+	if pid := h.lockFile(device); pid > 0 {
+		return fmt.Errorf("%w by %s — hint: stop that program, or give tidegate another port", ErrBusy, h.program(pid))
+	}
 	err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return h.busy(device)

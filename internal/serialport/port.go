@@ -96,6 +96,17 @@ func (p *Port) ReadTimeout(buf []byte, d time.Duration) (n int, err error) {
 	}
 }
 
+// Pause waits for d while bytes gather in the kernel, or until Close. A line at
+// full speed hands over a few bytes at a time, and waking up for each lump costs
+// far more than reading it.
+func (p *Port) Pause(d time.Duration) {
+	p.use.RLock()
+	defer p.use.RUnlock()
+	if !p.closed.Load() {
+		p.wait(0, d) // what ends it early, the next read will say
+	}
+}
+
 // take returns bytes that were read from the kernel, without their marks.
 func (p *Port) take(buf []byte) (int, error) {
 	n, used, damaged := p.marks.undo(buf, p.raw[p.begin:p.end])
@@ -248,7 +259,8 @@ func (p *Port) Drain() error {
 	return nil
 }
 
-// Flush throws away what has arrived and was not read.
+// Flush throws away what has arrived and was not read. It is for the goroutine
+// that reads: it waits for a read that is under way.
 func (p *Port) Flush() error {
 	p.use.RLock()
 	defer p.use.RUnlock()

@@ -43,7 +43,7 @@ func newMachine(t *testing.T) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{t, root, Host{Dev: root + "/dev", Sys: root + "/sys", Proc: root + "/proc"}}
+	m := &machine{t, root, Host{Dev: root + "/dev", Sys: root + "/sys", Proc: root + "/proc", Run: root + "/run"}}
 	for _, dir := range []string{"dev/serial/by-id", "dev/serial/by-path", "sys/class/tty", "proc"} {
 		m.must(os.MkdirAll(filepath.Join(root, dir), 0o755))
 	}

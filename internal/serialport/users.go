@@ -84,6 +84,17 @@ func (h Host) lockedBy(device string) (pid int) {
 	return 0
 }
 
+// lockFile returns the process that says in a file, as UUCP did, that it has the
+// device; 0 if none does, or that process is gone.
+func (h Host) lockFile(device string) int {
+	text, _, _ := strings.Cut(attribute(h.run("lock"), "LCK.."+filepath.Base(device)), " ") // the program's name may follow
+	pid, err := strconv.Atoi(text)
+	if err != nil || pid <= 0 || pid == os.Getpid() || !exists(h.proc(strconv.Itoa(pid))) {
+		return 0
+	}
+	return pid
+}
+
 // program names a process as ps does.
 func (h Host) program(pid int) string {
 	name := printable(attribute(h.proc(strconv.Itoa(pid)), "comm"))
