@@ -46,6 +46,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.access(c.Ingest.MQTT, time.Now())
 	k.clients(c.Ingest.MQTT, c.Gateway)
 	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), time.Now())
+	k.modbus(ctx, c)
 	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
 	k.coap(c.Ingest.CoAP, c.Buffer.AckDelay(), c.Gateway.SocketPath())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())

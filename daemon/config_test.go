@@ -134,6 +134,7 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []ACL{acl}; !reflect.DeepEqual(c.Ingest.MQTT.ACL, want) {
 		t.Errorf("acl: %+v, want %+v", c.Ingest.MQTT.ACL, want)
 	}
+	checkModbusExample(t, c)
 	var uplink HTTPUplink
 	uplink.SetDefaults()
 	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"
@@ -151,7 +152,7 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 func TestTheExampleShowsEveryKeyOnceWithAComment(t *testing.T) {
 	var shown []string
 	table, commented := "", false
-	key := regexp.MustCompile(`^([a-z_]+) = `)
+	key := regexp.MustCompile(`^([a-z0-9_]+) = `)
 	for line := range strings.Lines(uncommented()) {
 		line = strings.TrimSpace(line)
 		switch match := key.FindStringSubmatch(line); {

@@ -35,6 +35,7 @@ func (c Config) validate(r refuse) {
 	c.Ingest.MQTT.validate(r, w)
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, w)
+	c.validateModbus(r)
 	validateSerial(r, c.Ingest.Serial, w)
 	c.validateLines(r)
 	c.Ingest.CoAP.validate(r, w)

@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
+	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/cardlife"
@@ -139,6 +140,8 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
 			s.Malformed = h.TooLarge
 			listening(ctx, &s, source)
+		case *modbusin.Source:
+			modbusStatus(&s, source)
 		case *serialin.Source:
 			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
 		case *coapin.Source:
@@ -178,6 +181,7 @@ func problems(s dashboard.Status) []string {
 	if s.Buffer.Evicted > 0 {
 		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — hint: raise buffer.max_bytes if outages are long", s.Buffer.Evicted))
 	}
+	all = append(all, silentSlaves(s.Doors)...)
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")
 	}
