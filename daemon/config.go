@@ -25,6 +25,7 @@ type Config struct {
 	Log       Log       `toml:"log"`
 	Buffer    Buffer    `toml:"buffer"`
 	Decoder   Decoders  `toml:"decoder"`
+	Framing   []Framing `toml:"framing"`
 	Ingest    Ingest    `toml:"ingest"`
 	Uplink    Uplink    `toml:"uplink"`
 	Dashboard Dashboard `toml:"dashboard"`

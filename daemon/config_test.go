@@ -126,6 +126,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
 		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)
 	}
+	var framing Framing
+	framing.SetDefaults()
+	framing.Name = "scale"
+	if want := []Framing{framing}; !reflect.DeepEqual(c.Framing, want) {
+		t.Errorf("framing: %+v, want %+v", c.Framing, want)
+	}
 	var acl ACL
 	acl.SetDefaults()
 	acl.Publish, acl.Subscribe = []string{"dev/{user}/#"}, []string{"cmd/{user}/#"}

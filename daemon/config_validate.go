@@ -30,6 +30,7 @@ func (c Config) validate(r refuse) {
 	c.Log.validate(r)
 	c.Buffer.validate(r)
 	c.Decoder.validate(r)
+	validateFramings(r, c.Framing)
 	c.Ingest.MQTT.validate(r, c.words())
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, c.words())

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
 )
@@ -20,6 +21,7 @@ type meaning struct {
 // words are the names that a configuration gives to decoders.
 type words struct {
 	decoders []string
+	framings []string
 }
 
 func (c Config) words() words {
@@ -27,7 +29,7 @@ func (c Config) words() words {
 	for _, t := range c.Decoder.all() {
 		decoders = append(decoders, t.name)
 	}
-	return words{decoders: decoders}
+	return words{decoders: decoders, framings: slices.Sorted(maps.Keys(c.framings()))}
 }
 
 // validate checks the keys of a table that say what its payloads mean.
@@ -41,10 +43,11 @@ func (m meaning) validate(r refuse, key string, w words) {
 // one decoder, and with it the names of metrics that it has learnt.
 type vocabulary struct {
 	decoders map[string]decode.Decoder
+	framings map[string]frame.Config
 }
 
 func (c Config) vocabulary() (vocabulary, error) {
-	v := vocabulary{decoders: plainDecoders()}
+	v := vocabulary{decoders: plainDecoders(), framings: c.framings()}
 	for _, t := range c.Decoder.all() {
 		d, err := t.build()
 		if err != nil {
