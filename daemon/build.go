@@ -109,6 +109,7 @@ func (d *Daemon) buildDoors() error {
 	if err != nil {
 		return err
 	}
+	d.chains = v.chains
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
 		table, err := v.table(m.Routes)
 		if err != nil {
@@ -133,7 +134,7 @@ func (d *Daemon) buildDoors() error {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
 		broker := mqttin.New(door, log)
-		d.addDoor("mqtt", broker, table.Forget)
+		d.addDoor("mqtt", broker, table.Filters()...)
 		if m.WebSocket {
 			d.beside["GET /mqtt"] = broker
 		}
@@ -161,7 +162,7 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	if err := h.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
-	d.addDoor("http", httpin.New(door, log), table.Forget)
+	d.addDoor("http", httpin.New(door, log), table.Filters()...)
 	return nil
 }
 

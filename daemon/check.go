@@ -46,6 +46,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.clients(c.Ingest.MQTT, c.Gateway)
 	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), time.Now())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
+	k.refinements(c)
 	k.uplinks(ctx, c.Uplink)
 	return k.findings
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Ingest    Ingest    `toml:"ingest"`
 	Uplink    Uplink    `toml:"uplink"`
 	Dashboard Dashboard `toml:"dashboard"`
+	Refine    []Refine  `toml:"refine"`
 }
 
 // Gateway is [gateway]: who this machine is and where it keeps things.
@@ -150,6 +151,8 @@ type Route struct {
 	Lane string `toml:"lane"`
 	// Undecodable is keep (as an opaque reading) or drop; both are counted.
 	Undecodable string `toml:"undecodable"`
+	// Refine names tables of [[refine]].
+	Refine []string `toml:"refine"`
 	// TimeKeys names the fields of JSON that tell the time; none stands for the
 	// decoder's own list.
 	TimeKeys []string `toml:"time_keys"`

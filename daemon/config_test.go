@@ -144,6 +144,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
 	}
+	var refined Refine
+	refined.SetDefaults()
+	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
+	if want := []Refine{refined}; !reflect.DeepEqual(c.Refine, want) {
+		t.Errorf("refine: %+v, want %+v", c.Refine, want)
+	}
 }
 
 func TestTheExampleShowsEveryKeyOnceWithAComment(t *testing.T) {

@@ -36,6 +36,7 @@ func (c Config) validate(r refuse) {
 	c.Ingest.HTTP.validate(r, c.words())
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
+	c.validateRefine(r)
 	c.validatePorts(r)
 }
 

@@ -38,6 +38,7 @@ type Daemon struct {
 	memory *ingest.Memory // of what devices announce
 	hub    *dashboard.Hub
 	doors  []door
+	chains *chains // of readings on their way from the doors to the buffer
 	links  []link
 	page   net.Listener // nil when the dashboard is off
 	admin  net.Listener

@@ -40,6 +40,9 @@ Usage:
   tidegate buffer  ls | check | peek | export | purge
                                           see, copy and discard what is on flash;
                                           "tidegate buffer help" tells more
+  tidegate test    -topic TOPIC | -device NAME [FILE...]
+                                          see what becomes of payloads; nothing is
+                                          stored; "tidegate test -help" tells more
   tidegate config                         print a configuration with every default
   tidegate version
   tidegate help
@@ -59,8 +62,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		"run": (*call).run, "check": (*call).check, "status": (*call).status,
 		"passwd": (*call).passwd, "config": (*call).config, "version": (*call).version, "help": (*call).help, "h": (*call).help,
 	}
-	if args[0] == "buffer" {
+	switch args[0] {
+	case "buffer":
 		return bufferMain(args[1:], stdout, stderr)
+	case "test":
+		return testMain(args[1:], stdout, stderr)
 	}
 	name := strings.TrimLeft(args[0], "-")
 	command, ok := commands[name]

@@ -16,12 +16,15 @@ type meaning struct {
 	decode      string
 	lane        string
 	undecodable string // keep or drop
+	refine      []string
 }
 
-// words are the names that a configuration gives to decoders.
+// words are the names that a configuration gives to decoders and to what
+// happens to readings.
 type words struct {
-	decoders []string
-	framings []string
+	decoders    []string
+	refinements map[string]int // how many tables have the name
+	framings    []string
 }
 
 func (c Config) words() words {
@@ -29,7 +32,11 @@ func (c Config) words() words {
 	for _, t := range c.Decoder.all() {
 		decoders = append(decoders, t.name)
 	}
-	return words{decoders: decoders, framings: slices.Sorted(maps.Keys(c.framings()))}
+	refinements := make(map[string]int)
+	for _, t := range c.Refine {
+		refinements[t.Name]++
+	}
+	return words{decoders: decoders, refinements: refinements, framings: slices.Sorted(maps.Keys(c.framings()))}
 }
 
 // validate checks the keys of a table that say what its payloads mean.
@@ -37,17 +44,20 @@ func (m meaning) validate(r refuse, key string, w words) {
 	r.oneOf(key+".decode", m.decode, w.decoders...)
 	r.oneOf(key+".lane", m.lane, reading.Alarm.String(), reading.Normal.String(), reading.Bulk.String())
 	r.oneOf(key+".undecodable", m.undecodable, "keep", "drop")
+	w.validateRefine(r, key+".refine", m.refine)
 }
 
 // vocabulary is what those names stand for. Whoever says the same name shares
 // one decoder, and with it the names of metrics that it has learnt.
 type vocabulary struct {
-	decoders map[string]decode.Decoder
-	framings map[string]frame.Config
+	decoders    map[string]decode.Decoder
+	refinements steps
+	chains      *chains
+	framings    map[string]frame.Config
 }
 
 func (c Config) vocabulary() (vocabulary, error) {
-	v := vocabulary{decoders: plainDecoders(), framings: c.framings()}
+	v := vocabulary{decoders: plainDecoders(), refinements: c.refinements(), chains: &chains{}, framings: c.framings()}
 	for _, t := range c.Decoder.all() {
 		d, err := t.build()
 		if err != nil {
@@ -63,7 +73,7 @@ func (v vocabulary) target(m meaning, device, metric string) route.Target {
 	lane, _ := reading.ParseLane(m.lane) // validated
 	return route.Target{
 		Device: device, Metric: metric, Lane: lane,
-		Decoder: v.decoders[m.decode], KeepOpaque: m.undecodable == "keep",
+		Decoder: v.decoders[m.decode], KeepOpaque: m.undecodable == "keep", Refine: v.chain(m.refine),
 	}
 }
 
@@ -86,7 +96,7 @@ func (v vocabulary) table(routes []Route) (*route.Table, error) {
 }
 
 func (t Route) meaning() meaning {
-	return meaning{decode: t.Decode, lane: t.Lane, undecodable: t.Undecodable}
+	return meaning{decode: t.Decode, lane: t.Lane, undecodable: t.Undecodable, refine: t.Refine}
 }
 
 // contentTypes returns the decoders of content types that name a format: at

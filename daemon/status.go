@@ -36,6 +36,7 @@ func (d *Daemon) status() dashboard.Status {
 		}
 	}
 	s.Doors = d.doorStatus()
+	s.Refined = d.chains.status()
 	s.Problems = problems(s)
 	return s
 }
@@ -164,6 +165,9 @@ func problems(s dashboard.Status) []string {
 	}
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")
+	}
+	if s.Refined != nil && s.Refined.Untracked > 0 {
+		all = append(all, fmt.Sprintf("%d readings passed their filters because there are too many series — hint: do devices choose a new name each time? give routes [[refine]] names of their own", s.Refined.Untracked))
 	}
 	if s.Buffer.OverBudget {
 		all = append(all, "flash is written faster than flash_budget allows — hint: raise max_ack_delay, or the budget")

@@ -49,6 +49,9 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
 		}
 	}
+	if text := refined(s.Refined); text != "" {
+		fmt.Fprintf(&b, "%s\n", text)
+	}
 	buf := s.Buffer
 	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")
 	fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\n", buf.Profile, buf.Waiting, age(now, buf.OldestUnsent),

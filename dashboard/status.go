@@ -18,6 +18,9 @@ type Status struct {
 	Buffer Buffer `json:"buffer"`
 	Links  []Link `json:"links"`
 	Doors  []Door `json:"doors"`
+	// Refined is what happened to readings before they were stored; nil if the
+	// configuration wants nothing of the kind.
+	Refined *Refined `json:"refined,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
 }
@@ -146,4 +149,29 @@ type Door struct {
 	Oversubscribed uint64 `json:"oversubscribed,omitempty"`
 	Forgotten      uint64 `json:"forgotten,omitempty"`
 	Slowed         uint64 `json:"slowed,omitempty"`
+}
+
+// Refined counts, since the start, the readings of all doors that went through a
+// [[refine]].
+type Refined struct {
+	// Kept readings were stored. Those after it were left out, by reason.
+	Kept       uint64 `json:"kept"`
+	Unchanged  uint64 `json:"unchanged"`
+	TooSoon    uint64 `json:"too_soon"`
+	OutOfRange uint64 `json:"out_of_range"`
+	Dropped    uint64 `json:"dropped"`
+	// Clamped and MarkedBad readings were out of range, and kept; Late ones were
+	// kept for being older than others.
+	Clamped   uint64 `json:"clamped"`
+	MarkedBad uint64 `json:"marked_bad"`
+	Late      uint64 `json:"late"`
+	// Alarms were Raised and Cleared.
+	Raised  uint64 `json:"alarms_raised"`
+	Cleared uint64 `json:"alarms_cleared"`
+	// SetBack is how often the clock of a series was set back.
+	SetBack uint64 `json:"set_back"`
+	// Series are remembered. Untracked readings were of those beyond the bound,
+	// and passed unfiltered.
+	Series    int    `json:"series"`
+	Untracked uint64 `json:"untracked"`
 }

@@ -30,6 +30,9 @@ type Verdict struct {
 	// reached the device, or at least not the ledger. There is nothing wrong
 	// with that.
 	Unclaimed uint64
+	// Invented samples are in the cloud though their device says that it never
+	// sent them: noise was taken for a reading.
+	Invented uint64
 	// FirstLost names the first lost samples, by device and counter.
 	FirstLost []Sample
 }
@@ -40,12 +43,15 @@ type Sample struct {
 	Seq    uint64
 }
 
-// OK says that nothing is lost and nothing there twice.
-func (v Verdict) OK() bool { return v.Lost == 0 && v.Twice == 0 }
+// OK says that nothing is lost, nothing there twice and nothing invented.
+func (v Verdict) OK() bool { return v.Lost == 0 && v.Twice == 0 && v.Invented == 0 }
 
 // String is the one line that matters.
 func (v Verdict) String() string {
 	line := fmt.Sprintf("%d acknowledged, %d delivered, %d lost, %d twice", v.Acked, v.Delivered, v.Lost, v.Twice)
+	if v.Invented > 0 {
+		line += fmt.Sprintf(", %d invented", v.Invented)
+	}
 	if v.Republished > 0 {
 		line += fmt.Sprintf(" (%d published again by the devices)", v.Republished)
 	}
@@ -158,12 +164,24 @@ func (a *auditor) verdict() Verdict {
 		}
 	}
 	for device, d := range a.delivered {
-		again := a.ledger.Account(device).again
+		account := a.ledger.Account(device)
 		for seq, further := range d.further {
-			v.Twice += uint64(max(0, further-again[seq]))
+			v.Twice += uint64(max(0, further-account.again[seq]))
 		}
+		v.Invented += invented(d, account)
 	}
 	v.Delivered = v.Acked - v.Lost
 	v.Unclaimed = all - v.Delivered
 	return v
+}
+
+// invented counts the samples of a device that it did not send.
+func invented(d *delivery, account *Account) (n uint64) {
+	if account.sent.count == 0 {
+		return 0
+	}
+	for extra := range d.once.without(&account.sent) {
+		n += extra.last - extra.first + 1
+	}
+	return n
 }

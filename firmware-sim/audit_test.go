@@ -64,6 +64,18 @@ func TestAuditFindsAPlantedLoss(t *testing.T) {
 	}
 }
 
+func TestAuditFindsWhatNobodySent(t *testing.T) {
+	ledger := NewLedger()
+	ledger.Account("dev-0000").Sent(1, 40)
+	if got := audit(t, ledger, exportOf(1, 40)); !got.OK() || got.Unclaimed != 40 {
+		t.Fatalf("everything was sent: %+v", got)
+	}
+	got := audit(t, ledger, exportOf(1, 42))
+	if got.OK() || got.Invented != 2 || !strings.Contains(got.String(), "2 invented") {
+		t.Fatalf("two were not sent: %+v", got)
+	}
+}
+
 func TestAuditListsOnlyTheFirstTenLost(t *testing.T) {
 	got := audit(t, ledgerOf(1, 40), exportOf(1, 7))
 	if got.Lost != 33 || len(got.FirstLost) != 10 || got.FirstLost[9] != (Sample{"dev-0000", 17}) {

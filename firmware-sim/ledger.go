@@ -14,8 +14,10 @@ import (
 	"sync"
 )
 
-// Ledger remembers, for each device, which samples the broker acknowledged, and
-// which ones the device had to publish again. It is the truth that an audit
+// Ledger remembers, for each device, which samples the gateway acknowledged, and
+// which ones the device had to send again. Devices whose lines have no
+// acknowledgements enter what they are about to send: what a cloud has beyond
+// that, somebody invented. It is the truth that an audit
 // holds the cloud against, so an entry is made only after the acknowledgement
 // was parsed: what has not reached the file was never claimed.
 //
@@ -23,6 +25,7 @@ import (
 //
 //	ack dev-0007 1-500
 //	again dev-0007 37
+//	sent tty-0001 1-80
 //
 // A line that a crash cut short has no newline and does not count.
 type Ledger struct {
@@ -39,6 +42,7 @@ type Account struct {
 	mu        sync.Mutex
 	acked     intervals
 	again     map[uint64]int // further publishes, of the few samples that had any
+	sent      intervals      // of devices that say so
 	unwritten []entry
 }
 
@@ -50,6 +54,7 @@ type entry struct {
 const (
 	verbAck   = "ack"
 	verbAgain = "again"
+	verbSent  = "sent"
 
 	maxAgain = maxWindow * arraySamples // further publishes on one line
 )
@@ -100,6 +105,15 @@ func (a *Account) Again(first, last uint64) {
 		a.again[seq]++
 	}
 	a.note(verbAgain, span{first, last})
+}
+
+// Sent enters that the samples first to last are about to be sent. A device that
+// never does so is not held to it.
+func (a *Account) Sent(first, last uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sent.add(span{first, last})
+	a.note(verbSent, span{first, last})
 }
 
 func (a *Account) note(verb string, s span) {
@@ -222,6 +236,8 @@ func (l *Ledger) enter(line string) error {
 	switch fields[0] {
 	case verbAck:
 		account.Acked(s.first, s.last)
+	case verbSent:
+		account.Sent(s.first, s.last)
 	case verbAgain:
 		if s.last-s.first >= maxAgain {
 			return fmt.Errorf("%q is more than a device can have had in flight", line)

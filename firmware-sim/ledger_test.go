@@ -19,11 +19,12 @@ func TestLedgerFileSaysWhatWasEntered(t *testing.T) {
 	}
 	valve.Acked(7, 7)
 	valve.Again(3, 3)
+	valve.Sent(8, 9)
 	if err := ledger.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	flushed, _ := os.ReadFile(name)
-	if want := "ack pump 1-500\nack valve 7\nagain valve 3\n"; string(flushed) != want {
+	if want := "ack pump 1-500\nack valve 7\nagain valve 3\nsent valve 8-9\n"; string(flushed) != want {
 		t.Fatalf("the file says\n%s\nwant\n%s", flushed, want)
 	}
 	valve.Acked(3, 3)
@@ -39,7 +40,7 @@ func TestLedgerFileSaysWhatWasEntered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if acked, again := read.Count(); acked != 502 || again != 1 || !read.Account("valve").acked.has(3) {
+	if acked, again := read.Count(); acked != 502 || again != 1 || !read.Account("valve").acked.has(3) || !read.Account("valve").sent.has(9) {
 		t.Fatalf("read back %d acknowledged, %d again", acked, again)
 	}
 }

@@ -43,10 +43,14 @@ func (in *Intake) WithMemory(m *Memory) *Intake {
 // frame.
 func (in *Intake) Memory() *Memory { return in.memory }
 
-// Owes reports whether something was announced that custody does not have: then
-// Accept must be called, even without readings, before the announcement is
-// acknowledged.
-func (in *Intake) Owes() bool { return in.memory.owes() }
+// Owes reports whether Accept must be called before a payload is acknowledged
+// that left no readings: because something was announced that custody does not
+// have, or because its readings were filtered and those that they lean on are not
+// on flash yet.
+func (in *Intake) Owes() bool { return in.memory.owes() || in.filters() && in.accepts.pending() }
+
+// filters reports whether readings may be left out that lean on others.
+func (in *Intake) filters() bool { return len(in.lost) > 0 }
 
 // OnLoss has lost called when custody did not keep what it was given: filters
 // that lean on it must let such readings pass again. It is for the time before
@@ -80,6 +84,9 @@ const latest = 1 << 62
 // them to custody, with the notes, and shows them to the live view. It fills in
 // rs, which belongs to the caller again on return. An error means that nothing
 // was taken.
+//
+// Where there are filters, the receipt stands for everything that was accepted
+// before as well: what was left out is as safe then as what it leans on.
 func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (Receipt, error) {
 	in.stamp(rs)
 	receipt, err := in.give(ctx, rs, notes)
@@ -88,9 +95,6 @@ func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...rea
 		in.tellLoss()
 		return nil, err
 	}
-	if len(in.lost) > 0 {
-		in.accepts.add(receipt)
-	}
 	in.taken.Add(uint64(len(rs)))
 	if in.live != nil && len(rs) > 0 {
 		in.live.Publish(rs)
@@ -98,9 +102,23 @@ func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...rea
 	return receipt, nil
 }
 
-// give hands readings and notes to custody, with what was announced.
+// give hands readings and notes to custody, and has it watched where there are
+// filters.
 func (in *Intake) give(ctx context.Context, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
-	if in.Owes() {
+	switch {
+	case !in.filters():
+		return in.hand(ctx, rs, notes)
+	case len(rs)+len(notes) == 0 && !in.memory.owes():
+		return in.accepts.join(), nil // an empty group would never be committed
+	}
+	coming := in.accepts.begin()
+	receipt, err := in.hand(ctx, rs, notes)
+	return in.accepts.end(coming, receipt, err), err
+}
+
+// hand hands them over, with what was announced.
+func (in *Intake) hand(ctx context.Context, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
+	if in.memory.owes() {
 		return in.memory.carry(ctx, in.custody, rs, notes)
 	}
 	return in.custody.Accept(ctx, rs, notes...)

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"fmt"
 	"math/bits"
 	"time"
 )
@@ -40,6 +41,16 @@ func ParseTimeUnit(name string) (TimeUnit, bool) {
 		return Nanoseconds, true
 	}
 	return GuessUnit, false
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler for configuration files.
+func (u *TimeUnit) UnmarshalText(name []byte) error {
+	unit, ok := ParseTimeUnit(string(name))
+	if !ok {
+		return fmt.Errorf("time unit %q is not known — hint: \"s\", \"ms\", \"us\" or \"ns\"", name)
+	}
+	*u = unit
+	return nil
 }
 
 // Times before 2001-09-09T01:46:40Z (one billion seconds) come from clocks that

@@ -31,8 +31,10 @@ type Frame struct {
 	Metric string
 	// Payload is only valid during the call.
 	Payload []byte
-	// Now is when it arrived, in nanoseconds since the Unix epoch, for
-	// payloads whose times are relative to that; zero if nobody knows.
+	// Now is when it arrived, in nanoseconds since the Unix epoch, for payloads
+	// whose times are relative to that; zero if nobody knows, and they are
+	// refused then. What a decoder dates with it is reading.Stamped, as what
+	// Intake dates: the clock was the gateway's.
 	Now int64
 	// Memory holds what devices have announced. It may be nil, and then
 	// remembers nothing; use Recall and Remember.

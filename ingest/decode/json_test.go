@@ -2,69 +2,14 @@ package decode
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/reading"
 )
-
-var update = flag.Bool("update", false, "write testdata/*/want.txt anew")
-
-// TestGoldenPayloads decodes testdata/<case>/in.json and compares the readings,
-// one a line, or the error with want.txt.
-func TestGoldenPayloads(t *testing.T) {
-	cases, err := filepath.Glob("testdata/*/in.json")
-	if err != nil || len(cases) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	d := NewJSON(JSONConfig{})
-	for _, in := range cases {
-		dir := filepath.Dir(in)
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			payload, err := os.ReadFile(in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := golden(d.Decode(nil, Frame{Device: "dev", Payload: payload}))
-			file := filepath.Join(dir, "want.txt")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("got\n%swant\n%s", got, want)
-			}
-		})
-	}
-}
-
-func golden(rs []reading.Reading, err error) string {
-	if err != nil {
-		return "error: " + err.Error() + "\n"
-	}
-	kinds := [reading.Kinds]string{"float", "int", "bool", "string", "bytes"}
-	var b strings.Builder
-	for _, r := range rs {
-		at := "-"
-		if r.Time != 0 {
-			at = time.Unix(0, r.Time).UTC().Format(time.RFC3339Nano)
-		}
-		fmt.Fprintf(&b, "%s %s %s %q %s\n", r.Device, r.Metric, kinds[r.Value.Kind()], r.Value, at)
-	}
-	return b.String()
-}
 
 func TestPlainValuesTakeTheFramesMetric(t *testing.T) {
 	for _, c := range []struct {

@@ -143,6 +143,9 @@ func (d *door) decode(dst *[]reading.Reading, what delivery, body []byte) (outco
 		}
 		if len(*dst) > maxReadings {
 			d.stats.tooLarge.Add(1)
+			if what.target.Refine != nil { // they will not be kept, so none may be left out for them
+				what.target.Refine.Forget()
+			}
 			return done, refuse(http.StatusRequestEntityTooLarge, "send less at once", "more than %d readings", maxReadings)
 		}
 	}

@@ -102,14 +102,16 @@ func compile(r Rule) (compiled, error) {
 	return c, nil
 }
 
-// Forget makes the filters of all rules let the next reading of every series
-// pass; see Refiner.
-func (t *Table) Forget() {
+// Filters returns the Forget of every Refiner there is, for
+// (*ingest.Intake).OnLoss.
+func (t *Table) Filters() []func() {
+	var all []func()
 	for _, r := range t.rules {
 		if r.Refine != nil {
-			r.Refine.Forget()
+			all = append(all, r.Refine.Forget)
 		}
 	}
+	return all
 }
 
 // Resolve returns what the topic means; false for topics that begin with $. It

@@ -11,7 +11,8 @@
 // rule holds for all quantities: a number without its unit is refused, because
 // nobody can tell whether 5 means seconds or milliseconds.
 //
-// Struct fields are booleans, strings, integers, slices of these, types with
+// Struct fields are booleans, strings, integers, floats (float64; a whole number
+// will do in the file, nan and inf will not), slices of these, types with
 // UnmarshalText, structs (tables) and slices of structs (arrays of tables). A
 // pointer is optional: absent, or "" in the file, leaves it nil. A table type
 // whose pointer has SetDefaults gets them before each [[element]] is filled;

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -60,7 +61,9 @@ func (f filler) optional(path string, dst reflect.Value, src any) {
 	}
 	target := reflect.New(dst.Type().Elem())
 	f.value(path, target.Elem(), src)
-	dst.Set(target)
+	if !f.doc.refused[path] {
+		dst.Set(target)
+	}
 }
 
 // leaf gives bare numbers to the type as text: it knows the unit to suggest.
@@ -129,6 +132,12 @@ func (f filler) plain(path string, dst reflect.Value, src any) {
 		dst.SetInt(v.Int())
 	case dst.CanInt():
 		f.wrongType(path, src, "a whole number without quotes")
+	case dst.CanFloat() && v.CanInt():
+		dst.SetFloat(float64(v.Int()))
+	case dst.CanFloat() && v.CanFloat():
+		f.float(path, dst, v.Float())
+	case dst.CanFloat():
+		f.wrongType(path, src, "a number without quotes")
 	case dst.Kind() == v.Kind():
 		dst.Set(v.Convert(dst.Type()))
 	case dst.Kind() == reflect.Bool:
@@ -136,6 +145,15 @@ func (f filler) plain(path string, dst reflect.Value, src any) {
 	default:
 		f.wrongType(path, src, "a quoted text")
 	}
+}
+
+// float fills in a number. TOML has nan and inf, which mean nothing as a setting.
+func (f filler) float(path string, dst reflect.Value, src float64) {
+	if math.IsNaN(src) || math.IsInf(src, 0) {
+		f.doc.Refuse(path, "write a number, for example 0.5; leave the key out if there is no limit", "%v is no number", src)
+		return
+	}
+	dst.SetFloat(src)
 }
 
 func (f filler) wrongType(path string, src any, want string) {
