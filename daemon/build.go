@@ -141,6 +141,7 @@ func (d *Daemon) buildDoors() error {
 	}
 	return errors.Join(
 		d.buildHTTP(v),
+		d.buildLines(v),
 	)
 }
 

@@ -45,6 +45,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.access(c.Ingest.MQTT, time.Now())
 	k.clients(c.Ingest.MQTT, c.Gateway)
 	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), time.Now())
+	k.lines(ctx, c.Ingest.Line, c.Gateway, time.Now())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
 	k.refinements(c)
 	k.uplinks(ctx, c.Uplink)

@@ -84,6 +84,8 @@ type Lane struct {
 type Ingest struct {
 	MQTT MQTT `toml:"mqtt"`
 	HTTP HTTP `toml:"http"`
+	// Line are as many as there are tables.
+	Line []Line `toml:"line"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.

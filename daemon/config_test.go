@@ -126,6 +126,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
 		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)
 	}
+	var line Line
+	line.SetDefaults()
+	line.Name, line.Listen = "meters", "127.0.0.1:5170"
+	if want := []Line{line}; !reflect.DeepEqual(c.Ingest.Line, want) {
+		t.Errorf("line: %+v, want %+v", c.Ingest.Line, want)
+	}
 	var framing Framing
 	framing.SetDefaults()
 	framing.Name = "scale"

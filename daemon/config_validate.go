@@ -34,6 +34,7 @@ func (c Config) validate(r refuse) {
 	c.Ingest.MQTT.validate(r, c.words())
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, c.words())
+	validateLines(r, c.Ingest.Line, c.words())
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validateRefine(r)
@@ -46,12 +47,16 @@ type listener struct{ key, network, address string }
 
 // listeners returns everything that listens, what is on by default last.
 func (c Config) listeners() []listener {
-	return []listener{
-		{"ingest.mqtt.plain_listen", "tcp", c.Ingest.MQTT.PlainListen},
-		{"ingest.http.listen", "tcp", c.Ingest.HTTP.Listen},
-		{"dashboard.listen", "tcp", c.Dashboard.Listen},
-		{"ingest.mqtt.listen", "tcp", c.Ingest.MQTT.Listen},
+	var all []listener
+	for i, l := range c.Ingest.Line {
+		all = append(all, listener{fmt.Sprintf("ingest.line[%d].listen", i), l.Transport, l.Listen})
 	}
+	return append(all,
+		listener{"ingest.mqtt.plain_listen", "tcp", c.Ingest.MQTT.PlainListen},
+		listener{"ingest.http.listen", "tcp", c.Ingest.HTTP.Listen},
+		listener{"dashboard.listen", "tcp", c.Dashboard.Listen},
+		listener{"ingest.mqtt.listen", "tcp", c.Ingest.MQTT.Listen},
+	)
 }
 
 // validatePorts refuses a listener that could not be bound because of another.

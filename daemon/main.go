@@ -199,6 +199,9 @@ func (d *Daemon) addresses() []string {
 	if h := d.cfg.Ingest.HTTP; h.Listen != "" {
 		lines = append(lines, "http       "+h.Listen)
 	}
+	for _, l := range d.cfg.Ingest.Line {
+		lines = append(lines, fmt.Sprintf("%-10s %s %s", l.Name, l.Transport, l.place()))
+	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/httpin"
+	"github.com/tidegate/tidegate/ingest/linein"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/cardlife"
 	"github.com/tidegate/tidegate/uplink"
@@ -136,6 +137,17 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
 			s.Malformed = h.TooLarge
 			listening(ctx, &s, source)
+		case *linein.Source:
+			l := source.Stats()
+			s.Kind = "line"
+			address, dialled := source.Address()
+			s.Address = address
+			s.Rejected, s.Opaque, s.Clients = l.Dropped, l.Opaque, l.Clients
+			s.TurnedAway, s.NotStored, s.Malformed, s.Slowed = l.TurnedAway, l.NotStored, l.Lost+l.Slow, l.Slowed
+			s.Damaged, s.Unread = l.Frames.Damage(), l.Unread()
+			if listening(ctx, &s, source); dialled && s.State != dashboard.OK {
+				s.State = "is not connected"
+			}
 		}
 		all = append(all, s)
 	}

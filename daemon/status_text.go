@@ -89,6 +89,8 @@ func refusals(d dashboard.Door) string {
 		{d.Oversubscribed, "subscriptions too many"},
 		{d.Forgotten, "sessions that made room for others"},
 		{d.Slowed, "waits of clients that sent too fast"},
+		{d.Damaged, "frames damaged, cut off or too long"},
+		{d.Unread, "datagrams lost before they were read"},
 	} {
 		if c.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))

@@ -149,6 +149,10 @@ type Door struct {
 	Oversubscribed uint64 `json:"oversubscribed,omitempty"`
 	Forgotten      uint64 `json:"forgotten,omitempty"`
 	Slowed         uint64 `json:"slowed,omitempty"`
+	// Damaged frames were cut off, too long, or failed their checksum. Unread
+	// datagrams came faster than they were read.
+	Damaged uint64 `json:"damaged,omitempty"`
+	Unread  uint64 `json:"unread,omitempty"`
 }
 
 // Refined counts, since the start, the readings of all doors that went through a

@@ -6,8 +6,9 @@ import (
 	"syscall"
 )
 
-// oobSize is enough for what the kernel says beside a datagram.
-var oobSize = syscall.CmsgSpace(4)
+// oobSize is enough for what the kernel says beside a datagram: a header of 16
+// bytes at the most, and 4.
+const oobSize = 24
 
 // deepen asks the kernel to hold size bytes of datagrams, and to tell how many it
 // lost. It returns how many bytes it holds. More than net.core.rmem_max is
@@ -26,6 +27,17 @@ func deepen(conn *net.UDPConn, size int) (granted int) {
 		granted, _ = syscall.GetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_RCVBUF)
 	})
 	return granted / 2 // the kernel doubles it, for what it keeps beside the bytes
+}
+
+// TryDatagrams looks whether a door for datagrams could listen, and returns how
+// many bytes of them the kernel would hold of the size that it is asked for.
+func TryDatagrams(address string, size int) (granted int, err error) {
+	conn, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return deepen(conn.(*net.UDPConn), size), nil // as the network is udp
 }
 
 // overflow is how many datagrams the kernel has lost for want of room since the

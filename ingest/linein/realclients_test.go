@@ -18,17 +18,17 @@ import (
 	"github.com/tidegate/tidegate/reading"
 )
 
-// What technicians have at hand when they try a port out, and what speaks syslog.
-// Each is a shell command, in which $HOST and $PORT are the door's, $CA is the
-// file of its certificate; its output is what it was replied.
-func TestRealClients(t *testing.T) {
-	for _, c := range []struct {
-		name, tool, install string
-		change              func(*Config)
-		command             string
-		replied             string
-		want                []string
-	}{
+// realClient is a program that speaks to a door.
+type realClient struct {
+	name, tool, install string
+	change              func(*Config)
+	command             string
+	replied             string
+	want                []string
+}
+
+func realClients(t *testing.T) []realClient {
+	return []realClient{
 		{"nc over TCP", "nc", "netcat-openbsd", replying,
 			`printf '1\n2\r\n' | nc -N $HOST $PORT`, "OK\nOK\n", []string{"m=1", "m=2"}},
 		{"nc over UDP", "nc", "netcat-openbsd", overUDP(frame.Gap),
@@ -53,7 +53,14 @@ func TestRealClients(t *testing.T) {
 			"", []string{"pump - - - pump on", "pump - - - pump off"}},
 		{"logger over UDP", "logger", "bsdutils", syslog(Datagrams, frame.Gap),
 			`logger -d -n $HOST -P $PORT --rfc3164 -t pump 'pump on'`, "", []string{"pump: pump on"}},
-	} {
+	}
+}
+
+// What technicians have at hand when they try a port out, and what speaks syslog.
+// Each is a shell command, in which $HOST and $PORT are the door's, $CA is the
+// file of its certificate; its output is what it was replied.
+func TestRealClients(t *testing.T) {
+	for _, c := range realClients(t) {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := exec.LookPath(c.tool); err != nil {
 				t.Skipf("no %s: apt-get install %s", c.tool, c.install)

@@ -171,6 +171,11 @@ func (s *Source) Addr(ctx context.Context) net.Addr {
 	return s.addr
 }
 
+// Address returns the address that was configured, and whether it is dialled.
+func (s *Source) Address() (address string, dialled bool) {
+	return s.cfg.Address, s.cfg.Transport == Dial
+}
+
 func (s *Source) open(what string, addr net.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,39 @@
+package daemon
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/internal/conf"
+)
+
+func TestDoorsForLinesAreLookedAt(t *testing.T) {
+	var free Line
+	free.SetDefaults()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(change func(*Line)) Finding {
+		k, l := &checklist{}, free
+		l.Name = "meters"
+		change(&l)
+		k.lines(t.Context(), []Line{l}, Gateway{AdminSocket: filepath.Join(t.TempDir(), "admin.sock")}, time.Now())
+		return only(t, k)
+	}
+	expect(t, look(func(l *Line) { l.Listen = "127.0.0.1:0" }), OK, "ingest.line meters can listen")
+	expect(t, look(func(l *Line) { l.Listen = server.Addr().String() }), Fail, "ingest.line meters", "the port is taken")
+	expect(t, look(func(l *Line) { l.Transport, l.Listen, l.ReceiveBuffer = "udp", "127.0.0.1:0", 64*conf.KiB }), OK, "ingest.line meters can listen")
+	expect(t, look(func(l *Line) { l.Transport, l.Listen = "udp", udp.LocalAddr().String() }), Fail, "the port is taken", "ss -lunp")
+	expect(t, look(func(l *Line) { l.Connect = server.Addr().String() }), OK, "answers")
+	server.Close()
+	expect(t, look(func(l *Line) { l.Connect = server.Addr().String() }), Warn, "out of reach")
+	expect(t, look(func(l *Line) { l.Connect, l.ConnectTLS, l.ServerCA = "127.0.0.1:1", true, "/nowhere/ca.pem" }), Fail, "/nowhere/ca.pem")
+}
