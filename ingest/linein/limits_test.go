@@ -13,16 +13,26 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
 )
 
 // Who sends a byte a minute holds a connection for a frame's time, not for ever.
 func TestSlowFramesEndTheirConnection(t *testing.T) {
+	for name, framing := range map[string]frame.Config{"line": {}, "gap": {Kind: frame.Gap}} {
+		t.Run(name, func(t *testing.T) { sendSlowly(t, framing) })
+	}
+}
+
+// sendSlowly begins a frame that never ends.
+func sendSlowly(t *testing.T, framing frame.Config) {
 	cfg := config()
-	cfg.FrameTimeout = 50 * time.Millisecond
+	cfg.Framing, cfg.FrameTimeout = framing, 50*time.Millisecond
 	w := start(t, cfg)
 	conn := dial(t, "tcp", w.Source)
-	w.send(conn, "1\n")
+	if framing.Kind == frame.Line {
+		w.send(conn, "1\n")
+	}
 	trickle := time.NewTicker(5 * time.Millisecond)
 	defer trickle.Stop()
 	for late := time.Now().Add(ingesttest.Patience); ; <-trickle.C {
@@ -34,7 +44,7 @@ func TestSlowFramesEndTheirConnection(t *testing.T) {
 		}
 	}
 	w.until("slow", func(s Stats) bool {
-		return s.Slow == 1 && s.Frames.Frames == 1 && s.Frames.Partial == 1 && s.Clients == 0
+		return s.Slow == 1 && s.Frames.Partial == 1 && s.Clients == 0
 	})
 }
 
@@ -150,5 +160,27 @@ func TestPeersAreMadeToWaitForCustody(t *testing.T) {
 	}
 	if s := w.Stats(); s.Frames.Frames > maxUnsettled {
 		t.Errorf("%d frames were read", s.Frames.Frames)
+	}
+}
+
+// What is held to be stored again is bounded; what is beyond is counted when a
+// commit fails.
+func TestWhatIsHeldIsBounded(t *testing.T) {
+	const conns, lines = 10, 8000
+	custody := ingesttest.NewCustody()
+	w := startOn(t, config(), custody)
+	for range conns {
+		w.send(dial(t, "tcp", w.Source), strings.Repeat("1\n", lines))
+	}
+	custody.Taken(t, conns*lines)
+	custody.Fail(errors.New("disk is gone"))
+	custody.CommitAtOnce()
+	stored := 0
+	w.until("all", func(s Stats) bool {
+		stored = len(custody.Stored())
+		return stored+int(s.NotStored) == conns*lines
+	})
+	if stored > maxHeld || stored < maxHeld-conns*maxReadings {
+		t.Errorf("%d were held, of %d at the most", stored, maxHeld)
 	}
 }

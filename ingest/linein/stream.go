@@ -47,9 +47,9 @@ func newStream(d *door, conn net.Conn) *stream {
 
 // What ends a connection from this side.
 var (
-	errIdle = errors.New("nothing came for too long")
-	errSlow = errors.New("a frame took too long")
-	errLost = errors.New("where frames begin is not known any more")
+	errIdle = errors.New("nothing came for too long — hint: raise idle_timeout, or look why the device is silent")
+	errSlow = errors.New("a frame took too long — hint: does the framing fit what the device sends?")
+	errLost = errors.New("where frames begin is not known any more — hint: does the framing fit what the device sends? With a checksum or sync bytes it would find them again")
 )
 
 // run reads until the connection ends. Each read is a batch.
@@ -62,7 +62,7 @@ func (c *stream) run(ctx context.Context) error {
 		n, err := c.read(b)
 		if n > 0 {
 			c.last = time.Now()
-			c.borrow(n == len(b))
+			c.borrow(n >= smallRead)
 			if err := c.take(ctx, b[:n]); err != nil {
 				return err
 			}
@@ -87,10 +87,10 @@ func (c *stream) buffer() []byte {
 	return c.small
 }
 
-// borrow takes a large buffer for the next read if this one may have left
-// something, and gives it back otherwise.
-func (c *stream) borrow(full bool) {
-	if !full {
+// borrow takes a large buffer for the next read if there is much to say, and
+// gives it back otherwise.
+func (c *stream) borrow(much bool) {
+	if !much {
 		c.putLarge()
 		return
 	}
@@ -186,6 +186,7 @@ func (c *stream) take(ctx context.Context, b []byte) error {
 		return err
 	}
 	defer c.room.give(len(b))
+	c.excuse(time.Since(c.last))
 	c.scanner.Write(b)
 	before := c.told.Frames
 	for more := true; more; {
@@ -220,6 +221,9 @@ func (c *stream) await(ctx context.Context, frames int) error {
 		c.half = time.Time{}
 	case frames > 0 || c.half.IsZero():
 		c.half = c.last
+	case c.last.Sub(c.half) > c.cfg.FrameTimeout:
+		c.stats.slow.Add(1)
+		return errSlow
 	}
 	if c.cfg.MaxRate == 0 {
 		return nil
@@ -230,11 +234,16 @@ func (c *stream) await(ctx context.Context, frames int) error {
 	}
 	c.stats.slowed.Add(1)
 	err := backoff.Sleep(ctx, wait, nil)
+	c.excuse(wait)
 	c.last = time.Now()
+	return err
+}
+
+// excuse does not count a time against the frame that is under way.
+func (c *stream) excuse(wait time.Duration) {
 	if !c.half.IsZero() {
 		c.half = c.half.Add(wait)
 	}
-	return err
 }
 
 // lost reports whether the frames that follow may be none.
