@@ -16,9 +16,9 @@ var storeys = []struct {
 	{4, "daemon"},
 	{3, "ingest/*in"}, {3, "uplink/*out"}, {3, "firmware-sim"},
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
-	{2, "buffer"}, {2, "uplink"}, {2, "uplink/encode"}, {2, "ingest/route"}, {2, "dashboard"}, {2, "cloud"},
+	{2, "buffer"}, {2, "uplink"}, {2, "uplink/encode"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
 	{1, "ingest/refine"},
-	{1, "wire"}, {1, "ingest"}, {1, "ingest/decode"},
+	{1, "wire"}, {1, "ingest"}, {1, "ingest/decode"}, {1, "ingest/sparkplug"},
 	{0, "reading"}, {0, "ingest/frame"}, {0, "internal/*"},
 }
 
@@ -56,9 +56,13 @@ var homes = []struct {
 	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
 	{"github.com/klauspost/compress", []string{"ingest/httpin", "wire"}},
+	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
+	{"github.com/tarm/serial", []string{"internal/serialport"}},
+	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
+	{"github.com/pion/logging", []string{"ingest/coapin"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }
 

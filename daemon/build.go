@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
@@ -111,7 +112,7 @@ func (d *Daemon) buildDoors() error {
 	}
 	d.chains = v.chains
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
-		table, err := v.table(m.Routes)
+		table, err := v.table(m.Routes, m.Dialects...)
 		if err != nil {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
@@ -141,6 +142,8 @@ func (d *Daemon) buildDoors() error {
 	}
 	return errors.Join(
 		d.buildHTTP(v),
+		d.buildSerial(v),
+		d.buildCoAP(v),
 		d.buildLines(v),
 	)
 }
@@ -157,13 +160,36 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	}
 	log := d.log.With("source", "http")
 	door := httpin.Config{
-		Listen: h.Listen, Routes: table, Types: v.contentTypes(),
+		Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
 		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
 	}
 	if err := h.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
 	d.addDoor("http", httpin.New(door, log), table.Filters()...)
+	return nil
+}
+
+// buildCoAP builds the door for devices that speak CoAP.
+func (d *Daemon) buildCoAP(v vocabulary) error {
+	c := d.cfg.Ingest.CoAP
+	if c.Listen == "" && c.DTLSListen == "" {
+		return nil
+	}
+	v.users = true
+	table, err := v.table(c.Routes)
+	if err != nil {
+		return fmt.Errorf("ingest.coap: %w", err)
+	}
+	log := d.log.With("source", "coap")
+	door := coapin.Config{
+		Listen: c.Listen, ListenDTLS: c.DTLSListen, Routes: table, Formats: v.contentFormats(),
+		MaxBody: int(c.MaxBody), MaxEndpoints: c.MaxEndpoints, MaxSessions: c.MaxSessions, MaxRate: c.MaxRate,
+	}
+	if err := c.admit(&door, log); err != nil {
+		return fmt.Errorf("ingest.coap: %w", err)
+	}
+	d.addDoor("coap", coapin.New(door, log), table.Filters()...)
 	return nil
 }
 

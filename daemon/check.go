@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/serialport"
 )
 
 // Level says how bad a Finding is.
@@ -45,7 +46,9 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.access(c.Ingest.MQTT, time.Now())
 	k.clients(c.Ingest.MQTT, c.Gateway)
 	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), time.Now())
-	k.lines(ctx, c.Ingest.Line, c.Gateway, time.Now())
+	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
+	k.coap(c.Ingest.CoAP, c.Buffer.AckDelay(), c.Gateway.SocketPath())
+	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, time.Now())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
 	k.refinements(c)
 	k.uplinks(ctx, c.Uplink)

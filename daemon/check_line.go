@@ -2,24 +2,23 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"net"
-	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest/linein"
 	"github.com/tidegate/tidegate/internal/conf"
 )
 
-// lines looks at the doors for lines.
-func (k *checklist) lines(ctx context.Context, all []Line, g Gateway, now time.Time) {
+// lineDoors looks at the doors for lines.
+func (k *checklist) lineDoors(ctx context.Context, all []Line, g Gateway, now time.Time) {
 	for _, l := range all {
-		key := "ingest.line " + l.Name
+		key := "ingest." + l.doorName()
 		switch {
 		case l.Connect != "":
 			k.deviceServer(ctx, key, l)
 		case l.Transport == "udp":
-			k.datagrams(key, l, g.SocketPath())
+			k.datagrams(key, l.Listen, g.SocketPath())
+			k.deep(key, l)
 		default:
 			k.listener(key, l.Listen, g.SocketPath())
 			k.lineClients(key, l)
@@ -38,22 +37,16 @@ func (k *checklist) lineClients(key string, l Line) {
 	}
 }
 
-// datagrams checks that the port is free, and that the kernel holds as much as it
-// is asked to: while custody takes its time, that is what datagrams wait in.
-func (k *checklist) datagrams(key string, l Line, adminSocket string) {
-	granted, err := linein.TryDatagrams(l.Listen, int(l.ReceiveBuffer))
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && answers(adminSocket):
-		k.ok("%s listens on %s already: the gateway is running", key, l.Listen)
-	case errors.Is(err, syscall.EADDRINUSE):
-		_, port, _ := net.SplitHostPort(l.Listen)
-		k.fail(`see who has it with "ss -lunp sport = :`+port+`", or choose another port`, "%s cannot listen on %s: the port is taken", key, l.Listen)
-	case err != nil:
-		k.fail("write an address of this machine, or 0.0.0.0 for all of them", "%s cannot listen: %v", key, err)
-	case granted < int(l.ReceiveBuffer):
+// deep warns when the kernel does not hold as much as it is asked to: that is what
+// datagrams wait in while the gateway is busy.
+func (k *checklist) deep(key string, l Line) {
+	host, _, err := net.SplitHostPort(l.Listen)
+	if err != nil {
+		return
+	}
+	granted, err := linein.TryDatagrams(net.JoinHostPort(host, "0"), int(l.ReceiveBuffer))
+	if err == nil && granted < int(l.ReceiveBuffer) {
 		k.warn("raise net.core.rmem_max with sysctl, or lower receive_buffer", "%s: the kernel holds %s of datagrams, not %s", key, conf.Size(granted), l.ReceiveBuffer)
-	default:
-		k.ok("%s can listen on %s", key, l.Listen)
 	}
 }
 

@@ -25,7 +25,6 @@ type Config struct {
 	Log       Log       `toml:"log"`
 	Buffer    Buffer    `toml:"buffer"`
 	Decoder   Decoders  `toml:"decoder"`
-	Framing   []Framing `toml:"framing"`
 	Ingest    Ingest    `toml:"ingest"`
 	Uplink    Uplink    `toml:"uplink"`
 	Dashboard Dashboard `toml:"dashboard"`
@@ -84,7 +83,10 @@ type Lane struct {
 type Ingest struct {
 	MQTT MQTT `toml:"mqtt"`
 	HTTP HTTP `toml:"http"`
-	// Line are as many as there are tables.
+	// Serial are devices at serial ports.
+	Serial []Serial `toml:"serial"`
+	CoAP   CoAP     `toml:"coap"`
+	// Line are ports for lines over TCP and UDP.
 	Line []Line `toml:"line"`
 }
 
@@ -118,9 +120,12 @@ type MQTT struct {
 	RequireClientIDMatch bool `toml:"require_client_id_match"`
 	// InsecureIKnow allows listening beyond loopback without TLS, or without
 	// users.
-	InsecureIKnow bool    `toml:"insecure_i_know"`
-	ACL           []ACL   `toml:"acl"`
-	Routes        []Route `toml:"route"`
+	InsecureIKnow bool `toml:"insecure_i_know"`
+	// Dialects are the conventions of topics that are understood without any
+	// route, behind those that there are.
+	Dialects []string `toml:"dialects"`
+	ACL      []ACL    `toml:"acl"`
+	Routes   []Route  `toml:"route"`
 }
 
 // ACL is [[ingest.mqtt.acl]]: who may publish and subscribe to what. They add
@@ -226,7 +231,8 @@ func Default() Config {
 			MaxClients:    1024,
 			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
 			SysInterval:   conf.Duration(10 * time.Second),
-		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}},
+			Dialects:      dialects(),
+		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP()},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}
 }

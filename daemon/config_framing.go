@@ -1,176 +1,110 @@
 package daemon
 
 import (
-	"encoding/hex"
 	"fmt"
-	"strings"
 
 	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/internal/conf"
 )
 
-// Framing is [[framing]]: how frames are told apart in a stream of bytes, under
-// a name for the key framing of doors. A kind whose defaults will do is called by
-// the kind's name and needs no table.
+// Framing is [ingest.serial.framing]: how frames are told apart in a stream of
+// bytes. Keys that the kind has no use for are refused.
 type Framing struct {
-	Name string `toml:"name"`
-	// Kind is one of frame.Kinds.
-	Kind string `toml:"kind"`
-	// MaxFrame bounds a frame, without what marks its ends and its checksum.
+	Kind     string    `toml:"kind"`
 	MaxFrame conf.Size `toml:"max_frame"`
-	// DropHalf says that silence ends a frame that is not complete.
+	// DropHalf says that a silence ends a frame that has begun.
 	DropHalf bool `toml:"drop_half"`
-	// Delimiter ends a line; empty stands for CR, LF and both.
-	Delimiter string `toml:"delimiter"`
-	// Size is that of all frames, everything included.
-	Size int `toml:"size"`
-	// Sync and Trailer are hexadecimal digits: what frames begin and end with.
-	Sync    string `toml:"sync"`
-	Trailer string `toml:"trailer"`
-	// KeepHeader leaves what is before the payload where it is.
-	KeepHeader bool `toml:"keep_header"`
-	// LengthBytes to LengthAdjust say where a frame tells its length; see
-	// frame.LengthField. LengthOrder is big or little.
+
+	Delimiter conf.Bytes `toml:"delimiter"` // of lines
+	Size      int        `toml:"size"`      // of frames of one size
+	Sync      conf.Bytes `toml:"sync"`
+	Trailer   conf.Bytes `toml:"trailer"`
+
 	LengthBytes  int    `toml:"length_bytes"`
 	LengthOrder  string `toml:"length_order"`
 	LengthOffset int    `toml:"length_offset"`
 	LengthAdjust int    `toml:"length_adjust"`
-	// Start, End and Escape are control characters in hexadecimal digits, and
-	// Escapes is none, each or double; see frame.Envelope.
-	Start   string `toml:"start"`
-	End     string `toml:"end"`
-	Escape  string `toml:"escape"`
-	Escapes string `toml:"escapes"`
-	// Checksum is one of frame.Checksums. ChecksumForm is big, little or hex;
-	// empty stands for what is customary.
-	Checksum     string `toml:"checksum"`
-	ChecksumForm string `toml:"checksum_form"`
-	// ChecksumSeparator stands before one in hex; ChecksumFrom is the first
-	// byte that it covers.
-	ChecksumSeparator string `toml:"checksum_separator"`
-	ChecksumFrom      int    `toml:"checksum_from"`
-	// ChecksumAfterEnd puts it behind the control character.
-	ChecksumAfterEnd bool `toml:"checksum_after_end"`
+	KeepHeader   bool   `toml:"keep_header"`
+
+	Start       conf.Bytes `toml:"start"`
+	End         conf.Bytes `toml:"end"`
+	Escape      conf.Bytes `toml:"escape"`
+	Escapes     string     `toml:"escapes"`
+	SumAfterEnd bool       `toml:"checksum_after_end"`
+
+	Checksum  string     `toml:"checksum"`
+	Form      string     `toml:"checksum_form"`
+	Separator conf.Bytes `toml:"checksum_separator"`
+	SumFrom   int        `toml:"checksum_from"`
 }
 
-// SetDefaults makes f what an empty [[framing]] would be.
+// SetDefaults makes f what an empty table would be: lines of text.
 func (f *Framing) SetDefaults() {
-	*f = Framing{
-		Kind: "line", MaxFrame: 16 * conf.KiB, LengthBytes: 2, LengthOrder: "big",
-		Start: "02", End: "03", Escape: "10", Escapes: "none", Checksum: "none",
-	}
+	*f = Framing{Kind: "line", MaxFrame: 16 * conf.KiB, LengthOrder: "big", Escapes: "none", Checksum: "none", Form: "customary"}
 }
 
-// plainFramings returns the framings that need no options, by name.
-func plainFramings() map[string]frame.Config {
-	all := map[string]frame.Config{"nmea": {Checksum: frame.NMEA}}
-	for _, name := range frame.Kinds() {
-		kind, _ := frame.ParseKind(name)
-		if c := (frame.Config{Kind: kind}); c.Check() == nil { // a fixed size has no default
-			all[name] = c
-		}
-	}
-	return all
-}
-
-// framings returns all framings by name. The configuration must be valid.
-func (c Config) framings() map[string]frame.Config {
-	all := plainFramings()
-	for _, f := range c.Framing {
-		all[f.Name], _ = f.build()
-	}
-	return all
-}
-
-func validateFramings(r refuse, all []Framing) {
-	taken := map[string]bool{}
-	for name := range plainFramings() {
-		taken[name] = true
-	}
-	for i, f := range all {
-		key := fmt.Sprintf("framing[%d]", i)
-		switch {
-		case f.Name == "":
-			r(key+".name", `write for example "scale", and framing = "scale" where it is used`, "is missing")
-		case !isName(f.Name):
-			r(key+".name", nameHint, "%q is no valid name", f.Name)
-		case taken[f.Name]:
-			r(key+".name", "choose another name", "%q is the name of another framing", f.Name)
-		}
-		taken[f.Name] = true
-		f.validate(r, key)
-	}
-}
+// The words for what has numbers in package frame.
+var (
+	forms   = []string{frame.Customary: "customary", frame.Big: "big", frame.Little: "little", frame.Hex: "hex"}
+	escapes = []string{frame.NoEscapes: "none", frame.EscapeEach: "each", frame.EscapeDouble: "double"}
+)
 
 func (f Framing) validate(r refuse, key string) {
-	sound := true
-	note := func(key, hint, what string, args ...any) {
-		sound = false
-		r(key, hint, what, args...)
-	}
-	n := refuse(note)
-	n.oneOf(key+".kind", f.Kind, frame.Kinds()...)
-	n.oneOf(key+".checksum", f.Checksum, frame.Checksums()...)
-	if f.ChecksumForm != "" {
-		n.oneOf(key+".checksum_form", f.ChecksumForm, "big", "little", "hex")
-	}
-	n.oneOf(key+".length_order", f.LengthOrder, "big", "little")
-	n.oneOf(key+".escapes", f.Escapes, "none", "each", "double")
-	between(n, key+".max_frame", f.MaxFrame, 1, conf.MiB)
-	if f.Kind == "length" {
-		between(n, key+".length_bytes", f.LengthBytes, 1, 4)
-	}
-	for name, text := range map[string]string{"start": f.Start, "end": f.End, "escape": f.Escape} {
-		if b, err := unhex(text); err != nil || len(b) != 1 || b == "\x00" {
-			n(key+"."+name, `write two hexadecimal digits other than 00, for example "02"`, "%q is no control character", text)
+	r.oneOf(key+".kind", f.Kind, frame.Kinds()...)
+	r.oneOf(key+".checksum", f.Checksum, frame.Checksums()...)
+	r.oneOf(key+".checksum_form", f.Form, forms...)
+	r.oneOf(key+".escapes", f.Escapes, escapes...)
+	r.oneOf(key+".length_order", f.LengthOrder, "big", "little")
+	between(r, key+".max_frame", f.MaxFrame, 1, conf.Size(frame.MaxMaxFrame))
+	for name, b := range map[string]conf.Bytes{"start": f.Start, "end": f.End, "escape": f.Escape} {
+		if len(b) > 1 {
+			r(key+"."+name, `write one, for example "hex:02"`, "has %d bytes", len(b))
 		}
 	}
-	for name, text := range map[string]string{"sync": f.Sync, "trailer": f.Trailer} {
-		if _, err := unhex(text); err != nil {
-			n(key+"."+name, `write two hexadecimal digits a byte, for example "AA 55"`, "%q is not in hexadecimal digits", text)
-		}
-	}
-	if !sound {
-		return
-	}
-	if c, err := f.build(); err != nil {
-		n.because(key, err)
-	} else if err := c.Check(); err != nil {
-		n.because(key, err)
+	if err := f.build().Check(); err != nil {
+		r.because(key+".kind", err)
 	}
 }
 
-// build returns the framing; its error is about what validate refuses.
-func (f Framing) build() (frame.Config, error) {
-	c := frame.Config{
-		MaxFrame: int(f.MaxFrame), DropHalf: f.DropHalf, Delimiter: f.Delimiter,
-		Size: f.Size, KeepHeader: f.KeepHeader, Separator: f.ChecksumSeparator, SumFrom: f.ChecksumFrom,
-		Form:     map[string]frame.Form{"big": frame.Big, "little": frame.Little, "hex": frame.Hex}[f.ChecksumForm],
-		Envelope: frame.Envelope{SumAfterEnd: f.ChecksumAfterEnd, Escapes: map[string]frame.Escapes{"each": frame.EscapeEach, "double": frame.EscapeDouble}[f.Escapes]},
-		Length:   frame.LengthField{Bytes: f.LengthBytes, Little: f.LengthOrder == "little", Offset: f.LengthOffset, Adjust: f.LengthAdjust},
+// build returns the framing; words that are none stand for the first.
+func (f Framing) build() frame.Config {
+	kind, _ := frame.ParseKind(f.Kind)
+	sum, _ := frame.ParseChecksum(f.Checksum)
+	return frame.Config{
+		Kind: kind, MaxFrame: int(f.MaxFrame), DropHalf: f.DropHalf,
+		Delimiter: string(f.Delimiter), Size: f.Size, Sync: string(f.Sync), Trailer: string(f.Trailer),
+		Length: frame.LengthField{
+			Bytes: f.LengthBytes, Little: f.LengthOrder == "little", Offset: f.LengthOffset, Adjust: f.LengthAdjust,
+		},
+		KeepHeader: f.KeepHeader,
+		Envelope: frame.Envelope{
+			Start: first(f.Start), End: first(f.End), Escape: first(f.Escape),
+			Escapes: frame.Escapes(position(escapes, f.Escapes)), SumAfterEnd: f.SumAfterEnd,
+		},
+		Checksum: sum, Form: frame.Form(position(forms, f.Form)), Separator: string(f.Separator), SumFrom: f.SumFrom,
 	}
-	c.Kind, _ = frame.ParseKind(f.Kind)
-	c.Checksum, _ = frame.ParseChecksum(f.Checksum)
-	for _, bytes := range []struct {
-		to   *byte
-		text string
-	}{{&c.Envelope.Start, f.Start}, {&c.Envelope.End, f.End}, {&c.Envelope.Escape, f.Escape}} {
-		b, err := unhex(bytes.text)
-		if err != nil || len(b) != 1 {
-			return c, fmt.Errorf("%q is no byte — hint: write two hexadecimal digits", bytes.text)
-		}
-		*bytes.to = b[0]
-	}
-	var err error
-	if c.Sync, err = unhex(f.Sync); err != nil {
-		return c, err
-	}
-	c.Trailer, err = unhex(f.Trailer)
-	return c, err
 }
 
-// unhex reads hexadecimal digits, with or without spaces.
-func unhex(text string) (string, error) {
-	b, err := hex.DecodeString(strings.ReplaceAll(text, " ", ""))
-	return string(b), err
+func first(b conf.Bytes) byte {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
+}
+
+func position(words []string, word string) int {
+	for i, w := range words {
+		if w == word {
+			return i
+		}
+	}
+	return 0
+}
+
+// String says it in a few words: "line with nmea".
+func (f Framing) String() string {
+	if f.Checksum == "none" {
+		return f.Kind
+	}
+	return fmt.Sprintf("%s with %s", f.Kind, f.Checksum)
 }

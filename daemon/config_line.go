@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/linein"
 	"github.com/tidegate/tidegate/internal/certs"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -28,9 +27,8 @@ type Line struct {
 	// is dialled instead.
 	Listen  string `toml:"listen"`
 	Connect string `toml:"connect"`
-	// Framing is a kind of frame, or the name of a [[framing]]; empty stands for
-	// line over TCP, and over UDP for datagrams as they are.
-	Framing string `toml:"framing"`
+	// Framing tells frames apart.
+	Framing Framing `toml:"framing"`
 	// Device and Metric are for the decoder; {peer} in Device is an address.
 	Device string `toml:"device"`
 	Metric string `toml:"metric"`
@@ -40,7 +38,7 @@ type Line struct {
 	Undecodable string   `toml:"undecodable"`
 	Refine      []string `toml:"refine"`
 	// Reply is sent for each frame that is on flash.
-	Reply string `toml:"reply"`
+	Reply conf.Bytes `toml:"reply"`
 	// MaxClients to Silence bound connections; see linein.Config.
 	MaxClients   int           `toml:"max_clients"`
 	MaxPerHost   int           `toml:"max_per_host"`
@@ -72,13 +70,16 @@ func (l *Line) SetDefaults() {
 		MaxClients: 1024, IdleTimeout: conf.Duration(time.Hour), FrameTimeout: conf.Duration(30 * time.Second),
 		Silence: conf.Duration(100 * time.Millisecond), Queue: 4 * conf.MiB, ReceiveBuffer: 4 * conf.MiB,
 	}
+	l.Framing.SetDefaults()
 }
+
+func (l Line) doorName() string { return "line:" + l.Name }
 
 func (l Line) meaning() meaning {
 	return meaning{decode: l.Decode, lane: l.Lane, undecodable: l.Undecodable, refine: l.Refine}
 }
 
-func validateLines(r refuse, all []Line, w words) {
+func validateLineDoors(r refuse, all []Line, w words) {
 	for i, l := range all {
 		key := fmt.Sprintf("ingest.line[%d]", i)
 		same := func(other Line) bool { return other.Name == l.Name }
@@ -98,15 +99,13 @@ func (l Line) validate(r refuse, key string, w words) {
 	r.oneOf(key+".transport", l.Transport, "tcp", "udp")
 	l.validatePlace(r, key)
 	l.validateTLS(r, key)
-	if l.Framing != "" {
-		r.oneOf(key+".framing", l.Framing, w.framings...)
-	}
+	l.Framing.validate(r, key+".framing")
 	l.meaning().validate(r, key, w)
 	if rest := strings.ReplaceAll(l.Device, "{peer}", ""); strings.ContainsAny(rest, "{}") {
 		r(key+".device", `write {peer} for the address of the peer, for example "meter/{peer}"`, "%q has other variables", l.Device)
 	}
 	if len(l.Reply) > linein.MaxReply {
-		r(key+".reply", `write something short, for example "OK\n"`, "has %d bytes, of %d at the most", len(l.Reply), linein.MaxReply)
+		r(key+".reply", `write something short, for example 'OK\n'`, "has %d bytes, of %d at the most", len(l.Reply), linein.MaxReply)
 	}
 	between(r, key+".max_clients", l.MaxClients, 1, 100_000)
 	between(r, key+".max_per_host", l.MaxPerHost, 0, 100_000)
@@ -165,19 +164,15 @@ func (l Line) place() string {
 // door returns what the daemon runs.
 func (l Line) door(v vocabulary, log *slog.Logger) (linein.Config, error) {
 	c := linein.Config{
-		Address: l.place(), Target: v.target(l.meaning(), l.Device, l.Metric), Reply: l.Reply,
+		Address: l.place(), Framing: l.Framing.build(), Target: v.target(l.meaning(), l.Device, l.Metric), Reply: string(l.Reply),
 		MaxClients: clientsWithin(l.MaxClients, log), MaxPerHost: l.MaxPerHost, MaxRate: l.MaxRate,
 		IdleTimeout: time.Duration(l.IdleTimeout), FrameTimeout: time.Duration(l.FrameTimeout), Silence: time.Duration(l.Silence),
 		Queue: int(l.Queue), ReceiveBuffer: int(l.ReceiveBuffer),
 	}
-	if l.Transport == "udp" {
-		c.Transport, c.Framing.Kind = linein.Datagrams, frame.Gap
-	}
-	if l.Framing != "" {
-		c.Framing = v.framings[l.Framing]
-	}
 	var err error
 	switch {
+	case l.Transport == "udp":
+		c.Transport = linein.Datagrams
 	case l.Connect != "":
 		c.Transport = linein.Dial
 		if l.ConnectTLS {
@@ -217,7 +212,7 @@ func (l Line) clientTLS() (*tls.Config, error) {
 // buildLines builds the doors for lines.
 func (d *Daemon) buildLines(v vocabulary) error {
 	for _, l := range d.cfg.Ingest.Line {
-		log := d.log.With("source", l.Name)
+		log := d.log.With("source", l.doorName())
 		cfg, err := l.door(v, log)
 		if err != nil {
 			return fmt.Errorf("ingest.line %q: %w", l.Name, err)
@@ -226,11 +221,7 @@ func (d *Daemon) buildLines(v vocabulary) error {
 		if err != nil {
 			return fmt.Errorf("ingest.line %q: %w", l.Name, err)
 		}
-		var forget []func()
-		if cfg.Target.Refine != nil {
-			forget = append(forget, cfg.Target.Refine.Forget)
-		}
-		d.addDoor(l.Name, source, forget...)
+		d.addDoor(l.doorName(), source, forgets(cfg.Target)...)
 	}
 	return nil
 }

@@ -122,21 +122,17 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 		t.Errorf("route: %+v, want %+v", c.Ingest.MQTT.Routes, want)
 	} else if !reflect.DeepEqual(c.Ingest.HTTP.Routes, want) {
 		t.Errorf("route: %+v, want %+v", c.Ingest.HTTP.Routes, want)
+	} else if !reflect.DeepEqual(c.Ingest.CoAP.Routes, want) {
+		t.Errorf("route: %+v, want %+v", c.Ingest.CoAP.Routes, want)
 	}
-	if want := (Decoders{JSON: []JSONDecoder{{Name: "vendor"}}}); !reflect.DeepEqual(c.Decoder, want) {
-		t.Errorf("decoder: %+v, want %+v", c.Decoder, want)
+	if want := []Serial{exampleSerial()}; !reflect.DeepEqual(c.Ingest.Serial, want) {
+		t.Errorf("serial: %+v, want %+v", c.Ingest.Serial, want)
 	}
 	var line Line
 	line.SetDefaults()
 	line.Name, line.Listen = "meters", "127.0.0.1:5170"
 	if want := []Line{line}; !reflect.DeepEqual(c.Ingest.Line, want) {
 		t.Errorf("line: %+v, want %+v", c.Ingest.Line, want)
-	}
-	var framing Framing
-	framing.SetDefaults()
-	framing.Name = "scale"
-	if want := []Framing{framing}; !reflect.DeepEqual(c.Framing, want) {
-		t.Errorf("framing: %+v, want %+v", c.Framing, want)
 	}
 	var acl ACL
 	acl.SetDefaults()
@@ -175,11 +171,37 @@ func TestTheExampleShowsEveryKeyOnceWithAComment(t *testing.T) {
 		}
 		commented = strings.HasPrefix(line, "#")
 	}
-	fields := keysOf("", reflect.TypeFor[Config]())
+	// Of decoders it has an example each: their page has the rest.
+	aDecoders := func(key string) bool { return strings.HasPrefix(key, "decoder.") }
+	shown = slices.DeleteFunc(shown, aDecoders)
+	fields := slices.DeleteFunc(keysOf("", reflect.TypeFor[Config]()), aDecoders)
 	slices.Sort(shown)
 	slices.Sort(fields)
 	if !slices.Equal(shown, fields) {
 		t.Errorf("the example shows\n%v\nthe configuration has\n%v", shown, fields)
+	}
+}
+
+func TestTheDecodersPagesNameEveryKey(t *testing.T) {
+	var pages []byte
+	for _, page := range []string{"decoders.md", "decoders-binary.md"} {
+		text, err := os.ReadFile("../docs/reference/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, text...)
+	}
+	for _, key := range keysOf("", reflect.TypeFor[Decoders]()) {
+		last := key[strings.LastIndexByte(key, '.')+1:]
+		if last != "name" && !regexp.MustCompile(`\b`+last+`\b`).Match(pages) {
+			t.Errorf("no page says what `%s` is (%s)", last, key)
+		}
+	}
+	for i := range reflect.TypeFor[Decoders]().NumField() {
+		kind := reflect.TypeFor[Decoders]().Field(i).Tag.Get("toml")
+		if !strings.Contains(ExampleConfig(), "[[decoder."+kind+"]]") {
+			t.Errorf("the example has no decoder of kind %s", kind)
+		}
 	}
 }
 
@@ -194,6 +216,10 @@ func keysOf(table string, t reflect.Type) []string {
 	var keys []string
 	for i := range t.NumField() {
 		field := t.Field(i)
+		if field.Anonymous {
+			keys = append(keys, keysOf(table, field.Type)...)
+			continue
+		}
 		path := strings.TrimPrefix(table+"."+field.Tag.Get("toml"), ".")
 		inner := field.Type
 		if inner.Kind() == reflect.Slice {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
+	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
 )
@@ -29,12 +30,15 @@ func (c Config) validate(r refuse) {
 	c.Gateway.validate(r)
 	c.Log.validate(r)
 	c.Buffer.validate(r)
+	w := c.words()
 	c.Decoder.validate(r)
-	validateFramings(r, c.Framing)
-	c.Ingest.MQTT.validate(r, c.words())
+	c.Ingest.MQTT.validate(r, w)
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
-	c.Ingest.HTTP.validate(r, c.words())
-	validateLines(r, c.Ingest.Line, c.words())
+	c.Ingest.HTTP.validate(r, w)
+	validateSerial(r, c.Ingest.Serial, w)
+	c.validateLines(r)
+	c.Ingest.CoAP.validate(r, w)
+	validateLineDoors(r, c.Ingest.Line, w)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validateRefine(r)
@@ -54,6 +58,8 @@ func (c Config) listeners() []listener {
 	return append(all,
 		listener{"ingest.mqtt.plain_listen", "tcp", c.Ingest.MQTT.PlainListen},
 		listener{"ingest.http.listen", "tcp", c.Ingest.HTTP.Listen},
+		listener{"ingest.coap.dtls_listen", "udp", c.Ingest.CoAP.DTLSListen},
+		listener{"ingest.coap.listen", "udp", c.Ingest.CoAP.Listen},
 		listener{"dashboard.listen", "tcp", c.Dashboard.Listen},
 		listener{"ingest.mqtt.listen", "tcp", c.Ingest.MQTT.Listen},
 	)
@@ -120,6 +126,7 @@ func (b Buffer) validate(r refuse) {
 
 func (m MQTT) validate(r refuse, w words) {
 	m.validateAccess(r)
+	validateDialects(r, "ingest.mqtt.dialects", m.Dialects)
 	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
 	between(r, "ingest.mqtt.max_rate", m.MaxRate, 0, 1_000_000)
@@ -144,17 +151,27 @@ func validateRoutes(r refuse, table string, routes []Route, w words) {
 }
 
 func (t Route) validate(r refuse, key string, w words) {
-	t.validateNames(r, key)
+	t.validateNames(r, key, w.users)
 	t.meaning().validate(r, key, w)
-	validateTimes(r, key, t.TimeKeys, t.TimeUnit)
+	t.validateTimes(r, key)
 	if (len(t.TimeKeys) > 0 || t.TimeUnit != "") && t.Decode != "json" {
 		r(key+".decode", `write "json", or take time_keys and time_unit out`, "%q does not know time_keys and time_unit", t.Decode)
 	}
 }
 
+// validateTimes checks the two keys that say how JSON tells the time.
+func (t Route) validateTimes(r refuse, key string) {
+	if _, ok := decode.ParseTimeUnit(t.TimeUnit); !ok {
+		r.oneOf(key+".time_unit", t.TimeUnit, "s", "ms", "us", "ns")
+	}
+	if slices.Contains(t.TimeKeys, "") {
+		r(key+".time_keys", `write names of JSON fields, for example ["ts"]`, "holds an empty name")
+	}
+}
+
 // validateNames checks the template, and the patterns only if that is right:
 // they use its names.
-func (t Route) validateNames(r refuse, key string) {
+func (t Route) validateNames(r refuse, key string, users bool) {
 	if t.Topic == "" {
 		r(key+".topic", `write for example "site/{site}/dev/{device}/telemetry"`, "is missing")
 		return
@@ -163,6 +180,9 @@ func (t Route) validateNames(r refuse, key string) {
 	if err != nil {
 		r.because(key+".topic", err)
 		return
+	}
+	if users {
+		template.WithUser()
 	}
 	if _, err := template.Pattern(t.Device); err != nil {
 		r.because(key+".device", err)

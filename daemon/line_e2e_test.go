@@ -36,7 +36,7 @@ func TestLinesThatWereRepliedToSurviveKills(t *testing.T) {
 		gateway = s.startGateway()
 	}
 	s.eventuallyStatus("the door is there", func(st dashboard.Status) bool {
-		return len(st.Doors) == 2 && st.Doors[1].Name == "meters" && st.Doors[1].Kind == "line" && st.Doors[1].State == dashboard.OK
+		return len(st.Doors) == 2 && st.Doors[1].Name == "line:meters" && st.Doors[1].Kind == "line" && st.Doors[1].State == dashboard.OK
 	})
 	s.eventuallyDelivered()
 	delivered := s.exported("meter/127.0.0.1", "n")

@@ -320,7 +320,7 @@ func (s *site) gaps() []cloud.Gap {
 type row struct {
 	Gateway, Epoch, Lane string
 	Seq                  uint64
-	Device, Metric       string
+	Device, Metric, Unit string
 	Value                json.RawMessage
 	Bytes                []byte
 }

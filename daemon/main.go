@@ -40,6 +40,9 @@ Usage:
   tidegate buffer  ls | check | peek | export | purge
                                           see, copy and discard what is on flash;
                                           "tidegate buffer help" tells more
+  tidegate ports   [-json]                list the serial ports of this machine
+  tidegate probe   PORT                   find out how a device at a port speaks
+  tidegate tap     serial:NAME | PORT     show the bytes of a serial line
   tidegate test    -topic TOPIC | -device NAME [FILE...]
                                           see what becomes of payloads; nothing is
                                           stored; "tidegate test -help" tells more
@@ -67,6 +70,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return bufferMain(args[1:], stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
+	}
+	if line := lineCommand(args[0]); line != nil {
+		return line(args[1:], stdout, stderr)
 	}
 	name := strings.TrimLeft(args[0], "-")
 	command, ok := commands[name]
@@ -199,8 +205,17 @@ func (d *Daemon) addresses() []string {
 	if h := d.cfg.Ingest.HTTP; h.Listen != "" {
 		lines = append(lines, "http       "+h.Listen)
 	}
+	for _, l := range d.cfg.lines() {
+		lines = append(lines, "serial     "+l.port)
+	}
+	if c := d.cfg.Ingest.CoAP; c.Listen != "" {
+		lines = append(lines, "coap       "+c.Listen)
+	}
+	if c := d.cfg.Ingest.CoAP; c.DTLSListen != "" {
+		lines = append(lines, "coaps      "+c.DTLSListen)
+	}
 	for _, l := range d.cfg.Ingest.Line {
-		lines = append(lines, fmt.Sprintf("%-10s %s %s", l.Name, l.Transport, l.place()))
+		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")

@@ -5,8 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/decode"
-	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
 )
@@ -24,7 +24,7 @@ type meaning struct {
 type words struct {
 	decoders    []string
 	refinements map[string]int // how many tables have the name
-	framings    []string
+	users       bool           // patterns may use {user}
 }
 
 func (c Config) words() words {
@@ -36,7 +36,7 @@ func (c Config) words() words {
 	for _, t := range c.Refine {
 		refinements[t.Name]++
 	}
-	return words{decoders: decoders, refinements: refinements, framings: slices.Sorted(maps.Keys(c.framings()))}
+	return words{decoders: decoders, refinements: refinements}
 }
 
 // validate checks the keys of a table that say what its payloads mean.
@@ -53,11 +53,11 @@ type vocabulary struct {
 	decoders    map[string]decode.Decoder
 	refinements steps
 	chains      *chains
-	framings    map[string]frame.Config
+	users       bool // patterns may use {user}
 }
 
 func (c Config) vocabulary() (vocabulary, error) {
-	v := vocabulary{decoders: plainDecoders(), refinements: c.refinements(), chains: &chains{}, framings: c.framings()}
+	v := vocabulary{decoders: plainDecoders(), refinements: c.refinements(), chains: &chains{}}
 	for _, t := range c.Decoder.all() {
 		d, err := t.build()
 		if err != nil {
@@ -77,14 +77,15 @@ func (v vocabulary) target(m meaning, device, metric string) route.Target {
 	}
 }
 
-// table compiles the routes of a door.
-func (v vocabulary) table(routes []Route) (*route.Table, error) {
+// table compiles the routes of a door, behind which come those of dialects.
+func (v vocabulary) table(routes []Route, dialects ...string) (*route.Table, error) {
 	var rules []route.Rule
 	for _, r := range routes {
 		t := v.target(r.meaning(), r.Device, r.Metric)
 		rule := route.Rule{
 			Topic: r.Topic, Device: r.Device, Metric: r.Metric, Lane: t.Lane,
 			Decoder: t.Decoder, KeepOpaque: t.KeepOpaque, Refine: t.Refine,
+			Users: v.users,
 		}
 		if len(r.TimeKeys) > 0 || r.TimeUnit != "" {
 			unit, _ := decode.ParseTimeUnit(r.TimeUnit) // validated
@@ -92,7 +93,7 @@ func (v vocabulary) table(routes []Route) (*route.Table, error) {
 		}
 		rules = append(rules, rule)
 	}
-	return route.NewTable(rules, v.decoders["json"])
+	return route.NewTable(append(rules, v.dialects(dialects)...), v.decoders["json"])
 }
 
 func (t Route) meaning() meaning {
@@ -104,6 +105,33 @@ func (t Route) meaning() meaning {
 // route says.
 func (v vocabulary) contentTypes() map[string]decode.Decoder {
 	return map[string]decode.Decoder{
+		"application/cbor":         v.decoders["cbor"],
 		"application/octet-stream": v.decoders["raw"],
+		"application/senml+cbor":   v.decoders["senml-cbor"],
+		"application/senml+json":   v.decoders["senml-json"],
+		"application/sensml+cbor":  v.decoders["senml-cbor"],
+		"application/sensml+json":  v.decoders["senml-json"],
+		"text/csv":                 v.decoders["csv"],
+	}
+}
+
+// lineProtocol returns the decoders of InfluxDB's paths, by the precision that a
+// request names.
+func lineProtocol() map[string]decode.Decoder {
+	decoders := map[string]decode.Decoder{}
+	for name, unit := range map[string]decode.TimeUnit{
+		"": decode.Nanoseconds, "ns": decode.Nanoseconds, "n": decode.Nanoseconds, "us": decode.Microseconds,
+		"u": decode.Microseconds, "ms": decode.Milliseconds, "s": decode.Seconds,
+	} {
+		decoders[name] = plain(decode.NewLineProtocol(decode.LineProtocolConfig{TimeUnit: unit}))
+	}
+	return decoders
+}
+
+// contentFormats is contentTypes in the numbers of CoAP.
+func (v vocabulary) contentFormats() map[coapin.Format]decode.Decoder {
+	return map[coapin.Format]decode.Decoder{
+		coapin.Octets: v.decoders["raw"], coapin.CBOR: v.decoders["cbor"],
+		coapin.SenMLJSON: v.decoders["senml-json"], coapin.SenMLCBOR: v.decoders["senml-cbor"],
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -8,9 +9,11 @@ import (
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/linein"
 	"github.com/tidegate/tidegate/ingest/mqttin"
+	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/cardlife"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -137,6 +140,8 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
 			s.Malformed = h.TooLarge
 			listening(ctx, &s, source)
+		case *serialin.Source:
+			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
 		case *linein.Source:
 			l := source.Stats()
 			s.Kind = "line"
@@ -144,9 +149,19 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.Address = address
 			s.Rejected, s.Opaque, s.Clients = l.Dropped, l.Opaque, l.Clients
 			s.TurnedAway, s.NotStored, s.Malformed, s.Slowed = l.TurnedAway, l.NotStored, l.Lost+l.Slow, l.Slowed
-			s.Damaged, s.Unread = l.Frames.Damage(), l.Unread()
+			s.Damaged, s.Overflowed = l.Frames.Damage(), l.Overrun+l.Missed
 			if listening(ctx, &s, source); dialled && s.State != dashboard.OK {
 				s.State = "is not connected"
+			}
+		case *coapin.Source:
+			c := source.Stats()
+			s.Kind, s.Address = "coap", cmp.Or(d.cfg.Ingest.CoAP.Listen, d.cfg.Ingest.CoAP.DTLSListen)
+			s.Rejected, s.Opaque, s.Clients = c.Dropped, c.Opaque, c.Endpoints+c.Sessions
+			s.BadLogins, s.TurnedAway, s.NotStored, s.Slowed = c.BadLogins, c.TurnedAway, c.NotStored, c.Slowed
+			s.Malformed, s.Overflowed, s.Repeated = c.Malformed, c.Overflowed, c.Repeated
+			listening(ctx, &s, source)
+			if plain, secure := source.Addrs(ctx); plain != nil && secure != nil {
+				s.Address += ", " + secure.String()
 			}
 		}
 		all = append(all, s)
@@ -178,6 +193,7 @@ func problems(s dashboard.Status) []string {
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")
 	}
+	all = append(all, lineProblems(s)...)
 	if s.Refined != nil && s.Refined.Untracked > 0 {
 		all = append(all, fmt.Sprintf("%d readings passed their filters because there are too many series — hint: do devices choose a new name each time? give routes [[refine]] names of their own", s.Refined.Untracked))
 	}

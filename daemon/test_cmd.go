@@ -28,7 +28,7 @@ to their readings, and what is left out. It stores and sends nothing, and takes
 the way that they would take through the gateway.
 
 Usage:
-  tidegate test [-config FILE] -topic TOPIC [-door mqtt|http] [flags] [FILE...]
+  tidegate test [-config FILE] -topic TOPIC [-door mqtt|http|coap] [flags] [FILE...]
                           as if published to a topic
   tidegate test [-config FILE] -device NAME [flags] [FILE...]
                           as if a device had sent them, without any route
@@ -178,7 +178,7 @@ func (c *testCall) aim(cfg Config) error {
 
 // aimAtTopic asks the routes of a door.
 func (c *testCall) aimAtTopic(cfg Config, v vocabulary) (m meaning, err error) {
-	doors := map[string][]Route{"mqtt": cfg.Ingest.MQTT.Routes, "http": cfg.Ingest.HTTP.Routes}
+	doors := map[string][]Route{"mqtt": cfg.Ingest.MQTT.Routes, "http": cfg.Ingest.HTTP.Routes, "coap": cfg.Ingest.CoAP.Routes}
 	routes, known := doors[c.door]
 	if !known {
 		return m, fmt.Errorf("-door: there is no door %q with routes — hint: %s", c.door, conf.Suggest(c.door, slices.Sorted(maps.Keys(doors))))
@@ -186,12 +186,13 @@ func (c *testCall) aimAtTopic(cfg Config, v vocabulary) (m meaning, err error) {
 	if strings.ContainsAny(c.topic, "+#") {
 		return m, fmt.Errorf("-topic: %q is a filter — hint: name one topic that a device publishes to", c.topic)
 	}
+	v.users = c.door == "coap"
 	table, err := v.table(routes)
 	if err != nil {
 		return m, err
 	}
 	var ok bool
-	if c.target, ok = table.Resolve(c.topic); !ok {
+	if c.target, ok = table.ResolveFor(c.topic, "{user}"); !ok { // whoever that will be
 		return m, fmt.Errorf("-topic: %q begins with $ — hint: such topics are the broker's own and carry no readings", c.topic)
 	}
 	m = meaning{decode: "json", lane: reading.Normal.String(), undecodable: "keep"}

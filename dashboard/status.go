@@ -125,6 +125,8 @@ type Door struct {
 	Opaque   uint64 `json:"opaque"`
 	// Clients are connected now.
 	Clients int `json:"clients"`
+	// Line is how a serial line is, nil for other doors.
+	Line *Line `json:"line,omitempty"`
 
 	// What follows should be zero, counts since the start, and is not in the
 	// JSON while it is zero.
@@ -149,10 +151,14 @@ type Door struct {
 	Oversubscribed uint64 `json:"oversubscribed,omitempty"`
 	Forgotten      uint64 `json:"forgotten,omitempty"`
 	Slowed         uint64 `json:"slowed,omitempty"`
-	// Damaged frames were cut off, too long, or failed their checksum. Unread
-	// datagrams came faster than they were read.
+	// Overflowed datagrams came faster than they were read, and are lost.
+	// Repeated ones were requests that came again, because their answers were
+	// late or lost.
+	Overflowed uint64 `json:"overflowed,omitempty"`
+	Repeated   uint64 `json:"repeated,omitempty"`
+	// Damaged frames of connections and datagrams were cut off, too long, or
+	// failed their checksum.
 	Damaged uint64 `json:"damaged,omitempty"`
-	Unread  uint64 `json:"unread,omitempty"`
 }
 
 // Refined counts, since the start, the readings of all doors that went through a

@@ -108,7 +108,11 @@ func (m *Memory) Units(topic string) map[string]string {
 
 // RememberUnit implements decode.Memory.
 func (m *Memory) RememberUnit(topic, metric, unit string) {
-	m.Remember(unitPrefix+topic+"\x00"+metric, []byte(unit))
+	var value []byte
+	if unit != "" {
+		value = []byte(unit)
+	}
+	m.Remember(unitPrefix+topic+"\x00"+metric, value)
 }
 
 // putUnit makes units agree with an entry, if it is a unit.

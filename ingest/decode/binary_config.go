@@ -14,39 +14,39 @@ import (
 type BinaryConfig struct {
 	// Order is the byte order of fields that do not say theirs: "big" (or
 	// empty), "little", "badc" or "cdab", see scalar.ParseOrder.
-	Order string
+	Order string `toml:"order"`
 	// Fields are at the beginning of the payload.
-	Fields []BinaryField
+	Fields []BinaryField `toml:"fields"`
 	// Repeat are the fields of a row; rows follow to the end of the payload.
-	Repeat []BinaryField
+	Repeat []BinaryField `toml:"repeat"`
 	// Number gives the names of a row's readings the number of the row:
 	// "current.0", "current.1".
-	Number bool
+	Number bool `toml:"number"`
 	// RowSeconds is the time from one row to the next, negative where the
 	// newest is the first.
-	RowSeconds float64
+	RowSeconds float64 `toml:"row_seconds"`
 	// Cases are what an item may be, by its tag; items follow to the end of the
 	// payload. There are either rows or items.
-	Cases []BinaryCase
+	Cases []BinaryCase `toml:"cases"`
 	// LengthSize is the number of bytes, at most 4, of the length that stands
 	// behind the tag of each item, most significant byte first. Zero: items
 	// have no length.
-	LengthSize int
+	LengthSize int `toml:"length_size"`
 	// Rest says what happens to bytes behind the last field: "refuse" (or
 	// empty) or "ignore".
-	Rest string
+	Rest string `toml:"rest"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // BinaryCase is what items of one tag are.
 type BinaryCase struct {
 	// Tag is in hexadecimal, of 1 to 4 bytes: "01", "0367". The tags of a
 	// layout have the same length.
-	Tag    string
-	Fields []BinaryField
+	Tag    string        `toml:"tag"`
+	Fields []BinaryField `toml:"fields"`
 	// Repeat are rows to the end of the item.
-	Repeat []BinaryField
+	Repeat []BinaryField `toml:"repeat"`
 }
 
 // BinaryField is one field. Its keys are those of scalar.Config where they have
@@ -54,36 +54,37 @@ type BinaryCase struct {
 type BinaryField struct {
 	// Name is the metric's. Empty means Frame.Metric, or "value", and that a
 	// time is no reading when it is not plausible.
-	Name string
+	Name string `toml:"name"`
 	// Type is one of scalar's (u8, i16, f32, bcd32…), "bool" (a byte, or one
 	// bit of it), "string" or "bytes" (of Size bytes), or "skip".
-	Type string
+	Type string `toml:"type"`
 	// Size is the number of bytes of a string, of bytes or of what is skipped.
 	// Zero takes the rest; nothing may follow then.
-	Size int
+	Size int `toml:"size"`
 	// At is where the field begins, counted from the beginning of the payload,
 	// the row or the item's data. Without it, a field follows the one before.
-	At *int
+	At *int `toml:"at"`
 	// Same begins the field where the one before it begins, as bit fields of
 	// one byte do.
-	Same bool
+	Same bool `toml:"same"`
 	// Order is as in BinaryConfig.
-	Order string
+	Order string `toml:"order"`
 	// Bit is the lowest bit of a bit field, 0 being the least significant one of
 	// the number. Width is how many bits it has; zero means one.
-	Bit   *int
-	Width int
+	Bit   *int `toml:"bit"`
+	Width int  `toml:"width"`
 	// Scale and Offset make the value of the number.
-	Scale, Offset float64
+	Scale  float64 `toml:"scale"`
+	Offset float64 `toml:"offset"`
 	// Unit is in SenML notation.
-	Unit string
+	Unit string `toml:"unit"`
 	// Missing are the numbers that mean "no reading".
-	Missing []string
+	Missing []string `toml:"missing"`
 	// Widen takes floats of 16 and 32 bits as they are.
-	Widen bool
+	Widen bool `toml:"widen"`
 	// Time makes the field a time: "s", "ms", "us" or "ns" since 1970, or
 	// "ago", seconds before the arrival; all after Scale and Offset.
-	Time string
+	Time string `toml:"time"`
 }
 
 // The bounds of a layout.

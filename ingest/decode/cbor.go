@@ -12,17 +12,17 @@ import (
 type CBORConfig struct {
 	// TimeKeys are the names of fields that tell the time, in any case. Empty
 	// means ts, t, time, timestamp and datetime.
-	TimeKeys []string
+	TimeKeys []string `toml:"time_keys"`
 	// TimeUnit is the unit of numeric times that no tag declares to be
 	// seconds.
-	TimeUnit TimeUnit
+	TimeUnit TimeUnit `toml:"time_unit"`
 	// ShortFloats takes floats of 16 and 32 bits as the decimal with the
 	// fewest digits that is the same float: 21.37, where the exact value of
 	// that f32 is 21.3700008392334. It is for firmware that computes in C's
 	// float and writes what it has.
-	ShortFloats bool
+	ShortFloats bool `toml:"short_floats"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // CBOR decodes payloads in CBOR (RFC 8949) as JSON decodes those in JSON: names,

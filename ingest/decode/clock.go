@@ -43,6 +43,15 @@ func ParseTimeUnit(name string) (TimeUnit, bool) {
 	return GuessUnit, false
 }
 
+// Time returns the time that is n units after the Unix epoch, in nanoseconds, or
+// false when that is not plausible.
+func (u TimeUnit) Time(n uint64) (ns int64, ok bool) {
+	if ns, ok = (&number{mantissa: n}).time(u); !ok {
+		return 0, false
+	}
+	return ns, true
+}
+
 // UnmarshalText implements encoding.TextUnmarshaler for configuration files.
 func (u *TimeUnit) UnmarshalText(name []byte) error {
 	unit, ok := ParseTimeUnit(string(name))
@@ -51,6 +60,11 @@ func (u *TimeUnit) UnmarshalText(name []byte) error {
 	}
 	*u = unit
 	return nil
+}
+
+// MarshalText returns the name, "" for GuessUnit.
+func (u TimeUnit) MarshalText() ([]byte, error) {
+	return []byte([...]string{"", "s", "ms", "us", "ns"}[u]), nil
 }
 
 // Times before 2001-09-09T01:46:40Z (one billion seconds) come from clocks that

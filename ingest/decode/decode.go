@@ -5,13 +5,15 @@
 // comes with the frame, which survives restarts.
 //
 // JSON reads what firmware sends: a plain value, an object, an array of
-// samples; its type comment says how names and times are found. Raw keeps a
-// payload whole. What a decoder refuses, a door may keep with Opaque, so that
+// samples; its type comment says how names and times are found. CSV, KeyValue,
+// Regex, NMEA, LineProtocol and Number read other texts, and have in common what
+// TextConfig says. Raw keeps a payload whole. What a decoder refuses, a door may keep with Opaque, so that
 // nothing is acknowledged and then forgotten.
 package decode
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -19,6 +21,10 @@ import (
 // ErrMalformed means that the peer sent something that is not what it should
 // be: the same bytes would fail again.
 var ErrMalformed = errors.New("malformed payload")
+
+// ErrNoValue is the ErrMalformed of payloads that are well formed and hold no
+// value, such as {"action": null}.
+var ErrNoValue = fmt.Errorf("%w: no value found", ErrMalformed)
 
 // Frame is one payload and what its door knows about it.
 type Frame struct {
@@ -54,7 +60,8 @@ type Memory interface {
 	// Units returns the units that were announced for the metrics of payloads
 	// on a topic, by metric. Nobody may change the map.
 	Units(topic string) map[string]string
-	// RememberUnit keeps such a unit, as in reading.Reading.Unit, likewise.
+	// RememberUnit keeps such a unit, as in reading.Reading.Unit, likewise; an
+	// empty one forgets.
 	RememberUnit(topic, metric, unit string)
 }
 

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write testdata/*/want.txt anew")
 
 // makers are the decoders that a case can name, each made from its options.
 var makers = map[string]func(options map[string]any) (Decoder, error){
-	"json": sure(NewJSON),
+	"json": configured(NewJSONTemplate),
 	"raw":  sure(func(struct{}) Raw { return Raw{} }),
 
 	"cbor":       sure(NewCBOR),
@@ -30,6 +30,13 @@ var makers = map[string]func(options map[string]any) (Decoder, error){
 	"senml-cbor": configured(NewSenMLCBOR),
 	"lpp":        configured(NewLPP),
 	"binary":     configured(NewBinary),
+
+	"csv":          configured(NewCSV),
+	"keyvalue":     configured(NewKeyValue),
+	"lineprotocol": configured(NewLineProtocol),
+	"nmea":         configured(NewNMEA),
+	"number":       configured(NewNumber),
+	"regex":        configured(NewRegex),
 }
 
 // TestGoldenPayloads decodes the payloads of each folder testdata/<case> and
@@ -197,7 +204,7 @@ func unhexed(text string) ([]byte, error) {
 func configured[C any, D Decoder](make func(C) (D, error)) func(map[string]any) (Decoder, error) {
 	return func(options map[string]any) (Decoder, error) {
 		var cfg C
-		text, err := toml.Marshal(fieldNames(options))
+		text, err := toml.Marshal(options)
 		if err != nil {
 			return nil, err
 		}
@@ -219,26 +226,6 @@ func configured[C any, D Decoder](make func(C) (D, error)) func(map[string]any) 
 // sure is configured for decoders that refuse no configuration.
 func sure[C any, D Decoder](make func(C) D) func(map[string]any) (Decoder, error) {
 	return configured(func(cfg C) (D, error) { return make(cfg), nil })
-}
-
-// fieldNames turns the keys of a configuration file into those of Go's fields:
-// time_unit is TimeUnit.
-func fieldNames(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		named := make(map[string]any, len(v))
-		for key, value := range v {
-			named[strings.ReplaceAll(key, "_", "")] = fieldNames(value)
-		}
-		return named
-	case []any:
-		named := make([]any, len(v))
-		for i, value := range v {
-			named[i] = fieldNames(value)
-		}
-		return named
-	}
-	return v
 }
 
 // mapMemory is a Memory for one goroutine.
@@ -323,4 +310,18 @@ func golden(rs []reading.Reading, err error) string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// goldenPayloads returns the payloads of a decoder's cases, one after the other.
+func goldenPayloads(t *testing.T, decoder string) string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + decoder + "-*/in*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases of %s: %v", decoder, err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		all.Write(payloadOf(t, file))
+	}
+	return all.String()
 }

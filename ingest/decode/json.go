@@ -1,8 +1,8 @@
 package decode
 
 import (
+	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -12,11 +12,16 @@ import (
 type JSONConfig struct {
 	// TimeKeys are the names of fields that tell the time, in any case. Empty
 	// means ts, t, time, timestamp and datetime.
-	TimeKeys []string
+	TimeKeys []string `toml:"time_keys"`
 	// TimeUnit is the unit of numeric times.
-	TimeUnit TimeUnit
+	TimeUnit TimeUnit `toml:"time_unit"`
+	// DeviceKeys are the names of fields that name the device, in any case:
+	// {"dev_eui": "…", "t": 21}. Empty means that there are none.
+	DeviceKeys []string `toml:"device_keys"`
+	// NumberStrings takes strings that are numbers as numbers: {"t": "21.5"}.
+	NumberStrings bool `toml:"number_strings"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // JSON decodes JSON payloads.
@@ -52,6 +57,17 @@ type JSONConfig struct {
 // reading: {"t": 21.5} is a temperature, and the uptime that a device sends
 // while its clock is not set does not date its readings to 1970.
 //
+// # Devices
+//
+// The first field of an object that has a device's name (see DeviceKeys), and
+// whose value is a text or a number, names the device of all its fields, and of
+// nested objects that do not name their own.
+//
+// # Templates
+//
+// NewJSONTemplate returns a decoder that takes its values from certain places
+// of a payload, and only from there.
+//
 // # Refusals
 //
 // A payload is taken whole or refused whole. Refused are: what is not JSON,
@@ -64,9 +80,13 @@ type JSONConfig struct {
 // Decoding costs no allocation once the names have been seen, except for
 // strings. At most 2048 names are remembered; more of them work, but slower.
 type JSON struct {
-	names       *names
-	unit        TimeUnit
-	maxReadings int
+	names         *names
+	unit          TimeUnit
+	maxReadings   int
+	numberStrings bool
+	devices       *names      // nil if no field names a device
+	times         *timeReader // nil for RFC 3339 only
+	template      *template   // nil if all fields are readings
 }
 
 // defaultMaxReadings holds a day of minutes.
@@ -75,21 +95,32 @@ const defaultMaxReadings = 4096
 // NewJSON returns a decoder. It is safe for concurrent use.
 func NewJSON(cfg JSONConfig) *JSON {
 	if len(cfg.TimeKeys) == 0 {
-		cfg.TimeKeys = []string{"ts", "t", "time", "timestamp", "datetime"}
+		cfg.TimeKeys = defaultTimeKeys()
 	}
 	if cfg.MaxReadings == 0 {
 		cfg.MaxReadings = defaultMaxReadings
 	}
 	batchKeys := []string{"samples", "readings", "records", "measurements", "batch", "data"}
-	return &JSON{
-		names:       newNames(cfg.TimeKeys, batchKeys),
-		unit:        cfg.TimeUnit,
-		maxReadings: cfg.MaxReadings,
+	j := &JSON{
+		names:         newNames(cfg.TimeKeys, batchKeys),
+		unit:          cfg.TimeUnit,
+		maxReadings:   cfg.MaxReadings,
+		numberStrings: cfg.NumberStrings,
 	}
+	if len(cfg.DeviceKeys) > 0 {
+		j.names.assign(deviceField, cfg.DeviceKeys)
+		j.devices = newNames(nil, nil)
+	}
+	return j
 }
+
+func defaultTimeKeys() []string { return []string{"ts", "t", "time", "timestamp", "datetime"} }
 
 // Decode implements Decoder.
 func (j *JSON) Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error) {
+	if j.template != nil {
+		return j.byTemplate(dst, f)
+	}
 	p := parser{
 		scanner: scanner{text: f.Payload},
 		JSON:    j,
@@ -98,11 +129,18 @@ func (j *JSON) Decode(dst []reading.Reading, f Frame) ([]reading.Reading, error)
 		out:     dst,
 		room:    j.maxReadings,
 	}
+	if j.devices != nil {
+		p.device = "" // until it is told, see own
+	}
 	if err := p.payload(); err != nil {
 		return dst, err
 	}
+	if j.devices != nil {
+		p.own(len(dst), f.Device)
+	}
 	if len(p.out) == len(dst) {
-		return dst, p.fail("no value found", "a payload needs at least one value that is neither null nor a time")
+		return dst, fmt.Errorf("%w at byte %d of %d — hint: a payload needs at least one value that is neither null nor a time",
+			ErrNoValue, p.pos, len(p.text))
 	}
 	return p.out, nil
 }
@@ -119,7 +157,8 @@ type parser struct {
 	*JSON
 	device, metric string
 	out            []reading.Reading
-	room           int // readings that may still be added
+	room           int    // readings that may still be added
+	named          string // the device that was named last
 	depth          int
 	pathEnd        int
 	path           [maxName]byte
@@ -151,19 +190,25 @@ func (p *parser) unnamed() error {
 	return p.value(field{name: name, role: batchField}, 0)
 }
 
-// object parses an object whose brace is next, and dates what it added.
+// object parses an object whose brace is next, and gives what it added the time
+// and the device that it tells.
 func (p *parser) object() error {
 	if err := p.open(); err != nil {
 		return err
 	}
 	first, outer := len(p.out), p.pathEnd
 	var at int64
+	var device string
 	for more := p.next() != '}'; more; more = p.comma() {
-		f, err := p.name()
+		f, err := p.member()
 		if err != nil {
 			return err
 		}
-		if f.role != timeField || at != 0 || !p.time(&at) {
+		switch {
+		case f.role == timeField && at == 0 && p.time(&at):
+		case f.role == deviceField && device == "" && p.name():
+			device = p.named
+		default:
 			if err := p.value(f, outer); err != nil {
 				return err
 			}
@@ -171,6 +216,9 @@ func (p *parser) object() error {
 		p.pathEnd = outer
 	}
 	p.date(first, at)
+	if device != "" {
+		p.own(first, device)
+	}
 	if outer == 0 {
 		p.nameLone(first)
 	}
@@ -220,7 +268,7 @@ func (p *parser) value(f field, outer int) error {
 		if err != nil {
 			return err
 		}
-		return p.add(f.name, reading.String(string(text)))
+		return p.add(f.name, p.textOrNumber(text))
 	case 't':
 		if err := p.word("true"); err != nil {
 			return err
@@ -241,8 +289,8 @@ func (p *parser) value(f field, outer int) error {
 	return p.add(f.name, v)
 }
 
-// name parses a member's name and colon, and enters it.
-func (p *parser) name() (field, error) {
+// member parses a member's name and colon, and enters it.
+func (p *parser) member() (field, error) {
 	key, err := p.key()
 	if err != nil {
 		return field{}, err
@@ -265,55 +313,6 @@ func (p *parser) enter(part []byte) error {
 	}
 	p.pathEnd = end + copy(p.path[end:], part)
 	return nil
-}
-
-// time reads the next value into at if it is a plausible time, and otherwise
-// stays before it.
-func (p *parser) time(at *int64) bool {
-	start := p.pos
-	if p.next() == '"' {
-		if text, err := p.quoted(); err == nil {
-			if ns, ok := textTime(text, p.unit); ok {
-				*at = ns
-				return true
-			}
-		}
-	} else if n, rest, ok := parseNumber(p.text[p.pos:]); ok {
-		if ns, ok := n.time(p.unit); ok {
-			*at = ns
-			p.pos = len(p.text) - len(rest)
-			return true
-		}
-	}
-	p.pos = start
-	return false
-}
-
-// date gives the time at to the readings from first on that have none.
-func (p *parser) date(first int, at int64) {
-	if at == 0 {
-		return
-	}
-	for i := first; i < len(p.out); i++ {
-		if p.out[i].Time == 0 {
-			p.out[i].Time = at
-		}
-	}
-}
-
-// nameLone calls the only reading of a sample Frame.Metric if its own name says
-// no more than "value".
-func (p *parser) nameLone(first int) {
-	if p.metric == "" || len(p.out) != first+1 {
-		return
-	}
-	lone := &p.out[first]
-	for _, name := range [...]string{"v", "val", "value"} {
-		if strings.EqualFold(lone.Metric, name) {
-			lone.Metric = p.metric
-			return
-		}
-	}
 }
 
 func (p *parser) add(metric string, v reading.Value) error {

@@ -13,27 +13,27 @@ import (
 type LPPConfig struct {
 	// Types are data types of a vendor; they win over public ones of the same
 	// number.
-	Types []LPPType
+	Types []LPPType `toml:"types"`
 	// ZeroPadded ends a payload at a record of type 0 on channel 0, for devices
 	// that fill up with zeros. Without it that is a digital input.
-	ZeroPadded bool
+	ZeroPadded bool `toml:"zero_padded"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // LPPType is a data type of one number, most significant byte first.
 type LPPType struct {
 	// ID is its number in the payload, 0 to 255.
-	ID int
+	ID int `toml:"id"`
 	// Name stands before the channel in the names of its readings.
-	Name string
+	Name string `toml:"name"`
 	// Type is what its bytes are: u8, i16, u32, f32 and so on, see
 	// scalar.ParseType.
-	Type string
+	Type string `toml:"type"`
 	// Scale multiplies the number; zero means 1.
-	Scale float64
+	Scale float64 `toml:"scale"`
 	// Unit is in SenML notation.
-	Unit string
+	Unit string `toml:"unit"`
 }
 
 // LPP decodes Cayenne Low Power Payload: records of a channel, a data type and

@@ -10,9 +10,10 @@ import (
 type role uint8
 
 const (
-	plainField role = iota
-	timeField       // the time of the object, when its value is a plausible one
-	batchField      // when its value is an array, the objects in it are samples
+	plainField  role = iota
+	batchField       // when its value is an array, the objects in it are samples
+	timeField        // the time of the object, when its value is a plausible one
+	deviceField      // the device of the object, when its value can be a name
 )
 
 // field is a name as it leaves the decoder, and its role.
@@ -42,13 +43,16 @@ type names struct {
 
 func newNames(timeKeys, batchKeys []string) *names {
 	n := &names{seed: maphash.MakeSeed(), roles: make(map[string]role)}
-	for _, k := range batchKeys {
-		n.roles[strings.ToLower(k)] = batchField
-	}
-	for _, k := range timeKeys {
-		n.roles[strings.ToLower(k)] = timeField
-	}
+	n.assign(batchField, batchKeys)
+	n.assign(timeField, timeKeys)
 	return n
+}
+
+// assign gives names their role, before any has been found.
+func (n *names) assign(r role, names []string) {
+	for _, k := range names {
+		n.roles[strings.ToLower(k)] = r
+	}
 }
 
 // find returns the field called name, which it copies when it is new.

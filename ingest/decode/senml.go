@@ -13,15 +13,15 @@ type SenMLConfig struct {
 	// Split says where a name is divided into device and metric: "last" (or
 	// empty) at the last ":" or "/", "base" between base name and name, "none"
 	// takes all of it as the metric of the frame's device.
-	Split string
+	Split string `toml:"split"`
 	// KeepDevice leaves the device as the door has it, whatever names say:
 	// where who sent something decides who he is, and not what he sent.
-	KeepDevice bool
+	KeepDevice bool `toml:"keep_device"`
 	// AnyName takes names that are empty, or begin with another character than
 	// a letter or a digit, as the paths of LwM2M do ("/3303/0/5700").
-	AnyName bool
+	AnyName bool `toml:"any_name"`
 	// MaxReadings bounds the readings of one payload. Zero means 4096.
-	MaxReadings int
+	MaxReadings int `toml:"max_readings"`
 }
 
 // senmlSplit is SenMLConfig.Split.

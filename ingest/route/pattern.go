@@ -44,11 +44,15 @@ func (t *Template) Pattern(text string) (Pattern, error) {
 }
 
 func (t *Template) knows(variable string) bool {
-	return variable == topicVar || slices.Contains(t.vars, variable)
+	return variable == topicVar || slices.Contains(t.vars, variable) || variable == userVar && t.users
 }
 
 func (t *Template) unknown(pattern, variable string) error {
-	known := "{" + strings.Join(append(slices.Clone(t.vars), topicVar), "}, {") + "}"
+	names := append(slices.Clone(t.vars), topicVar)
+	if t.users {
+		names = append(names, userVar)
+	}
+	known := "{" + strings.Join(names, "}, {") + "}"
 	return problem(fmt.Sprintf("pattern %q: no variable {%s} in topic template %q", pattern, variable, t.text), "known are "+known)
 }
 
@@ -70,4 +74,9 @@ func (p part) text(v *Vars) string {
 		return v.Get(p.variable)
 	}
 	return p.literal
+}
+
+// uses says whether the pattern has a part that is the variable.
+func (p Pattern) uses(variable string) bool {
+	return slices.ContainsFunc(p.parts, func(part part) bool { return part.variable == variable })
 }

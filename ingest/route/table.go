@@ -17,9 +17,9 @@
 package route
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidegate/tidegate/ingest/decode"
@@ -45,6 +45,9 @@ type Rule struct {
 	KeepOpaque bool
 	// Refine is what happens to the readings before custody; it may be nil.
 	Refine Refiner
+	// Users says that Device and Metric may use {user}, the name that a peer has
+	// shown. Such a rule does not describe topics of peers without one.
+	Users bool
 }
 
 // Table resolves topics. It never changes and is safe for concurrent use.
@@ -57,13 +60,14 @@ type compiled struct {
 	Rule
 	template       *Template
 	device, metric Pattern
+	needsUser      bool
 }
 
 // NewTable returns a table of the rules. other decodes the payloads of topics
 // that no rule describes; those go to the normal lane and are kept when they
 // cannot be decoded. The error joins one error for each rule that is wrong.
 func NewTable(rules []Rule, other decode.Decoder) (*Table, error) {
-	t := &Table{other: leaf{other}}
+	t := &Table{other: decode.Leaf{Decoder: other}}
 	var problems []error
 	for i, r := range rules {
 		c, err := compile(r)
@@ -84,6 +88,9 @@ func compile(r Rule) (compiled, error) {
 	if c.template, err = ParseTemplate(r.Topic); err != nil {
 		return c, err
 	}
+	if r.Users {
+		c.template.WithUser()
+	}
 	if r.Device == "" {
 		r.Device = "{topic}"
 		if c.template.knows("device") {
@@ -99,6 +106,7 @@ func compile(r Rule) (compiled, error) {
 	if c.metric, err = c.template.Pattern(r.Metric); err != nil {
 		return c, fmt.Errorf("metric: %w", err)
 	}
+	c.needsUser = r.Users && !slices.Contains(c.template.vars, userVar) && (c.device.uses(userVar) || c.metric.uses(userVar))
 	return c, nil
 }
 
@@ -117,13 +125,21 @@ func (t *Table) Filters() []func() {
 // Resolve returns what the topic means; false for topics that begin with $. It
 // looks at the rules one by one: callers keep the answer for the topics that
 // they see all day.
-func (t *Table) Resolve(topic string) (Target, bool) {
+func (t *Table) Resolve(topic string) (Target, bool) { return t.ResolveFor(topic, "") }
+
+// ResolveFor returns what the topic means when the user, who is somebody, sends
+// to it; see Rule.Users.
+func (t *Table) ResolveFor(topic, user string) (Target, bool) {
 	if strings.HasPrefix(topic, "$") {
 		return Target{}, false
 	}
 	for i := range t.rules {
 		r := &t.rules[i]
+		if r.needsUser && user == "" {
+			continue
+		}
 		if vars, ok := r.template.Match(topic); ok {
+			vars.user = user
 			return Target{
 				Topic:      topic,
 				Device:     r.device.Expand(&vars),
@@ -136,24 +152,4 @@ func (t *Table) Resolve(topic string) (Target, bool) {
 		}
 	}
 	return Target{Topic: topic, Device: topic, Decoder: t.other, KeepOpaque: true}, true
-}
-
-// leaf decodes payloads of topics that no rule describes, where Frame.Device is
-// the whole topic. The last level of the topic names a plain value; it does not
-// name an object, because "sensors/kitchen" and "sensors/cellar" are two
-// devices when their payloads have names.
-type leaf struct{ decode.Decoder }
-
-func (l leaf) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Reading, error) {
-	slash := strings.LastIndexByte(f.Device, '/')
-	if slash > 0 && isPlain(f.Payload) {
-		f.Device, f.Metric = f.Device[:slash], f.Device[slash+1:]
-	}
-	return l.Decoder.Decode(dst, f)
-}
-
-// isPlain says whether a payload is neither an object nor an array.
-func isPlain(payload []byte) bool {
-	payload = bytes.TrimLeft(payload, " \t\r\n")
-	return len(payload) > 0 && payload[0] != '{' && payload[0] != '['
 }

@@ -98,3 +98,25 @@ func TestEveryWrongRuleIsReported(t *testing.T) {
 		}
 	}
 }
+
+func TestRulesMayNameTheUser(t *testing.T) {
+	json := decode.NewJSON(decode.JSONConfig{})
+	table := newTable(t,
+		Rule{Topic: "own/{user}", Device: "{user}", Decoder: json, Users: true},
+		Rule{Topic: "s/{metric}", Device: "{user}", Decoder: json, Users: true},
+		Rule{Topic: "s/#", Device: "nobody", Decoder: json},
+	)
+	for _, c := range []struct{ topic, user, device, metric string }{
+		{"s/temp", "boiler", "boiler", "temp"},
+		{"s/temp", "", "nobody", ""},
+		{"own/a", "b", "a", ""},
+		{"own/a", "", "a", ""},
+	} {
+		if got, ok := table.ResolveFor(c.topic, c.user); !ok || got.Device != c.device || got.Metric != c.metric {
+			t.Errorf("%s for %q: %+v, %v", c.topic, c.user, got, ok)
+		}
+	}
+	if _, err := NewTable([]Rule{{Topic: "a", Device: "{user}"}}, json); err == nil {
+		t.Error("{user} was taken where nobody has a name")
+	}
+}

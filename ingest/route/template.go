@@ -9,8 +9,12 @@ import (
 // MaxVars is how many variables one template may have.
 const MaxVars = 8
 
-// topicVar is the variable that every pattern knows: the whole topic.
-const topicVar = "topic"
+// topicVar is the variable that every pattern knows: the whole topic. userVar is
+// one that the patterns of some doors know: who the peer has shown itself to be.
+const (
+	topicVar = "topic"
+	userVar  = "user"
+)
 
 // Template describes a family of topics. Its levels, parted by slashes, are
 //
@@ -25,6 +29,14 @@ type Template struct {
 	levels []level
 	vars   []string // the variables' names, left to right
 	tail   bool     // ends in #
+	users  bool     // patterns may use {user}
+}
+
+// WithUser lets patterns use {user}, the name of the peer, unless a level of the
+// template has that name. It returns t.
+func (t *Template) WithUser() *Template {
+	t.users = true
+	return t
 }
 
 // level is one level of a template. The zero value is "+".
@@ -115,6 +127,7 @@ func (t *Template) String() string { return t.text }
 // Vars are what the variables of a template stand for in one topic.
 type Vars struct {
 	topic  string
+	user   string
 	names  []string
 	values [MaxVars]string
 }
@@ -127,6 +140,9 @@ func (v *Vars) Get(name string) string {
 	}
 	if i := slices.Index(v.names, name); i >= 0 {
 		return v.values[i]
+	}
+	if name == userVar {
+		return v.user
 	}
 	return ""
 }

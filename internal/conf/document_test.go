@@ -20,7 +20,13 @@ type house struct {
 	Door    *Duration `toml:"door"`
 	Colours []string  `toml:"colours"`
 	Garden  garden    `toml:"garden"`
-	Rooms   []room    `toml:"room"`
+	roof
+	Rooms []room `toml:"room"`
+}
+
+// roof is embedded: its key is one of the house.
+type roof struct {
+	Tiles int `toml:"tiles"`
 }
 
 type garden struct {
@@ -59,6 +65,7 @@ cellar = "4GB"
 door = ""
 colours = ["red", "green"]
 garden.trees = 7
+tiles = 900
 
 [[room]]
 name = "kitchen"
@@ -75,7 +82,7 @@ windows = 0
 	cellar := Size(4e9)
 	want := house{
 		Name: "villa", Floors: 3, Small: -128, Lit: true, Heating: Duration(90 * time.Minute), Cellar: &cellar,
-		Colours: []string{"red", "green"}, Garden: garden{7},
+		Colours: []string{"red", "green"}, Garden: garden{7}, roof: roof{900},
 		Rooms: []room{{Name: "kitchen", Windows: 2, Shelves: []shelf{{1}, {2}}}, {}},
 	}
 	if !reflect.DeepEqual(h, want) {

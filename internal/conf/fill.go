@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // filler copies a tree of plain values into tagged structs. We do this
@@ -21,10 +22,11 @@ func fill(d *Document, tree map[string]any, into any) {
 }
 
 func (f filler) table(path string, dst reflect.Value, src map[string]any) {
-	known := keys(dst.Type())
+	fields := fieldsOf(dst.Type())
+	known := keys(fields)
 	for _, key := range slices.Sorted(maps.Keys(src)) {
 		if i := slices.Index(known, key); i >= 0 {
-			f.value(join(path, key), dst.Field(i), src[key])
+			f.value(join(path, key), dst.FieldByIndex(fields[i].Index), src[key])
 			continue
 		}
 		f.doc.refuseKey(join(path, key), Suggest(key, known), "unknown key")
@@ -80,7 +82,8 @@ func (f filler) leaf(path string, dst encoding.TextUnmarshaler, src any) {
 	case errors.As(err, &fault):
 		f.doc.Refuse(path, fault.Hint, "%s", fault.What)
 	case err != nil:
-		f.doc.Refuse(path, "", "%v", err)
+		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+		f.doc.Refuse(path, hint, "%s", what)
 	}
 }
 
@@ -173,11 +176,16 @@ func (f filler) wrongType(path string, src any, want string) {
 	f.doc.Refuse(path, "write "+want, "is %s", what)
 }
 
-// keys returns the keys that a struct type knows, in the order of its fields.
-func keys(t reflect.Type) []string {
-	known := make([]string, t.NumField())
-	for i := range known {
-		known[i] = t.Field(i).Tag.Get("toml")
+// fieldsOf returns the fields of a struct type, in their order. Those of an
+// embedded struct stand among them.
+func fieldsOf(t reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Anonymous })
+}
+
+func keys(fields []reflect.StructField) []string {
+	known := make([]string, len(fields))
+	for i, f := range fields {
+		known[i] = f.Tag.Get("toml")
 	}
 	return known
 }

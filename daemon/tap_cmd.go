@@ -1,0 +1,245 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/ingest/serialin"
+	"github.com/tidegate/tidegate/internal/serialport"
+)
+
+// routeTap shows the bytes of a serial line to who asks on the admin socket, as
+// JSON, one piece a line, until they go away.
+func (d *Daemon) routeTap(mux *http.ServeMux) {
+	mux.HandleFunc("GET /tap", func(w http.ResponseWriter, r *http.Request) {
+		name := r.URL.Query().Get("door")
+		for _, door := range d.doors {
+			if source, ok := door.source.(*serialin.Source); ok && door.name == name {
+				streamTap(w, r, source)
+				return
+			}
+		}
+		answer(w, nil, fmt.Errorf("there is no serial line %q here — hint: \"tidegate status\" lists the doors", name))
+	})
+}
+
+func streamTap(w http.ResponseWriter, r *http.Request, source *serialin.Source) {
+	pieces, stop := source.Tap()
+	defer stop()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flusher := http.NewResponseController(w)
+	out := json.NewEncoder(w)
+	if flusher.Flush() != nil {
+		return
+	}
+	for {
+		select {
+		case p := <-pieces:
+			if out.Encode(p) != nil || len(pieces) == 0 && flusher.Flush() != nil {
+				return
+			}
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// tap looks at a line through the gateway that reads it, or opens the port.
+func (c *lineCall) tap() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	ctx, stop := c.context(c.length)
+	defer stop()
+	s, known := c.configured(cfg)
+	if !known && strings.HasPrefix(c.what, "serial:") {
+		return usageError{fmt.Errorf("there is no line %q in the configuration — hint: \"tidegate ports\" lists the ports", c.what)}
+	}
+	p := &tapPrinter{w: c.stdout}
+	defer p.end()
+	if known {
+		p.title(s.doorName(), s.Port, s.port().String())
+		err := tapGateway(ctx, cfg.Gateway.SocketPath(), s.doorName(), p)
+		if !errors.Is(err, errNoGateway) {
+			return err
+		}
+		fmt.Fprintln(c.stderr, "no gateway runs: opening the port")
+		return tapPort(ctx, s.port(), p)
+	}
+	port := serialport.Config{Path: c.what, Host: c.host}
+	if port.Baud, err = strconv.Atoi(c.bauds); err != nil {
+		return usageError{fmt.Errorf("%q is no speed — hint: for example 9600", c.bauds)}
+	}
+	if port.DataBits, port.Parity, port.StopBits, err = parseFormat(c.format); err != nil {
+		return err
+	}
+	p.title(c.what, "", port.String())
+	return tapPort(ctx, port, p)
+}
+
+// errNoGateway means that nobody listens at the admin socket.
+var errNoGateway = errors.New("no gateway runs")
+
+// tapGateway prints what a running gateway sees.
+func tapGateway(ctx context.Context, socket, door string, p *tapPrinter) error {
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tidegate/tap?door="+url.QueryEscape(door), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.As(err, new(*net.OpError)):
+		return errNoGateway
+	case err != nil:
+		return err
+	}
+	defer resp.Body.Close()
+	pieces := json.NewDecoder(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		var no refusal
+		if err := pieces.Decode(&no); err != nil {
+			return fmt.Errorf("the daemon answered %s — hint: is it of another version than this program? Restart it", resp.Status)
+		}
+		return errors.New(no.Error)
+	}
+	for {
+		var piece serialin.Piece
+		if err := pieces.Decode(&piece); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("the gateway went away: %w", err)
+		}
+		p.show(piece)
+	}
+}
+
+// tapPort opens a port and prints what comes.
+func tapPort(ctx context.Context, c serialport.Config, p *tapPrinter) error {
+	port, err := serialport.Open(c)
+	if err != nil {
+		return err
+	}
+	defer port.Close()
+	stop := context.AfterFunc(ctx, func() { port.Close() })
+	defer stop()
+	buf := make([]byte, 4096)
+	for {
+		n, err := port.ReadTimeout(buf, -1)
+		damaged := errors.Is(err, serialport.ErrDamaged)
+		if n > 0 {
+			p.show(serialin.Piece{At: time.Now(), Direction: serialin.In, Bytes: buf[:n], Damaged: damaged})
+		}
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return nil
+		case err != nil && !damaged:
+			return err
+		}
+	}
+}
+
+// tapPrinter prints bytes as hex and as text, 16 in a row.
+type tapPrinter struct {
+	w                        io.Writer
+	titled                   bool
+	in, out, damaged, missed int
+}
+
+// title says what is shown, and what the marks mean.
+func (p *tapPrinter) title(name, port, settings string) {
+	p.titled = true
+	fmt.Fprintf(p.w, "%s  %s\n", strings.TrimSpace(name+"  "+port), settings)
+	fmt.Fprint(p.w, "< from the device   > to it   ! damaged   Ctrl-C ends\n\n")
+}
+
+const perRow = 16
+
+func (p *tapPrinter) show(piece serialin.Piece) {
+	if piece.Missed > 0 {
+		p.missed += piece.Missed
+		fmt.Fprintf(p.w, "              … %d pieces were too fast to be shown\n", piece.Missed)
+	}
+	mark := "<"
+	if piece.Direction == serialin.Out {
+		mark = ">"
+		p.out += len(piece.Bytes)
+	} else {
+		p.in += len(piece.Bytes)
+	}
+	at := piece.At.Format("15:04:05.000")
+	for b := piece.Bytes; len(b) > 0; {
+		row := b[:min(perRow, len(b))]
+		b = b[len(row):]
+		last := ""
+		if piece.Damaged && len(b) == 0 {
+			last = " !"
+			p.damaged++
+		}
+		fmt.Fprintf(p.w, "%s %s  %-*s  %s%s\n", at, mark, 3*perRow, spacedHex(row), asText(row), last)
+		at = strings.Repeat(" ", len(at)) // of the first row only
+	}
+}
+
+func spacedHex(row []byte) string {
+	var b strings.Builder
+	for i, c := range row {
+		if i == perRow/2 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%02x ", c)
+	}
+	return strings.TrimSuffix(b.String(), " ")
+}
+
+// asText shows what can be printed, and the ends of lines as what they are.
+func asText(row []byte) string {
+	var b strings.Builder
+	for _, c := range row {
+		switch {
+		case c == '\n':
+			b.WriteString("␊")
+		case c == '\r':
+			b.WriteString("␍")
+		case c == '\t':
+			b.WriteString("␉")
+		case c < ' ' || c > '~':
+			b.WriteString("·")
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// end sums up.
+func (p *tapPrinter) end() {
+	if !p.titled {
+		return
+	}
+	fmt.Fprintf(p.w, "\n%d bytes from the device, %d to it", p.in, p.out)
+	if p.damaged > 0 {
+		fmt.Fprintf(p.w, ", %d damaged (are speed and parity right?)", p.damaged)
+	}
+	if p.missed > 0 {
+		fmt.Fprintf(p.w, ", %d pieces not shown", p.missed)
+	}
+	fmt.Fprintln(p.w)
+}

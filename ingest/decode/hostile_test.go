@@ -1,0 +1,129 @@
+package decode
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"testing"
+)
+
+// hostileDecoders are decoders in the configurations in which one byte of a
+// payload can cost most.
+func hostileDecoders(t *testing.T) map[string]Decoder {
+	t.Helper()
+	csvs, err := NewCSV(CSVConfig{Header: "first", TextConfig: TextConfig{Units: true, DecimalComma: true}, Delimiter: ";", HeaderUnits: true})
+	must(t, csvs, err)
+	rows, err := NewCSV(CSVConfig{TextConfig: TextConfig{Units: true}})
+	must(t, rows, err)
+	pairs, err := NewKeyValue(KeyValueConfig{TextConfig: TextConfig{Units: true}, SkipWords: true})
+	must(t, pairs, err)
+	regex, err := NewRegex(RegexConfig{Pattern: `(?P<metric>\w)(?P<value>\w?)(?P<unit>\w?)`, Repeat: true})
+	must(t, regex, err)
+	nmea, err := NewNMEA(NMEAConfig{NoChecksum: true, Prefix: "sentence"})
+	must(t, nmea, err)
+	lines, err := NewLineProtocol(LineProtocolConfig{})
+	must(t, lines, err)
+	number, err := NewNumber(NumberConfig{Units: true})
+	must(t, number, err)
+	template, err := NewJSONTemplate(JSONTemplateConfig{Fields: []JSONField{{Path: "{metric}.{metric}"}, {Path: "*"}, {Path: "$"}, {Path: "a.b.c", Type: "text"}}})
+	must(t, template, err)
+	return map[string]Decoder{
+		"csv with header": csvs, "csv": rows, "keyvalue": pairs, "regex": regex, "nmea": nmea,
+		"lineprotocol": lines, "number": number, "json template": template,
+	}
+}
+
+// TestHostileTextsCostMemoryInProportion gives every decoder payloads that make
+// the most of one byte: what it allocates is bounded by a multiple of the
+// payload.
+func TestHostileTextsCostMemoryInProportion(t *testing.T) {
+	const size = 64 << 10
+	fill := func(head, unit string) []byte {
+		return append([]byte(head), bytes.Repeat([]byte(unit), size/len(unit))...)
+	}
+	payloads := map[string][]byte{
+		"cells": fill("", "1;"), "commas": fill("", ","), "rows": fill("", "1\n"), "names": fill("", "a;"), "quotes": fill("", `"`),
+		"escaped quotes": fill(`"`, `""`), "quoted cells": fill("", `"a";`), "blank lines": fill("", "\n"), "CR": fill("", "\r"),
+		"pairs": fill("", "a=1 "), "equal signs": fill("", "="), "words": fill("", "a "), "keys without end": fill("", "a"),
+		"backslashes": fill(`a="`, `\\`), "letters": fill("", "ab"), "digits": fill("", "1"), "points": fill("", "."), "minus": fill("", "-"),
+		"units": fill("", "1 C "), "commas and digits": fill("", "1,"), "blanks": fill("a", " "), "blanks and values": fill("", "a=   "),
+		"sentences": fill("", "$GPHDT,1,T\n"), "transducers": fill("", "$IIXDR,C,1,C,A,C,1,C,B\n"), "dollars": fill("", "$\n"), "tag blocks": fill("", `\c:1\`),
+		"fields": fill("m ", "a=1,"), "tags": fill("m", ",a=1"), "lines": fill("", "m a=1\n"), "escapes": fill("m ", `\,`), "texts": fill(`m a="`, `\"`),
+		"comments": fill("", "#\n"), "braces": fill("", `{"a":`), "members": fill(`{"a":{`, `"b":1,`), "elements": fill("[", "1,"),
+		"escaped names": append(fill(`{"a":{"x":0`, `,"\u0061":1`), "}}"...), "objects": append(fill(`{"a":[0`, `,{}`), "]}"...),
+	}
+	for name, d := range hostileDecoders(t) {
+		if _, isRegex := d.(*Regex); isRegex && !pooled {
+			continue // package regexp has a pool
+		}
+		for what, payload := range payloads {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			rs, err := d.Decode(nil, Frame{Device: "dev", Payload: payload})
+			runtime.ReadMemStats(&after)
+			if err == nil && len(rs) > defaultMaxReadings {
+				t.Errorf("%s, %s: %d readings", name, what, len(rs))
+			}
+			if got := after.TotalAlloc - before.TotalAlloc; got > 64*size {
+				t.Errorf("%s, %s: %d bytes allocated for %d", name, what, got, len(payload))
+			}
+		}
+	}
+}
+
+// dearest is a pattern whose program is nearly as large as it may be, and which
+// has to keep many of its states in mind for every byte.
+const dearest = `(?P<a>(?:a?){240}(?:[ab]{0,250}c)?$)`
+
+func TestPatternsBoundTheirPayloads(t *testing.T) {
+	d, err := NewRegex(RegexConfig{Pattern: dearest})
+	must(t, d, err)
+	if _, err := d.Decode(nil, Frame{Payload: bytes.Repeat([]byte("a"), d.longest+1)}); err == nil {
+		t.Error("a payload beyond the bound is taken")
+	}
+}
+
+// BenchmarkDearestPattern is the longest that any payload can take.
+func BenchmarkDearestPattern(b *testing.B) {
+	d, err := NewRegex(RegexConfig{Pattern: dearest})
+	f := Frame{Payload: bytes.Repeat([]byte("a"), must(b, d, err).longest)}
+	b.SetBytes(int64(len(f.Payload)))
+	for b.Loop() {
+		d.Decode(nil, f)
+	}
+}
+
+// TestKnownTextsCostNoAllocation checks what a fleet sends all day.
+func TestKnownTextsCostNoAllocation(t *testing.T) {
+	for name, c := range textBenchmarks(t) {
+		rs, err := c.decoder.Decode(nil, c.frame)
+		if err != nil || len(rs) != c.values {
+			t.Fatalf("%s: %v, %v", name, rs, err)
+		}
+		n := testing.AllocsPerRun(100, func() {
+			if _, err := c.decoder.Decode(rs[:0], c.frame); err != nil {
+				t.Error(err)
+			}
+		})
+		if n > float64(c.allocs) && pooled {
+			t.Errorf("%s: %v allocations, want %d", name, n, c.allocs)
+		}
+	}
+}
+
+func TestMoreColumnsThanAreTakenAreRefused(t *testing.T) {
+	d, err := NewCSV(CSVConfig{Header: "first"})
+	must(t, d, err)
+	var header bytes.Buffer
+	for i := range maxColumns + 1 {
+		fmt.Fprintf(&header, "c%d,", i)
+	}
+	if _, err := d.Decode(nil, Frame{Payload: append(header.Bytes(), "x\n1\n"...)}); err == nil {
+		t.Error("513 columns are taken")
+	}
+	plain, err := NewCSV(CSVConfig{})
+	must(t, plain, err)
+	if _, err := plain.Decode(nil, Frame{Payload: bytes.Repeat([]byte("1,"), maxColumns+1)}); err == nil {
+		t.Error("513 cells are taken")
+	}
+}

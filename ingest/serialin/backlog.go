@@ -1,0 +1,117 @@
+package serialin
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// backlog holds frames between the line and custody. One goroutine puts, another
+// takes everything that is there. Two batches take turns, so that nothing is
+// allocated while they are large enough.
+type backlog struct {
+	max  int
+	size *atomic.Int64 // for Stats
+
+	mu     sync.Mutex
+	batch  batch
+	closed bool
+
+	filled chan struct{} // something is there, or it is closed
+	room   chan struct{} // something was taken
+}
+
+// batch is frames, one after the other.
+type batch struct {
+	data   []byte
+	frames []arrival
+}
+
+// arrival is where a frame ends in the data, when it came, and which poll it
+// answers, or -1.
+type arrival struct {
+	end  int
+	poll int
+	at   int64
+}
+
+// spareBatch is the largest batch whose memory is kept for the next one.
+const spareBatch = 64 << 10
+
+func newBacklog(max int, size *atomic.Int64) *backlog {
+	return &backlog{max: max, size: size, filled: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// put adds a copy of a frame. It waits while the backlog is full; one frame that
+// is larger than all of it gets in alone.
+func (b *backlog) put(ctx context.Context, f []byte, poll int, at int64) error {
+	for !b.add(f, poll, at) {
+		select {
+		case <-b.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	tell(b.filled)
+	return nil
+}
+
+func (b *backlog) add(f []byte, poll int, at int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.batch.data) > 0 && b.batch.weight()+len(f)+frameWeight > b.max {
+		return false
+	}
+	b.batch.data = append(b.batch.data, f...)
+	b.batch.frames = append(b.batch.frames, arrival{len(b.batch.data), poll, at})
+	b.size.Store(int64(len(b.batch.data)))
+	return true
+}
+
+// frameWeight is what a frame takes besides its bytes.
+const frameWeight = 24
+
+func (b *batch) weight() int { return len(b.data) + frameWeight*len(b.frames) }
+
+// take waits for frames and returns all that there are. It gets the batch that
+// it returned before back. It returns false when the backlog is closed and empty.
+func (b *backlog) take(ctx context.Context, before batch) (batch, bool) {
+	if cap(before.data) > spareBatch {
+		before = batch{}
+	}
+	for {
+		b.mu.Lock()
+		taken, closed := b.batch, b.closed
+		if len(taken.frames) > 0 {
+			b.batch = batch{before.data[:0], before.frames[:0]}
+			b.size.Store(0)
+			b.mu.Unlock()
+			tell(b.room)
+			return taken, true
+		}
+		b.mu.Unlock()
+		if closed {
+			return before, false
+		}
+		select {
+		case <-b.filled:
+		case <-ctx.Done():
+			return before, false
+		}
+	}
+}
+
+// close says that nothing more is put.
+func (b *backlog) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	tell(b.filled)
+}
+
+func tell(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

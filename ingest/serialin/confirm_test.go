@@ -1,0 +1,137 @@
+package serialin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/internal/ptytest"
+	"github.com/tidegate/tidegate/internal/serialport"
+	"github.com/tidegate/tidegate/reading"
+)
+
+func TestAfterAFailedCommitTheNextFrameIsConfirmedAgain(t *testing.T) {
+	b := &bench{devices: map[ingest.Source]*os.File{}, confirm: []byte("OK\n")}
+	s := b.source(t)
+	custody := ingesttest.NewCustody()
+	run(t, s.(*Source), custody)
+	d := b.speak(t, s)
+	d.Send(0)
+	custody.Taken(t, 1)
+	custody.Fail(errors.New("disk is gone"))
+	until(t, "the failure is said", func() bool { return s.(*Source).Stats().Trouble == "disk is gone" })
+	d.Send(1)
+	custody.Taken(t, 2)
+	custody.Commit()
+	ctx, cancel := context.WithTimeout(t.Context(), ingesttest.Patience)
+	defer cancel()
+	if n, err := d.Acked(ctx); n != 0 || err != nil { // the first confirmation ever
+		t.Errorf("%d, %v", n, err)
+	}
+	until(t, "one of two is counted", func() bool { st := s.(*Source).Stats(); return st.Confirmed == 1 && st.Frames == 2 })
+}
+
+func TestAConfirmationMayNameItsFrame(t *testing.T) {
+	b := &bench{devices: map[ingest.Source]*os.File{}, confirm: []byte("<{frame}|{frame}>")}
+	s := b.source(t).(*Source)
+	custody := ingesttest.NewCustody()
+	custody.CommitAtOnce()
+	run(t, s, custody)
+	d := b.speak(t, s)
+	d.Send(12)
+	d.Send(345)
+	mustHear(t, b.devices[s], "<12|12><345|345>")
+}
+
+// doors is a custody whose receipts the test resolves one by one, and which
+// takes nothing while it is shut.
+type doors struct {
+	shut     chan struct{} // closed when it is opened
+	receipts chan *single
+}
+
+type single struct {
+	result chan error
+	values []float64
+}
+
+func (s *single) Wait(ctx context.Context) error {
+	select {
+	case err := <-s.result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func newDoors() *doors { return &doors{make(chan struct{}), make(chan *single, 1000)} }
+
+func (d *doors) Accept(ctx context.Context, rs []reading.Reading, _ ...reading.Note) (ingest.Receipt, error) {
+	select {
+	case <-d.shut:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s := &single{result: make(chan error, 1)}
+	for _, r := range rs {
+		f, _ := r.Value.Number()
+		s.values = append(s.values, f)
+	}
+	d.receipts <- s
+	return s, nil
+}
+
+func (d *doors) Notes(context.Context, string, func(reading.Note) error) error { return nil }
+
+func TestFramesThatWaitForTheDiskAreKeptWhenTheDoorStops(t *testing.T) {
+	device, path := ptytest.New(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: path}})
+	custody := newDoors()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
+	isOpen(t, s)
+	for n := range 100 {
+		fmt.Fprintln(device, n)
+	}
+	until(t, "all are read", func() bool { return s.Stats().Frames == 100 }) // and custody is shut
+	cancel()
+	until(t, "the line is left", func() bool { return s.Stats().State == Stopped })
+	close(custody.shut)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	close(custody.receipts)
+	kept := 0
+	for r := range custody.receipts {
+		kept += len(r.values)
+	}
+	if kept != 100 {
+		t.Errorf("%d of 100 frames that were read are kept", kept)
+	}
+}
+
+func TestNothingBehindAFailedCommitIsConfirmed(t *testing.T) {
+	device, path := ptytest.New(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Confirm: []byte("{frame};")})
+	custody := newDoors()
+	close(custody.shut)
+	run(t, s, custody)
+	isOpen(t, s)
+	send := func(n int) *single {
+		fmt.Fprintln(device, n)
+		return <-custody.receipts
+	}
+	first, second := send(1), send(2)
+	until(t, "the second is on its way, too", func() bool { return s.Stats().Frames == 2 && s.Stats().Backlog == 0 })
+	first.result <- errors.New("disk is gone")
+	second.result <- nil
+	until(t, "the failure is seen", func() bool { return s.Stats().Trouble == "disk is gone" })
+	send(3).result <- nil
+	mustHear(t, device, "3;")
+}

@@ -1,0 +1,116 @@
+package serialin
+
+import (
+	"bufio"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/internal/ptytest"
+	"github.com/tidegate/tidegate/internal/serialport"
+)
+
+func TestADeviceThatTakesNothingIsStillHeard(t *testing.T) {
+	device, path := ptytest.New(t)
+	s := newSource(t, Config{
+		Port:   serialport.Config{Path: path, Baud: 4000000, WriteTimeout: 10 * time.Millisecond},
+		Target: target("temp"),
+		Polls:  []Poll{{Request: make([]byte, 100_000), Interval: time.Millisecond, Timeout: time.Millisecond, Target: target("never"), Expect: []byte("never")}},
+	})
+	custody := ingesttest.NewCustody()
+	run(t, s, custody)
+	isOpen(t, s)
+	for n := range 5 {
+		fmt.Fprintln(device, n)
+		custody.Taken(t, n+1)
+	}
+	until(t, "the stuck writes are counted", func() bool { st := s.Stats(); return st.Port.Abandoned > 0 && st.Timeouts > 1 })
+}
+
+func poll(request, expect, metric string) Poll {
+	return Poll{Request: []byte(request), Expect: []byte(expect), Interval: time.Millisecond, Timeout: ingesttest.Patience, Target: target(metric)}
+}
+
+func TestPollsAreAskedInTurnAndAnswersAreTheirs(t *testing.T) {
+	device, path := ptytest.New(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Polls: []Poll{poll("T?\r\n", "", "temp"), poll("P?\r\n", "1", "pressure")}})
+	custody := ingesttest.NewCustody()
+	run(t, s, custody)
+	asked := bufio.NewReader(device)
+	for n := range 3 {
+		device.SetReadDeadline(time.Now().Add(ingesttest.Patience))
+		for _, want := range []string{"T?\r\n", "P?\r\n"} {
+			if got, err := asked.ReadString('\n'); got != want {
+				t.Fatalf("asked %q, %v; want %q", got, err, want)
+			}
+			device.WriteString(want) // two wires: the gateway hears itself
+			if want == "P?\r\n" {
+				device.WriteString("7\n") // no answer to that
+			}
+			fmt.Fprintf(device, "1%d\n", n)
+		}
+	}
+	rs := custody.Taken(t, 6)
+	for i, r := range rs[:6] {
+		metric := []string{"temp", "pressure"}[i%2]
+		if f, _ := r.Value.Number(); r.Metric != metric || int(f) != 10+i/2 {
+			t.Errorf("reading %d is %v", i, r)
+		}
+	}
+	if st := s.Stats(); st.Unasked != 3 || st.Timeouts != 0 || st.Frames != 6 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestAnAnswerThatDoesNotComeIsCountedAndHalfOfOneForgotten(t *testing.T) {
+	device, path := ptytest.New(t)
+	p := poll("T?\n", "", "temp")
+	p.Timeout = 30 * time.Millisecond
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Polls: []Poll{p}})
+	custody := ingesttest.NewCustody()
+	run(t, s, custody)
+	asked := bufio.NewReader(device)
+	asked.ReadString('\n')
+	device.WriteString("9") // and no more
+	asked.ReadString('\n')
+	device.WriteString("8\n")
+	if got := numbers(t, custody.Taken(t, 1)); got[0] != 8 {
+		t.Errorf("taken %v", got)
+	}
+	if st := s.Stats(); st.Timeouts != 1 || st.Scan.Partial != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestAnAnswerIsGivenUpThoughTheDeviceSpeaksAllTheTime(t *testing.T) {
+	device, path := ptytest.New(t)
+	p := poll("T?\n", "never", "temp")
+	p.Timeout = 20 * time.Millisecond
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Polls: []Poll{p}, Target: target("other")})
+	custody := ingesttest.NewCustody()
+	run(t, s, custody)
+	isOpen(t, s)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-tick.C:
+				fmt.Fprintln(device, n)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	until(t, "polls time out", func() bool { return s.Stats().Timeouts > 1 })
+	close(stop)
+	<-stopped
+	for n, r := range custody.Taken(t, 10) {
+		if f, _ := r.Value.Number(); int(f) != n {
+			t.Fatalf("reading %d is %v: a frame was cut", n, r)
+		}
+	}
+}
