@@ -21,7 +21,7 @@ func (k *checklist) lineDoors(ctx context.Context, all []Line, g Gateway, now ti
 			k.deep(key, l)
 		default:
 			k.listener(key, l.Listen, g.SocketPath())
-			k.lineClients(key, l)
+			k.lineClients(key, l, g)
 		}
 		if l.TLSCert != "" {
 			k.tlsFiles(key, l.tlsFiles(), now)
@@ -30,12 +30,20 @@ func (k *checklist) lineDoors(ctx context.Context, all []Line, g Gateway, now ti
 }
 
 // lineClients looks at whether this machine has room for all of them.
-func (k *checklist) lineClients(key string, l Line) {
+func (k *checklist) lineClients(key string, l Line, g Gateway) {
 	if most := descriptors(); l.MaxClients+descriptorsForOthers > most {
 		k.warn("raise LimitNOFILE= of the service, or lower max_clients",
 			"%s: %d file descriptors do not suffice for %d clients", key, most, l.MaxClients)
 	}
+	if need := int64(l.MaxClients) * (memoryPerLine + 2*int64(l.Framing.MaxFrame)); need > int64(g.Memory) {
+		k.warn("raise gateway.memory, or lower max_clients or framing.max_frame",
+			"%s: %d clients in the middle of their longest frames take %d MiB, and gateway.memory is %s", key, l.MaxClients, need>>20, g.Memory)
+	}
 }
+
+// memoryPerLine is what a connection takes that says nothing, in bytes. A frame
+// that has begun may take twice its length.
+const memoryPerLine = 11 << 10
 
 // deep warns when the kernel does not hold as much as it is asked to: that is what
 // datagrams wait in while the gateway is busy.
