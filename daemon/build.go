@@ -146,6 +146,7 @@ func (d *Daemon) buildDoors() error {
 		d.buildModbus(v),
 		d.buildSerial(v),
 		d.buildCoAP(v),
+		d.buildLines(v),
 	)
 }
 

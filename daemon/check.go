@@ -49,6 +49,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.modbus(ctx, c)
 	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
 	k.coap(c.Ingest.CoAP, c.Buffer.AckDelay(), c.Gateway.SocketPath())
+	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, time.Now())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
 	k.refinements(c)
 	k.uplinks(ctx, c.Uplink)

@@ -89,6 +89,8 @@ type Ingest struct {
 	CoAP   CoAP     `toml:"coap"`
 	// Modbus are buses whose slaves are polled.
 	Modbus []Modbus `toml:"modbus"`
+	// Line are ports for lines over TCP and UDP.
+	Line []Line `toml:"line"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.

@@ -128,6 +128,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []Serial{exampleSerial()}; !reflect.DeepEqual(c.Ingest.Serial, want) {
 		t.Errorf("serial: %+v, want %+v", c.Ingest.Serial, want)
 	}
+	var line Line
+	line.SetDefaults()
+	line.Name, line.Listen = "meters", "127.0.0.1:5170"
+	if want := []Line{line}; !reflect.DeepEqual(c.Ingest.Line, want) {
+		t.Errorf("line: %+v, want %+v", c.Ingest.Line, want)
+	}
 	var acl ACL
 	acl.SetDefaults()
 	acl.Publish, acl.Subscribe = []string{"dev/{user}/#"}, []string{"cmd/{user}/#"}

@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
+	"github.com/tidegate/tidegate/ingest/linein"
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/ingest/serialin"
@@ -144,6 +145,17 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			modbusStatus(&s, source)
 		case *serialin.Source:
 			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
+		case *linein.Source:
+			l := source.Stats()
+			s.Kind = "line"
+			address, dialled := source.Address()
+			s.Address = address
+			s.Rejected, s.Opaque, s.Clients = l.Dropped, l.Opaque, l.Clients
+			s.TurnedAway, s.NotStored, s.Malformed, s.Slowed = l.TurnedAway, l.NotStored, l.Lost+l.Slow, l.Slowed
+			s.Damaged, s.Overflowed = l.Frames.Damage(), l.Overrun+l.Missed
+			if listening(ctx, &s, source); dialled && s.State != dashboard.OK {
+				s.State = "is not connected"
+			}
 		case *coapin.Source:
 			c := source.Stats()
 			s.Kind, s.Address = "coap", cmp.Or(d.cfg.Ingest.CoAP.Listen, d.cfg.Ingest.CoAP.DTLSListen)

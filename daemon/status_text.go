@@ -95,6 +95,7 @@ func refusals(d dashboard.Door) string {
 		{d.StrayBytes, "bytes that nobody asked for"},
 		{d.Overflowed, "datagrams lost because too many came at once"},
 		{d.Repeated, "requests that came again"},
+		{d.Damaged, "frames damaged, cut off or too long"},
 	} {
 		if c.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))

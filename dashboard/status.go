@@ -163,6 +163,9 @@ type Door struct {
 	StrayBytes  uint64 `json:"stray_bytes,omitempty"`
 	// Slaves are those that the door asks; other doors have none.
 	Slaves []Slave `json:"slaves,omitempty"`
+	// Damaged frames of connections and datagrams were cut off, too long, or
+	// failed their checksum.
+	Damaged uint64 `json:"damaged,omitempty"`
 }
 
 // Refined counts, since the start, the readings of all doors that went through a
