@@ -111,7 +111,7 @@ func TestFramesOverTCPWithoutReplies(t *testing.T) {
 		var got []byte
 		url, end := lineServer(t, func(_ int, conn net.Conn) { got, _ = io.ReadAll(conn) })
 		ledger := NewLedger()
-		s, err := sendAll(t, SenderConfig{URL: url, Encoding: e, Count: 40, Faults: Faults{Split: .5, Merge: .3}}, ledger)
+		s, err := sendAll(t, SenderConfig{URL: url, Encoding: e, Count: 40, Window: 5, Faults: Faults{Split: .5, Merge: .3}}, ledger)
 		end()
 		seqs, rest := seqsIn(e, false, got)
 		if err != nil || s.Messages != 40 || s.Acked != 0 || !slices.Equal(seqs, upTo(40)) || len(rest) > 0 {
