@@ -186,12 +186,14 @@ func TestNothingUnconfirmedIsLostWithThePlug(t *testing.T) {
 	ledger := NewLedger()
 	s := plugIn(t, SerialConfig{Encoding: KeyValue, Baud: 38400, Confirm: "+{frame}\n", Timeout: 100 * time.Millisecond, Count: 60, Script: script}, ledger)
 	taken := make(map[uint64]bool)
-	for s.Stats().Acked < 60 {
+	ctx := deadline(t)
+	for s.Stats().Acked < 60 && ctx.Err() == nil {
 		port, err := os.OpenFile(s.Port(), os.O_RDWR, 0)
 		if err != nil {
-			sleepUntil(deadline(t), time.Now().Add(5*time.Millisecond))
+			sleepUntil(ctx, time.Now().Add(5*time.Millisecond))
 			continue
 		}
+		port.SetDeadline(time.Now().Add(patience))
 		for lines := bufio.NewScanner(port); s.Stats().Acked < 60 && lines.Scan(); {
 			if seq := seqOfLine(lines.Text()); seq > 0 && strings.Contains(lines.Text(), "rssi=-") {
 				taken[seq] = true
