@@ -304,6 +304,31 @@ func TestCoAPInBlocks(t *testing.T) {
 	}
 }
 
+// A 2.31 for another block says nothing of this one.
+func TestCoAPBeginsAnewWhenBlocksAreMixedUp(t *testing.T) {
+	p, url := startCoAP(t, func(n int, m coapMessage) []coapMessage {
+		o, _ := m.option(coapBlock1)
+		b, _ := blockOf(o)
+		if n == 0 {
+			b.number += 2
+		}
+		if !b.more {
+			return piggyback(m, coapChanged, o)
+		}
+		return piggyback(m, coapContinue, b.option())
+	})
+	cfg := quick(url, 1)
+	cfg.BlockSize = 32
+	s, err := sendAll(t, cfg, nil)
+	if err != nil || s.Acked != 1 || s.Again != 1 || !strings.Contains(s.LastTrouble, "2.31 to block 0") {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	second, _ := p.all()[1].option(coapBlock1)
+	if b, _ := blockOf(second); b.number != 0 {
+		t.Errorf("block %d follows", b.number)
+	}
+}
+
 func TestCoAPWithoutConfirmation(t *testing.T) {
 	p, url := startCoAP(t, func(int, coapMessage) []coapMessage { return nil })
 	cfg := quick(url, 20)
