@@ -156,6 +156,7 @@ func (s Serial) validate(r refuse, key string, w words) {
 	if s.Unasked == "drop" && len(s.Polls) == 0 {
 		r(key+".unasked", "add a [[ingest.serial.poll]], or take unasked out", "drops everything, because nothing is asked")
 	}
+	s.validateSense(r, key)
 	between(r, key+".backlog", s.Backlog, 16*conf.KiB, 64*conf.MiB)
 	for i, p := range s.Polls {
 		p.validate(r, fmt.Sprintf("%s.poll[%d]", key, i), s.meaning(), w)

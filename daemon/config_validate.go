@@ -38,6 +38,7 @@ func (c Config) validate(r refuse) {
 	c.validateModbus(r)
 	validateSerial(r, c.Ingest.Serial, w)
 	c.validateLines(r)
+	c.validateSentences(r)
 	c.Ingest.CoAP.validate(r, w)
 	validateLineDoors(r, c.Ingest.Line, w)
 	c.Uplink.validate(r)

@@ -243,3 +243,30 @@ func TestSilenceFindsFramesInWhatLookedLikeALongOne(t *testing.T) {
 		t.Errorf("%q, %+v", got, stats)
 	}
 }
+
+// Where nothing marks a frame, the byte after one that was none is as likely the
+// middle of a frame as its beginning.
+func TestWhatDoesNotResyncSaysNothingUntilItBeginsAnew(t *testing.T) {
+	for name, c := range map[string]Config{
+		"too long": {Kind: Length, MaxFrame: 4, DropHalf: true, Length: LengthField{Bytes: 1}},
+		"negative": {Kind: Length, DropHalf: true, Length: LengthField{Bytes: 1, Adjust: -9}},
+	} {
+		s, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Write([]byte{5, 1, 0xAA, 1, 0xBB, 0x0A})
+		if f, ok := s.Next(); ok {
+			t.Errorf("%s: %x was made of what is no frame", name, f)
+		}
+		s.Idle()
+		good, err := c.Append(nil, []byte{7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Write(good)
+		if f, ok := s.Next(); !ok || string(f) != "\x07" || s.Stats().Damage() != 1 || s.Stats().Garbage != 6 {
+			t.Errorf("%s: after a silence: %x, %+v", name, f, s.Stats())
+		}
+	}
+}

@@ -26,7 +26,7 @@ func FuzzDamage(f *testing.F) {
 		s := &Source{config: Config{Target: target("temp")}, taps: newTaps()}
 		b := newBacklog(1<<20, &s.counts.backlog)
 		in := ingest.NewIntake(ingesttest.NewCustody(), nil, time.Now)
-		l := &line{s: s, intake: in, backlog: b, scanner: scanner, polls: newPolls(nil, time.Now()), lost: func() (uint64, int) { return 0, 0 }}
+		l := &line{s: s, intake: in, backlog: b, scanner: scanner, polls: newPolls(nil, time.Now()), trust: trustOf(frame.Config{}), lost: func() (uint64, int) { return 0, 0 }}
 		piece = 1 + abs(piece)%8
 		for at := 0; at < len(data); {
 			end := at + 1

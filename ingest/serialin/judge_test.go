@@ -57,6 +57,7 @@ func TestWhatIsHeardIsExplained(t *testing.T) {
 		"cobs crc32":       said(t, frame.Config{Kind: frame.COBS, Checksum: frame.CRC32}, binary...),
 		"stx-etx xor8":     said(t, frame.Config{Kind: frame.STXETX, Checksum: frame.XOR8, Envelope: frame.Envelope{SumAfterEnd: true}}, "12.5", "12.6", "12.7", "12.8"),
 		"stx-etx none raw": said(t, frame.Config{Kind: frame.STXETX}, "+0012.5 kg", "+0012.5 kg", "+0012.7 kg"),
+		"gap none json":    said(t, frame.Config{Kind: frame.Gap}, words...),
 		"slip json crc32":  said(t, frame.Config{Kind: frame.SLIP, Checksum: frame.CRC32}, words...),
 	} {
 		cs := Judge(s, decoders())
@@ -70,7 +71,7 @@ func TestWhatIsHeardIsExplained(t *testing.T) {
 				t.Errorf("%s was explained as %s: %v", want, got, cs[0].Evidence())
 			}
 		}
-		if least := map[bool]int{true: Likely, false: Sure}[want == "stx-etx none raw"]; cs[0].Points < least || len(cs[0].Evidence()) == 0 {
+		if least := map[bool]int{true: Likely, false: Sure}[strings.Contains(want, "none")]; cs[0].Points < least || len(cs[0].Evidence()) == 0 {
 			t.Errorf("%s: %d points: %v", want, cs[0].Points, cs[0].Evidence())
 		}
 	}
@@ -184,5 +185,32 @@ func TestProbingASilentDeviceSendsOnlyWhatItIsTold(t *testing.T) {
 	cancel()
 	if _, err := Probe(ctx, p); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A UART of a PC ends at 115200 baud, and the usual speeds do not.
+func TestProbingPassesOverWhatTheDriverCannot(t *testing.T) {
+	word := said(t, frame.Config{}, `{"temp":21.5}`, `{"temp":21.6}`, `{"temp":21.7}`)
+	refused := 0
+	p := Probing{
+		Decoders: decoders(), Refused: func(serialport.Config) { refused++ },
+		listenTo: func(_ context.Context, c serialport.Config, _ []byte, _ time.Duration) (Sample, error) {
+			if c.Baud > 115200 {
+				return Sample{}, fmt.Errorf("%s: %w", c.Path, serialport.ErrUnable)
+			}
+			s := Sample{Port: c, Data: []byte{0xAA, 0xF1, 0x80}}
+			if c.Baud == 300 {
+				s.Data = word.Data
+			}
+			return s, nil
+		},
+	}
+	cs, err := Probe(t.Context(), p)
+	if err != nil || len(cs) == 0 || cs[0].Sample.Port.Baud != 300 || refused != 3 {
+		t.Errorf("%d candidates, %d refused, %v", len(cs), refused, err)
+	}
+	p.Bauds = []int{230400, 921600}
+	if _, err := Probe(t.Context(), p); !errors.Is(err, serialport.ErrUnable) {
+		t.Errorf("all are refused: %v", err)
 	}
 }

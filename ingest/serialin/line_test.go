@@ -268,15 +268,49 @@ func TestConfigurationsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-func TestBytesGatherUnlessASilenceWouldHide(t *testing.T) {
-	for want, c := range map[time.Duration]Config{
-		gatherTime: {Gap: minGap, Port: serialport.Config{Baud: 921600}},
-		0:          {Gap: 2 * time.Millisecond, Port: serialport.Config{Baud: 9600}},
+func TestBytesGatherUnlessASilenceWouldSeemShorter(t *testing.T) {
+	fast := serialport.Config{Baud: 921600}
+	for want, c := range map[time.Duration][]Config{
+		gatherTime: {{Gap: minGap, Port: fast}, {Gap: 2 * time.Millisecond, Port: fast}},
+		// Frames that are 21 ms apart are: not 5 ms less, while nobody looked.
+		0: {{Gap: minGap, Port: fast, Framing: frame.Config{Kind: frame.Gap}}, {Gap: time.Second, Port: fast, Framing: frame.Config{DropHalf: true}}},
 		// What the kernel keeps for the line would be full too soon.
-		1024 * 833 * time.Nanosecond: {Gap: minGap, Port: serialport.Config{Baud: 12_000_000}},
+		1024 * 833 * time.Nanosecond: {{Gap: minGap, Port: serialport.Config{Baud: 12_000_000}}},
 	} {
-		if got := c.gather(); got != want {
-			t.Errorf("%v at %v, want %v", got, c.Port, want)
+		for _, c := range c {
+			if got := c.gather(); got != want {
+				t.Errorf("%v at %v, want %v", got, c.Port, want)
+			}
+		}
+	}
+}
+
+// Whoever could not look for longer than the gap does not know whether there was
+// one: 12 and 34 must not become 1234.
+func TestAGapThatNobodyCouldSeeMakesNoFrame(t *testing.T) {
+	for want, c := range map[string]frame.Config{
+		"56":      {Kind: frame.Gap},
+		"1234 56": {}, // lines have ends
+	} {
+		f := newFed(t, c)
+		end := ""
+		if c.Kind == frame.Line {
+			end = "\n"
+		}
+		quiet := func() {
+			f.lastByte = time.Now().Add(-time.Minute)
+			if err := f.silent(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.speak(t, "12")
+		f.lastByte = time.Now().Add(-time.Minute)
+		f.speak(t, "34"+end)
+		quiet()
+		f.speak(t, "56"+end)
+		quiet()
+		if got := strings.Join(f.frames(t), " "); got != want {
+			t.Errorf("%v: got %q, want %q", c.Kind, got, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package serialin
 import (
 	"bufio"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,5 +113,39 @@ func TestAnAnswerIsGivenUpThoughTheDeviceSpeaksAllTheTime(t *testing.T) {
 		if f, _ := r.Value.Number(); int(f) != n {
 			t.Fatalf("reading %d is %v: a frame was cut", n, r)
 		}
+	}
+}
+
+// A device that is always late would have every answer taken for that of the next
+// poll, for ever, and no timeout would tell.
+func TestALateAnswerIsNotThatOfTheNextPoll(t *testing.T) {
+	device, path := ptytest.New(t)
+	polls := []Poll{poll("T?\n", "", "temp"), poll("P?\n", "", "pressure")}
+	for i := range polls {
+		polls[i].Timeout = 100 * time.Millisecond
+	}
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Polls: polls, Target: target("unasked")})
+	custody := ingesttest.NewCustody()
+	run(t, s, custody)
+	asked := bufio.NewReader(device)
+	answer := func(want, with string, late bool) {
+		t.Helper()
+		if got, err := asked.ReadString('\n'); got != want {
+			t.Fatalf("asked %q, %v; want %q", got, err, want)
+		}
+		if before := s.Stats().Timeouts; late {
+			until(t, "it times out", func() bool { return s.Stats().Timeouts > before })
+		}
+		device.WriteString(with)
+	}
+	answer("T?\n", "20\n", true)
+	answer("P?\n", "1000\n", false)
+	answer("T?\n", "21\n", false)
+	rs := custody.Taken(t, 2)
+	if len(rs) != 2 || rs[0].Metric != "pressure" || rs[1].Metric != "temp" || fmt.Sprint(numbers(t, rs)) != "[1000 21]" {
+		t.Errorf("taken %v", rs)
+	}
+	if st := s.Stats(); st.Timeouts != 1 || st.Unasked != 1 || !strings.Contains(st.Trouble, "came late") {
+		t.Errorf("%+v", st)
 	}
 }

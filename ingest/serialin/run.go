@@ -90,7 +90,7 @@ func (s *Source) serve(ctx context.Context, intake *ingest.Intake, b *backlog) e
 // open opens the port, once its device is there.
 func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 	port, err := s.try()
-	if err == nil || !errors.Is(err, serialport.ErrAbsent) {
+	if err == nil || !isAway(err) {
 		return port, err
 	}
 	s.note(Waiting, err)
@@ -106,8 +106,11 @@ func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 			return nil, err
 		case <-tick.C:
 		}
-		if _, looked := s.config.Port.Host.Find(s.config.Port.Path, s.expect); errors.Is(looked, serialport.ErrAbsent) {
-			appeared = time.Time{}
+		if _, looked := s.config.Port.Host.Find(s.config.Port.Path, s.expect); isAway(looked) {
+			if appeared = (time.Time{}); looked.Error() != err.Error() {
+				err = looked
+				s.note(Waiting, err)
+			}
 			continue
 		}
 		if appeared.IsZero() {
@@ -116,10 +119,16 @@ func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 		if port, err = s.try(); err == nil {
 			return port, nil
 		}
-		if time.Since(appeared) > settle && !errors.Is(err, serialport.ErrAbsent) {
+		if time.Since(appeared) > settle && !isAway(err) {
 			return nil, err
 		}
 	}
+}
+
+// isAway says whether an error means to wait for the device: it is not there, or
+// another one has its name meanwhile.
+func isAway(err error) bool {
+	return errors.Is(err, serialport.ErrAbsent) || errors.Is(err, serialport.ErrStranger)
 }
 
 // try opens the port, and remembers which device it is.
@@ -133,8 +142,8 @@ func (s *Source) try() (*serialport.Port, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.place, s.port, s.state = port.Place(), port, Open
-	if s.expect == (serialport.Identity{}) && s.place.Kernel {
-		s.expect = s.place.Identity
+	if s.place.Kernel || s.place.ByID {
+		s.expect = s.place.Identity // the same device as before, if it was known
 	}
 	return port, nil
 }
@@ -145,6 +154,8 @@ func (s *Source) leave(port *serialport.Port, err error) {
 	port.Close() // it may be closed already, or be gone
 	if errors.Is(err, serialport.ErrGone) {
 		s.counts.gone.Add(1)
+		// One that looks alike may have been plugged in meanwhile.
+		s.expect.Alike = s.expect.Alike || s.config.Port.Host.LooksTaken(s.expect)
 	}
 	s.mu.Lock()
 	s.port, s.past = nil, s.past.Plus(counts)

@@ -94,6 +94,7 @@ type Source struct {
 
 	counts counts
 	taps   taps
+	echoes *echoes // nil if nothing is confirmed
 }
 
 // counts are Stats while they grow.
@@ -151,7 +152,14 @@ func New(c Config, log *slog.Logger) (*Source, error) {
 	}
 	// Where nothing but counting finds the next frame, a silence begins anew.
 	c.Framing.DropHalf = c.Framing.DropHalf || !c.Framing.Resyncs()
-	return &Source{config: c, log: log, look: lookEvery, wait: waitFor, state: Stopped, taps: newTaps()}, nil
+	s := &Source{config: c, log: log, look: lookEvery, wait: waitFor, state: Stopped, taps: newTaps()}
+	if len(c.Confirm) > 0 {
+		var err error
+		if s.echoes, err = newEchoes(c.Framing); err != nil {
+			return nil, fmt.Errorf("framing: %w", err)
+		}
+	}
+	return s, nil
 }
 
 func (c Config) check() error {

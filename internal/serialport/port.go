@@ -38,6 +38,7 @@ type Port struct {
 	write sync.Mutex // the one writer's
 
 	base      icount                 // of the driver when the port was opened
+	origin    uint32                 // how many bytes it had received before the first that is read here
 	last      atomic.Pointer[icount] // when it was last asked
 	counts    bool                   // whether the driver counts at all
 	received  atomic.Uint64
@@ -272,6 +273,9 @@ func (p *Port) Flush() error {
 	p.begin, p.end, p.marks = 0, 0, marks{}
 	if err := unix.IoctlSetInt(p.control, unix.TCFLSH, unix.TCIFLUSH); err != nil {
 		return fmt.Errorf("flush: %w", gone(err))
+	}
+	if now, ok := readCounts(p.control); ok {
+		p.origin = uint32(now.rx) - uint32(p.received.Load()) - (uint32(now.bufferedOverruns) - uint32(p.base.bufferedOverruns))
 	}
 	return nil
 }
