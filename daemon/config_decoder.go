@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/tidegate/tidegate/ingest/decode"
@@ -102,62 +104,42 @@ type BinaryDecoder struct {
 // named is one table of a decoder.
 type named struct {
 	kind, name string
+	options    reflect.Type // the keys besides name
 	build      func() (decode.Decoder, error)
 }
 
-// made returns what builds a decoder of a configuration.
-func made[C any, D decode.Decoder](build func(C) (D, error), cfg C) func() (decode.Decoder, error) {
-	return func() (decode.Decoder, error) {
-		d, err := build(cfg)
-		if err != nil {
-			return nil, err // and no Decoder that is a nil pointer
-		}
-		return d, nil
+// tables returns the tables of a kind; each tells its name and its options.
+func tables[T, C any, D decode.Decoder](kind string, list []T, of func(T) (string, C), build func(C) (D, error)) []named {
+	var all []named
+	for _, t := range list {
+		name, cfg := of(t)
+		all = append(all, named{kind, name, reflect.TypeFor[C](), func() (decode.Decoder, error) {
+			d, err := build(cfg)
+			if err != nil {
+				return nil, err // and no Decoder that is a nil pointer
+			}
+			return d, nil
+		}})
 	}
+	return all
 }
-
-func newCBOR(cfg decode.CBORConfig) (*decode.CBOR, error) { return decode.NewCBOR(cfg), nil }
 
 // all returns every table, kind by kind in the order of the file.
 func (d Decoders) all() []named {
-	var all []named
-	for _, t := range d.JSON {
-		all = append(all, named{"json", t.Name, made(decode.NewJSONTemplate, t.JSONTemplateConfig)})
-	}
-	for _, t := range d.CSV {
-		all = append(all, named{"csv", t.Name, made(decode.NewCSV, t.CSVConfig)})
-	}
-	for _, t := range d.KeyValue {
-		all = append(all, named{"keyvalue", t.Name, made(decode.NewKeyValue, t.KeyValueConfig)})
-	}
-	for _, t := range d.Regex {
-		all = append(all, named{"regex", t.Name, made(decode.NewRegex, t.RegexConfig)})
-	}
-	for _, t := range d.NMEA {
-		all = append(all, named{"nmea", t.Name, made(decode.NewNMEA, t.NMEAConfig)})
-	}
-	for _, t := range d.LineProtocol {
-		all = append(all, named{"lineprotocol", t.Name, made(decode.NewLineProtocol, t.LineProtocolConfig)})
-	}
-	for _, t := range d.Number {
-		all = append(all, named{"number", t.Name, made(decode.NewNumber, t.NumberConfig)})
-	}
-	for _, t := range d.SenMLJSON {
-		all = append(all, named{"senml-json", t.Name, made(decode.NewSenMLJSON, t.SenMLConfig)})
-	}
-	for _, t := range d.SenMLCBOR {
-		all = append(all, named{"senml-cbor", t.Name, made(decode.NewSenMLCBOR, t.SenMLConfig)})
-	}
-	for _, t := range d.CBOR {
-		all = append(all, named{"cbor", t.Name, made(newCBOR, t.CBORConfig)})
-	}
-	for _, t := range d.LPP {
-		all = append(all, named{"lpp", t.Name, made(decode.NewLPP, t.LPPConfig)})
-	}
-	for _, t := range d.Binary {
-		all = append(all, named{"binary", t.Name, made(decode.NewBinary, t.BinaryConfig)})
-	}
-	return all
+	return slices.Concat(
+		tables("json", d.JSON, func(t JSONDecoder) (string, decode.JSONTemplateConfig) { return t.Name, t.JSONTemplateConfig }, decode.NewJSONTemplate),
+		tables("csv", d.CSV, func(t CSVDecoder) (string, decode.CSVConfig) { return t.Name, t.CSVConfig }, decode.NewCSV),
+		tables("keyvalue", d.KeyValue, func(t KeyValueDecoder) (string, decode.KeyValueConfig) { return t.Name, t.KeyValueConfig }, decode.NewKeyValue),
+		tables("regex", d.Regex, func(t RegexDecoder) (string, decode.RegexConfig) { return t.Name, t.RegexConfig }, decode.NewRegex),
+		tables("nmea", d.NMEA, func(t NMEADecoder) (string, decode.NMEAConfig) { return t.Name, t.NMEAConfig }, decode.NewNMEA),
+		tables("lineprotocol", d.LineProtocol, func(t LineProtocolDecoder) (string, decode.LineProtocolConfig) { return t.Name, t.LineProtocolConfig }, decode.NewLineProtocol),
+		tables("number", d.Number, func(t NumberDecoder) (string, decode.NumberConfig) { return t.Name, t.NumberConfig }, decode.NewNumber),
+		tables("senml-json", d.SenMLJSON, func(t SenMLJSONDecoder) (string, decode.SenMLConfig) { return t.Name, t.SenMLConfig }, decode.NewSenMLJSON),
+		tables("senml-cbor", d.SenMLCBOR, func(t SenMLCBORDecoder) (string, decode.SenMLConfig) { return t.Name, t.SenMLConfig }, decode.NewSenMLCBOR),
+		tables("cbor", d.CBOR, func(t CBORDecoder) (string, decode.CBORConfig) { return t.Name, t.CBORConfig }, decode.NewCBOR),
+		tables("lpp", d.LPP, func(t LPPDecoder) (string, decode.LPPConfig) { return t.Name, t.LPPConfig }, decode.NewLPP),
+		tables("binary", d.Binary, func(t BinaryDecoder) (string, decode.BinaryConfig) { return t.Name, t.BinaryConfig }, decode.NewBinary),
+	)
 }
 
 func (d Decoders) validate(r refuse) {
@@ -176,7 +158,7 @@ func (d Decoders) validate(r refuse) {
 		}
 		taken[t.name] = decode.Raw{}
 		if _, err := t.build(); err != nil {
-			r.because(keyOf(key, err), err)
+			r.because(t.keyOf(key, err), err)
 		}
 	}
 }
@@ -185,19 +167,32 @@ func (d Decoders) validate(r refuse) {
 // element of a list by its index, or a column by its number.
 var where = regexp.MustCompile(`^(?:([a-z_]+)\.(\d+)|column (\d+)|([a-z_]+))\b`)
 
-// keyOf returns the key in a table that an error is about, as far as it says.
-func keyOf(table string, err error) string {
+// keyOf returns the key in a table that an error is about, as far as it says. A
+// complaint may also begin with another word, which is no key.
+func (t named) keyOf(table string, err error) string {
 	m := where.FindStringSubmatch(err.Error())
 	switch {
 	case m == nil:
-		return table
-	case m[1] != "":
+	case m[1] != "" && hasKey(t.options, m[1]):
 		return fmt.Sprintf("%s.%s[%s]", table, m[1], m[2])
-	case m[3] != "":
+	case m[3] != "" && hasKey(t.options, "columns"):
 		n, _ := strconv.Atoi(m[3])
 		return fmt.Sprintf("%s.columns[%d]", table, n-1)
+	case m[4] != "" && hasKey(t.options, m[4]):
+		return table + "." + m[4]
 	}
-	return table + "." + m[4]
+	return table
+}
+
+// hasKey says whether a table of options has a key.
+func hasKey(options reflect.Type, key string) bool {
+	for i := range options.NumField() {
+		f := options.Field(i)
+		if f.Anonymous && hasKey(f.Type, key) || f.Tag.Get("toml") == key {
+			return true
+		}
+	}
+	return false
 }
 
 // plainDecoders returns the decoders that need no options, by the name of their
@@ -205,7 +200,7 @@ func keyOf(table string, err error) string {
 func plainDecoders() map[string]decode.Decoder {
 	all := map[string]decode.Decoder{
 		"json": decode.NewJSON(decode.JSONConfig{}),
-		"cbor": decode.NewCBOR(decode.CBORConfig{}),
+		"cbor": plain(decode.NewCBOR(decode.CBORConfig{})),
 		"raw":  decode.Raw{},
 
 		"csv":          plain(decode.NewCSV(decode.CSVConfig{Header: "auto"})),

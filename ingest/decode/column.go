@@ -64,7 +64,7 @@ const maxColumns = 512
 
 func compileColumns(list []Column) ([]column, error) {
 	if len(list) > maxColumns {
-		return nil, fmt.Errorf("%d columns — hint: at most %d", len(list), maxColumns)
+		return nil, fmt.Errorf("columns: %d of them — hint: at most %d", len(list), maxColumns)
 	}
 	columns := make([]column, 0, len(list))
 	for i, c := range list {

@@ -25,7 +25,7 @@ var makers = map[string]func(options map[string]any) (Decoder, error){
 	"json": configured(NewJSONTemplate),
 	"raw":  sure(func(struct{}) Raw { return Raw{} }),
 
-	"cbor":       sure(NewCBOR),
+	"cbor":       configured(NewCBOR),
 	"senml-json": configured(NewSenMLJSON),
 	"senml-cbor": configured(NewSenMLCBOR),
 	"lpp":        configured(NewLPP),

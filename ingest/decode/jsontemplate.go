@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -107,8 +108,8 @@ func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
 		return nil, err
 	}
 	for key, names := range map[string][]string{"time_keys": cfg.TimeKeys, "device_keys": cfg.DeviceKeys} {
-		if slices.Contains(names, "") {
-			return nil, fmt.Errorf(`%s holds an empty name — hint: write names of JSON fields, for example ["ts"]`, key)
+		if err := checkNames(key, names); err != nil {
+			return nil, err
 		}
 	}
 	j := NewJSON(cfg.JSONConfig)
@@ -122,13 +123,13 @@ func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
 		return j, nil
 	}
 	if len(cfg.Fields) > maxJSONFields {
-		return nil, fmt.Errorf("%d fields — hint: at most %d", len(cfg.Fields), maxJSONFields)
+		return nil, fmt.Errorf("fields: %d of them — hint: at most %d", len(cfg.Fields), maxJSONFields)
 	}
 	if j.devices == nil {
 		j.devices = newNames(nil, nil)
 	}
 	t := &template{text: text}
-	for _, f := range cfg.Fields {
+	for i, f := range cfg.Fields {
 		if f.DevicePath == "" {
 			f.DevicePath = cfg.DevicePath
 		}
@@ -137,12 +138,20 @@ func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
 		}
 		made, err := compileField(f)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("fields.%d: %w", i, err)
 		}
 		t.fields = append(t.fields, made)
 	}
 	j.template = t
 	return j, nil
+}
+
+// checkNames refuses lists of names under a key that hold an empty one.
+func checkNames(key string, names []string) error {
+	if slices.Contains(names, "") {
+		return fmt.Errorf(`%s holds an empty name — hint: write names of fields, for example ["ts"]`, key)
+	}
+	return nil
 }
 
 // checkWithoutFields refuses what only fields use.
@@ -159,7 +168,7 @@ func checkWithoutFields(cfg JSONTemplateConfig) error {
 func compileField(f JSONField) (made templateField, err error) {
 	made = templateField{label: f.Path, metric: f.Metric, unit: f.Unit}
 	if f.Path == "" {
-		return made, fmt.Errorf("a field has no path — hint: \"$\" is the whole payload")
+		return made, errors.New("no path — hint: \"$\" is the whole payload")
 	}
 	if made.path, err = parsePath(f.Path); err != nil {
 		return made, err

@@ -70,6 +70,9 @@ func NewKeyValue(cfg KeyValueConfig) (*KeyValue, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNames("time_keys", cfg.TimeKeys); err != nil {
+		return nil, err
+	}
 	if len(cfg.TimeKeys) == 0 {
 		cfg.TimeKeys = defaultTimeKeys()
 	}
@@ -80,7 +83,7 @@ func NewKeyValue(cfg KeyValueConfig) (*KeyValue, error) {
 	values := 0
 	for i, c := range listed {
 		if _, twice := d.columns[c.name]; twice || c.name == "" {
-			return nil, fmt.Errorf("column %d has the key %q — hint: each column has a key of its own", i+1, c.name)
+			return nil, fmt.Errorf("column %d has the key %q, which is empty or there twice — hint: each column has a key of its own", i+1, c.name)
 		}
 		d.columns[c.name] = c
 		if c.kind < timeKind {
@@ -88,7 +91,7 @@ func NewKeyValue(cfg KeyValueConfig) (*KeyValue, error) {
 		}
 	}
 	if cfg.OnlyListed && values == 0 {
-		return nil, fmt.Errorf("only_listed is set, and no column holds a value — hint: list at least one that is a number, text or bool")
+		return nil, fmt.Errorf("only_listed is set, and none of columns holds a value — hint: list at least one that is a number, text or bool")
 	}
 	if err := d.separate(cfg); err != nil {
 		return nil, err
@@ -111,20 +114,24 @@ func (d *KeyValue) separate(cfg KeyValueConfig) error {
 		cfg.PairSeparators += "\r"
 	}
 	if cfg.DecimalComma && strings.Contains(cfg.PairSeparators, ",") {
-		return fmt.Errorf("the comma is both a pair separator and the decimal comma — hint: pair_separators = \"; \"")
+		return fmt.Errorf("pair_separators hold the decimal comma — hint: pair_separators = \"; \"")
 	}
 	for _, c := range []byte(cfg.PairSeparators) {
 		d.pair[c] = true
 	}
 	for _, c := range []byte(cfg.KeySeparators) {
 		if d.key[c] = true; d.pair[c] || isBlank(c) {
-			return fmt.Errorf("%q cannot separate keys from values — hint: key_separators are no blanks, and other characters than pair_separators", c)
+			return fmt.Errorf("key_separators: %q cannot separate keys from values — hint: they are no blanks, and other characters than pair_separators", c)
 		}
 	}
 	for c := range d.pair {
 		taken := c >= 0x80 || c < ' ' && !isBlank(byte(c)) || c == '"' || c == '\'' || c == '\\' || c == '.' || isWordByte(byte(c))
 		if (d.pair[c] || d.key[c]) && taken {
-			return fmt.Errorf("%q cannot be a separator — hint: separators are blanks, line ends and punctuation other than quotes, \\ and the point", rune(c))
+			key := "pair_separators"
+			if d.key[c] {
+				key = "key_separators"
+			}
+			return fmt.Errorf("%s: %q cannot be a separator — hint: separators are blanks, line ends and punctuation other than quotes, \\ and the point", key, rune(c))
 		}
 	}
 	return nil

@@ -72,7 +72,7 @@ func NewNMEA(cfg NMEAConfig) (*NMEA, error) {
 	}
 	for _, s := range cfg.Sentences {
 		if _, ok := sentences[s]; !ok {
-			return nil, fmt.Errorf("sentence %q is not known — hint: three capital letters, without the talker", s)
+			return nil, fmt.Errorf("sentences: %q is not known — hint: three capital letters, without the talker", s)
 		}
 		if d.wanted == nil {
 			d.wanted = make(map[string]bool)

@@ -100,7 +100,10 @@ func groupColumns(pattern *regexp.Regexp, listed []column) ([]column, error) {
 	byName := make(map[string]column)
 	for _, c := range listed {
 		if pattern.SubexpIndex(c.name) < 0 {
-			return nil, fmt.Errorf("column %q is no group of the pattern — hint: write (?P<%s>…) in the pattern", c.name, c.name)
+			return nil, fmt.Errorf("columns: %q is no group of the pattern — hint: write (?P<%s>…) in the pattern", c.name, c.name)
+		}
+		if _, twice := byName[c.name]; twice {
+			return nil, fmt.Errorf("columns: two have the name %q — hint: one says what a group means", c.name)
 		}
 		byName[c.name] = c
 	}
@@ -109,7 +112,7 @@ func groupColumns(pattern *regexp.Regexp, listed []column) ([]column, error) {
 	values := 0
 	for i, name := range names {
 		if name == "" {
-			return nil, fmt.Errorf("group %d of the pattern has no name — hint: (?P<name>…) for a value, (?:…) for what is none", i+1)
+			return nil, fmt.Errorf("pattern: group %d has no name — hint: (?P<name>…) for a value, (?:…) for what is none", i+1)
 		}
 		c, ok := byName[name]
 		if !ok {

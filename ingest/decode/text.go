@@ -67,19 +67,17 @@ func newTextReader(cfg TextConfig) (*textReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.MaxReadings < 0 {
-		return nil, fmt.Errorf("max_readings is %d — hint: leave it out for %d", cfg.MaxReadings, defaultMaxReadings)
+	most, err := bounded(cfg.MaxReadings)
+	if err != nil {
+		return nil, err
 	}
 	t := &textReader{
 		comma:       cfg.DecimalComma,
 		units:       cfg.Units,
 		words:       map[string]meaning{"true": meansTrue, "false": meansFalse},
 		times:       times,
-		maxReadings: cfg.MaxReadings,
+		maxReadings: most,
 		names:       newNames(nil, nil),
-	}
-	if t.maxReadings == 0 {
-		t.maxReadings = defaultMaxReadings
 	}
 	if cfg.Missing == nil {
 		cfg.Missing = []string{"nan", "null", "none", "na", "n/a", "-", "--"}
@@ -101,10 +99,10 @@ func newTextReader(cfg TextConfig) (*textReader, error) {
 func (t *textReader) learn(w string, means meaning) error {
 	lower := bytes.ToLower([]byte(w))
 	if len(lower) == 0 || len(lower) > maxWord {
-		return fmt.Errorf("the word %q has %d bytes — hint: words for missing, true and false have 1 to %d", w, len(w), maxWord)
+		return fmt.Errorf("missing, true and false: the word %q has %d bytes — hint: 1 to %d", w, len(w), maxWord)
 	}
 	if other := t.words[string(lower)]; other != noMeaning && other != means {
-		return fmt.Errorf("the word %q means two things — hint: a word can be missing, true or false, one of them", w)
+		return fmt.Errorf("missing, true and false: the word %q means two things — hint: it can be in one of them", w)
 	}
 	t.words[string(lower)] = means
 	if _, number := t.number(lower); number {
