@@ -67,7 +67,9 @@ type BinaryField struct {
 	// Same begins the field where the one before it begins, as bit fields of
 	// one byte do.
 	Same bool `toml:"same"`
-	// Order is as in BinaryConfig.
+	// Order is as in BinaryConfig. A string has the order in which it is read,
+	// unless it has a key of its own: "badc" and "little" swap the bytes of each
+	// word, as texts in registers need it.
 	Order string `toml:"order"`
 	// Bit is the lowest bit of a bit field, 0 being the least significant one of
 	// the number. Width is how many bits it has; zero means one.
@@ -229,8 +231,8 @@ func layFields(fields []BinaryField, order, key string) (made binaryFields, err 
 		if cfg.Name != "" {
 			where += " (" + cfg.Name + ")"
 		}
-		if cfg.Order == "" {
-			cfg.Order = order
+		if cfg.Order == "" && cfg.Type != "string" {
+			cfg.Order = order // the letters of a text are in theirs
 		}
 		f, err := newBinaryField(cfg)
 		if err != nil {

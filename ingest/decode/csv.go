@@ -28,8 +28,9 @@ type CSVConfig struct {
 	//	""       from Columns, in their order; there is no header
 	//	"first"  from the first line of each payload
 	//	"auto"   from the first line if each of its cells is a word: no number,
-	//	         time, truth value or missing cell. It then also holds for later
-	//	         payloads without header of the same topic and device
+	//	         time, truth value or missing cell, and it is more than a lone
+	//	         word. It then also holds for later payloads without header of
+	//	         the same topic and device
 	Header string `toml:"header"`
 	// HeaderLines is how many lines a header has: 1 for names, 2 if units
 	// follow, more if there are further lines, which are left out. Zero means 1.

@@ -83,6 +83,49 @@ func TestPatternsBoundTheirPayloads(t *testing.T) {
 	}
 }
 
+// dearestRepeated looks from each of its matches on to the end of what it may
+// look at, in vain.
+const dearestRepeated = `(?P<v>\d)(?:[^;]*;)?`
+
+// Each match of a pattern that is repeated may look far beyond its end, so long
+// texts cost the square of their length: what would take too long is refused, and
+// what has lines, which the pattern does not leave, is not.
+func TestRepeatedPatternsBoundTheirPayloads(t *testing.T) {
+	digits := func(n int) []byte { return bytes.Repeat([]byte("1 "), n/2) }
+	for _, c := range []struct {
+		pattern string
+		payload []byte
+		taken   bool
+	}{
+		{dearestRepeated, digits(8 << 10), true},
+		{dearestRepeated, digits(64 << 10), false},
+		{dearestRepeated, bytes.Repeat([]byte("1;\n"), 4096), true},
+		{dearestRepeated, bytes.Repeat([]byte("1;                         \n"), 4096), false}, // [^;] takes line ends
+		{`(?P<v>\d)(?:[^;\n]*;)?`, bytes.Repeat([]byte("1;                         \n"), 4096), true},
+		{`(?m)^\S+ (?P<v>\d)$`, bytes.Repeat([]byte("1-0:1.8.0 1\n"), 4096), true},
+	} {
+		d, err := NewRegex(RegexConfig{Pattern: c.pattern, Repeat: true})
+		must(t, d, err)
+		if _, err := d.Decode(nil, Frame{Payload: c.payload}); (err == nil) != c.taken {
+			t.Errorf("%s, %d bytes: %v", c.pattern, len(c.payload), err)
+		}
+	}
+}
+
+// BenchmarkDearestRepeatedPattern is the longest that any payload can take when
+// every match counts.
+func BenchmarkDearestRepeatedPattern(b *testing.B) {
+	d, err := NewRegex(RegexConfig{Pattern: dearestRepeated, Repeat: true})
+	most := int(must(b, d, err).repeats)/defaultMaxReadings - 1
+	f := Frame{Payload: bytes.Repeat([]byte("1 "), most/2)}
+	b.SetBytes(int64(len(f.Payload)))
+	for b.Loop() {
+		if _, err := d.Decode(nil, f); err != nil && most < 2*defaultMaxReadings {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkDearestPattern is the longest that any payload can take.
 func BenchmarkDearestPattern(b *testing.B) {
 	d, err := NewRegex(RegexConfig{Pattern: dearest})

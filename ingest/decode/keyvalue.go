@@ -35,7 +35,8 @@ type KeyValueConfig struct {
 // after its key. Values in single or double quotes are texts, with \ before a
 // quote or a \ in them. Blanks around separators do not count, so a blank can
 // separate pairs, and "temp = 21.5" still is one. With Units, the unit of a
-// number may be stuck to it or stand behind a blank.
+// number may be stuck to it or stand behind a blank. A time of day behind a date
+// and a blank belongs to it, whatever separates pairs.
 //
 // # Samples
 //
@@ -56,6 +57,7 @@ type KeyValue struct {
 	pair, key  [256]bool
 	keys       *names
 	columns    map[string]column
+	blanks     int // in time_format
 	onlyListed bool
 	skipWords  bool
 }
@@ -78,7 +80,7 @@ func NewKeyValue(cfg KeyValueConfig) (*KeyValue, error) {
 	}
 	d := &KeyValue{
 		textReader: text, keys: newNames(cfg.TimeKeys, nil), columns: make(map[string]column),
-		onlyListed: cfg.OnlyListed, skipWords: cfg.SkipWords,
+		blanks: strings.Count(text.times.layout, " "), onlyListed: cfg.OnlyListed, skipWords: cfg.SkipWords,
 	}
 	values := 0
 	for i, c := range listed {
@@ -250,6 +252,9 @@ func (p *pairParser) take() (pairs int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if !quoted {
+		text = p.withClock(key, text)
+	}
 	c, ok := p.column(key, text)
 	if !ok {
 		return 1, nil
@@ -288,91 +293,6 @@ func (p *pairParser) skipBlanks(i int) int {
 		i++
 	}
 	return i
-}
-
-// valueOf takes the value behind a key's separator.
-func (p *pairParser) valueOf() (text []byte, quoted bool, err error) {
-	start := p.skipBlanks(p.pos)
-	if start == len(p.payload) {
-		p.pos = start
-		return nil, false, nil
-	}
-	if c := p.payload[start]; c == '"' || c == '\'' {
-		p.pos = start
-		text, err = p.quoted(c)
-		return text, true, err
-	}
-	if start > p.pos && p.pair[p.payload[p.pos]] && p.isKey(start) {
-		return nil, false, nil // of "temp= hum=40"
-	}
-	end := start
-	for end < len(p.payload) && !p.pair[p.payload[end]] {
-		end++
-	}
-	text = trimmed(p.payload[start:end])
-	p.pos = end
-	if p.units && end > start {
-		p.unitBehind(start, &text)
-	}
-	return text, false, nil
-}
-
-// isKey says whether a key and its separator stand at i.
-func (p *pairParser) isKey(i int) bool {
-	if c := p.payload[i]; c-'0' <= 9 || !isWordByte(c) {
-		return false
-	}
-	end := p.skipBlanks(p.wordEnd(i))
-	return end < len(p.payload) && p.key[p.payload[end]]
-}
-
-// unitBehind takes a unit that stands behind a number and a blank into text,
-// which began at start.
-func (p *pairParser) unitBehind(start int, text *[]byte) {
-	from := p.skipBlanks(p.pos)
-	if from == p.pos {
-		return
-	}
-	end := p.wordEnd(from)
-	if next := p.skipBlanks(end); next < len(p.payload) && p.key[p.payload[next]] {
-		return
-	}
-	if _, number := p.number(*text); !number {
-		return
-	}
-	if _, ok := p.unit(p.payload[from:end]); ok {
-		*text, p.pos = p.payload[start:end], end
-	}
-}
-
-// quoted takes a quoted value; what is behind it must separate.
-func (p *pairParser) quoted(mark byte) ([]byte, error) {
-	open := p.pos
-	start, i := open+1, open+1
-	p.scratch = p.scratch[:0]
-	for ; i < len(p.payload) && p.payload[i] != mark; i++ {
-		if p.payload[i] != '\\' || i+1 == len(p.payload) {
-			continue
-		}
-		if next := p.payload[i+1]; next == mark || next == '\\' {
-			p.scratch = append(p.scratch, p.payload[start:i]...)
-			start = i + 1
-			i++
-		}
-	}
-	if i >= len(p.payload) {
-		return nil, p.fail(open, "quote without end", "the payload may have been cut short")
-	}
-	text := p.payload[start:i]
-	if len(p.scratch) > 0 || start > open+1 {
-		p.scratch = append(p.scratch, text...)
-		text = p.scratch
-	}
-	p.pos = i + 1
-	if next := p.pos; next < len(p.payload) && !p.pair[p.payload[next]] && !isBlank(p.payload[next]) {
-		return nil, p.fail(next, "text behind a closing quote", `a quote within a quoted value is written \"`)
-	}
-	return text, nil
 }
 
 func (p *pairParser) fail(at int, what, hint string) error {

@@ -20,7 +20,7 @@ type TextConfig struct {
 	// "21.5 °C" are 21.5 with the unit Cel. Without it they stay texts.
 	Units bool `toml:"units"`
 	// Missing are the words, in any case, that say that there is no value.
-	// Empty means nan, null, none, na, n/a, - and --.
+	// Empty means nan, -nan, inf, +inf, -inf, ovf, null, none, na, n/a, - and --.
 	Missing []string `toml:"missing"`
 	// True and False are further words, in any case, for the two truth values,
 	// for example on and off. The words true and false always are.
@@ -80,7 +80,7 @@ func newTextReader(cfg TextConfig) (*textReader, error) {
 		names:       newNames(nil, nil),
 	}
 	if cfg.Missing == nil {
-		cfg.Missing = []string{"nan", "null", "none", "na", "n/a", "-", "--"}
+		cfg.Missing = []string{"nan", "-nan", "inf", "+inf", "-inf", "ovf", "null", "none", "na", "n/a", "-", "--"}
 	}
 	for _, list := range []struct {
 		words []string
@@ -165,10 +165,13 @@ func (t *textReader) parse(text []byte) (n number, ok bool) {
 }
 
 // plain appends a number that numberEnd has measured as parseNumber wants it:
-// with a decimal point that has digits on both sides.
+// without blanks, and with a decimal point that has digits on both sides.
 func (t *textReader) plain(dst, text []byte) []byte {
 	digit := false
 	for i, c := range text {
+		if c == ' ' {
+			continue
+		}
 		if c == t.point() {
 			if !digit {
 				dst = append(dst, '0')
@@ -194,11 +197,13 @@ func (t *textReader) point() byte {
 
 // numberEnd returns where the number at the start of text ends, 0 if there is
 // none. Beyond parseNumber it takes .5 and 5., which are written by many, and
-// it does not mistake the e of 5eV for an exponent.
+// blanks behind a sign, which scales put there; and it does not mistake the e of
+// 5eV for an exponent.
 func (t *textReader) numberEnd(text []byte) int {
 	i := 0
 	if len(text) > 0 && (text[0] == '-' || text[0] == '+') {
-		i++
+		for i++; i < len(text) && text[i] == ' '; i++ {
+		}
 	}
 	start := i
 	i = skipDigits(text, i)
