@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -104,21 +105,41 @@ type BinaryDecoder struct {
 // named is one table of a decoder.
 type named struct {
 	kind, name string
+	key        string       // of the table
 	options    reflect.Type // the keys besides name
-	build      func() (decode.Decoder, error)
+	nests      bool         // it names decoders of what its fields hold
+	build      func(inner map[string]decode.Decoder) (decode.Decoder, error)
 }
 
 // tables returns the tables of a kind; each tells its name and its options.
 func tables[T, C any, D decode.Decoder](kind string, list []T, of func(T) (string, C), build func(C) (D, error)) []named {
 	var all []named
-	for _, t := range list {
+	for i, t := range list {
 		name, cfg := of(t)
-		all = append(all, named{kind, name, reflect.TypeFor[C](), func() (decode.Decoder, error) {
-			d, err := build(cfg)
-			if err != nil {
-				return nil, err // and no Decoder that is a nil pointer
-			}
-			return d, nil
+		all = append(all, named{kind, name, tableKey(kind, i), reflect.TypeFor[C](), false, func(map[string]decode.Decoder) (decode.Decoder, error) {
+			return made(build(cfg))
+		}})
+	}
+	return all
+}
+
+func tableKey(kind string, i int) string { return fmt.Sprintf("decoder.%s[%d]", kind, i) }
+
+// made is a decoder, or no Decoder at all, which one that is a nil pointer is not.
+func made[D decode.Decoder](d D, err error) (decode.Decoder, error) {
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// templates are tables of JSON, whose fields may name other decoders.
+func templates(list []JSONDecoder) []named {
+	var all []named
+	for i, t := range list {
+		nests := slices.ContainsFunc(t.Fields, func(f decode.JSONField) bool { return f.Decode != "" })
+		all = append(all, named{"json", t.Name, tableKey("json", i), reflect.TypeFor[decode.JSONTemplateConfig](), nests, func(inner map[string]decode.Decoder) (decode.Decoder, error) {
+			return made(decode.NewJSONTemplate(t.JSONTemplateConfig, inner))
 		}})
 	}
 	return all
@@ -127,7 +148,7 @@ func tables[T, C any, D decode.Decoder](kind string, list []T, of func(T) (strin
 // all returns every table, kind by kind in the order of the file.
 func (d Decoders) all() []named {
 	return slices.Concat(
-		tables("json", d.JSON, func(t JSONDecoder) (string, decode.JSONTemplateConfig) { return t.Name, t.JSONTemplateConfig }, decode.NewJSONTemplate),
+		templates(d.JSON),
 		tables("csv", d.CSV, func(t CSVDecoder) (string, decode.CSVConfig) { return t.Name, t.CSVConfig }, decode.NewCSV),
 		tables("keyvalue", d.KeyValue, func(t KeyValueDecoder) (string, decode.KeyValueConfig) { return t.Name, t.KeyValueConfig }, decode.NewKeyValue),
 		tables("regex", d.Regex, func(t RegexDecoder) (string, decode.RegexConfig) { return t.Name, t.RegexConfig }, decode.NewRegex),
@@ -142,12 +163,32 @@ func (d Decoders) all() []named {
 	)
 }
 
+// build returns all decoders by their names, those of kinds among them. What
+// cannot be built is told to failed. Those that name others come last, and cannot
+// name one another, so that none leads back to itself.
+func (d Decoders) build(failed func(named, error)) map[string]decode.Decoder {
+	built, all := plainDecoders(), d.all()
+	for _, nests := range []bool{false, true} {
+		inner := maps.Clone(built)
+		for _, t := range all {
+			if t.nests != nests {
+				continue
+			}
+			made, err := t.build(inner)
+			if err != nil {
+				failed(t, err)
+				made = decode.Raw{} // there is such a name
+			}
+			built[t.name] = made
+		}
+	}
+	return built
+}
+
 func (d Decoders) validate(r refuse) {
 	taken := plainDecoders()
-	counts := map[string]int{}
 	for _, t := range d.all() {
-		key := fmt.Sprintf("decoder.%s[%d]", t.kind, counts[t.kind])
-		counts[t.kind]++
+		key := t.key
 		switch {
 		case t.name == "":
 			r(key+".name", `write for example "meter", and decode = "meter" where it is used`, "is missing")
@@ -157,10 +198,8 @@ func (d Decoders) validate(r refuse) {
 			r(key+".name", "choose another name", "%q is the name of another decoder", t.name)
 		}
 		taken[t.name] = decode.Raw{}
-		if _, err := t.build(); err != nil {
-			r.because(t.keyOf(key, err), err)
-		}
 	}
+	d.build(func(t named, err error) { r.because(t.keyOf(err), err) })
 }
 
 // where matches the place that a decoder's complaint begins with: a key, an
@@ -169,7 +208,8 @@ var where = regexp.MustCompile(`^(?:([a-z_]+)\.(\d+)|column (\d+)|([a-z_]+))\b`)
 
 // keyOf returns the key in a table that an error is about, as far as it says. A
 // complaint may also begin with another word, which is no key.
-func (t named) keyOf(table string, err error) string {
+func (t named) keyOf(err error) string {
+	table := t.key
 	m := where.FindStringSubmatch(err.Error())
 	switch {
 	case m == nil:

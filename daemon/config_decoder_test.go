@@ -49,6 +49,8 @@ func TestComplaintsOfDecodersStandAtTheirKeys(t *testing.T) {
 		{"json", `device_path = "x"`, "device_path"},
 		{"json", `time_keys = [""]`, "time_keys"},
 		{"json", `max_readings = 8001`, "max_readings"},
+		{"json", `fields = [{path = "a", type = "hex", decode = "a"}]`, "fields[0]"}, // no decoder is in itself
+		{"json", `fields = [{path = "a", type = "hex", decode = "nothing"}]`, "fields[0]"},
 		{"senml-json", `split = "x"`, "split"},
 		{"senml-cbor", `max_readings = -1`, "max_readings"},
 		{"cbor", `max_readings = -1`, "max_readings"},
@@ -71,6 +73,41 @@ func TestComplaintsOfDecodersStandAtTheirKeys(t *testing.T) {
 		if want := "decoder." + c.kind + "[0]." + c.key; p.Key != want || p.Hint == "" {
 			t.Errorf("%s, %s: at %s: %s — hint: %s; want it at %s", c.kind, strings.ReplaceAll(c.options, "\n", ", "), p.Key, p.What, p.Hint, want)
 		}
+	}
+}
+
+// What a LoRaWAN device sends comes in JSON of its network, and is decoded there.
+func TestFieldsOfJSONNameDecoders(t *testing.T) {
+	text := `
+[[decoder.json]]
+name = "uplink"
+device_path = "devEUI"
+fields = [{path = "data", type = "base64", decode = "probe"}, {path = "line", decode = "keyvalue"}]
+[[decoder.binary]]
+name = "probe"
+fields = [{name = "temp", type = "i16", scale = 0.1}]
+`
+	c, err := Parse("test.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.vocabulary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs, err := v.decoders["uplink"].Decode(nil, decode.Frame{Device: "lns", Payload: []byte(`{"devEUI":"a1","data":"ANc=","line":"hum=40"}`)})
+	if err != nil || len(rs) != 2 || rs[0].Device != "a1" || rs[0].Metric != "temp" || rs[0].Value.Float() != 21.5 || rs[1].Metric != "hum" {
+		t.Errorf("%+v, %v", rs, err)
+	}
+	// Of two that name each other, neither can be built.
+	_, err = Parse("test.toml", []byte(strings.ReplaceAll(text, `"keyvalue"`, `"other"`)+`
+[[decoder.json]]
+name = "other"
+fields = [{path = "x", decode = "uplink"}]
+`))
+	var problems conf.Problems
+	if !errors.As(err, &problems) || len(problems) != 2 || problems[0].Key != "decoder.json[0].fields[1]" || problems[1].Key != "decoder.json[1].fields[0]" {
+		t.Errorf("%v", err)
 	}
 }
 

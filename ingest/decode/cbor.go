@@ -50,7 +50,7 @@ type CBOR struct {
 func NewCBOR(cfg CBORConfig) (*CBOR, error) {
 	like, err := NewJSONTemplate(JSONTemplateConfig{
 		JSONConfig: JSONConfig{TimeKeys: cfg.TimeKeys, TimeUnit: cfg.TimeUnit, MaxReadings: cfg.MaxReadings},
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}

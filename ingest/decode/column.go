@@ -47,9 +47,12 @@ const (
 	metricKind
 	unitKind
 	skipKind
+
+	hexKind // of fields of JSON only
+	base64Kind
 )
 
-// kinds are the names of the kinds in their order.
+// kinds are the names of the kinds of columns in their order.
 var kinds = []string{"", "number", "text", "bool", "time", "device", "metric", "unit", "skip"}
 
 // column is a Column that is ready for use; its name is empty if nobody has

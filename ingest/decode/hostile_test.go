@@ -25,7 +25,7 @@ func hostileDecoders(t *testing.T) map[string]Decoder {
 	must(t, lines, err)
 	number, err := NewNumber(NumberConfig{Units: true})
 	must(t, number, err)
-	template, err := NewJSONTemplate(JSONTemplateConfig{Fields: []JSONField{{Path: "{metric}.{metric}"}, {Path: "*"}, {Path: "$"}, {Path: "a.b.c", Type: "text"}}})
+	template, err := NewJSONTemplate(JSONTemplateConfig{Fields: []JSONField{{Path: "{metric}.{metric}"}, {Path: "*"}, {Path: "$"}, {Path: "a.b.c", Type: "text"}}}, nil)
 	must(t, template, err)
 	return map[string]Decoder{
 		"csv with header": csvs, "csv": rows, "keyvalue": pairs, "regex": regex, "nmea": nmea,
