@@ -353,6 +353,7 @@ func TestTextsEndWhereDevicesEndThem(t *testing.T) {
 		{"badc\x00e", MidBig, "abcde", true},
 		{"bac", Little, "abc", true},
 		{"a\xffb", Big, "", false},
+		{"caf\xe9", Big, "", false},
 		{"grün", Big, "grün", true},
 	} {
 		if got, ok := Text([]byte(c.in), c.order); ok != c.ok || ok && got != c.want {
