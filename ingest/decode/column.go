@@ -27,7 +27,7 @@ type Column struct {
 	//	"time"    the time of the other values; several are joined with a blank
 	//	"device"  the name of the device that the other values are of
 	//	"metric"  the name of the other values
-	//	"unit"    their unit
+	//	"unit"    the unit of those that are numbers
 	//	"skip"    nothing that anybody wants
 	Type string `toml:"type"`
 	// Unit is the unit of the readings, as in reading.Reading.
@@ -258,8 +258,8 @@ func (r *row) end() (problem string) {
 	for i := r.first; i < len(r.out); i++ {
 		out := &r.out[i]
 		out.Device, out.Time = r.device, r.told
-		if r.unit != "" {
-			out.Unit = r.unit
+		if r.unit != "" && (out.Value.Kind() == reading.KindFloat || out.Value.Kind() == reading.KindInt) {
+			out.Unit = r.unit // a truth or a text has none
 		}
 		if r.metric == "" {
 			continue
