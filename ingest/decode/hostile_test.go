@@ -101,6 +101,8 @@ func TestRepeatedPatternsBoundTheirPayloads(t *testing.T) {
 		{dearestRepeated, digits(64 << 10), false},
 		{dearestRepeated, bytes.Repeat([]byte("1;\n"), 4096), true},
 		{dearestRepeated, bytes.Repeat([]byte("1;                         \n"), 4096), false}, // [^;] takes line ends
+		{`(?s)(?P<v>\d)(?:.*z)?`, bytes.Repeat([]byte("1;                         \n"), 4096), false},
+		{`(?P<v>\d)(?:.*z)?`, bytes.Repeat([]byte("1;                         \n"), 4096), true},
 		{`(?P<v>\d)(?:[^;\n]*;)?`, bytes.Repeat([]byte("1;                         \n"), 4096), true},
 		{`(?m)^\S+ (?P<v>\d)$`, bytes.Repeat([]byte("1-0:1.8.0 1\n"), 4096), true},
 	} {
@@ -167,6 +169,13 @@ func TestMoreColumnsThanAreTakenAreRefused(t *testing.T) {
 	plain, err := NewCSV(CSVConfig{})
 	must(t, plain, err)
 	if _, err := plain.Decode(nil, Frame{Payload: bytes.Repeat([]byte("1,"), maxColumns+1)}); err == nil {
+		t.Error("513 cells are taken")
+	}
+	most := bytes.Repeat([]byte("1,"), maxColumns-1)
+	if rs, err := plain.Decode(nil, Frame{Payload: append(most, '1')}); err != nil || len(rs) != maxColumns {
+		t.Errorf("%d of 512 cells: %v", len(rs), err)
+	}
+	if _, err := plain.Decode(nil, Frame{Payload: append(bytes.Repeat([]byte("1,"), maxColumns), '1')}); err == nil {
 		t.Error("513 cells are taken")
 	}
 }
