@@ -381,3 +381,21 @@ func TestGetCostsNoAllocation(t *testing.T) {
 		}
 	}
 }
+
+func TestDecimalsThatCancelAreZeroWithoutASign(t *testing.T) {
+	sum, ok := Decimal{Mantissa: 5, Negative: true}.Add(Decimal{Mantissa: 5})
+	if !ok || sum.Negative || sum.Mantissa != 0 {
+		t.Errorf("%+v, %v", sum, ok)
+	}
+}
+
+func TestSecondsBeyondWhatNanosecondsHoldAreNone(t *testing.T) {
+	for _, d := range []Decimal{{Mantissa: 1, Exponent: 10}, {Mantissa: 10_000_000_000}, {Mantissa: 1 << 63}} {
+		if ns, ok := d.Nanoseconds(); ok {
+			t.Errorf("%+v: %d", d, ns)
+		}
+	}
+	if ns, ok := (Decimal{Mantissa: 9_223_372_036, Negative: true}).Nanoseconds(); !ok || ns != -9_223_372_036_000_000_000 {
+		t.Errorf("%d, %v", ns, ok)
+	}
+}
