@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
+	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -142,8 +143,10 @@ func (d *Daemon) buildDoors() error {
 	}
 	return errors.Join(
 		d.buildHTTP(v),
+		d.buildModbus(v),
 		d.buildSerial(v),
 		d.buildCoAP(v),
+		d.buildLines(v),
 	)
 }
 
@@ -166,6 +169,19 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
 	d.addDoor("http", httpin.New(door, log), table.Filters()...)
+	return nil
+}
+
+// buildModbus builds the buses whose slaves are polled.
+func (d *Daemon) buildModbus(v vocabulary) error {
+	for _, m := range d.cfg.Ingest.Modbus {
+		name := m.doorName()
+		bus, err := modbusin.New(m.bus(d.cfg.Modbus.Maps, v), d.log.With("source", name))
+		if err != nil {
+			return fmt.Errorf("ingest.modbus %q: %w", m.Name, err)
+		}
+		d.addDoor(name, bus, bus.Filters()...)
+	}
 	return nil
 }
 

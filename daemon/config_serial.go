@@ -221,6 +221,11 @@ func (c Config) lines() []lineUse {
 	for i, s := range c.Ingest.Serial {
 		all = append(all, lineUse{fmt.Sprintf("ingest.serial[%d].port", i), s.Port})
 	}
+	for i, m := range c.Ingest.Modbus {
+		if port := m.line().Port; port != "" {
+			all = append(all, lineUse{fmt.Sprintf("ingest.modbus[%d].url", i), port})
+		}
+	}
 	return all
 }
 

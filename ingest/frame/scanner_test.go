@@ -173,9 +173,9 @@ func hostile(n int) (Config, []byte) {
 	return c, b
 }
 
-// Summing up every one of them would take minutes: 60 kB for each byte.
+// Summing up every one of them would take a minute: 60 kB for each byte.
 func TestNoiseCostsNoMoreThanItsLength(t *testing.T) {
-	c, noise := hostile(4 << 20)
+	c, noise := hostile(1 << 20)
 	c.DropHalf = true
 	s, err := New(c)
 	if err != nil {
