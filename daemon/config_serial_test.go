@@ -2,11 +2,15 @@ package daemon
 
 import (
 	"flag"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/serialin"
+	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
@@ -61,5 +65,90 @@ func TestSettingsOfALineThatCannotWorkTogetherAreRefused(t *testing.T) {
 		if _, err := Parse("c.toml", []byte(line+text)); err != nil {
 			t.Errorf("%s%v", text, err)
 		}
+	}
+}
+
+// unset returns the fields of a struct, and of those in it, that are zero.
+func unset(v reflect.Value, path string) (all []string) {
+	for i := range v.NumField() {
+		switch f, name := v.Field(i), path+"."+v.Type().Field(i).Name; {
+		case f.Kind() == reflect.Struct:
+			all = append(all, unset(f, name)...)
+		case f.IsZero():
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// A key that is taken and leads nowhere is worse than one that is refused.
+func TestEveryKeyOfALineReachesItsDoor(t *testing.T) {
+	v, err := Default().vocabulary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := exampleSerial()
+	s.Parity, s.FlowControl, s.RTS, s.DTR, s.Gap, s.Init, s.Confirm = "odd", "rts-cts", "low", "high", conf.Duration(time.Second), conf.Bytes("i"), conf.Bytes("c")
+	s.RS485 = RS485{true, true, conf.Duration(time.Millisecond), conf.Duration(2 * time.Millisecond), true, true}
+	s.Framing = Framing{
+		Kind: "length", MaxFrame: 9, DropHalf: true, Delimiter: conf.Bytes("d"), Size: 3, Sync: conf.Bytes("s"), Trailer: conf.Bytes("t"),
+		LengthBytes: 4, LengthOrder: "little", LengthOffset: 5, LengthAdjust: 6, KeepHeader: true,
+		Start: conf.Bytes("a"), End: conf.Bytes("e"), Escape: conf.Bytes("x"), Escapes: "double", SumAfterEnd: true,
+		Checksum: "crc8", Form: "hex", Separator: conf.Bytes("*"), SumFrom: 7,
+	}
+	s.Polls[0].Expect = conf.Bytes("x")
+	door, _ := s.door(v)
+	missing := unset(reflect.ValueOf(door), "door")
+	missing = append(missing, unset(reflect.ValueOf(door.Polls[0]), "poll")...)
+	left := map[string]bool{ // not of the configuration
+		"door.Port.XONXOFF": true, "door.Port.WriteTimeout": true, "door.Port.Host.Dev": true, "door.Port.Host.Sys": true,
+		"door.Port.Host.Proc": true, "door.Port.Host.Run": true,
+	}
+	for _, field := range missing {
+		if !left[field] && !strings.HasPrefix(field, "door.Port.Expect.") {
+			t.Errorf("%s is not set, whatever the configuration says", field)
+		}
+	}
+	if p := door.Port; p.Parity != serialport.Odd || p.RTS != serialport.Low || p.DTR != serialport.High || p.RS485.DelayBefore != time.Millisecond {
+		t.Errorf("%+v", p)
+	}
+	if s.FlowControl = "xon-xoff"; !s.port().XONXOFF || s.port().RTSCTS {
+		t.Errorf("%+v", s.port())
+	}
+}
+
+// Each counter has a place of its own in the status.
+func TestEveryCounterOfALineIsInTheStatus(t *testing.T) {
+	var st serialin.Stats
+	next := uint64(1)
+	var number func(v reflect.Value)
+	number = func(v reflect.Value) {
+		for i := range v.NumField() {
+			switch f := v.Field(i); f.Kind() {
+			case reflect.Struct:
+				if f.Type() != reflect.TypeFor[time.Time]() {
+					number(f)
+				}
+			case reflect.Uint64:
+				f.SetUint(next)
+				next *= 2
+			}
+		}
+	}
+	number(reflect.ValueOf(&st).Elem())
+	var door dashboard.Door
+	serialStatus(&door, nil, st)
+	var shown uint64
+	line := reflect.ValueOf(*door.Line)
+	for i := range line.NumField() {
+		if f := line.Field(i); f.Kind() == reflect.Uint64 {
+			shown |= f.Uint()
+		}
+	}
+	shown |= door.Opaque | door.Rejected | door.NotStored
+	// Bytes are shown by what is wrong with them.
+	shown |= st.Port.Received | st.Port.Sent | st.Scan.Frames | st.Scan.TooLong
+	if shown != next-1 {
+		t.Errorf("of %b, %b are shown", next-1, shown)
 	}
 }

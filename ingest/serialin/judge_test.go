@@ -214,3 +214,41 @@ func TestProbingPassesOverWhatTheDriverCannot(t *testing.T) {
 		t.Errorf("all are refused: %v", err)
 	}
 }
+
+// A device with parity is heard as damaged bytes until its parity is tried.
+func TestProbingTriesParitiesAtThePromisingSpeed(t *testing.T) {
+	words := said(t, frame.Config{}, `{"temp":21.5}`, `{"temp":21.6}`, `{"temp":21.7}`)
+	for want, right := range map[string]format{"9600 8E1": {8, serialport.Even}, "9600 8O1": {8, serialport.Odd}} {
+		cs, err := Probe(t.Context(), Probing{
+			Bauds: []int{115200, 9600}, Decoders: decoders(),
+			listenTo: func(_ context.Context, c serialport.Config, _ []byte, _ time.Duration) (Sample, error) {
+				s := Sample{Port: c, Data: noise(50), Damaged: 25}
+				if c.Baud == 9600 {
+					s.Data, s.Damaged = words.Data, len(words.Data)/2
+				}
+				if c.Baud == 9600 && c.DataBits == right.bits && c.Parity == right.parity {
+					s.Damaged = 0
+				}
+				return s, nil
+			},
+		})
+		if err != nil || len(cs) == 0 || cs[0].Sample.Port.String() != want || cs[0].Points < Sure {
+			t.Errorf("%s: %+v, %v", want, cs, err)
+		}
+	}
+}
+
+func TestProbingListensLongerToWhatSpeaksSeldom(t *testing.T) {
+	word := said(t, frame.Config{}, `{"temp":21.5}`)
+	var spans []time.Duration
+	_, err := Probe(t.Context(), Probing{
+		Bauds: []int{9600}, Listen: time.Second, Decoders: decoders(),
+		listenTo: func(_ context.Context, c serialport.Config, _ []byte, d time.Duration) (Sample, error) {
+			spans = append(spans, d)
+			return Sample{Port: c, Data: word.Data}, nil
+		},
+	})
+	if err != nil || len(spans) < 2 || spans[0] != time.Second || spans[1] != longer*time.Second {
+		t.Errorf("listened for %v, %v", spans, err)
+	}
+}

@@ -3,6 +3,7 @@ package serialin
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -129,6 +130,16 @@ func TestFramesAroundLostBytesAreNotTrusted(t *testing.T) {
 	f.speak(t, "3\n4\n5\n")
 	f.speak(t, "6\n")
 	if got := strings.Join(f.frames(t), " "); got != "1 5 6" {
+		t.Errorf("trusted %q", got)
+	}
+	// It may be the very next byte that is missing.
+	f = newFed(t, frame.Config{})
+	f.lost = func() (uint64, int) { return lost, 0 }
+	f.speak(t, "1\n")
+	lost++
+	f.speak(t, "2\n")
+	f.speak(t, "15\n3\n") // 2, 4 and 15 were said, perhaps
+	if got := strings.Join(f.frames(t), " "); got != "3" {
 		t.Errorf("trusted %q", got)
 	}
 	f = newFed(t, nmea)
@@ -285,32 +296,43 @@ func TestBytesGatherUnlessASilenceWouldSeemShorter(t *testing.T) {
 	}
 }
 
-// Whoever could not look for longer than the gap does not know whether there was
-// one: 12 and 34 must not become 1234.
-func TestAGapThatNobodyCouldSeeMakesNoFrame(t *testing.T) {
-	for want, c := range map[string]frame.Config{
-		"56":      {Kind: frame.Gap},
-		"1234 56": {}, // lines have ends
-	} {
-		f := newFed(t, c)
-		end := ""
-		if c.Kind == frame.Line {
-			end = "\n"
-		}
-		quiet := func() {
-			f.lastByte = time.Now().Add(-time.Minute)
-			if err := f.silent(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		f.speak(t, "12")
-		f.lastByte = time.Now().Add(-time.Minute)
-		f.speak(t, "34"+end)
-		quiet()
-		f.speak(t, "56"+end)
-		quiet()
-		if got := strings.Join(f.frames(t), " "); got != want {
-			t.Errorf("%v: got %q, want %q", c.Kind, got, want)
-		}
+// A reading that waits for the disk is of when it came.
+func TestReadingsHaveTheTimeOfTheirArrival(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	clock := time.Unix(1700000000, 0)
+	custody := ingesttest.NewCustody()
+	f.intake = ingest.NewIntake(custody, nil, func() time.Time { return clock })
+	f.speak(t, "1\n")
+	clock = clock.Add(time.Minute)
+	k := &keeper{s: f.s, intake: f.intake, backlog: f.backlog, confirms: make(chan confirm, 1)}
+	f.backlog.close()
+	k.keep(t.Context())
+	rs := custody.Taken(t, 1)
+	if rs[0].Time != 1700000000e9 || rs[0].Flags&reading.Stamped == 0 {
+		t.Errorf("%+v", rs[0])
+	}
+}
+
+func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	custody := ingesttest.NewCustody()
+	custody.Refuse(errors.New("full"))
+	f.intake = ingest.NewIntake(custody, nil, time.Now)
+	f.speak(t, "1\n2\n")
+	k := &keeper{s: f.s, intake: f.intake, backlog: f.backlog, confirms: make(chan confirm, 1)}
+	f.backlog.close()
+	k.keep(t.Context())
+	if st := f.s.Stats(); st.Refused != 2 || st.Trouble != "full" {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestAFloodLeavesNoLargeBacklogBehind(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	big := batch{data: make([]byte, 0, spareBatch+1)}
+	f.speak(t, "1\n")
+	f.backlog.take(t.Context(), big)
+	if got := cap(f.backlog.batch.data); got > spareBatch {
+		t.Errorf("%d bytes are kept for the next flood", got)
 	}
 }

@@ -1,11 +1,14 @@
 package serialin
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/internal/ptytest"
 	"github.com/tidegate/tidegate/internal/serialport"
@@ -108,5 +111,47 @@ func TestTheOtherOfTwoThatLookAlikeIsNotReadInstead(t *testing.T) {
 		if st := s.Stats(); filepath.Base(st.Device) != "ttyUSB2" {
 			t.Errorf("serial number %q: %s is read", serial, st.Device)
 		}
+	}
+}
+
+// udev gives a new device its owner and mode after its name is there, and programs
+// that look at all new devices have it for a moment.
+func TestADeviceThatMayNotBeOpenedYetIsTriedAgain(t *testing.T) {
+	h := newHub(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: h.byID("X"), Host: h.Host}})
+	s.settle = 0
+	run(t, s, ingesttest.NewCustody())
+	until(t, "it waits", func() bool { return s.Stats().State == Waiting })
+	_, path := ptytest.New(t)
+	other, err := serialport.Open(serialport.Config{Path: path})
+	h.must(err)
+	h.must(os.Symlink(path, h.byID("X")))
+	until(t, "the refusal is said", func() bool { return strings.Contains(s.Stats().Trouble, serialport.ErrBusy.Error()) })
+	h.must(other.Close())
+	isOpen(t, s)
+}
+
+func TestWhatComesBackAsSomethingElseIsSaid(t *testing.T) {
+	h := newHub(t)
+	for _, patience := range []time.Duration{0, time.Hour} {
+		s := newSource(t, Config{Port: serialport.Config{Path: h.byID("X"), Host: h.Host}})
+		s.settle = patience
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx, ingest.NewIntake(ingesttest.NewCustody(), nil, time.Now)) }()
+		until(t, "it waits", func() bool { return s.Stats().State == Waiting })
+		h.must(os.WriteFile(h.byID("X"), nil, 0o600)) // no serial port
+		until(t, "it is said", func() bool { return strings.Contains(s.Stats().Trouble, "is no serial port") })
+		if patience > 0 {
+			if st := s.Stats(); st.State != Waiting {
+				t.Errorf("it may become one: %+v", st)
+			}
+			cancel()
+		}
+		if err := <-ended; (err == nil) != (patience > 0) {
+			t.Errorf("with a patience of %v: %v", patience, err)
+		}
+		cancel()
+		h.must(os.Remove(h.byID("X")))
 	}
 }

@@ -25,7 +25,8 @@ const (
 	lookEvery = 250 * time.Millisecond
 	waitFor   = 10 * time.Minute
 	// settle is how long the opening of a device that has just appeared may be
-	// refused: its owner and mode are set after its name is there.
+	// refused: its owner and mode are set after its name is there. Programs that
+	// talk to all new devices may have it for longer: that is waited for.
 	settle = 3 * time.Second
 	// flap is how long a device must have been open not to count as flapping;
 	// one that flaps maxFlaps times in a row is given a pause.
@@ -94,6 +95,12 @@ func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 		return port, err
 	}
 	s.note(Waiting, err)
+	say := func(why error) {
+		if why.Error() != err.Error() {
+			s.note(Waiting, why)
+		}
+		err = why
+	}
 	tick := time.NewTicker(s.look)
 	defer tick.Stop()
 	late := time.After(s.wait)
@@ -107,19 +114,19 @@ func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 		case <-tick.C:
 		}
 		if _, looked := s.config.Port.Host.Find(s.config.Port.Path, s.expect); isAway(looked) {
-			if appeared = (time.Time{}); looked.Error() != err.Error() {
-				err = looked
-				s.note(Waiting, err)
-			}
+			appeared = time.Time{}
+			say(looked)
 			continue
 		}
 		if appeared.IsZero() {
 			appeared = time.Now()
 		}
-		if port, err = s.try(); err == nil {
+		port, refused := s.try()
+		if refused == nil {
 			return port, nil
 		}
-		if time.Since(appeared) > settle && !isAway(err) {
+		say(refused)
+		if time.Since(appeared) > s.settle && !isAway(err) && !errors.Is(err, serialport.ErrBusy) {
 			return nil, err
 		}
 	}

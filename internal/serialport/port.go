@@ -222,7 +222,9 @@ func (p *Port) queued() int {
 
 // abandon takes back what the device does not take.
 func (p *Port) abandon(n, of int) (int, error) {
-	n = max(0, n-p.queued())
+	queued := min(n, p.queued())
+	n -= queued
+	p.sent.Add(-uint64(queued))
 	p.abandoned.Add(uint64(of - n))
 	unix.IoctlSetInt(p.control, unix.TCFLSH, unix.TCOFLUSH) // what fails here, fails in the next write
 	return n, fmt.Errorf("%w: %d of %d bytes are left — hint: its flow control holds the line up, or nothing is connected; check CTS, or turn flow control off", ErrStuck, of-n, of)
