@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
+	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -111,7 +112,7 @@ func (d *Daemon) buildDoors() error {
 		return err
 	}
 	d.chains = v.chains
-	mqttClients, httpClients := d.cfg.clientsWithin(descriptors())
+	clients := d.cfg.clientsWithin(descriptors())
 	d.cfg.tellClients(d.log)
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
 		table, err := v.table(m.Routes, m.Dialects...)
@@ -124,7 +125,7 @@ func (d *Daemon) buildDoors() error {
 			ListenPlain:   m.PlainListen,
 			Routes:        table,
 			MaxPacket:     int(m.MaxPacket),
-			MaxClients:    mqttClients,
+			MaxClients:    clients["mqtt"],
 			MaxRate:       m.MaxRate,
 			MaxByteRate:   int(m.MaxByteRate),
 			SessionExpiry: time.Duration(m.SessionExpiry),
@@ -143,9 +144,11 @@ func (d *Daemon) buildDoors() error {
 		}
 	}
 	return errors.Join(
-		d.buildHTTP(v, httpClients),
+		d.buildHTTP(v, clients["http"]),
+		d.buildModbus(v),
 		d.buildSerial(v),
 		d.buildCoAP(v),
+		d.buildLines(v, clients),
 	)
 }
 
@@ -168,6 +171,19 @@ func (d *Daemon) buildHTTP(v vocabulary, clients int) error {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
 	d.addDoor("http", httpin.New(door, log), table.Filters()...)
+	return nil
+}
+
+// buildModbus builds the buses whose slaves are polled.
+func (d *Daemon) buildModbus(v vocabulary) error {
+	for _, m := range d.cfg.Ingest.Modbus {
+		name := m.doorName()
+		bus, err := modbusin.New(m.bus(d.cfg.Modbus.Maps, v), d.log.With("source", name))
+		if err != nil {
+			return fmt.Errorf("ingest.modbus %q: %w", m.Name, err)
+		}
+		d.addDoor(name, bus, bus.Filters()...)
+	}
 	return nil
 }
 

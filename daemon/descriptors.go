@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"log/slog"
+	"strings"
 	"syscall"
 )
 
@@ -10,36 +11,53 @@ import (
 // readings, however many clients are connected.
 const descriptorsForOthers = 64
 
-// wantedClients is how many clients the doors want that give each a file
-// descriptor of its own.
-func (c Config) wantedClients() (mqtt, http int) {
+// wantedClients is how many clients each door wants, by its name, that give each a
+// file descriptor of its own.
+func (c Config) wantedClients() map[string]int {
+	wanted := map[string]int{}
 	if c.Ingest.MQTT.Listen != "" {
-		mqtt = c.Ingest.MQTT.MaxClients
+		wanted["mqtt"] = c.Ingest.MQTT.MaxClients
 	}
 	if c.Ingest.HTTP.Listen != "" {
-		http = c.Ingest.HTTP.MaxClients
+		wanted["http"] = c.Ingest.HTTP.MaxClients
 	}
-	return mqtt, http
+	for _, l := range c.Ingest.Line {
+		if l.Transport == "tcp" && l.Listen != "" {
+			wanted[l.doorName()] = l.MaxClients
+		}
+	}
+	return wanted
 }
 
 // clientsWithin is how many of them so many file descriptors allow: all, or a
 // share for each door.
-func (c Config) clientsWithin(descriptors int) (mqtt, http int) {
-	mqtt, http = c.wantedClients()
-	allowed := descriptors - descriptorsForOthers
-	if mqtt+http <= allowed {
-		return mqtt, http
+func (c Config) clientsWithin(descriptors int) map[string]int {
+	clients := c.wantedClients()
+	allowed, all := descriptors-descriptorsForOthers, sum(clients)
+	if all <= allowed {
+		return clients
 	}
-	share := func(wanted int) int { return max(1, int(int64(wanted)*int64(allowed)/int64(mqtt+http))) }
-	return share(mqtt), share(http)
+	for door, wanted := range clients {
+		clients[door] = max(1, int(int64(wanted)*int64(allowed)/int64(all)))
+	}
+	return clients
+}
+
+func sum(clients map[string]int) (all int) {
+	for _, n := range clients {
+		all += n
+	}
+	return all
 }
 
 // tellClients tells whoever runs the gateway that some clients will find no room.
 func (c Config) tellClients(log *slog.Logger) {
-	mqtt, http := c.wantedClients()
-	if m, h := c.clientsWithin(descriptors()); m < mqtt || h < http {
-		log.Warn("file descriptors do not suffice for max_clients — hint: raise LimitNOFILE= of the service",
-			"mqtt", mqtt, "mqtt_allowed", m, "http", http, "http_allowed", h)
+	wanted, allowed := c.wantedClients(), c.clientsWithin(descriptors())
+	for _, door := range sortedKeys(wanted) {
+		if allowed[door] < wanted[door] {
+			log.Warn("file descriptors do not suffice for max_clients — hint: raise LimitNOFILE= of the service",
+				"source", door, "max_clients", wanted[door], "allowed", allowed[door])
+		}
 	}
 }
 
@@ -55,21 +73,15 @@ func descriptors() int {
 
 // clients looks at whether this machine has room for all of them.
 func (k *checklist) clients(c Config) {
-	mqtt, http := c.wantedClients()
-	table := "ingest.mqtt"
-	switch {
-	case mqtt == 0:
-		table = "ingest.http"
-	case http > 0:
-		table += " and ingest.http"
-	}
-	if most := descriptors(); mqtt+http > 0 && mqtt+http+descriptorsForOthers > most {
+	wanted := c.wantedClients()
+	doors, all := strings.Join(sortedKeys(wanted), ", "), sum(wanted)
+	if most := descriptors(); all > 0 && all+descriptorsForOthers > most {
 		k.warn("raise LimitNOFILE= of the service, or lower max_clients",
-			"%s: %d file descriptors do not suffice for %d clients", table, most, mqtt+http)
+			"%s: %d file descriptors do not suffice for %d clients", doors, most, all)
 	}
-	if need := int64(mqtt+http) * memoryPerClient; need > int64(c.Gateway.Memory) {
+	if need := int64(all) * memoryPerClient; need > int64(c.Gateway.Memory) {
 		k.warn("raise gateway.memory, or lower max_clients",
-			"%s: %d clients may take %d MiB, and gateway.memory is %s", table, mqtt+http, need>>20, c.Gateway.Memory)
+			"%s: %d clients may take %d MiB, and gateway.memory is %s", doors, all, need>>20, c.Gateway.Memory)
 	}
 }
 

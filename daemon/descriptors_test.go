@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"os/exec"
 	"strings"
 	"testing"
@@ -57,28 +58,25 @@ func TestCheckWarnsOfMoreClientsThanFit(t *testing.T) {
 // the rest, and none of them has to do without.
 func TestTheDoorsShareTheFileDescriptors(t *testing.T) {
 	for _, tt := range []struct {
-		mqtt, http         string
-		descriptors        int
-		wantMQTT, wantHTTP int
+		mqtt, http, line string
+		descriptors      int
+		want             map[string]int
 	}{
-		{":1", ":2", 20_000, 1024, 512},
-		{":1", "", 84, 20, 0},
-		{"", ":2", 84, 0, 20},
-		{":1", ":2", 64 + 30, 20, 10},
-		{":1", ":2", 64 + 1536, 1024, 512},
-		{":1", ":2", 10, 1, 1},
+		{":1", ":2", "", 20_000, map[string]int{"mqtt": 1024, "http": 512}},
+		{":1", "", "", 84, map[string]int{"mqtt": 20}},
+		{"", ":2", "", 84, map[string]int{"http": 20}},
+		{":1", ":2", "", 64 + 30, map[string]int{"mqtt": 20, "http": 10}},
+		{":1", ":2", ":3", 64 + 50, map[string]int{"mqtt": 20, "http": 10, "line:a": 20}},
+		{":1", ":2", "", 64 + 1536, map[string]int{"mqtt": 1024, "http": 512}},
+		{":1", ":2", "", 10, map[string]int{"mqtt": 1, "http": 1}},
 	} {
 		c := Default()
 		c.Ingest.MQTT.Listen, c.Ingest.HTTP.Listen = tt.mqtt, tt.http
-		mqtt, http := c.clientsWithin(tt.descriptors)
-		if tt.mqtt == "" {
-			mqtt = 0 // which nobody asks for
+		if tt.line != "" {
+			c.Ingest.Line = []Line{{Name: "a", Transport: "tcp", Listen: tt.line, MaxClients: 1024}, {Name: "b", Transport: "udp", Listen: ":4", MaxClients: 9}}
 		}
-		if tt.http == "" {
-			http = 0
-		}
-		if mqtt != tt.wantMQTT || http != tt.wantHTTP {
-			t.Errorf("%+v: %d and %d", tt, mqtt, http)
+		if got := c.clientsWithin(tt.descriptors); !maps.Equal(got, tt.want) {
+			t.Errorf("%+v: %v", tt, got)
 		}
 	}
 	c := Default()

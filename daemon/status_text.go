@@ -48,6 +48,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		if text := refusals(d); text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
 		}
+		writeSlaves(&b, now, d)
 		writeLine(&b, now, d)
 	}
 	if text := refined(s.Refined); text != "" {
@@ -91,8 +92,11 @@ func refusals(d dashboard.Door) string {
 		{d.Oversubscribed, "subscriptions too many"},
 		{d.Forgotten, "sessions that made room for others"},
 		{d.Slowed, "waits of clients that sent too fast"},
+		{d.LateAnswers, "answers that came too late"},
+		{d.StrayBytes, "bytes that nobody asked for"},
 		{d.Overflowed, "datagrams lost because too many came at once"},
 		{d.Repeated, "requests that came again"},
+		{d.Damaged, "frames damaged, cut off or too long"},
 	} {
 		if c.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))
