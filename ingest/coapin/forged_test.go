@@ -1,6 +1,7 @@
 package coapin
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -181,4 +182,62 @@ func TestTheEndOfAHandshakeMayBeLost(t *testing.T) {
 		t.Fatalf("%v, lost: %v", err, lost)
 	}
 	c.expect(c.request(confirmable, post, "d").carrying("1"), changed)
+}
+
+// A session that stands takes what is encrypted, and few bytes of handshake.
+func TestOnlyWhatIsEncryptedIsTaken(t *testing.T) {
+	data, shake := record(23, 1, 1, []byte("data")), record(contentHandshake, 1, 2, make([]byte, 60))
+	left := 2 * len(shake)
+	take := func(records ...[]byte) string {
+		return string(encrypted(bytes.Join(records, nil), &left))
+	}
+	for _, tt := range []struct{ got, want string }{
+		{take(data), string(data)},
+		{take(record(23, 0, 1, nil), data, record(21, 0, 1, []byte{2, 0})), string(data)},
+		{take(record(contentWithID, 1, 1, make([]byte, 9)), data), string(data)},
+		{take(shake, data, shake, shake), string(shake) + string(data) + string(shake)},
+		{take(shake), ""},
+		{take(data, data[:recordHeader+1]), string(data)},
+		{take(data[:recordHeader-1]), ""},
+		{take(), ""},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%x is taken, want %x", tt.got, tt.want)
+		}
+	}
+}
+
+func FuzzEncrypted(f *testing.F) {
+	f.Add(append(record(23, 1, 1, []byte("data")), record(contentHandshake, 0, 1, []byte("x"))...), 100)
+	f.Fuzz(func(t *testing.T, b []byte, left int) {
+		before := left
+		got := encrypted(b, &left)
+		if len(got) > len(b) || left > before || left < min(before, 0) {
+			t.Fatalf("%d of %d bytes, %d of %d are left", len(got), len(b), left, before)
+		}
+		if again := encrypted(got, &before); !bytes.Equal(again, got) {
+			t.Fatalf("%x, and then %x", got, again)
+		}
+	})
+}
+
+// What a peer says right after its handshake, before the gateway has noted the
+// end of that, is heard, all of it.
+func TestWhatComesRightAfterTheHandshakeIsHeard(t *testing.T) {
+	s := start(t, instant(), Config{})
+	g := newGate(t.Context(), newServer(s, ingest.NewIntake(instant(), nil, time.Now)), nil)
+	ss := newSession(g, destination{addr: plainAddr(t, s)})
+	for i := range uint32(5) {
+		ss.put(record(contentData, 1, i, []byte("data")))
+	}
+	if n := len(ss.in); n != 0 {
+		t.Fatalf("%d datagrams are given to a handshake", n)
+	}
+	g.stands(ss)
+	ss.put(record(contentData, 1, 5, []byte("data")))
+	for i := range uint32(6) {
+		if got, want := <-ss.in, record(contentData, 1, i, []byte("data")); !bytes.Equal(got, want) {
+			t.Errorf("%x is %d-th, want %x", got, i, want)
+		}
+	}
 }

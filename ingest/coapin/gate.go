@@ -132,7 +132,7 @@ func (g *gate) stands(s *session) {
 		g.remove(g.standing.Back().Value.(*session))
 	}
 	g.notOpening(s)
-	s.place, s.left = g.standing.PushFront(s), maxReshake
+	s.stands(g.standing.PushFront(s))
 	g.server.stats.sessions.Store(int64(g.standing.Len()))
 }
 

@@ -136,3 +136,28 @@ func TestTheLargestBodyFits(t *testing.T) {
 		}
 	}
 }
+
+// Paths that are made up one after the other are not all remembered.
+func TestPathsThatAreRememberedAreBounded(t *testing.T) {
+	v, _, say := crowd(t, Config{})
+	for i := range maxTargets + 100 {
+		say(1, message{code: post, id: uint16(i), options: []option{{optUriPath, fmt.Append(nil, "made-up-", i)}}, payload: []byte("1")})
+	}
+	if n := len(v.targets.known); n == 0 || n > maxTargets {
+		t.Errorf("%d paths are remembered", n)
+	}
+	if n := len(v.targets.listed); n > maxListed {
+		t.Errorf("%d paths are listed", n)
+	}
+}
+
+// What is too old is forgotten although nothing comes in any more.
+func TestSilenceEmptiesTheServer(t *testing.T) {
+	v, _, say := crowd(t, Config{})
+	say(1, message{code: post, id: 1, options: []option{{optUriPath, []byte("d")}}, payload: []byte("1")})
+	say(2, message{code: put, id: 2, options: []option{{optUriPath, []byte("d")}, {optBlock1, []byte{8}}}, payload: make([]byte, 16)})
+	v.expire(time.Now().Add(exchangeLifetime + time.Second))
+	if v.exchanges.length != 0 || len(v.bodies.known) != 0 || len(v.endpoints.known) != 0 {
+		t.Errorf("%d exchanges, %d bodies, %d endpoints", v.exchanges.length, len(v.bodies.known), len(v.endpoints.known))
+	}
+}

@@ -7,6 +7,7 @@ import "encoding/binary"
 const (
 	recordHeader     = 13
 	contentHandshake = 22
+	contentData      = 23
 	contentWithID    = 25 // of a peer that has a connection ID, which nobody has here
 	clientHello      = 1
 	serverHello      = 2
@@ -31,6 +32,11 @@ func isHello(b []byte) bool { return isHandshake(b, clientHello) }
 // isHandshake says whether a datagram begins with that message, not encrypted.
 func isHandshake(b []byte, message byte) bool {
 	return len(b) > recordHeader && b[0] == contentHandshake && epoch(b) == 0 && b[recordHeader] == message
+}
+
+// isData says whether a datagram begins with data, encrypted.
+func isData(b []byte) bool {
+	return len(b) >= recordHeader && b[0] == contentData && epoch(b) > 0
 }
 
 func epoch(record []byte) uint16 { return binary.BigEndian.Uint16(record[3:]) }

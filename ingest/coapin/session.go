@@ -35,6 +35,7 @@ type session struct {
 	// These are guarded by gate.mu.
 	place *list.Element // in gate.standing; nil before the handshake has ended
 	left  int           // how many more bytes of handshake are taken
+	early [][]byte      // data that came before place was set
 
 	// proved says that the peer has answered what was sent to its address: the
 	// cookie of RFC 6347 §4.2.1 came back.
@@ -78,15 +79,35 @@ func (s *session) put(b []byte) bool {
 		s.left -= len(b)
 		b = bytes.Clone(b)
 	}
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return false
+	case s.place == nil && isData(b):
+		s.early = append(s.early, b)
+	default:
+		s.hand(b)
 	}
+	return true
+}
+
+// hand queues a datagram.
+func (s *session) hand(b []byte) {
 	select {
 	case s.in <- b:
 	default:
 		s.gate.server.stats.overflowed.Add(1)
 	}
-	return true
+}
+
+// stands lets the session read what has come too early: a peer may send as soon
+// as the end of the handshake reaches it, which is before we have noted it, and
+// the library would drop all but one of its messages.
+func (s *session) stands(place *list.Element) {
+	s.place, s.left = place, maxReshake
+	for _, b := range s.early {
+		s.hand(b)
+	}
+	s.early = nil
 }
 
 // run does the handshake, serves what comes, and ends the session.
