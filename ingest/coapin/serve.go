@@ -78,7 +78,9 @@ func (v *server) deliver(ctx context.Context, w *worker, e *exchange, known *tar
 		return
 	}
 	// From here on there is room in v.due.
-	rs, fate, err := known.target.Read(w.readings[:0], payload, route.Arrival{Intake: v.intake, Now: v.intake.Now()})
+	intake := v.intake.Passage()
+	defer intake.Leave()
+	rs, fate, err := known.target.Read(w.readings[:0], payload, route.Arrival{Intake: intake, Now: intake.Now()})
 	defer func() {
 		clear(rs)
 		w.readings = rs[:0]
@@ -92,12 +94,12 @@ func (v *server) deliver(ctx context.Context, w *worker, e *exchange, known *tar
 	case route.Opaque:
 		v.stats.opaque.Add(1)
 	}
-	if len(rs) == 0 && !v.intake.Owes() {
+	if len(rs) == 0 && !intake.Owes() {
 		v.release()
 		v.reply(w, e, a)
 		return
 	}
-	receipt, err := v.give(ctx, rs)
+	receipt, err := v.give(ctx, intake, rs)
 	if err != nil {
 		v.release()
 		v.stats.notStored.Add(1)
@@ -121,14 +123,14 @@ const (
 )
 
 // give hands readings to custody and waits for room, but not for long.
-func (v *server) give(ctx context.Context, rs []reading.Reading) (ingest.Receipt, error) {
+func (v *server) give(ctx context.Context, intake *ingest.Intake, rs []reading.Reading) (ingest.Receipt, error) {
 	wait := patience
 	if v.crowded.Load() {
 		wait = impatience
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	receipt, err := v.intake.Accept(ctx, rs)
+	receipt, err := intake.Accept(ctx, rs)
 	v.crowded.Store(errors.Is(err, context.DeadlineExceeded))
 	return receipt, err
 }

@@ -126,6 +126,11 @@ func startFor(t testing.TB, cfg Config, intake *ingest.Intake) *world {
 	w := &world{Source: New(cfg, discard())}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
+	if cfg.Routes != nil {
+		for _, forget := range cfg.Routes.Filters() {
+			intake.OnLoss(forget)
+		}
+	}
 	go func() { ended <- w.Run(ctx, intake) }()
 	t.Cleanup(func() {
 		cancel()

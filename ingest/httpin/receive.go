@@ -128,7 +128,9 @@ func (d *door) accept(r *http.Request, what delivery) (outcome, ingest.Receipt, 
 	}
 	borrowed := d.borrow()
 	defer d.giveBack(borrowed)
-	done, refused := d.decode(borrowed, what, body, b)
+	intake := d.intake.Passage()
+	defer intake.Leave()
+	done, refused := d.decode(intake, borrowed, what, body, b)
 	if refused != nil {
 		return outcome{}, nil, refused
 	}
@@ -138,10 +140,10 @@ func (d *door) accept(r *http.Request, what delivery) (outcome, ingest.Receipt, 
 		what, hint, _ := strings.Cut(done.Error, " — hint: ")
 		return outcome{}, nil, refuse(http.StatusBadRequest, cmp.Or(hint, "correct the payload"), "%s", what)
 	}
-	if len(*borrowed) == 0 && !d.intake.Owes() {
+	if len(*borrowed) == 0 && !intake.Owes() {
 		return done, nil, nil
 	}
-	receipt, refused := d.give(r.Context(), *borrowed)
+	receipt, refused := d.give(r.Context(), intake, *borrowed)
 	return done, receipt, refused
 }
 
@@ -156,12 +158,12 @@ const (
 // decode appends the readings of a body to dst, and what they take to the bill.
 // As many requests decode at once as there are processors: what a payload takes
 // before it is on the bill is bounded by that.
-func (d *door) decode(dst *[]reading.Reading, what delivery, body []byte, b *bill) (outcome, *refusal) {
+func (d *door) decode(intake *ingest.Intake, dst *[]reading.Reading, what delivery, body []byte, b *bill) (outcome, *refusal) {
 	d.turns <- struct{}{}
 	defer func() { <-d.turns }()
 	var done outcome
 	texts := 0
-	arrival := route.Arrival{Intake: d.intake, Now: d.intake.Now()}
+	arrival := route.Arrival{Intake: intake, Now: intake.Now()}
 	for payload := range what.payloads(body) {
 		first := len(*dst)
 		var fate route.Fate
@@ -180,10 +182,10 @@ func (d *door) decode(dst *[]reading.Reading, what delivery, body []byte, b *bil
 		text := textOf(added)
 		texts += text
 		if refused := d.tooMany(len(*dst), texts); refused != nil {
-			return done, what.unkept(refused)
+			return done, refused
 		}
 		if !b.take(len(added)*readingSize + text) {
-			return done, what.unkept(d.overloaded())
+			return done, d.overloaded()
 		}
 	}
 	done.Readings = len(*dst)
@@ -212,15 +214,6 @@ func (d *door) tooMany(readings, texts int) *refusal {
 	return nil
 }
 
-// unkept returns the refusal of readings that were refined: they will not be
-// kept, so none may be left out for them.
-func (what delivery) unkept(refused *refusal) *refusal {
-	if what.target.Refine != nil {
-		what.target.Refine.Forget()
-	}
-	return refused
-}
-
 func (d *door) borrow() *[]reading.Reading {
 	if rs, ok := d.spare.Get().(*[]reading.Reading); ok {
 		return rs
@@ -242,10 +235,10 @@ func (d *door) giveBack(rs *[]reading.Reading) {
 }
 
 // give hands readings to custody and waits for room, but not for ever.
-func (d *door) give(ctx context.Context, rs []reading.Reading) (ingest.Receipt, *refusal) {
+func (d *door) give(ctx context.Context, intake *ingest.Intake, rs []reading.Reading) (ingest.Receipt, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	receipt, err := d.intake.Accept(ctx, rs)
+	receipt, err := intake.Accept(ctx, rs)
 	if err == nil {
 		return receipt, nil
 	}

@@ -45,7 +45,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	b := newBacklog(s.config.MaxBacklog, &s.counts.backlog)
 	keeping, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
-	k := &keeper{s: s, intake: intake, backlog: b, confirms: make(chan confirm, maxConfirms)}
+	k := &keeper{s: s, intake: intake.Passage(), backlog: b, confirms: make(chan confirm, maxConfirms)}
 	var work sync.WaitGroup
 	work.Go(func() { k.keep(keeping) })
 	work.Go(func() { k.confirm(ctx) })
