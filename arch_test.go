@@ -59,7 +59,7 @@ var homes = []struct {
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
 	{"github.com/pion/logging", []string{"ingest/coapin"}},

@@ -7,6 +7,7 @@ require (
 	github.com/eclipse/paho.golang v0.23.0 // tests only
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // tests only
 	github.com/fxamacker/cbor/v2 v2.9.6 // tests only
+	github.com/goburrow/modbus v0.1.0 // tests only
 	github.com/influxdata/line-protocol/v2 v2.2.1 // tests only
 	github.com/klauspost/compress v1.20.3
 	github.com/mochi-mqtt/server/v2 v2.7.9
@@ -23,6 +24,7 @@ require (
 )
 
 require (
+	github.com/goburrow/serial v0.1.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/pion/transport/v5 v5.0.0 // indirect
 	github.com/rs/xid v1.4.0 // indirect

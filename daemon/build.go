@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
+	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -111,6 +112,8 @@ func (d *Daemon) buildDoors() error {
 		return err
 	}
 	d.chains = v.chains
+	clients := d.cfg.clientsWithin(descriptors())
+	d.cfg.tellClients(d.log)
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
 		table, err := v.table(m.Routes, m.Dialects...)
 		if err != nil {
@@ -122,7 +125,7 @@ func (d *Daemon) buildDoors() error {
 			ListenPlain:   m.PlainListen,
 			Routes:        table,
 			MaxPacket:     int(m.MaxPacket),
-			MaxClients:    clientsWithin(m.MaxClients, log),
+			MaxClients:    clients["mqtt"],
 			MaxRate:       m.MaxRate,
 			MaxByteRate:   int(m.MaxByteRate),
 			SessionExpiry: time.Duration(m.SessionExpiry),
@@ -141,14 +144,16 @@ func (d *Daemon) buildDoors() error {
 		}
 	}
 	return errors.Join(
-		d.buildHTTP(v),
+		d.buildHTTP(v, clients["http"]),
+		d.buildModbus(v),
 		d.buildSerial(v),
 		d.buildCoAP(v),
+		d.buildLines(v, clients),
 	)
 }
 
 // buildHTTP builds the door for devices that POST.
-func (d *Daemon) buildHTTP(v vocabulary) error {
+func (d *Daemon) buildHTTP(v vocabulary, clients int) error {
 	h := d.cfg.Ingest.HTTP
 	if h.Listen == "" {
 		return nil
@@ -160,12 +165,25 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	log := d.log.With("source", "http")
 	door := httpin.Config{
 		Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
-		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
+		MaxBody: int(h.MaxBody), MaxClients: clients,
 	}
 	if err := h.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.http: %w", err)
 	}
 	d.addDoor("http", httpin.New(door, log), table.Filters()...)
+	return nil
+}
+
+// buildModbus builds the buses whose slaves are polled.
+func (d *Daemon) buildModbus(v vocabulary) error {
+	for _, m := range d.cfg.Ingest.Modbus {
+		name := m.doorName()
+		bus, err := modbusin.New(m.bus(d.cfg.Modbus.Maps, v), d.log.With("source", name))
+		if err != nil {
+			return fmt.Errorf("ingest.modbus %q: %w", m.Name, err)
+		}
+		d.addDoor(name, bus, bus.Filters()...)
+	}
 	return nil
 }
 

@@ -21,14 +21,15 @@ import (
 // interface and uplinks without TLS are refused unless insecure_i_know says
 // that this is meant.
 type Config struct {
-	Gateway   Gateway   `toml:"gateway"`
-	Log       Log       `toml:"log"`
-	Buffer    Buffer    `toml:"buffer"`
-	Decoder   Decoders  `toml:"decoder"`
-	Ingest    Ingest    `toml:"ingest"`
-	Uplink    Uplink    `toml:"uplink"`
-	Dashboard Dashboard `toml:"dashboard"`
-	Refine    []Refine  `toml:"refine"`
+	Gateway   Gateway    `toml:"gateway"`
+	Log       Log        `toml:"log"`
+	Buffer    Buffer     `toml:"buffer"`
+	Decoder   Decoders   `toml:"decoder"`
+	Modbus    ModbusMaps `toml:"modbus"`
+	Ingest    Ingest     `toml:"ingest"`
+	Uplink    Uplink     `toml:"uplink"`
+	Dashboard Dashboard  `toml:"dashboard"`
+	Refine    []Refine   `toml:"refine"`
 }
 
 // Gateway is [gateway]: who this machine is and where it keeps things.
@@ -86,6 +87,10 @@ type Ingest struct {
 	// Serial are devices at serial ports.
 	Serial []Serial `toml:"serial"`
 	CoAP   CoAP     `toml:"coap"`
+	// Modbus are buses whose slaves are polled.
+	Modbus []Modbus `toml:"modbus"`
+	// Line are ports for lines over TCP and UDP.
+	Line []Line `toml:"line"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.

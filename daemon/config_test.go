@@ -128,12 +128,19 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []Serial{exampleSerial()}; !reflect.DeepEqual(c.Ingest.Serial, want) {
 		t.Errorf("serial: %+v, want %+v", c.Ingest.Serial, want)
 	}
+	var line Line
+	line.SetDefaults()
+	line.Name, line.Listen = "meters", "127.0.0.1:5170"
+	if want := []Line{line}; !reflect.DeepEqual(c.Ingest.Line, want) {
+		t.Errorf("line: %+v, want %+v", c.Ingest.Line, want)
+	}
 	var acl ACL
 	acl.SetDefaults()
 	acl.Publish, acl.Subscribe = []string{"dev/{user}/#"}, []string{"cmd/{user}/#"}
 	if want := []ACL{acl}; !reflect.DeepEqual(c.Ingest.MQTT.ACL, want) {
 		t.Errorf("acl: %+v, want %+v", c.Ingest.MQTT.ACL, want)
 	}
+	checkModbusExample(t, c)
 	var uplink HTTPUplink
 	uplink.SetDefaults()
 	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"
@@ -151,7 +158,7 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 func TestTheExampleShowsEveryKeyOnceWithAComment(t *testing.T) {
 	var shown []string
 	table, commented := "", false
-	key := regexp.MustCompile(`^([a-z_]+) = `)
+	key := regexp.MustCompile(`^([a-z0-9_]+) = `)
 	for line := range strings.Lines(uncommented()) {
 		line = strings.TrimSpace(line)
 		switch match := key.FindStringSubmatch(line); {

@@ -35,9 +35,12 @@ func (c Config) validate(r refuse) {
 	c.Ingest.MQTT.validate(r, w)
 	c.Ingest.MQTT.validateListeners(r, c.Dashboard)
 	c.Ingest.HTTP.validate(r, w)
+	c.validateModbus(r)
 	validateSerial(r, c.Ingest.Serial, w)
 	c.validateLines(r)
+	c.validateSentences(r)
 	c.Ingest.CoAP.validate(r, w)
+	validateLineDoors(r, c.Ingest.Line, w)
 	c.Uplink.validate(r)
 	c.Dashboard.validate(r)
 	c.validateRefine(r)
@@ -50,14 +53,18 @@ type listener struct{ key, network, address string }
 
 // listeners returns everything that listens, what is on by default last.
 func (c Config) listeners() []listener {
-	return []listener{
-		{"ingest.mqtt.plain_listen", "tcp", c.Ingest.MQTT.PlainListen},
-		{"ingest.http.listen", "tcp", c.Ingest.HTTP.Listen},
-		{"ingest.coap.dtls_listen", "udp", c.Ingest.CoAP.DTLSListen},
-		{"ingest.coap.listen", "udp", c.Ingest.CoAP.Listen},
-		{"dashboard.listen", "tcp", c.Dashboard.Listen},
-		{"ingest.mqtt.listen", "tcp", c.Ingest.MQTT.Listen},
+	var all []listener
+	for i, l := range c.Ingest.Line {
+		all = append(all, listener{fmt.Sprintf("ingest.line[%d].listen", i), l.Transport, l.Listen})
 	}
+	return append(all,
+		listener{"ingest.mqtt.plain_listen", "tcp", c.Ingest.MQTT.PlainListen},
+		listener{"ingest.http.listen", "tcp", c.Ingest.HTTP.Listen},
+		listener{"ingest.coap.dtls_listen", "udp", c.Ingest.CoAP.DTLSListen},
+		listener{"ingest.coap.listen", "udp", c.Ingest.CoAP.Listen},
+		listener{"dashboard.listen", "tcp", c.Dashboard.Listen},
+		listener{"ingest.mqtt.listen", "tcp", c.Ingest.MQTT.Listen},
+	)
 }
 
 // validatePorts refuses a listener that could not be bound because of another.
@@ -122,7 +129,9 @@ func (b Buffer) validate(r refuse) {
 func (m MQTT) validate(r refuse, w words) {
 	m.validateAccess(r)
 	validateDialects(r, "ingest.mqtt.dialects", m.Dialects)
-	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
+	// Custody takes 4 MiB of text at once, and a publish with its copies must fit:
+	// what it refuses, a client sends again for ever.
+	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 2*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
 	between(r, "ingest.mqtt.max_rate", m.MaxRate, 0, 1_000_000)
 	between(r, "ingest.mqtt.max_byte_rate", m.MaxByteRate, 0, conf.GiB)

@@ -214,6 +214,9 @@ func (d *Daemon) addresses() []string {
 	if c := d.cfg.Ingest.CoAP; c.DTLSListen != "" {
 		lines = append(lines, "coaps      "+c.DTLSListen)
 	}
+	for _, l := range d.cfg.Ingest.Line {
+		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
+	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/coapin"
 	"github.com/tidegate/tidegate/ingest/httpin"
+	"github.com/tidegate/tidegate/ingest/linein"
+	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/cardlife"
@@ -137,10 +139,23 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.Kind, s.Address = "http", d.cfg.Ingest.HTTP.Listen
 			s.Rejected, s.Opaque, s.Clients = h.Dropped, h.Opaque, h.Clients
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
-			s.Malformed = h.TooLarge
+			s.TooLarge = h.TooLarge
 			listening(ctx, &s, source)
+		case *modbusin.Source:
+			modbusStatus(&s, source)
 		case *serialin.Source:
 			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
+		case *linein.Source:
+			l := source.Stats()
+			s.Kind = "line"
+			address, dialled := source.Address()
+			s.Address = address
+			s.Rejected, s.Opaque, s.Clients = l.Dropped, l.Opaque, l.Clients
+			s.TurnedAway, s.NotStored, s.Malformed, s.Slowed = l.TurnedAway, l.NotStored, l.Lost+l.Slow, l.Slowed
+			s.Damaged, s.Overflowed = l.Frames.Damage(), l.Overrun+l.Missed
+			if listening(ctx, &s, source); dialled && s.State != dashboard.OK {
+				s.State = "is not connected"
+			}
 		case *coapin.Source:
 			c := source.Stats()
 			s.Kind, s.Address = "coap", cmp.Or(d.cfg.Ingest.CoAP.Listen, d.cfg.Ingest.CoAP.DTLSListen)
@@ -178,6 +193,7 @@ func problems(s dashboard.Status) []string {
 	if s.Buffer.Evicted > 0 {
 		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — hint: raise buffer.max_bytes if outages are long", s.Buffer.Evicted))
 	}
+	all = append(all, silentSlaves(s.Doors)...)
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")
 	}

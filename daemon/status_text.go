@@ -48,6 +48,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		if text := refusals(d); text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
 		}
+		writeSlaves(&b, now, d)
 		writeLine(&b, now, d)
 	}
 	if text := refined(s.Refined); text != "" {
@@ -83,21 +84,33 @@ func refusals(d dashboard.Door) string {
 		{d.BadLogins, "logins refused"},
 		{d.Denied, "publishes and subscriptions against the rules"},
 		{d.TurnedAway, "connections too many"},
-		{d.Malformed, "connections ended by a broken packet"},
+		{d.Malformed, malformedOf(d.Kind)},
+		{d.TooLarge, "requests too large"},
 		{d.NotStored, "messages not stored and not acknowledged"},
 		{d.Undelivered, "messages that local subscribers missed"},
 		{d.NotRetained, "messages not retained for want of room"},
 		{d.Oversubscribed, "subscriptions too many"},
 		{d.Forgotten, "sessions that made room for others"},
 		{d.Slowed, "waits of clients that sent too fast"},
+		{d.LateAnswers, "answers that came too late"},
+		{d.StrayBytes, "bytes that nobody asked for"},
 		{d.Overflowed, "datagrams lost because too many came at once"},
 		{d.Repeated, "requests that came again"},
+		{d.Damaged, "frames damaged, cut off or too long"},
 	} {
 		if c.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))
 		}
 	}
 	return strings.Join(all, ", ")
+}
+
+// malformedOf words what a door of a kind does with what is not its protocol.
+func malformedOf(kind string) string {
+	if kind == "coap" {
+		return "datagrams that are no CoAP"
+	}
+	return "connections ended by a broken packet"
 }
 
 // writeLosses lists what will not arrive, the last first.

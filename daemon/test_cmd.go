@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/refine"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -30,6 +31,8 @@ the way that they would take through the gateway.
 Usage:
   tidegate test [-config FILE] -topic TOPIC [-door mqtt|http|coap] [flags] [FILE...]
                           as if published to a topic
+  tidegate test [-config FILE] -door serial:NAME|line:NAME [flags] [FILE...]
+                          as if the bytes had come over that line, in its framing
   tidegate test [-config FILE] -device NAME [flags] [FILE...]
                           as if a device had sent them, without any route
 
@@ -51,7 +54,8 @@ type testCall struct {
 	where    string // the payloads come from
 	means    string // what that means
 	target   route.Target
-	steps    []Refine // that the readings go through
+	frames   *frame.Scanner // of a line; nil where payloads come whole
+	steps    []Refine       // that the readings go through
 	chains   *chains
 	filtered []refused // of the payload at hand
 	tried    []tried
@@ -99,7 +103,7 @@ func (c *testCall) declare() {
 	c.flags.SetOutput(c.stderr)
 	c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
 	c.flags.StringVar(&c.topic, "topic", "", "the `TOPIC` or path that the payloads come on")
-	c.flags.StringVar(&c.door, "door", "mqtt", "the `DOOR` whose routes say what the topic means: mqtt or http")
+	c.flags.StringVar(&c.door, "door", "mqtt", "the `DOOR`: mqtt, http or coap, whose routes say what the topic means, or a line")
 	c.flags.StringVar(&c.device, "device", "", "the `NAME` of the device that sends the payloads, if there is no topic")
 	c.flags.StringVar(&c.metric, "metric", "", "the `NAME` of what plain values measure, if there is no topic")
 	c.flags.StringVar(&c.decode, "decode", "", "the `DECODER` to use instead of the route's; json without a route")
@@ -151,6 +155,8 @@ func (c *testCall) aim(cfg Config) error {
 	}
 	m := meaning{decode: "json", lane: reading.Normal.String(), undecodable: "keep"}
 	switch {
+	case c.isLineDoor():
+		m, err = c.aimAtLine(cfg, v)
 	case c.topic != "" && (c.device != "" || c.metric != ""):
 		return errors.New("-topic says which device it is — hint: leave out -device and -metric, or -topic")
 	case c.topic == "" && c.device == "":
@@ -279,6 +285,9 @@ func (c *testCall) split(ctx context.Context, in io.Reader, name string, payload
 		case payloads <- bytes.Clone(p):
 		case <-ctx.Done():
 		}
+	}
+	if c.frames != nil {
+		return c.splitFrames(ctx, in, give)
 	}
 	if !c.lines {
 		whole, err := io.ReadAll(io.LimitReader(in, maxTestBytes+1))

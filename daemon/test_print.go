@@ -54,6 +54,11 @@ type testedSummary struct {
 	MarkedBad   uint64 `json:"marked_bad"`
 	Raised      uint64 `json:"alarms_raised"`
 	Cleared     uint64 `json:"alarms_cleared"`
+	// Damaged frames of a line were none, with GarbageBytes in them and between
+	// them; Damage puts it into words.
+	Damaged      uint64 `json:"damaged,omitempty"`
+	GarbageBytes uint64 `json:"garbage_bytes,omitempty"`
+	Damage       string `json:"damage,omitempty"`
 }
 
 func (c *testCall) summary() testedSummary {
@@ -65,6 +70,10 @@ func (c *testCall) summary() testedSummary {
 	}
 	for _, t := range c.tried {
 		sum.Kept += len(t.kept)
+	}
+	if c.frames != nil {
+		f := c.frames.Stats()
+		sum.Damaged, sum.GarbageBytes, sum.Damage = f.Damage(), f.Garbage, damage(f)
 	}
 	return sum
 }
@@ -281,6 +290,9 @@ func (s testedSummary) String() string {
 	}
 	if s.Undecodable > 0 {
 		fmt.Fprintf(&b, "; %d could not be decoded", s.Undecodable)
+	}
+	if s.Damage != "" {
+		b.WriteString("\nof what came besides, " + s.Damage)
 	}
 	return b.String() + "\n"
 }

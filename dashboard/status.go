@@ -139,6 +139,8 @@ type Door struct {
 	// the peer broke the protocol.
 	TurnedAway uint64 `json:"turned_away,omitempty"`
 	Malformed  uint64 `json:"malformed,omitempty"`
+	// TooLarge requests were more than is taken at once.
+	TooLarge uint64 `json:"too_large,omitempty"`
 	// NotStored messages were not acknowledged, because they could not be kept.
 	NotStored uint64 `json:"not_stored,omitempty"`
 	// Undelivered messages did not reach a local subscriber. They are kept all
@@ -156,6 +158,16 @@ type Door struct {
 	// late or lost.
 	Overflowed uint64 `json:"overflowed,omitempty"`
 	Repeated   uint64 `json:"repeated,omitempty"`
+
+	// LateAnswers of slaves came when they were not waited for any more;
+	// StrayBytes on a serial line belonged to nothing that was asked.
+	LateAnswers uint64 `json:"late_answers,omitempty"`
+	StrayBytes  uint64 `json:"stray_bytes,omitempty"`
+	// Slaves are those that the door asks; other doors have none.
+	Slaves []Slave `json:"slaves,omitempty"`
+	// Damaged frames of connections and datagrams were cut off, too long, or
+	// failed their checksum.
+	Damaged uint64 `json:"damaged,omitempty"`
 }
 
 // Refined counts, since the start, the readings of all doors that went through a

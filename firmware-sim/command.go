@@ -37,6 +37,9 @@ func commands() []command {
 	return []command{
 		{"demo", "a fleet, a gateway, a cloud, and a link that breaks: one minute, one verdict", runDemo},
 		{"fleet", "seeded devices that publish to a broker and keep a ledger of acknowledgements", runFleet},
+		{"send", "devices that send over HTTP, CoAP, TCP or UDP instead of MQTT", runSend},
+		{"serial", "devices on serial lines: terminals that appear, speak, are unplugged and come back", runSerial},
+		{"modbus", "Modbus slaves, over TCP and RTU, that may be slow, late, dead or wrong", runModbus},
 		{"link", "a TCP proxy that cuts, stalls, delays and throttles", runLink},
 		{"audit", "compare a ledger with what a cloud has", runAudit},
 	}

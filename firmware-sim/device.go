@@ -58,6 +58,12 @@ type Device struct {
 	pressure, lux, co2     int64 // 0.01 hPa, lx, ppm
 	open                   bool
 	coldest, warmest, damp int64
+
+	sticks float64    // the share of samples that repeat the one before
+	sticky *rand.Rand // decides which
+	// reset is set when the clock began in 1970; born is when it began.
+	reset bool
+	born  time.Time
 }
 
 // NewDevice returns the device with the given index of a fleet with the given
@@ -94,7 +100,7 @@ func (d *Device) Metric() string {
 
 // Append appends the next payload, measured at the given time.
 func (d *Device) Append(dst []byte, at time.Time) []byte {
-	ms := at.UnixMilli()
+	ms := d.clock(at).UnixMilli()
 	switch d.shape {
 	case JSON8:
 		d.step()
@@ -117,6 +123,9 @@ func (d *Device) Append(dst []byte, at time.Time) []byte {
 // step measures anew. One random number pays for all metrics.
 func (d *Device) step() {
 	d.seq++
+	if d.sticky != nil && d.sticky.Float64() < d.sticks {
+		return
+	}
 	r := d.random.Uint64()
 	take := func(n uint64) int64 {
 		v := r % n

@@ -10,10 +10,6 @@ import (
 	"time"
 )
 
-// ledgerFlush is the longest time that an acknowledgement is not in the
-// ledger's file.
-const ledgerFlush = 100 * time.Millisecond
-
 // FleetConfig describes a fleet. Zero values stand for the defaults.
 type FleetConfig struct {
 	// Addr is host:port of the broker.
@@ -136,7 +132,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		publishers.Wait()
 		close(published)
 	}()
-	err := f.keepLedger(published)
+	err := f.ledger.keep(published)
 	refusal := context.Cause(ctx)
 	cancel(nil)
 	<-published
@@ -148,26 +144,6 @@ func (f *Fleet) Run(ctx context.Context) error {
 		return refusal
 	}
 	return err
-}
-
-// keepLedger flushes the ledger until everything is published.
-func (f *Fleet) keepLedger(published <-chan struct{}) error {
-	if f.ledger == nil {
-		<-published
-		return nil
-	}
-	tick := time.NewTicker(ledgerFlush)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if err := f.ledger.Flush(); err != nil {
-				return err
-			}
-		case <-published:
-			return nil
-		}
-	}
 }
 
 // Stats returns the counts so far.

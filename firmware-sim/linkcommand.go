@@ -56,18 +56,25 @@ func runLink(ctx context.Context, args []string, to console) error {
 
 // readScript reads a script from the text, or from the file that @ names.
 func readScript(text string) ([]Step, error) {
-	if name, isFile := strings.CutPrefix(text, "@"); isFile {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		text = string(content)
+	text, err := scriptText(text)
+	if err != nil {
+		return nil, err
 	}
 	steps, err := ParseScript(text)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return steps, nil
+}
+
+// scriptText returns the text, or what is in the file that @ names.
+func scriptText(text string) (string, error) {
+	name, isFile := strings.CutPrefix(text, "@")
+	if !isFile {
+		return text, nil
+	}
+	content, err := os.ReadFile(name)
+	return string(content), err
 }
 
 // playLink serves a link, plays its script and tells of both.

@@ -31,6 +31,22 @@ type Step struct {
 //	2m  cutafter 100kB   cut after so many more bytes up
 func ParseScript(text string) ([]Step, error) {
 	var steps []Step
+	err := eachStep(text, `such as "20s cut"`, func(at time.Duration, words []string) error {
+		apply, err := parseAction(words[0], words[1:])
+		steps = append(steps, Step{At: at, What: strings.Join(words, " "), apply: apply})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return steps, nil
+}
+
+// eachStep reads what all scripts have in common: times in ascending order, each
+// with words.
+func eachStep(text, example string, step func(at time.Duration, words []string) error) error {
+	var last time.Duration
+	number := 0
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
 		for part := range strings.SplitSeq(line, ",") {
@@ -38,29 +54,21 @@ func ParseScript(text string) ([]Step, error) {
 			if len(fields) == 0 {
 				continue
 			}
-			step, err := parseStep(fields)
-			if err != nil {
-				return nil, fmt.Errorf("step %d: %w", len(steps)+1, err)
+			number++
+			at, err := time.ParseDuration(fields[0])
+			switch {
+			case err != nil || at < 0 || len(fields) < 2:
+				return fmt.Errorf("step %d: %q is not a time and an action, %s", number, strings.Join(fields, " "), example)
+			case at < last:
+				return fmt.Errorf("step %d: %v comes after %v", number, at, last)
 			}
-			if n := len(steps); n > 0 && step.At < steps[n-1].At {
-				return nil, fmt.Errorf("step %d: %v comes after %v", n+1, step.At, steps[n-1].At)
+			last = at
+			if err := step(at, fields[1:]); err != nil {
+				return fmt.Errorf("step %d: %w", number, err)
 			}
-			steps = append(steps, step)
 		}
 	}
-	return steps, nil
-}
-
-func parseStep(fields []string) (Step, error) {
-	at, err := time.ParseDuration(fields[0])
-	if err != nil || at < 0 || len(fields) < 2 {
-		return Step{}, fmt.Errorf("%q is not a time and an action, such as \"20s cut\"", strings.Join(fields, " "))
-	}
-	apply, err := parseAction(fields[1], fields[2:])
-	if err != nil {
-		return Step{}, err
-	}
-	return Step{At: at, What: strings.Join(fields[1:], " "), apply: apply}, nil
+	return nil
 }
 
 func parseAction(name string, args []string) (func(*Link), error) {

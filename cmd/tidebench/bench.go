@@ -47,6 +47,7 @@ func cells() []cell {
 		{"slow", (*bench).slow},
 		{"e2e", (*bench).e2e},
 		{"fair", (*bench).fair},
+		{"doors", (*bench).doors},
 		{"idle10k", (*bench).idle10k},
 		{"storm5k", (*bench).storm5k},
 	}

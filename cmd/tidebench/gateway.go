@@ -27,7 +27,7 @@ const (
 // configuration of a gateway under test: the defaults, but for what must differ
 // on a machine that has other things to do. To be filled in are the folder, the
 // memory, the content of [buffer], the address, the number of clients, the two
-// topics and the uplink.
+// topics, the uplink, and tables of further doors.
 const configuration = `
 [gateway]
 id = "bench"
@@ -50,7 +50,7 @@ name = "cloud"
 url = %q
 [dashboard]
 listen = "127.0.0.1:0"
-`
+%s`
 
 // Settings of [buffer].
 const (
@@ -71,6 +71,7 @@ var ordinary = build{memory: "48MiB", clients: 1024}
 type build struct {
 	memory  string // gateway.memory
 	clients int    // ingest.mqtt.max_clients
+	more    string // tables of further doors
 }
 
 // startGateway starts a gateway that keeps its readings in dir/data and sends
@@ -86,7 +87,7 @@ func (b *bench) startGateway(ctx context.Context, dir, buffer, url string) (*gat
 // startGatewayAt starts a gateway of a size at an address.
 func (b *bench) startGatewayAt(ctx context.Context, addr, dir, buffer, url string, is build) (*gateway, error) {
 	data, config := filepath.Join(dir, "data"), filepath.Join(dir, "tidegate.toml")
-	text := fmt.Sprintf(configuration, data, is.memory, buffer, addr, is.clients, rawTopic, jsonTopic, url)
+	text := fmt.Sprintf(configuration, data, is.memory, buffer, addr, is.clients, rawTopic, jsonTopic, url, is.more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@
 //	slow    ten thousand over 256 kbit/s and 300 ms
 //	e2e     from a publish to the cloud's disk
 //	fair    a quiet client beside one that floods
+//	doors   what each door takes in, and at what cost
 //	idle10k ten thousand connections that say nothing
 //	storm5k five thousand devices whose gateway is killed under them
 //

@@ -20,6 +20,8 @@ func Text(b []byte, order Order) (text string, ok bool) {
 	if end := bytes.IndexByte(b, 0); end >= 0 {
 		b = b[:end]
 	}
-	b = bytes.TrimRight(b, " \xff")
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == 0xff) { // bytes.TrimRight takes every broken byte for 0xFF
+		b = b[:len(b)-1]
+	}
 	return string(b), utf8.Valid(b)
 }
