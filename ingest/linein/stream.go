@@ -182,40 +182,55 @@ func (c *stream) fallSilent(ctx context.Context) error {
 
 // take takes what was read into custody, and replies.
 func (c *stream) take(ctx context.Context, b []byte) error {
-	if err := c.room.take(ctx, len(b)); err != nil {
-		return err
-	}
-	defer c.room.give(len(b))
-	c.excuse(time.Since(c.last))
 	c.scanner.Write(b)
 	before := c.told.Frames
 	for more := true; more; {
-		all := c.newBatch()
-		lost := false
-		for more && !all.isFull() {
-			payload, ok := c.scanner.Next()
-			if lost = c.lost(); lost || !ok {
-				more = false
-				break
-			}
-			c.door.decode(all, &c.target, payload)
-		}
-		if err := c.settler.deliver(ctx, all, nil); err != nil {
+		var err error
+		if more, err = c.takeSome(ctx, len(b)); err != nil {
 			return err
-		}
-		if lost {
-			c.stats.lost.Add(1)
-			return errLost
 		}
 	}
 	c.stats.tally(&c.told, c.scanner.Stats())
 	return c.await(ctx, int(c.told.Frames-before))
 }
 
+// takeSome takes a batch of what was read, n bytes in all, and says whether there
+// may be more. The room that the others wait for is not held while this peer is
+// waited for, which may be as long as he likes.
+func (c *stream) takeSome(ctx context.Context, n int) (more bool, err error) {
+	if err := c.settler.settled(); err != nil {
+		return false, err
+	}
+	if err := c.room.take(ctx, n); err != nil {
+		return false, err
+	}
+	defer c.room.give(n)
+	all := c.newBatch()
+	more, lost := true, false
+	for more && !all.isFull() {
+		payload, ok := c.scanner.Next()
+		if lost = c.lost(); lost || !ok {
+			more = false
+			break
+		}
+		c.door.decode(all, &c.target, payload)
+	}
+	if err := c.settler.deliver(ctx, all, nil); err != nil {
+		return false, err
+	}
+	if lost {
+		c.stats.lost.Add(1)
+		return false, errLost
+	}
+	return more, nil
+}
+
 // await notes what is under way, and waits if this peer sends too fast. The time
 // that custody took, and this wait, are not the peer's.
 func (c *stream) await(ctx context.Context, frames int) error {
-	c.last = time.Now()
+	now := time.Now()
+	c.excuse(now.Sub(c.last))
+	c.last = now
 	switch {
 	case c.scanner.Buffered() == 0:
 		c.half = time.Time{}
@@ -233,6 +248,7 @@ func (c *stream) await(ctx context.Context, frames int) error {
 		return nil
 	}
 	c.stats.slowed.Add(1)
+	c.putLarge() // others may have it meanwhile
 	err := backoff.Sleep(ctx, wait, nil)
 	c.excuse(wait)
 	c.last = time.Now()
