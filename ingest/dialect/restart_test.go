@@ -175,3 +175,73 @@ func TestTopicsBeyondThoseThatAreKeptStillDecode(t *testing.T) {
 		t.Errorf("%d topics are kept", n)
 	}
 }
+
+// Aliases are given to everything that a birth names, and data may use them all:
+// Eclipse Tahu's examples answer the command to be born again by the alias of
+// Node Control/Rebirth.
+func TestAliasesOfWhatIsAboutTheProtocolAreKnown(t *testing.T) {
+	g := newGateway(t, ingesttest.NewCustody())
+	if rs, err := g.sparkplug("spBv1.0/g/NBIRTH/n", `{"metrics":[{"name":"bdSeq","alias":9,"type":8,"long":0},
+		{"name":"Node Control/Rebirth","alias":0,"type":11,"boolean":false},{"name":"A","alias":1,"type":3,"int":1}]}`); err != nil || len(rs) != 2 {
+		t.Fatal(rs, err)
+	}
+	rs, err := g.sparkplug("spBv1.0/g/NDATA/n", `{"metrics":[{"alias":0,"boolean":false},{"alias":9,"long":1},{"alias":1,"int":2}]}`)
+	if err != nil || len(rs) != 1 || rs[0].Metric != "A" {
+		t.Error(rs, err)
+	}
+}
+
+// Births that are over, or never asked for again, cost no memory for ever.
+func TestParsedBirthsAreBounded(t *testing.T) {
+	var s birthCache
+	note := func(metrics int) []byte {
+		b := &birth{generation: 1, metrics: make([]announced, metrics)}
+		for i := range b.metrics {
+			b.metrics[i].name = fmt.Sprint(i)
+		}
+		return b.note()
+	}
+	big, small := note(10_000), note(1)
+	for i := range 100 {
+		key := fmt.Sprint(i)
+		if b := s.parse(key, big); len(b.metrics) != 10_000 || s.parse(key, big) != b {
+			t.Fatal(i)
+		}
+		if i%3 == 0 {
+			s.parse(key, small)
+		}
+		total := 0
+		for _, p := range s.known {
+			total += len(p.birth.metrics)
+		}
+		if total != s.metrics || total > maxParsed {
+			t.Fatalf("%d metrics are kept, and %d are counted", total, s.metrics)
+		}
+	}
+	for i := range 3 * maxSeen {
+		s.parse(fmt.Sprint(i), small)
+	}
+	if len(s.known) > maxSeen || s.parse("x", nil) != nil {
+		t.Error(len(s.known))
+	}
+}
+
+// A field on a topic of its own has the unit that it has in the state.
+func TestAttributesOfZigbee2MQTTHaveTheirUnits(t *testing.T) {
+	g := newGateway(t, ingesttest.NewCustody())
+	g.told("zigbee2mqtt/bridge/devices", `[{"friendly_name":"a/b","definition":{"exposes":[{"property":"temperature","unit":"°C"}]}}]`)
+	for payload, want := range map[string]string{"21.5": "a/b temperature=21.5 Cel", `{"x":1}`: "a/b/temperature x=1"} {
+		if got := g.told("zigbee2mqtt/a/b/temperature", payload); len(got) != 1 || got[0] != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A datatype that nobody knows says nothing about a value.
+func TestUnknownDatatypesOfHomieAreGuessed(t *testing.T) {
+	g := newGateway(t, ingesttest.NewCustody())
+	g.told("homie/d/lamp/level/$datatype", "percent")
+	if got := g.told("homie/d/lamp/level", "50"); len(got) != 1 || got[0] != "d lamp.level=50" {
+		t.Errorf("%q", got)
+	}
+}
