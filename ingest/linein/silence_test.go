@@ -55,11 +55,20 @@ func (s *scripted) Read(b []byte) (int, error) {
 }
 
 // hear runs a connection over a framing that silence ends, and returns the values.
-func hear(t *testing.T, cfg Config, custody *ingesttest.Custody, conn *scripted) (all []string) {
+func hear(t *testing.T, cfg Config, custody *ingesttest.Custody, conn *scripted) []string {
 	t.Helper()
 	cfg.Framing.Kind = frame.Gap
+	return hearIn(t, cfg, custody, conn, nil)
+}
+
+// hearIn runs a connection, and something else beside it, and returns the values.
+func hearIn(t *testing.T, cfg Config, custody *ingesttest.Custody, conn *scripted, beside func(*door)) (all []string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(newSource(t, cfg), ingest.NewIntake(custody, nil, time.Now))
+		if beside != nil {
+			go beside(d)
+		}
 		_ = newStream(d, conn).run(t.Context())
 		for _, r := range custody.Taken(t, 0) {
 			all = append(all, r.Metric+"="+r.Value.String())
