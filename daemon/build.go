@@ -112,6 +112,8 @@ func (d *Daemon) buildDoors() error {
 		return err
 	}
 	d.chains = v.chains
+	clients := d.cfg.clientsWithin(descriptors())
+	d.cfg.tellClients(d.log)
 	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
 		table, err := v.table(m.Routes, m.Dialects...)
 		if err != nil {
@@ -123,7 +125,7 @@ func (d *Daemon) buildDoors() error {
 			ListenPlain:   m.PlainListen,
 			Routes:        table,
 			MaxPacket:     int(m.MaxPacket),
-			MaxClients:    clientsWithin(m.MaxClients, log),
+			MaxClients:    clients["mqtt"],
 			MaxRate:       m.MaxRate,
 			MaxByteRate:   int(m.MaxByteRate),
 			SessionExpiry: time.Duration(m.SessionExpiry),
@@ -142,16 +144,16 @@ func (d *Daemon) buildDoors() error {
 		}
 	}
 	return errors.Join(
-		d.buildHTTP(v),
+		d.buildHTTP(v, clients["http"]),
 		d.buildModbus(v),
 		d.buildSerial(v),
 		d.buildCoAP(v),
-		d.buildLines(v),
+		d.buildLines(v, clients),
 	)
 }
 
 // buildHTTP builds the door for devices that POST.
-func (d *Daemon) buildHTTP(v vocabulary) error {
+func (d *Daemon) buildHTTP(v vocabulary, clients int) error {
 	h := d.cfg.Ingest.HTTP
 	if h.Listen == "" {
 		return nil
@@ -163,7 +165,7 @@ func (d *Daemon) buildHTTP(v vocabulary) error {
 	log := d.log.With("source", "http")
 	door := httpin.Config{
 		Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
-		MaxBody: int(h.MaxBody), MaxClients: h.MaxClients,
+		MaxBody: int(h.MaxBody), MaxClients: clients,
 	}
 	if err := h.admit(&door, log); err != nil {
 		return fmt.Errorf("ingest.http: %w", err)

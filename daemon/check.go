@@ -44,7 +44,7 @@ func Check(ctx context.Context, c Config) []Finding {
 		k.listener("ingest.mqtt (plain)", plain, c.Gateway.SocketPath())
 	}
 	k.access(c.Ingest.MQTT, time.Now())
-	k.clients(c.Ingest.MQTT, c.Gateway)
+	k.clients(c)
 	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), time.Now())
 	k.modbus(ctx, c)
 	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})

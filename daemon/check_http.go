@@ -41,5 +41,9 @@ func (k *checklist) tokensFile(h HTTP) {
 		k.warn("chmod o-rwx "+h.TokenFile, "ingest.http: everybody on this machine can read %s", h.TokenFile)
 		return
 	}
+	if tokens.Len() == 0 {
+		k.warn(`add a line "NAME TOKEN [TOPIC...]" for each device; "openssl rand -hex 16" makes a token`, "ingest.http: %s has no tokens", h.TokenFile)
+		return
+	}
 	k.ok("ingest.http: tokens in %s: %d", h.TokenFile, tokens.Len())
 }

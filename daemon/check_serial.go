@@ -60,6 +60,8 @@ func (k *checklist) presentPort(l lineUse, place serialport.Place, info serialpo
 		k.fail("take console="+strings.TrimPrefix(place.Device, "/dev/")+" out of the kernel's command line", "%s: the kernel writes its messages to %s", l.key, place.Device)
 	case by != "" && !(running && strings.HasPrefix(by, "tidegate ")):
 		k.fail("stop that program, or choose another port", "%s: %s is in use by %s", l.key, place.Device, by)
+	case place.ByID && info.Twin:
+		k.fail(`write port = "`+info.Best()+`"`, "%s: two adapters have the name %s, for want of serial numbers of their own", l.key, l.port)
 	case place.Kernel && info.Vendor != "":
 		k.warn(`write port = "`+info.Best()+`"`, "%s: %s is the name of whatever is plugged in first", l.key, l.port)
 	case place.Identity == serialport.Identity{}:

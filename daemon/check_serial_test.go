@@ -82,6 +82,10 @@ func TestCheckOfSerialPorts(t *testing.T) {
 	b.must(os.Symlink(target, b.root+"/proc/77/fd/4"))
 	b.must(os.WriteFile(b.root+"/proc/77/comm", []byte("ModemManager\n"), 0o644))
 	expect(t, only(t, b.check(byID)), Fail, "in use by ModemManager (process 77)", "stop that program")
+	_, twin := b.plug("ttyUSB1", "0001")
+	b.must(os.Remove(twin))
+	_, twin = b.plug("ttyUSB2", "0001")
+	expect(t, only(t, b.check(twin)), Fail, "first", "two adapters have the name "+twin, "write port = ")
 	if k := b.check(); len(k.findings) != 0 {
 		t.Errorf("without serial lines: %+v", k.findings)
 	}

@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/tidegate/tidegate/ingest/decode"
@@ -102,70 +105,90 @@ type BinaryDecoder struct {
 // named is one table of a decoder.
 type named struct {
 	kind, name string
-	build      func() (decode.Decoder, error)
+	key        string       // of the table
+	options    reflect.Type // the keys besides name
+	nests      bool         // it names decoders of what its fields hold
+	build      func(inner map[string]decode.Decoder) (decode.Decoder, error)
 }
 
-// made returns what builds a decoder of a configuration.
-func made[C any, D decode.Decoder](build func(C) (D, error), cfg C) func() (decode.Decoder, error) {
-	return func() (decode.Decoder, error) {
-		d, err := build(cfg)
-		if err != nil {
-			return nil, err // and no Decoder that is a nil pointer
-		}
-		return d, nil
-	}
-}
-
-func newCBOR(cfg decode.CBORConfig) (*decode.CBOR, error) { return decode.NewCBOR(cfg), nil }
-
-// all returns every table, kind by kind in the order of the file.
-func (d Decoders) all() []named {
+// tables returns the tables of a kind; each tells its name and its options.
+func tables[T, C any, D decode.Decoder](kind string, list []T, of func(T) (string, C), build func(C) (D, error)) []named {
 	var all []named
-	for _, t := range d.JSON {
-		all = append(all, named{"json", t.Name, made(decode.NewJSONTemplate, t.JSONTemplateConfig)})
-	}
-	for _, t := range d.CSV {
-		all = append(all, named{"csv", t.Name, made(decode.NewCSV, t.CSVConfig)})
-	}
-	for _, t := range d.KeyValue {
-		all = append(all, named{"keyvalue", t.Name, made(decode.NewKeyValue, t.KeyValueConfig)})
-	}
-	for _, t := range d.Regex {
-		all = append(all, named{"regex", t.Name, made(decode.NewRegex, t.RegexConfig)})
-	}
-	for _, t := range d.NMEA {
-		all = append(all, named{"nmea", t.Name, made(decode.NewNMEA, t.NMEAConfig)})
-	}
-	for _, t := range d.LineProtocol {
-		all = append(all, named{"lineprotocol", t.Name, made(decode.NewLineProtocol, t.LineProtocolConfig)})
-	}
-	for _, t := range d.Number {
-		all = append(all, named{"number", t.Name, made(decode.NewNumber, t.NumberConfig)})
-	}
-	for _, t := range d.SenMLJSON {
-		all = append(all, named{"senml-json", t.Name, made(decode.NewSenMLJSON, t.SenMLConfig)})
-	}
-	for _, t := range d.SenMLCBOR {
-		all = append(all, named{"senml-cbor", t.Name, made(decode.NewSenMLCBOR, t.SenMLConfig)})
-	}
-	for _, t := range d.CBOR {
-		all = append(all, named{"cbor", t.Name, made(newCBOR, t.CBORConfig)})
-	}
-	for _, t := range d.LPP {
-		all = append(all, named{"lpp", t.Name, made(decode.NewLPP, t.LPPConfig)})
-	}
-	for _, t := range d.Binary {
-		all = append(all, named{"binary", t.Name, made(decode.NewBinary, t.BinaryConfig)})
+	for i, t := range list {
+		name, cfg := of(t)
+		all = append(all, named{kind, name, tableKey(kind, i), reflect.TypeFor[C](), false, func(map[string]decode.Decoder) (decode.Decoder, error) {
+			return made(build(cfg))
+		}})
 	}
 	return all
 }
 
+func tableKey(kind string, i int) string { return fmt.Sprintf("decoder.%s[%d]", kind, i) }
+
+// made is a decoder, or no Decoder at all, which one that is a nil pointer is not.
+func made[D decode.Decoder](d D, err error) (decode.Decoder, error) {
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// templates are tables of JSON, whose fields may name other decoders.
+func templates(list []JSONDecoder) []named {
+	var all []named
+	for i, t := range list {
+		nests := slices.ContainsFunc(t.Fields, func(f decode.JSONField) bool { return f.Decode != "" })
+		all = append(all, named{"json", t.Name, tableKey("json", i), reflect.TypeFor[decode.JSONTemplateConfig](), nests, func(inner map[string]decode.Decoder) (decode.Decoder, error) {
+			return made(decode.NewJSONTemplate(t.JSONTemplateConfig, inner))
+		}})
+	}
+	return all
+}
+
+// all returns every table, kind by kind in the order of the file.
+func (d Decoders) all() []named {
+	return slices.Concat(
+		templates(d.JSON),
+		tables("csv", d.CSV, func(t CSVDecoder) (string, decode.CSVConfig) { return t.Name, t.CSVConfig }, decode.NewCSV),
+		tables("keyvalue", d.KeyValue, func(t KeyValueDecoder) (string, decode.KeyValueConfig) { return t.Name, t.KeyValueConfig }, decode.NewKeyValue),
+		tables("regex", d.Regex, func(t RegexDecoder) (string, decode.RegexConfig) { return t.Name, t.RegexConfig }, decode.NewRegex),
+		tables("nmea", d.NMEA, func(t NMEADecoder) (string, decode.NMEAConfig) { return t.Name, t.NMEAConfig }, decode.NewNMEA),
+		tables("lineprotocol", d.LineProtocol, func(t LineProtocolDecoder) (string, decode.LineProtocolConfig) { return t.Name, t.LineProtocolConfig }, decode.NewLineProtocol),
+		tables("number", d.Number, func(t NumberDecoder) (string, decode.NumberConfig) { return t.Name, t.NumberConfig }, decode.NewNumber),
+		tables("senml-json", d.SenMLJSON, func(t SenMLJSONDecoder) (string, decode.SenMLConfig) { return t.Name, t.SenMLConfig }, decode.NewSenMLJSON),
+		tables("senml-cbor", d.SenMLCBOR, func(t SenMLCBORDecoder) (string, decode.SenMLConfig) { return t.Name, t.SenMLConfig }, decode.NewSenMLCBOR),
+		tables("cbor", d.CBOR, func(t CBORDecoder) (string, decode.CBORConfig) { return t.Name, t.CBORConfig }, decode.NewCBOR),
+		tables("lpp", d.LPP, func(t LPPDecoder) (string, decode.LPPConfig) { return t.Name, t.LPPConfig }, decode.NewLPP),
+		tables("binary", d.Binary, func(t BinaryDecoder) (string, decode.BinaryConfig) { return t.Name, t.BinaryConfig }, decode.NewBinary),
+	)
+}
+
+// build returns all decoders by their names, those of kinds among them. What
+// cannot be built is told to failed. Those that name others come last, and cannot
+// name one another, so that none leads back to itself.
+func (d Decoders) build(failed func(named, error)) map[string]decode.Decoder {
+	built, all := plainDecoders(), d.all()
+	for _, nests := range []bool{false, true} {
+		inner := maps.Clone(built)
+		for _, t := range all {
+			if t.nests != nests {
+				continue
+			}
+			made, err := t.build(inner)
+			if err != nil {
+				failed(t, err)
+				made = decode.Raw{} // there is such a name
+			}
+			built[t.name] = made
+		}
+	}
+	return built
+}
+
 func (d Decoders) validate(r refuse) {
 	taken := plainDecoders()
-	counts := map[string]int{}
 	for _, t := range d.all() {
-		key := fmt.Sprintf("decoder.%s[%d]", t.kind, counts[t.kind])
-		counts[t.kind]++
+		key := t.key
 		switch {
 		case t.name == "":
 			r(key+".name", `write for example "meter", and decode = "meter" where it is used`, "is missing")
@@ -175,29 +198,41 @@ func (d Decoders) validate(r refuse) {
 			r(key+".name", "choose another name", "%q is the name of another decoder", t.name)
 		}
 		taken[t.name] = decode.Raw{}
-		if _, err := t.build(); err != nil {
-			r.because(keyOf(key, err), err)
-		}
 	}
+	d.build(func(t named, err error) { r.because(t.keyOf(err), err) })
 }
 
 // where matches the place that a decoder's complaint begins with: a key, an
 // element of a list by its index, or a column by its number.
 var where = regexp.MustCompile(`^(?:([a-z_]+)\.(\d+)|column (\d+)|([a-z_]+))\b`)
 
-// keyOf returns the key in a table that an error is about, as far as it says.
-func keyOf(table string, err error) string {
+// keyOf returns the key in a table that an error is about, as far as it says. A
+// complaint may also begin with another word, which is no key.
+func (t named) keyOf(err error) string {
+	table := t.key
 	m := where.FindStringSubmatch(err.Error())
 	switch {
 	case m == nil:
-		return table
-	case m[1] != "":
+	case m[1] != "" && hasKey(t.options, m[1]):
 		return fmt.Sprintf("%s.%s[%s]", table, m[1], m[2])
-	case m[3] != "":
+	case m[3] != "" && hasKey(t.options, "columns"):
 		n, _ := strconv.Atoi(m[3])
 		return fmt.Sprintf("%s.columns[%d]", table, n-1)
+	case m[4] != "" && hasKey(t.options, m[4]):
+		return table + "." + m[4]
 	}
-	return table + "." + m[4]
+	return table
+}
+
+// hasKey says whether a table of options has a key.
+func hasKey(options reflect.Type, key string) bool {
+	for i := range options.NumField() {
+		f := options.Field(i)
+		if f.Anonymous && hasKey(f.Type, key) || f.Tag.Get("toml") == key {
+			return true
+		}
+	}
+	return false
 }
 
 // plainDecoders returns the decoders that need no options, by the name of their
@@ -205,7 +240,7 @@ func keyOf(table string, err error) string {
 func plainDecoders() map[string]decode.Decoder {
 	all := map[string]decode.Decoder{
 		"json": decode.NewJSON(decode.JSONConfig{}),
-		"cbor": decode.NewCBOR(decode.CBORConfig{}),
+		"cbor": plain(decode.NewCBOR(decode.CBORConfig{})),
 		"raw":  decode.Raw{},
 
 		"csv":          plain(decode.NewCSV(decode.CSVConfig{Header: "auto"})),

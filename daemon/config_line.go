@@ -67,7 +67,7 @@ type Line struct {
 func (l *Line) SetDefaults() {
 	*l = Line{
 		Transport: "tcp", Device: "{peer}", Decode: "json", Lane: "normal", Undecodable: "keep",
-		MaxClients: 1024, IdleTimeout: conf.Duration(time.Hour), FrameTimeout: conf.Duration(30 * time.Second),
+		MaxClients: 128, IdleTimeout: conf.Duration(time.Hour), FrameTimeout: conf.Duration(30 * time.Second),
 		Silence: conf.Duration(100 * time.Millisecond), Queue: 4 * conf.MiB, ReceiveBuffer: 4 * conf.MiB,
 	}
 	l.Framing.SetDefaults()
@@ -161,11 +161,11 @@ func (l Line) place() string {
 	return l.Listen
 }
 
-// door returns what the daemon runs.
-func (l Line) door(v vocabulary, log *slog.Logger) (linein.Config, error) {
+// door returns what the daemon runs, with room for so many clients.
+func (l Line) door(v vocabulary, clients int, log *slog.Logger) (linein.Config, error) {
 	c := linein.Config{
 		Address: l.place(), Framing: l.Framing.build(), Target: v.target(l.meaning(), l.Device, l.Metric), Reply: string(l.Reply),
-		MaxClients: clientsWithin(l.MaxClients, log), MaxPerHost: l.MaxPerHost, MaxRate: l.MaxRate,
+		MaxClients: clients, MaxPerHost: l.MaxPerHost, MaxRate: l.MaxRate,
 		IdleTimeout: time.Duration(l.IdleTimeout), FrameTimeout: time.Duration(l.FrameTimeout), Silence: time.Duration(l.Silence),
 		Queue: int(l.Queue), ReceiveBuffer: int(l.ReceiveBuffer),
 	}
@@ -210,10 +210,10 @@ func (l Line) clientTLS() (*tls.Config, error) {
 }
 
 // buildLines builds the doors for lines.
-func (d *Daemon) buildLines(v vocabulary) error {
+func (d *Daemon) buildLines(v vocabulary, clients map[string]int) error {
 	for _, l := range d.cfg.Ingest.Line {
 		log := d.log.With("source", l.doorName())
-		cfg, err := l.door(v, log)
+		cfg, err := l.door(v, clients[l.doorName()], log)
 		if err != nil {
 			return fmt.Errorf("ingest.line %q: %w", l.Name, err)
 		}

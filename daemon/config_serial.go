@@ -156,6 +156,7 @@ func (s Serial) validate(r refuse, key string, w words) {
 	if s.Unasked == "drop" && len(s.Polls) == 0 {
 		r(key+".unasked", "add a [[ingest.serial.poll]], or take unasked out", "drops everything, because nothing is asked")
 	}
+	s.validateSense(r, key)
 	between(r, key+".backlog", s.Backlog, 16*conf.KiB, 64*conf.MiB)
 	for i, p := range s.Polls {
 		p.validate(r, fmt.Sprintf("%s.poll[%d]", key, i), s.meaning(), w)
@@ -245,24 +246,7 @@ func (c Config) validateLines(r refuse) {
 // buildSerial builds the doors at serial ports.
 func (d *Daemon) buildSerial(v vocabulary) error {
 	for _, s := range d.cfg.Ingest.Serial {
-		door := serialin.Config{
-			Port: s.port(), Framing: s.Framing.build(), Gap: time.Duration(s.Gap),
-			Init: s.Init, Confirm: s.Confirm, MaxBacklog: int(s.Backlog),
-		}
-		device := cmp.Or(s.Device, s.Name)
-		var forget []func()
-		if s.Unasked == "decode" {
-			t := v.target(s.meaning(), device, s.Metric)
-			door.Target, forget = &t, append(forget, forgets(t)...)
-		}
-		for _, p := range s.Polls {
-			t := v.target(p.meaning(s.meaning()), cmp.Or(p.Device, device), p.Metric)
-			door.Polls = append(door.Polls, serialin.Poll{
-				Request: p.Request, Expect: p.Expect,
-				Interval: time.Duration(p.Interval), Timeout: time.Duration(p.Timeout), Target: &t,
-			})
-			forget = append(forget, forgets(t)...)
-		}
+		door, forget := s.door(v)
 		source, err := serialin.New(door, d.log.With("source", s.doorName()))
 		if err != nil {
 			return fmt.Errorf("ingest.serial %q: %w", s.Name, err)
@@ -270,6 +254,29 @@ func (d *Daemon) buildSerial(v vocabulary) error {
 		d.addDoor(s.doorName(), source, forget...)
 	}
 	return nil
+}
+
+// door returns what the door is built from, and what is to be called when custody
+// did not keep what it was given.
+func (s Serial) door(v vocabulary) (door serialin.Config, forget []func()) {
+	door = serialin.Config{
+		Port: s.port(), Framing: s.Framing.build(), Gap: time.Duration(s.Gap),
+		Init: s.Init, Confirm: s.Confirm, MaxBacklog: int(s.Backlog),
+	}
+	device := cmp.Or(s.Device, s.Name)
+	if s.Unasked == "decode" {
+		t := v.target(s.meaning(), device, s.Metric)
+		door.Target, forget = &t, append(forget, forgets(t)...)
+	}
+	for _, p := range s.Polls {
+		t := v.target(p.meaning(s.meaning()), cmp.Or(p.Device, device), p.Metric)
+		door.Polls = append(door.Polls, serialin.Poll{
+			Request: p.Request, Expect: p.Expect,
+			Interval: time.Duration(p.Interval), Timeout: time.Duration(p.Timeout), Target: &t,
+		})
+		forget = append(forget, forgets(t)...)
+	}
+	return door, forget
 }
 
 // forgets returns what is to be called when custody did not keep what it was given.

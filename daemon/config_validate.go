@@ -38,6 +38,7 @@ func (c Config) validate(r refuse) {
 	c.validateModbus(r)
 	validateSerial(r, c.Ingest.Serial, w)
 	c.validateLines(r)
+	c.validateSentences(r)
 	c.Ingest.CoAP.validate(r, w)
 	validateLineDoors(r, c.Ingest.Line, w)
 	c.Uplink.validate(r)
@@ -128,7 +129,9 @@ func (b Buffer) validate(r refuse) {
 func (m MQTT) validate(r refuse, w words) {
 	m.validateAccess(r)
 	validateDialects(r, "ingest.mqtt.dialects", m.Dialects)
-	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 16*conf.MiB)
+	// Custody takes 4 MiB of text at once, and a publish with its copies must fit:
+	// what it refuses, a client sends again for ever.
+	between(r, "ingest.mqtt.max_packet", m.MaxPacket, conf.KiB, 2*conf.MiB)
 	between(r, "ingest.mqtt.max_clients", m.MaxClients, 1, 100_000)
 	between(r, "ingest.mqtt.max_rate", m.MaxRate, 0, 1_000_000)
 	between(r, "ingest.mqtt.max_byte_rate", m.MaxByteRate, 0, conf.GiB)

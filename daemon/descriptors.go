@@ -2,24 +2,63 @@ package daemon
 
 import (
 	"log/slog"
+	"strings"
 	"syscall"
 )
 
-// descriptorsForOthers is how many file descriptors the clients of a broker leave
+// descriptorsForOthers is how many file descriptors the clients of all doors leave
 // to the rest of the gateway: a journal that cannot open its next segment takes no
 // readings, however many clients are connected.
 const descriptorsForOthers = 64
 
-// clientsWithin is how many of the wanted clients the file descriptors of this
-// process allow.
-func clientsWithin(wanted int, log *slog.Logger) int {
-	allowed := descriptors() - descriptorsForOthers
-	if wanted <= allowed {
-		return wanted
+// wantedClients is how many clients each door wants, by its name, that give each a
+// file descriptor of its own.
+func (c Config) wantedClients() map[string]int {
+	wanted := map[string]int{}
+	if c.Ingest.MQTT.Listen != "" {
+		wanted["mqtt"] = c.Ingest.MQTT.MaxClients
 	}
-	log.Warn("file descriptors do not suffice for max_clients — hint: raise LimitNOFILE= of the service",
-		"max_clients", wanted, "allowed", allowed)
-	return max(allowed, 1)
+	if c.Ingest.HTTP.Listen != "" {
+		wanted["http"] = c.Ingest.HTTP.MaxClients
+	}
+	for _, l := range c.Ingest.Line {
+		if l.Transport == "tcp" && l.Listen != "" {
+			wanted[l.doorName()] = l.MaxClients
+		}
+	}
+	return wanted
+}
+
+// clientsWithin is how many of them so many file descriptors allow: all, or a
+// share for each door.
+func (c Config) clientsWithin(descriptors int) map[string]int {
+	clients := c.wantedClients()
+	allowed, all := descriptors-descriptorsForOthers, sum(clients)
+	if all <= allowed {
+		return clients
+	}
+	for door, wanted := range clients {
+		clients[door] = max(1, int(int64(wanted)*int64(allowed)/int64(all)))
+	}
+	return clients
+}
+
+func sum(clients map[string]int) (all int) {
+	for _, n := range clients {
+		all += n
+	}
+	return all
+}
+
+// tellClients tells whoever runs the gateway that some clients will find no room.
+func (c Config) tellClients(log *slog.Logger) {
+	wanted, allowed := c.wantedClients(), c.clientsWithin(descriptors())
+	for _, door := range sortedKeys(wanted) {
+		if allowed[door] < wanted[door] {
+			log.Warn("file descriptors do not suffice for max_clients — hint: raise LimitNOFILE= of the service",
+				"source", door, "max_clients", wanted[door], "allowed", allowed[door])
+		}
+	}
 }
 
 // descriptors is how many files and connections this process may have open. At
@@ -33,17 +72,16 @@ func descriptors() int {
 }
 
 // clients looks at whether this machine has room for all of them.
-func (k *checklist) clients(m MQTT, g Gateway) {
-	if m.Listen == "" {
-		return
-	}
-	if most := descriptors(); m.MaxClients+descriptorsForOthers > most {
+func (k *checklist) clients(c Config) {
+	wanted := c.wantedClients()
+	doors, all := strings.Join(sortedKeys(wanted), ", "), sum(wanted)
+	if most := descriptors(); all > 0 && all+descriptorsForOthers > most {
 		k.warn("raise LimitNOFILE= of the service, or lower max_clients",
-			"ingest.mqtt: %d file descriptors do not suffice for %d clients", most, m.MaxClients)
+			"%s: %d file descriptors do not suffice for %d clients", doors, most, all)
 	}
-	if need := int64(m.MaxClients) * memoryPerClient; need > int64(g.Memory) {
+	if need := int64(all) * memoryPerClient; need > int64(c.Gateway.Memory) {
 		k.warn("raise gateway.memory, or lower max_clients",
-			"ingest.mqtt: %d clients may take %d MiB, and gateway.memory is %s", m.MaxClients, need>>20, g.Memory)
+			"%s: %d clients may take %d MiB, and gateway.memory is %s", doors, all, need>>20, c.Gateway.Memory)
 	}
 }
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"os/exec"
 	"strings"
 	"testing"
@@ -41,14 +42,48 @@ func TestCheckWarnsOfMoreClientsThanFit(t *testing.T) {
 	c := Default()
 	c.Ingest.MQTT.MaxClients = 1 << 30
 	var k checklist
-	k.clients(c.Ingest.MQTT, c.Gateway)
+	k.clients(c)
 	if len(k.findings) != 2 {
 		t.Errorf("got %+v", k.findings)
 	}
 	c.Ingest.MQTT.MaxClients, c.Gateway.Memory = 2000, 64*conf.MiB
 	k = checklist{}
-	k.clients(c.Ingest.MQTT, c.Gateway)
+	k.clients(c)
 	if len(k.findings) != 0 {
+		t.Errorf("got %+v", k.findings)
+	}
+}
+
+// Whatever doors there are, their clients leave the same number of descriptors to
+// the rest, and none of them has to do without.
+func TestTheDoorsShareTheFileDescriptors(t *testing.T) {
+	for _, tt := range []struct {
+		mqtt, http, line string
+		descriptors      int
+		want             map[string]int
+	}{
+		{":1", ":2", "", 20_000, map[string]int{"mqtt": 1024, "http": 512}},
+		{":1", "", "", 84, map[string]int{"mqtt": 20}},
+		{"", ":2", "", 84, map[string]int{"http": 20}},
+		{":1", ":2", "", 64 + 30, map[string]int{"mqtt": 20, "http": 10}},
+		{":1", ":2", ":3", 64 + 50, map[string]int{"mqtt": 20, "http": 10, "line:a": 20}},
+		{":1", ":2", "", 64 + 1536, map[string]int{"mqtt": 1024, "http": 512}},
+		{":1", ":2", "", 10, map[string]int{"mqtt": 1, "http": 1}},
+	} {
+		c := Default()
+		c.Ingest.MQTT.Listen, c.Ingest.HTTP.Listen = tt.mqtt, tt.http
+		if tt.line != "" {
+			c.Ingest.Line = []Line{{Name: "a", Transport: "tcp", Listen: tt.line, MaxClients: 1024}, {Name: "b", Transport: "udp", Listen: ":4", MaxClients: 9}}
+		}
+		if got := c.clientsWithin(tt.descriptors); !maps.Equal(got, tt.want) {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+	c := Default()
+	c.Ingest.MQTT.Listen, c.Ingest.HTTP.Listen, c.Ingest.HTTP.MaxClients = "", "127.0.0.1:0", 1<<30
+	var k checklist
+	k.clients(c)
+	if len(k.findings) != 2 {
 		t.Errorf("got %+v", k.findings)
 	}
 }

@@ -36,6 +36,7 @@ type lineCall struct {
 	format string
 	length duration
 	send   string
+	heard  int // bytes, by probe
 }
 
 const (

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -57,15 +58,12 @@ type vocabulary struct {
 }
 
 func (c Config) vocabulary() (vocabulary, error) {
-	v := vocabulary{decoders: plainDecoders(), refinements: c.refinements(), chains: &chains{}}
-	for _, t := range c.Decoder.all() {
-		d, err := t.build()
-		if err != nil {
-			return v, fmt.Errorf("decoder.%s %q: %w", t.kind, t.name, err)
-		}
-		v.decoders[t.name] = d
-	}
-	return v, nil
+	v := vocabulary{refinements: c.refinements(), chains: &chains{}}
+	var problem error
+	v.decoders = c.Decoder.build(func(t named, err error) {
+		problem = cmp.Or(problem, fmt.Errorf("decoder.%s %q: %w", t.kind, t.name, err))
+	})
+	return v, problem
 }
 
 // target returns what payloads mean that come from one place.

@@ -51,8 +51,10 @@ func (c *lineCall) probe() error {
 	found, err := serialin.Probe(ctx, serialin.Probing{
 		Port: serialport.Config{Path: c.what, Host: c.host}, Bauds: bauds, Send: send, Listen: c.length.span(), Decoders: decoders,
 		Heard: func(s serialin.Sample) {
+			c.heard += len(s.Data)
 			fmt.Fprintf(c.stderr, "  %-11s %4d bytes%s\n", s.Port, len(s.Data), damagedNote(s))
 		},
+		Refused: func(p serialport.Config) { fmt.Fprintf(c.stderr, "  %-11s the driver cannot\n", p) },
 	})
 	if errors.Is(err, context.Canceled) {
 		return errSaid
@@ -103,9 +105,11 @@ func probers(cfg Config) ([]serialin.Named, error) {
 func (c *lineCall) writeProbe(found []serialin.Candidate) error {
 	var b strings.Builder
 	switch {
-	case len(found) == 0:
+	case len(found) == 0 && c.heard == 0 && c.send != "":
+		b.WriteString("\nno answer came, at any speed\n    hint: is it what the device answers to, with the end that it wants, for example '\\r\\n'? Else look at power, ground, and whether RX and TX are crossed\n")
+	case len(found) == 0 && c.heard == 0:
 		b.WriteString("\nnothing came, at any speed\n    hint: many devices speak only when asked: -send 'T?\\r\\n'; else look at power, ground, and whether RX and TX are crossed\n")
-	case found[0].Points < serialin.Likely:
+	case len(found) == 0 || found[0].Points < serialin.Likely:
 		b.WriteString("\nsomething came, and nothing explains it\n    hint: -for 10s listens longer; what there is to see shows \"tidegate tap\"\n")
 	}
 	for i, candidate := range found[:min(len(found), shownCandidates)] {
@@ -145,7 +149,10 @@ func framingOf(f frame.Config) string {
 // defaults.
 func (c *lineCall) proposal(b *strings.Builder, found serialin.Candidate) {
 	port, best := found.Sample.Port, c.what
-	if place, err := c.host.Resolve(c.what); err == nil && place.Kernel {
+	if whole, err := filepath.Abs(best); err == nil { // it may have been typed in its folder
+		best = whole
+	}
+	if place, err := c.host.Resolve(best); err == nil && place.Kernel {
 		if infos, err := c.host.List(); err == nil {
 			best = infoOf(infos, place.Device).Best()
 		}

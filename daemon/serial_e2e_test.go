@@ -254,6 +254,9 @@ func TestLineCommandsRefuseWrongCalls(t *testing.T) {
 	if code := Main([]string{"tap", "/dev/null"}, &out, &said); code != exitFailure || !strings.Contains(said.String(), "is no serial port — hint: ") {
 		t.Errorf("%d: %s", code, &said)
 	}
+	if out.Len() > 0 {
+		t.Errorf("a tap that cannot begin shows %q", &out)
+	}
 	out.Reset()
 	if code := Main([]string{"ports", "-json"}, &out, &said); code != exitOK || !json.Valid(out.Bytes()) {
 		t.Errorf("%d: %s", code, &out)
@@ -278,5 +281,58 @@ func TestNoDecoderMakesNoiseLikely(t *testing.T) {
 		if cs := serialin.Judge(s, all); len(cs) > 0 && cs[0].Points >= serialin.Likely {
 			t.Errorf("round %d: %d points: %v, %v", round, cs[0].Points, cs[0].Framing.Kind, cs[0].Evidence())
 		}
+	}
+}
+
+// To hand a line over as the text that it is explains nothing: number does so.
+func TestProbePrefersADecoderThatFindsSomething(t *testing.T) {
+	all, err := probers(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, line := range map[string]string{
+		"json":     "21.5\r\n",
+		"csv":      "1,21.5,40\r\n",
+		"keyvalue": "T=21.5 H=40\r\n",
+		"nmea":     "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n",
+		"":         "Temp: 21.5 C  and more\r\n",
+	} {
+		for name, s := range map[string]serialin.Sample{
+			"whole":           {Data: []byte(strings.Repeat(line, 4))},
+			"from its middle": {Data: []byte(line[2:] + strings.Repeat(line, 4))},
+		} {
+			cs := serialin.Judge(s, all)
+			if len(cs) == 0 {
+				t.Errorf("%q %s: not explained", line, name)
+				continue
+			}
+			if got := cs[0]; (want != "" && got.Decoder != want) || (got.Points >= serialin.Sure) != (want != "") {
+				t.Errorf("%q %s: %d points for %s: %v", line, name, got.Points, got.Decoder, got.Evidence())
+			}
+		}
+	}
+}
+
+func TestProbeDoesNotSayThatNothingCameWhenNothingIsExplained(t *testing.T) {
+	for want, heard := range map[string]int{"nothing came": 0, "something came, and nothing explains it": 40} {
+		var out bytes.Buffer
+		c := &lineCall{call: call{stdout: &out}, heard: heard}
+		if err := c.writeProbe(nil); err == nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%d bytes were heard: %v, %s", heard, err, &out)
+		}
+	}
+}
+
+// The path of a port may be typed as one stands in its folder; a configuration is
+// read from anywhere.
+func TestProbeProposesAWholePath(t *testing.T) {
+	_, path := ptytest.New(t)
+	t.Chdir(filepath.Dir(path))
+	c := &lineCall{what: filepath.Base(path)}
+	var text strings.Builder
+	c.proposal(&text, candidate())
+	cfg, err := Parse("proposal", []byte(text.String()))
+	if err != nil || cfg.Ingest.Serial[0].Port != path {
+		t.Errorf("%v: proposed\n%s", err, &text)
 	}
 }

@@ -139,7 +139,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			s.Kind, s.Address = "http", d.cfg.Ingest.HTTP.Listen
 			s.Rejected, s.Opaque, s.Clients = h.Dropped, h.Opaque, h.Clients
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
-			s.Malformed = h.TooLarge
+			s.TooLarge = h.TooLarge
 			listening(ctx, &s, source)
 		case *modbusin.Source:
 			modbusStatus(&s, source)

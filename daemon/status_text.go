@@ -84,7 +84,8 @@ func refusals(d dashboard.Door) string {
 		{d.BadLogins, "logins refused"},
 		{d.Denied, "publishes and subscriptions against the rules"},
 		{d.TurnedAway, "connections too many"},
-		{d.Malformed, "connections ended by a broken packet"},
+		{d.Malformed, malformedOf(d.Kind)},
+		{d.TooLarge, "requests too large"},
 		{d.NotStored, "messages not stored and not acknowledged"},
 		{d.Undelivered, "messages that local subscribers missed"},
 		{d.NotRetained, "messages not retained for want of room"},
@@ -102,6 +103,14 @@ func refusals(d dashboard.Door) string {
 		}
 	}
 	return strings.Join(all, ", ")
+}
+
+// malformedOf words what a door of a kind does with what is not its protocol.
+func malformedOf(kind string) string {
+	if kind == "coap" {
+		return "datagrams that are no CoAP"
+	}
+	return "connections ended by a broken packet"
 }
 
 // writeLosses lists what will not arrive, the last first.

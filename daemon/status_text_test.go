@@ -24,6 +24,8 @@ func TestStatusNamesWhatADoorRefusedAndNothingElse(t *testing.T) {
 		{dashboard.Door{Name: "mqtt", NotRetained: 1, Oversubscribed: 2, Forgotten: 3, Slowed: 4},
 			"\nmqtt: 1 messages not retained for want of room, 2 subscriptions too many, " +
 				"3 sessions that made room for others, 4 waits of clients that sent too fast\n"},
+		{dashboard.Door{Name: "mqtt", Kind: "coap", Malformed: 4}, "\nmqtt: 4 datagrams that are no CoAP\n"},
+		{dashboard.Door{Name: "mqtt", Kind: "http", TooLarge: 4}, "\nmqtt: 4 requests too large\n"},
 	} {
 		var text bytes.Buffer
 		if err := writeStatus(&text, dashboard.Status{Doors: []dashboard.Door{tt.door}}); err != nil {

@@ -69,7 +69,7 @@ func (c *lineCall) tap() error {
 	p := &tapPrinter{w: c.stdout}
 	defer p.end()
 	if known {
-		p.title(s.doorName(), s.Port, s.port().String())
+		p.title = title(s.doorName(), s.Port, s.port().String())
 		err := tapGateway(ctx, cfg.Gateway.SocketPath(), s.doorName(), p)
 		if !errors.Is(err, errNoGateway) {
 			return err
@@ -84,7 +84,7 @@ func (c *lineCall) tap() error {
 	if port.DataBits, port.Parity, port.StopBits, err = parseFormat(c.format); err != nil {
 		return err
 	}
-	p.title(c.what, "", port.String())
+	p.title = title(c.what, "", port.String())
 	return tapPort(ctx, port, p)
 }
 
@@ -119,6 +119,7 @@ func tapGateway(ctx context.Context, socket, door string, p *tapPrinter) error {
 		}
 		return errors.New(no.Error)
 	}
+	p.begin()
 	for {
 		var piece serialin.Piece
 		if err := pieces.Decode(&piece); err != nil {
@@ -140,6 +141,7 @@ func tapPort(ctx context.Context, c serialport.Config, p *tapPrinter) error {
 	defer port.Close()
 	stop := context.AfterFunc(ctx, func() { port.Close() })
 	defer stop()
+	p.begin()
 	buf := make([]byte, 4096)
 	for {
 		n, err := port.ReadTimeout(buf, -1)
@@ -159,15 +161,20 @@ func tapPort(ctx context.Context, c serialport.Config, p *tapPrinter) error {
 // tapPrinter prints bytes as hex and as text, 16 in a row.
 type tapPrinter struct {
 	w                        io.Writer
-	titled                   bool
+	title                    string
+	begun                    bool
 	in, out, damaged, missed int
 }
 
 // title says what is shown, and what the marks mean.
-func (p *tapPrinter) title(name, port, settings string) {
-	p.titled = true
-	fmt.Fprintf(p.w, "%s  %s\n", strings.TrimSpace(name+"  "+port), settings)
-	fmt.Fprint(p.w, "< from the device   > to it   ! damaged   Ctrl-C ends\n\n")
+func title(name, port, settings string) string {
+	return fmt.Sprintf("%s  %s\n< from the device   > to it   ! damaged   Ctrl-C ends\n\n", strings.TrimSpace(name+"  "+port), settings)
+}
+
+// begin prints the title, once there is a line to look at.
+func (p *tapPrinter) begin() {
+	p.begun = true
+	io.WriteString(p.w, p.title)
 }
 
 const perRow = 16
@@ -231,7 +238,7 @@ func asText(row []byte) string {
 
 // end sums up.
 func (p *tapPrinter) end() {
-	if !p.titled {
+	if !p.begun {
 		return
 	}
 	fmt.Fprintf(p.w, "\n%d bytes from the device, %d to it", p.in, p.out)

@@ -139,6 +139,8 @@ type Door struct {
 	// the peer broke the protocol.
 	TurnedAway uint64 `json:"turned_away,omitempty"`
 	Malformed  uint64 `json:"malformed,omitempty"`
+	// TooLarge requests were more than is taken at once.
+	TooLarge uint64 `json:"too_large,omitempty"`
 	// NotStored messages were not acknowledged, because they could not be kept.
 	NotStored uint64 `json:"not_stored,omitempty"`
 	// Undelivered messages did not reach a local subscriber. They are kept all

@@ -15,6 +15,8 @@ const (
 	// lump is how long bytes may take that are written at once: a USB adapter
 	// hands them over in lumps, too.
 	lump = 4 * time.Millisecond
+	// atOnce is the longest time between frames that follow each other.
+	atOnce = time.Millisecond
 	// maxStuck is how long a terminal may be full. A wire does not wait.
 	maxStuck = 100 * time.Millisecond
 )
@@ -24,7 +26,9 @@ type baudWriter struct {
 	to   *pty
 	baud int
 	free time.Time // when the line has sent what was written
-	wire *wireCounts
+	// ended is when the last write returned.
+	ended time.Time
+	wire  *wireCounts
 }
 
 // wireCounts counts the bytes of a line.
@@ -35,9 +39,12 @@ type wireCounts struct{ out, unheard, overrun atomic.Uint64 }
 // lumps it sleeps, so that whoever owns the line can end a frame in its middle:
 // an error of sleep ends the write.
 func (w *baudWriter) write(b []byte, sleep func(until time.Time) error) error {
-	if now := time.Now(); w.free.Before(now) {
+	// Timers are late. Frames that follow each other at once catch up on that,
+	// so that a busy line is as fast as its speed says.
+	if now := time.Now(); w.free.Before(now) && (now.Sub(w.ended) > atOnce || now.Sub(w.free) > maxLate) {
 		w.free = now
 	}
+	defer func() { w.ended = time.Now() }()
 	most := max(1, int(lump*time.Duration(w.baud)/(bitsPerByte*time.Second)))
 	for len(b) > 0 {
 		n := min(len(b), most)

@@ -40,6 +40,21 @@ func TestUsage(t *testing.T) {
 		{"link -to a:1 -bandwidth much", 2, "bandwidth"},
 		{"audit", 2, "-ledger and -cloud are needed"},
 		{"audit -ledger nowhere -cloud nowhere", 1, "nowhere"},
+		{"serial", 2, "-link is missing"},
+		{"serial -link x -n 0", 2, "-n is less than 1"},
+		{"serial -link x -faults explode", 2, "is no fault"},
+		{"serial -link x -script 5s", 2, "not a time and an action"},
+		{"serial -link x -script @nowhere", 1, "nowhere"},
+		{`serial -link x -poll \q`, 2, "an escape that is not known"},
+		{"serial -link x -encoding xml", 2, "is not one of"},
+		{"modbus", 2, "-listen or -link is needed"},
+		{"modbus -listen x -faults split", 2, "is no fault"},
+		{"modbus -listen 127.0.0.1:0 -n 300", 2, "they are 1 to 247"},
+		{"modbus -listen nowhere", 1, "modbus slaves: listen"},
+		{"send", 2, "-to is missing"},
+		{"send -to mqtt://x", 2, "nowhere to send to"},
+		{"send -to tcp://x:1 -reply \\", 2, "an escape that is not known"},
+		{"send -to http://x -token-file nowhere", 1, "nowhere"},
 		{"demo -devices 0", 2, "-devices"},
 		{"demo -bin nowhere", 1, "make build"},
 	} {
@@ -47,6 +62,29 @@ func TestUsage(t *testing.T) {
 		if code != c.code || !strings.Contains(out+err, c.says) {
 			t.Errorf("%q: exit code %d, want %d; printed %q%q, want %q", c.args, code, c.code, out, err, c.says)
 		}
+	}
+}
+
+func TestDevicesFromTheCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	link, ledger := filepath.Join(dir, "tty"), filepath.Join(dir, "sent.ledger")
+	code, out, errs := runMain(t, "serial", "-link", link, "-n", "2", "-encoding", "kv", "-rate", "0", "-count", "3", "-for", "20s", "-ledger", ledger)
+	sum := link + "1: 3 samples, 0 bytes, "
+	if code != 0 || !strings.Contains(out, link+"0 is /dev/pts/") || !strings.Contains(out, sum) || !strings.Contains(out, "bytes that nobody listened to") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	text, err := os.Open(ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	if l, err := ReadLedger(text); err != nil || l.Account("tty-0000").sent.count != 3 || !l.Account("tty-0001").sent.has(3) {
+		t.Errorf("%+v, %v", l, err)
+	}
+	code, out, errs = runMain(t, "modbus", "-listen", "127.0.0.1:0", "-link", link, "-n", "3", "-for", "50ms")
+	if code != 0 || !strings.Contains(out, "3 slaves from unit 1 on answer at 127.0.0.1:") || !strings.Contains(out, link+" is /dev/pts/") ||
+		!strings.Contains(out, "0 requests, 0 answers, 0 samples") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
 	}
 }
 

@@ -99,8 +99,8 @@ func (e Encoding) Frame(dst, payload []byte, summed bool) []byte {
 		dst = append(append(append(dst, stx), payload...), etx)
 		return append(dst, xor8(dst[first+1:]))
 	case Fixed:
-		dst = append(dst, payload...)
-		return binary.LittleEndian.AppendUint16(dst, crc16Modbus(payload))
+		dst = append(append(dst, 1, 3, byte(len(payload))), payload...)
+		return binary.LittleEndian.AppendUint16(dst, crc16Modbus(dst[first:]))
 	}
 	dst = append(dst, payload...)
 	if summed {
@@ -165,7 +165,6 @@ func appendRecord(dst []byte, m Measurement) []byte {
 }
 
 func appendRegisters(dst []byte, m Measurement) []byte {
-	dst = append(dst, 1, 3, 16)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(m.Seq))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(m.At.Unix()))
 	for _, v := range []int64{m.Temp, m.Hum, m.Bat, m.RSSI} {

@@ -56,6 +56,9 @@ const (
 	verbAgain = "again"
 	verbSent  = "sent"
 
+	// lookBack is how many entries are looked at for one that a new one extends.
+	lookBack = 8
+
 	maxAgain = maxWindow * arraySamples // further publishes on one line
 )
 
@@ -120,9 +123,13 @@ func (a *Account) note(verb string, s span) {
 	if !a.keep {
 		return
 	}
-	if n := len(a.unwritten); n > 0 && a.unwritten[n-1].verb == verb && a.unwritten[n-1].span.last+1 == s.first {
-		a.unwritten[n-1].span.last = s.last
-		return
+	// Words alternate where a device enters both what it sends and what is
+	// acknowledged, and acknowledgements of a window overtake each other.
+	for i := len(a.unwritten) - 1; i >= max(0, len(a.unwritten)-lookBack); i-- {
+		if e := &a.unwritten[i]; e.verb == verb && e.span.last+1 == s.first {
+			e.span.last = s.last
+			return
+		}
 	}
 	a.unwritten = append(a.unwritten, entry{verb, s})
 }

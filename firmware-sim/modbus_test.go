@@ -225,7 +225,7 @@ func TestSlowAnswersWaitForEachOtherAndLateOnesDoNot(t *testing.T) {
 }
 
 func TestSlaveFaultsHaveATextForm(t *testing.T) {
-	const all = "slow 10%x300ms, late 5%x2s, corrupt 1%, exception 2%, wrongunit 1%, noise 1%, echo, dead 3, dead 5"
+	const all = "slow 10%x300ms, late 5%x2s, corrupt 1%, exception 2%, wrongunit 1%, noise 1%, stuck 10%, echo, dead 3, dead 5"
 	f, err := ParseSlaveFaults(all)
 	if err != nil || f.String() != all || !f.dead(5) || f.dead(4) {
 		t.Errorf("%q, %v", f, err)
@@ -312,6 +312,29 @@ func TestPymodbusReadsTheSlaves(t *testing.T) {
 			t.Errorf("%s: %v: %s", where[0], err, out)
 		}
 	}
+}
+
+func TestSlavesThatAreStuckStillCount(t *testing.T) {
+	s := slavesOn(t, ModbusConfig{Listen: "127.0.0.1:0", Faults: SlaveFaults{Stuck: 1}}, nil)
+	conn := dialSlaves(t, s)
+	first := ask(t, conn, bytesOf(t, "0001 0000 0006 01 03 0000 000C"), 33)[9:]
+	again := ask(t, conn, bytesOf(t, "0001 0000 0006 01 03 0000 000C"), 33)[9:]
+	if bytes.Equal(first[:4], again[:4]) || !bytes.Equal(first[4:], again[4:]) {
+		t.Errorf("% X, then % X", first, again)
+	}
+}
+
+func FuzzParseSlaveFaults(f *testing.F) {
+	f.Add("slow 10%x300ms, late 5%x2s, corrupt 1%, echo, dead 3, dead 5")
+	f.Fuzz(func(t *testing.T, text string) {
+		faults, err := ParseSlaveFaults(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseSlaveFaults(faults.String()); err != nil || again.String() != faults.String() {
+			t.Fatalf("%q is %q, which is %q, %v", text, faults, again, err)
+		}
+	})
 }
 
 func FuzzCutRTU(f *testing.F) {

@@ -21,7 +21,8 @@ Coil and discrete input 0 say that the door is open, 1 that there is light. A
 request that reads the counter takes a sample, and the ledger has it. What can go
 wrong, as often as -faults says:
 
-  slow 10%x300ms, late 5%x2s, corrupt 1%, exception 2%, wrongunit 1%, dead 3
+  slow 10%x300ms, late 5%x2s, corrupt 1%, exception 2%, wrongunit 1%, stuck 10%,
+  dead 3
   noise 1%, echo                    on serial lines only
 
 Examples:
@@ -58,6 +59,9 @@ func parseModbusFlags(args []string, to console) (modbusOptions, error) {
 	}
 	if c.Listen == "" && c.Link == "" {
 		return o, usageError{errors.New("-listen or -link is needed — hint: firmware-sim help modbus")}
+	}
+	if err := c.withDefaults().check(); err != nil {
+		return o, usageError{err}
 	}
 	return o, nil
 }

@@ -78,6 +78,7 @@ func OpenModbusSlaves(cfg ModbusConfig, ledger *Ledger) (*ModbusSlaves, error) {
 	for i := range cfg.Units {
 		number := cfg.First + i
 		device := NewDevice(cfg.Seed, number, JSON4, true)
+		device.Afflict(Faults{Stuck: cfg.Faults.Stuck}, cfg.Seed, number)
 		device.countFrom(uint64(number)<<20 + 1)
 		s.units[byte(number)] = &unit{
 			number: byte(number), order: cfg.Order, every: cfg.Every, device: device,

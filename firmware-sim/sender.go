@@ -29,7 +29,7 @@ type SenderConfig struct {
 	// context ends.
 	Count uint64
 	// Window is how many messages of a device may be unanswered, 1 by default.
-	// Over UDP with Reply, it is 1.
+	// Over UDP with Reply, it is 1; where nothing answers, it means nothing.
 	Window int
 	// Shape is the payload over HTTP and CoAP, JSON4 by default.
 	Shape Shape
@@ -106,10 +106,13 @@ func NewSender(cfg SenderConfig, ledger *Ledger) (*Sender, error) {
 	cfg.Audited = cfg.Audited || ledger != nil
 	s := &Sender{cfg: cfg, ledger: ledger}
 	s.scheme, _, _ = strings.Cut(cfg.URL, "://")
+	if s.lines() && cfg.Reply == "" {
+		s.cfg.Window = 1
+	}
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	for i := range cfg.Devices {
+	for i := range s.cfg.Devices {
 		d, err := s.device(i)
 		if err != nil {
 			return nil, err

@@ -69,6 +69,40 @@ func TestLinesOverTCPAreSentAgainFromTheFirstThatWasNotRepliedTo(t *testing.T) {
 	}
 }
 
+// A connection that breaks takes along what waited to be merged: it is sent again
+// once, or its second reply would acknowledge the frame behind it.
+func TestWhatWaitedToBeMergedIsSentAgainOnce(t *testing.T) {
+	var mu sync.Mutex
+	taken := make(map[uint64]bool)
+	url, end := lineServer(t, func(n int, conn net.Conn) {
+		lines := bufio.NewScanner(conn)
+		last := uint64(0)
+		for replies := 0; (n >= 8 || replies < 4) && lines.Scan(); replies++ {
+			seq := seqOfLine(lines.Text())
+			if seq <= last {
+				t.Errorf("%d comes after %d over the same connection", seq, last)
+			}
+			last = seq
+			mu.Lock()
+			taken[seq] = true
+			mu.Unlock()
+			io.WriteString(conn, "OK\n")
+		}
+	})
+	ledger := NewLedger()
+	s, err := sendAll(t, SenderConfig{URL: url, Encoding: CSV, Reply: "OK\n", Rate: 200, Window: 16, Count: 60, Timeout: 300 * time.Millisecond,
+		Faults: Faults{Merge: .9}}, ledger)
+	end()
+	if err != nil || s.Acked != 60 || strings.Contains(s.LastTrouble, errTooMany.Error()) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for sample := range ledger.All() {
+		if !taken[sample.Seq] {
+			t.Errorf("%d was acknowledged and not taken", sample.Seq)
+		}
+	}
+}
+
 func TestRepliesOverTCPThatAreNoneAreNoAcknowledgement(t *testing.T) {
 	url, end := lineServer(t, func(n int, conn net.Conn) {
 		lines := bufio.NewScanner(conn)
@@ -111,7 +145,7 @@ func TestFramesOverTCPWithoutReplies(t *testing.T) {
 		var got []byte
 		url, end := lineServer(t, func(_ int, conn net.Conn) { got, _ = io.ReadAll(conn) })
 		ledger := NewLedger()
-		s, err := sendAll(t, SenderConfig{URL: url, Encoding: e, Count: 40, Faults: Faults{Split: .5, Merge: .3}}, ledger)
+		s, err := sendAll(t, SenderConfig{URL: url, Encoding: e, Count: 40, Window: 5, Faults: Faults{Split: .5, Merge: .3}}, ledger)
 		end()
 		seqs, rest := seqsIn(e, false, got)
 		if err != nil || s.Messages != 40 || s.Acked != 0 || !slices.Equal(seqs, upTo(40)) || len(rest) > 0 {

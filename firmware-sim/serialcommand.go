@@ -70,7 +70,8 @@ func parseSerialFlags(args []string, to console) (serialOptions, error) {
 	return o, o.finish()
 }
 
-// finish reads the flags that are texts in a form of their own.
+// finish reads the flags that are texts in a form of their own, and looks at all
+// of them before a ledger is made.
 func (o *serialOptions) finish() (err error) {
 	for i, field := range []*string{&o.config.Poll, &o.config.Confirm} {
 		if *field, err = unescape(o.escaped[i]); err != nil {
@@ -82,6 +83,9 @@ func (o *serialOptions) finish() (err error) {
 		return err
 	}
 	if o.config.Script, err = ParsePlugScript(text); err != nil {
+		return usageError{err}
+	}
+	if err := o.config.withDefaults().check(); err != nil {
 		return usageError{err}
 	}
 	return nil

@@ -1,16 +1,15 @@
 package firmwaresim
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,126 +68,6 @@ func hear(t *testing.T, port *os.File, enough func([]byte) bool) []byte {
 		}
 	}
 	return all
-}
-
-// seqsIn decodes what a device sent, checks every checksum and returns the
-// counters and what was no frame.
-func seqsIn(e Encoding, summed bool, b []byte) (seqs []uint64, rest []byte) {
-	switch e {
-	case SLIP, COBS:
-		end := []byte{0xC0}
-		if e == COBS {
-			end = []byte{0}
-		}
-		for _, f := range bytes.Split(b, end) {
-			if record := unstuff(e, f); len(record) == 24 &&
-				binary.BigEndian.Uint16(record[22:]) == crc16CCITT(record[:22]) {
-				seqs = append(seqs, uint64(binary.LittleEndian.Uint32(record)))
-			} else {
-				rest = append(rest, f...)
-			}
-		}
-	case Length:
-		for len(b) >= 28 {
-			if crc16CCITT(b[:26]) == binary.BigEndian.Uint16(b[26:]) && b[3] == 22 {
-				seqs, b = append(seqs, uint64(binary.LittleEndian.Uint32(b[4:]))), b[28:]
-			} else {
-				rest, b = append(rest, b[0]), b[1:]
-			}
-		}
-		rest = append(rest, b...)
-	case Fixed:
-		for len(b) >= 21 {
-			if crc16Modbus(b[:19]) == binary.LittleEndian.Uint16(b[19:]) {
-				seqs, b = append(seqs, uint64(binary.BigEndian.Uint32(b[3:]))), b[21:]
-			} else {
-				rest, b = append(rest, b[0]), b[1:]
-			}
-		}
-		rest = append(rest, b...)
-	case STXETX:
-		for len(b) > 0 {
-			etx := bytes.IndexByte(b, 3)
-			if b[0] != 2 || etx < 0 || etx+1 >= len(b) || xor8(b[1:etx+2]) != 0 {
-				rest, b = append(rest, b[0]), b[1:]
-				continue
-			}
-			seqs = append(seqs, seqOfLine(string(b[1:etx])))
-			b = b[etx+2:]
-		}
-	default:
-		for line := range bytes.Lines(b) {
-			if text, ok := uncrc(e, summed, string(line)); ok {
-				seqs = append(seqs, seqOfLine(text))
-			} else {
-				rest = append(rest, line...)
-			}
-		}
-	}
-	return seqs, rest
-}
-
-// uncrc takes line end and checksum off a line.
-func uncrc(e Encoding, summed bool, line string) (text string, ok bool) {
-	text, ok = strings.CutSuffix(line, "\n")
-	switch {
-	case e == NMEA:
-		text, sum, _ := strings.Cut(strings.TrimSuffix(text, "\r"), "*")
-		return text, ok && len(text) > 1 && fmt.Sprintf("%02X", xor8([]byte(text[1:]))) == sum
-	case summed:
-		if len(text) < 4 {
-			return "", false
-		}
-		text, sum := text[:len(text)-4], text[len(text)-4:]
-		return text, ok && fmt.Sprintf("%04X", crc16CCITT([]byte(text))) == sum
-	}
-	return text, ok && seqOfLine(text) > 0
-}
-
-// unstuff undoes SLIP and COBS; nil for what is neither.
-func unstuff(e Encoding, f []byte) (out []byte) {
-	for i := 0; i < len(f); i++ {
-		if e == COBS {
-			code := int(f[i])
-			if code == 0 || i+code > len(f) {
-				return nil
-			}
-			out = append(out, f[i+1:i+code]...)
-			if i += code - 1; code < 0xFF && i+1 < len(f) {
-				out = append(out, 0)
-			}
-			continue
-		}
-		c := f[i]
-		if c == 0xDB && i+1 < len(f) {
-			i++
-			c = f[i] - 0xDC // DC is C0, DD is DB
-			c = 0xC0 + c*0x1B
-		}
-		out = append(out, c)
-	}
-	return out
-}
-
-var seqPattern = regexp.MustCompile(`(?:"seq":|seq=|^)(\d+)(?:[, ]|$)`)
-
-func seqOfLine(line string) uint64 {
-	if before, ok := strings.CutSuffix(line, ",,seq"); ok {
-		line = before[strings.LastIndexByte(before, ',')+1:]
-	}
-	m := seqPattern.FindStringSubmatch(line)
-	if m == nil {
-		return 0
-	}
-	seq, _ := strconv.ParseUint(m[1], 10, 64)
-	return seq
-}
-
-func upTo(n int) (seqs []uint64) {
-	for i := range n {
-		seqs = append(seqs, uint64(i+1))
-	}
-	return seqs
 }
 
 func TestWhatASerialDeviceSendsIsReadBack(t *testing.T) {
@@ -297,12 +176,61 @@ func TestADeviceSendsAgainWhatIsNotConfirmed(t *testing.T) {
 	}
 }
 
+// What was sent when the plug was pulled, and not confirmed, is sent again over
+// the next terminal.
+func TestNothingUnconfirmedIsLostWithThePlug(t *testing.T) {
+	script, err := ParsePlugScript("60ms unplug, 90ms replug, 150ms unplug, 180ms replug")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger := NewLedger()
+	s := plugIn(t, SerialConfig{Encoding: KeyValue, Baud: 38400, Confirm: "+{frame}\n", Timeout: 100 * time.Millisecond, Count: 60, Script: script}, ledger)
+	taken := make(map[uint64]bool)
+	ctx := deadline(t)
+	for s.Stats().Acked < 60 && ctx.Err() == nil {
+		port, err := os.OpenFile(s.Port(), os.O_RDWR, 0)
+		if err != nil {
+			sleepUntil(ctx, time.Now().Add(5*time.Millisecond))
+			continue
+		}
+		port.SetDeadline(time.Now().Add(patience))
+		for lines := bufio.NewScanner(port); s.Stats().Acked < 60 && lines.Scan(); {
+			if seq := seqOfLine(lines.Text()); seq > 0 && strings.Contains(lines.Text(), "rssi=-") {
+				taken[seq] = true
+				fmt.Fprintf(port, "+%s\n", lines.Text())
+			}
+		}
+		port.Close()
+	}
+	for sample := range ledger.All() {
+		if !taken[sample.Seq] {
+			t.Errorf("%d is in the ledger and was not taken", sample.Seq)
+		}
+	}
+	if acked, _ := ledger.Count(); acked != 60 || s.Stats().Plugs != 3 {
+		t.Errorf("%d acknowledged, %+v", acked, s.Stats())
+	}
+}
+
+func FuzzPlugScript(f *testing.F) {
+	f.Add("10s unplug, 12s replug # comment\n1m unplug")
+	f.Fuzz(func(t *testing.T, text string) {
+		steps, err := ParsePlugScript(text)
+		if err == nil && !slices.IsSortedFunc(steps, func(a, b PlugStep) int { return cmp.Compare(a.At, b.At) }) {
+			t.Fatalf("%q is %v", text, steps)
+		}
+	})
+}
+
 // A gateway that believes lines without a checksum brings readings that nobody
 // sent, and the audit finds them; one that checks brings none.
 func TestAnAuditFindsWhatNoiseInvented(t *testing.T) {
 	for _, summed := range []bool{false, true} {
 		ledger := NewLedger()
-		const n = 2500
+		n := uint64(2500)
+		if summed {
+			n = 300 // it brings none, however many there are
+		}
 		s := plugIn(t, SerialConfig{Encoding: CSV, Summed: summed, Baud: maxBaud, Count: n, Patient: true, Seed: 3,
 			Linger: 300 * time.Millisecond, Faults: Faults{Corrupt: .9, Noise: .3}}, ledger)
 		port := openPort(t, s.Port())

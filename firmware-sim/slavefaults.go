@@ -20,10 +20,11 @@ import (
 //	exception 2%     exception 4, a device failure
 //	wrongunit 1%     the answer says that it is from the next unit
 //	noise 1%         1 to 8 random bytes come before the answer; RTU only
+//	stuck 10%        the sample repeats the values of the one before
 //	echo             the line echoes what the master says; RTU only
 //	dead 3           unit 3 never answers; may be said of several
 type SlaveFaults struct {
-	Slow, Late, Corrupt, Exception, WrongUnit, Noise float64
+	Slow, Late, Corrupt, Exception, WrongUnit, Noise, Stuck float64
 	// SlowBy and LateBy are how long.
 	SlowBy, LateBy time.Duration
 	// Echo says that the master hears itself.
@@ -36,6 +37,7 @@ func (f *SlaveFaults) words() []faultWord {
 	return []faultWord{
 		{"slow", &f.Slow, &f.SlowBy}, {"late", &f.Late, &f.LateBy}, {"corrupt", &f.Corrupt, nil},
 		{"exception", &f.Exception, nil}, {"wrongunit", &f.WrongUnit, nil}, {"noise", &f.Noise, nil},
+		{"stuck", &f.Stuck, nil},
 	}
 }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +15,15 @@ import (
 const StampResolution = time.Millisecond
 
 // Intake is the one way in: stamp → custody → show. It is safe for use by many
-// goroutines at once.
+// goroutines at once, unless it is a passage.
 type Intake struct {
+	*shared
+	way *way // of a passage whose readings are being filtered
+	own bool // it is a passage
+}
+
+// shared is what the passages of an intake have in common with it.
+type shared struct {
 	custody Custody
 	live    Live
 	memory  *Memory
@@ -29,8 +37,28 @@ type Intake struct {
 // NewIntake returns an Intake over custody. live may be nil; now is the clock
 // that stamps readings, time.Now outside tests.
 func NewIntake(custody Custody, live Live, now func() time.Time) *Intake {
-	return &Intake{custody: custody, live: live, memory: NewMemory(), now: now}
+	return &Intake{shared: &shared{custody: custody, live: live, memory: NewMemory(), now: now}}
 }
+
+// Passage returns an intake for one goroutine at a time, which a door uses for
+// payloads from their decoding to Accept; then it may be used for the next ones.
+// From the moment that a filter sees a reading, others wait for what becomes of
+// it: so a repeat that another connection brings is not acknowledged while the
+// first is still on its way to custody. Hence whoever uses a passage must call
+// Accept, also without readings, or Leave.
+func (in *Intake) Passage() *Intake { return &Intake{shared: in.shared, own: true} }
+
+// Leave says that what was filtered since the last Accept will not be handed
+// over. It does nothing behind Accept, so that it can be deferred.
+func (in *Intake) Leave() {
+	if in.way != nil {
+		in.accepts.end(in.way, nil, errLeft)
+		in.way = nil
+		in.accepts.settle(in.tellLoss)
+	}
+}
+
+var errLeft = errors.New("the door has left it")
 
 // WithMemory makes the intake share a memory with others, and returns it. It is
 // for the time before anything comes in.
@@ -44,9 +72,8 @@ func (in *Intake) WithMemory(m *Memory) *Intake {
 func (in *Intake) Memory() *Memory { return in.memory }
 
 // Owes reports whether Accept must be called before a payload is acknowledged
-// that left no readings: because something was announced that custody does not
-// have, or because its readings were filtered and those that they lean on are not
-// on flash yet.
+// that left no readings: because something was announced that is not on flash yet,
+// or because its readings were filtered and those that they lean on are not.
 func (in *Intake) Owes() bool { return in.memory.owes() || in.filters() && in.accepts.pending() }
 
 // filters reports whether readings may be left out that lean on others.
@@ -60,12 +87,14 @@ func (in *Intake) OnLoss(lost func()) { in.lost = append(in.lost, lost) }
 // Settle looks whether a commit has failed, and calls what OnLoss was given if
 // so. Whoever filters readings calls it first.
 func (in *Intake) Settle() {
-	if in.accepts.failed() {
-		in.tellLoss()
+	if in.own && in.way == nil && in.filters() {
+		in.way = in.accepts.begin(in.tellLoss)
+		return
 	}
+	in.accepts.settle(in.tellLoss)
 }
 
-func (in *Intake) tellLoss() {
+func (in *shared) tellLoss() {
 	for _, lost := range in.lost {
 		lost()
 	}
@@ -85,14 +114,15 @@ const latest = 1 << 62
 // rs, which belongs to the caller again on return. An error means that nothing
 // was taken.
 //
-// Where there are filters, the receipt stands for everything that was accepted
-// before as well: what was left out is as safe then as what it leans on.
+// Where there are filters, the receipt stands for everything else as well that was
+// accepted there, or filtered in a passage, and is on its way: what was left out
+// is as safe then as what it leans on.
 func (in *Intake) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (Receipt, error) {
 	in.stamp(rs)
 	receipt, err := in.give(ctx, rs, notes)
 	if err != nil {
 		in.refused.Add(uint64(len(rs)))
-		in.tellLoss()
+		in.accepts.settle(in.tellLoss)
 		return nil, err
 	}
 	in.taken.Add(uint64(len(rs)))
@@ -108,20 +138,38 @@ func (in *Intake) give(ctx context.Context, rs []reading.Reading, notes []readin
 	switch {
 	case !in.filters():
 		return in.hand(ctx, rs, notes)
-	case len(rs)+len(notes) == 0 && !in.memory.owes():
-		return in.accepts.join(), nil // an empty group would never be committed
+	case in.way == nil && len(rs)+len(notes) == 0 && !in.memory.owes():
+		return in.accepts.join(), nil
 	}
-	coming := in.accepts.begin()
+	way := in.way
+	if way == nil {
+		way = in.accepts.begin(in.tellLoss)
+	}
 	receipt, err := in.hand(ctx, rs, notes)
-	return in.accepts.end(coming, receipt, err), err
+	if in.own {
+		in.way = nil
+	}
+	return in.accepts.end(way, receipt, err), err
 }
 
-// hand hands them over, with what was announced.
+// hand hands them over, behind what was announced. Nothing is handed over that is
+// empty: such a group would never be committed.
 func (in *Intake) hand(ctx context.Context, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
+	var receipts []Receipt
 	if in.memory.owes() {
-		return in.memory.carry(ctx, in.custody, rs, notes)
+		var err error
+		if receipts, err = in.memory.carry(ctx, in.custody); err != nil {
+			return nil, err
+		}
 	}
-	return in.custody.Accept(ctx, rs, notes...)
+	if len(rs)+len(notes) > 0 {
+		receipt, err := in.custody.Accept(ctx, rs, notes...)
+		if err != nil || len(receipts) == 0 {
+			return receipt, err
+		}
+		receipts = union(receipts, []Receipt{receipt})
+	}
+	return in.memory.joints.of(receipts), nil
 }
 
 // Notes calls visit with the notes that custody holds under the prefix; see

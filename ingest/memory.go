@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,9 @@ const memoryPrefix = "announced/"
 const (
 	MaxMemoryEntries = 1 << 16
 	MaxMemoryBytes   = 8 << 20
+	// MaxTopicUnits is how many units one topic may have: a new one costs a copy
+	// of them all.
+	MaxTopicUnits = 1 << 10
 	// memoryOverhead is about what an entry costs beside its bytes.
 	memoryOverhead = 128
 )
@@ -26,26 +30,38 @@ const (
 // Memory is what devices have announced about themselves, once for all: an
 // implementation of decode.Memory whose entries are notes, so that they survive
 // restarts. Each is carried to custody by the next Accept of any Intake, at the
-// latest by that of the payload that it came in: so whoever is told that an
-// announcement was taken can rely on it.
+// latest by that of the payload that it came in, and until it is on flash the
+// receipts of all others stand for it, too: so whoever is told that an
+// announcement was taken can rely on it, also when it was known already.
 type Memory struct {
-	// fresh counts the entries that custody does not have.
-	fresh atomic.Int64
+	// owed counts what is pending and the flights. It is one number, so that
+	// nobody finds nothing while the one becomes the other.
+	owed atomic.Int64
 
-	carrying sync.Mutex // held while custody is given what is fresh
-	carries  watch
+	carrying chan struct{} // holds one while custody is given what is fresh
+	joints   joints
 
 	mu      sync.RWMutex
 	entries map[string][]byte
 	units   map[string]map[string]string // by topic and metric; never changed, only replaced
-	pending map[string]bool              // keys of fresh entries
+	pending map[string]bool              // keys of fresh entries, and of those that are no more
+	flights []flight
 	bytes   int
 	refused uint64
 }
 
+// flight is what custody has taken and not said yet to be on flash.
+type flight struct {
+	receipt Receipt
+	keys    map[string]bool
+}
+
 // NewMemory returns a memory that remembers nothing yet.
 func NewMemory() *Memory {
-	return &Memory{entries: map[string][]byte{}, pending: map[string]bool{}, units: map[string]map[string]string{}}
+	return &Memory{
+		entries: map[string][]byte{}, pending: map[string]bool{}, units: map[string]map[string]string{},
+		carrying: make(chan struct{}, 1),
+	}
 }
 
 // Load remembers what custody has from earlier lives. It must be called before
@@ -87,13 +103,17 @@ func (m *Memory) Remember(key string, value []byte) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.put(key, value) {
+	if !m.pending[key] && len(m.pending) >= maxPending || !m.put(key, value) {
 		m.refused++
 		return
 	}
 	m.pending[key] = true
-	m.fresh.Store(int64(len(m.pending)))
+	m.count()
 }
+
+// maxPending bounds what waits to be carried: all entries, and as many that were
+// withdrawn while custody took nothing.
+const maxPending = 2 * MaxMemoryEntries
 
 // unitPrefix begins the keys of units. The topic and the metric follow, with a
 // NUL between them, which no topic has.
@@ -115,11 +135,24 @@ func (m *Memory) RememberUnit(topic, metric, unit string) {
 	m.Remember(unitPrefix+topic+"\x00"+metric, value)
 }
 
-// putUnit makes units agree with an entry, if it is a unit.
-func (m *Memory) putUnit(key string, unit []byte) {
+// parseUnit returns of whose unit an entry with that key is, if it is one.
+func parseUnit(key string) (topic, metric string, ok bool) {
 	name, isUnit := strings.CutPrefix(key, unitPrefix)
 	topic, metric, whole := strings.Cut(name, "\x00")
-	if !isUnit || !whole {
+	return topic, metric, isUnit && whole
+}
+
+// crowded reports whether there is no room for an entry that is not known, for
+// being one of too many units.
+func (m *Memory) crowded(key string) bool {
+	topic, _, isUnit := parseUnit(key)
+	return isUnit && len(m.units[topic]) >= MaxTopicUnits
+}
+
+// putUnit makes units agree with an entry, if it is a unit.
+func (m *Memory) putUnit(key string, unit []byte) {
+	topic, metric, isUnit := parseUnit(key)
+	if !isUnit {
 		return
 	}
 	after := maps.Clone(m.units[topic])
@@ -153,7 +186,7 @@ func (m *Memory) put(key string, value []byte) bool {
 		entries++
 	}
 	tooLong := len(memoryPrefix)+len(key) > reading.MaxNoteKey || len(value) > reading.MaxNoteValue
-	if tooLong || after > MaxMemoryBytes || entries > MaxMemoryEntries {
+	if tooLong || after > MaxMemoryBytes || entries > MaxMemoryEntries || !known && m.crowded(key) {
 		return false
 	}
 	m.entries[key], m.bytes = value, after
@@ -161,44 +194,79 @@ func (m *Memory) put(key string, value []byte) bool {
 	return true
 }
 
-// owes reports whether there is something that custody does not have. After a
-// commit that failed it is not known what was in it, so that is everything.
+// owes reports whether there is something that is not on flash.
 func (m *Memory) owes() bool {
-	if m.carries.failed() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		for key := range m.entries {
-			m.pending[key] = true
-		}
-		m.fresh.Store(int64(len(m.pending)))
+	if m.owed.Load() == 0 {
+		return false
 	}
-	return m.fresh.Load() > 0
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.land()
+	return m.owed.Load() > 0
 }
 
-// carry hands what is fresh to custody, with the readings and the other notes.
-// One call at a time does so, and what is fresh stays so until it was taken:
-// hence nobody acknowledges an announcement that another call is still carrying.
-func (m *Memory) carry(ctx context.Context, custody Custody, rs []reading.Reading, notes []reading.Note) (Receipt, error) {
-	m.carrying.Lock()
-	defer m.carrying.Unlock()
-	for {
-		fresh, last := m.some()
-		var receipt Receipt
-		var err error
-		if last {
-			receipt, err = custody.Accept(ctx, rs, append(notes, fresh...)...)
-		} else {
-			receipt, err = custody.Accept(ctx, nil, fresh...)
+// land looks what has become of the flights. What was in one that failed is fresh
+// again, at the same moment for everybody. m.mu must be held.
+func (m *Memory) land() {
+	if len(m.flights) == 0 {
+		return
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	m.flights = slices.DeleteFunc(m.flights, func(f flight) bool {
+		err := f.receipt.Wait(over)
+		if err == over.Err() {
+			return false
 		}
+		if err != nil {
+			maps.Copy(m.pending, f.keys)
+		}
+		return true
+	})
+	m.count()
+}
+
+func (m *Memory) count() { m.owed.Store(int64(len(m.pending) + len(m.flights))) }
+
+// open returns the receipts of what is under way, and whether there is more that
+// nobody has carried yet.
+func (m *Memory) open() (receipts []Receipt, fresh bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.land()
+	for _, f := range m.flights {
+		receipts = append(receipts, f.receipt)
+	}
+	return receipts, len(m.pending) > 0
+}
+
+// carry hands what is fresh to custody, and returns the receipts that stand for
+// everything that was announced and is not on flash. One call at a time does so,
+// and what is fresh stays so until it was taken: hence nobody acknowledges an
+// announcement that another call is still carrying.
+func (m *Memory) carry(ctx context.Context, custody Custody) ([]Receipt, error) {
+	receipts, fresh := m.open()
+	if !fresh {
+		return receipts, nil
+	}
+	select {
+	case m.carrying <- struct{}{}:
+		defer func() { <-m.carrying }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	receipts, fresh = m.open()
+	for fresh {
+		var notes []reading.Note
+		notes, fresh = m.some()
+		receipt, err := custody.Accept(ctx, nil, notes...)
 		if err != nil {
 			return nil, err
 		}
-		m.carried(fresh)
-		m.carries.add(receipt)
-		if last {
-			return receipt, nil
-		}
+		m.carried(notes, receipt)
+		receipts = union(receipts, []Receipt{receipt})
 	}
+	return receipts, nil
 }
 
 // maxCarried and maxCarriedBytes bound what is carried at once: custody refuses
@@ -208,31 +276,37 @@ const (
 	maxCarriedBytes = 256 << 10
 )
 
-// some returns fresh entries as notes, and whether these are all.
-func (m *Memory) some() (notes []reading.Note, all bool) {
+// some returns fresh entries as notes, and whether there are more.
+func (m *Memory) some() (notes []reading.Note, more bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	size := 0
 	for key := range m.pending {
+		if len(notes) == maxCarried || size > maxCarriedBytes {
+			return notes, true
+		}
 		notes = append(notes, reading.Note{Key: memoryPrefix + key, Value: m.entries[key]})
 		size += len(key) + len(m.entries[key])
-		if len(notes) == maxCarried || size > maxCarriedBytes {
-			return notes, false
-		}
 	}
-	return notes, true
+	return notes, false
 }
 
 // carried takes note that custody has the entries, unless they have changed
 // meanwhile.
-func (m *Memory) carried(notes []reading.Note) {
+func (m *Memory) carried(notes []reading.Note, receipt Receipt) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	at := slices.IndexFunc(m.flights, func(f flight) bool { return f.receipt == receipt })
+	if at < 0 {
+		at = len(m.flights)
+		m.flights = append(m.flights, flight{receipt, map[string]bool{}})
+	}
 	for _, n := range notes {
 		key := strings.TrimPrefix(n.Key, memoryPrefix)
+		m.flights[at].keys[key] = true
 		if now, known := m.entries[key]; bytes.Equal(now, n.Value) && known == (n.Value != nil) {
 			delete(m.pending, key)
 		}
 	}
-	m.fresh.Store(int64(len(m.pending)))
+	m.count()
 }

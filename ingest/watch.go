@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,120 +13,173 @@ import (
 // without waiting for any.
 type watch struct {
 	unresolved atomic.Int32
+	joints     joints
 	mu         sync.Mutex
 	open       []Receipt
-	joint      *joint // of those that were open when it was asked for last
+	loss       *coming // tells one loss from another; it has failed
 }
 
-// add watches a receipt. Those of one group are one.
-func (w *watch) add(r Receipt) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if r != nil && !slices.Contains(w.open, r) {
-		w.open = append(w.open, r)
-		w.unresolved.Store(int32(len(w.open)))
-	}
+// way is the way of readings from a filter to custody.
+type way struct {
+	coming *coming
+	loss   *coming // the last one when it began
 }
 
 // pending reports whether there may be receipts that have not resolved.
 func (w *watch) pending() bool { return w.unresolved.Load() > 0 }
 
-// begin watches what is about to be handed to custody, which may take its time.
-func (w *watch) begin() *coming {
+// begin watches what will be handed to custody, and settles.
+func (w *watch) begin(lost func()) *way {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tell(lost)
 	c := &coming{taken: make(chan struct{})}
-	w.add(c)
-	return c
+	w.put(append(w.open, c))
+	return &way{c, w.loss}
 }
 
 // end tells what came of it. The receipt that it returns stands for everything
-// that was watched before, too; it is nil if custody has not taken it.
-func (w *watch) end(c *coming, r Receipt, err error) Receipt {
-	c.receipt, c.err = r, err
-	close(c.taken)
+// else that is watched, too, and fails if there was a loss since the beginning; it
+// is nil if custody has not taken it. What was not taken is watched on as a
+// failure, until somebody settles.
+func (w *watch) end(y *way, r Receipt, err error) Receipt {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	at := slices.Index(w.open, Receipt(c))
-	before := slices.Clone(w.open[:at])
-	if err != nil || slices.Contains(w.open, r) {
-		w.open = slices.Delete(w.open, at, at+1)
-	} else {
-		w.open[at] = r
+	c := y.coming
+	if err != nil {
+		c.err = fmt.Errorf("not taken: %w", err)
 	}
-	w.unresolved.Store(int32(len(w.open)))
+	c.receipt = r
+	close(c.taken) // not sooner: whoever looks lets go of what has resolved
 	if err != nil {
 		return nil
 	}
-	if !slices.Contains(before, r) {
-		before = append(before, r)
+	others := slices.DeleteFunc(w.open, func(r Receipt) bool { return r == Receipt(c) })
+	w.put(union(others, partsOf(r)))
+	if y.loss != w.loss {
+		return w.joints.of(append(slices.Clip(w.open), w.loss))
 	}
-	return w.all(before)
+	return w.joints.of(w.open)
 }
 
 // join returns a receipt that stands for everything that is watched.
 func (w *watch) join() Receipt {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.settle()
-	return w.all(w.open)
+	w.look()
+	return w.joints.of(w.open)
 }
 
-// all returns one receipt for several: the same for the same ones.
-func (w *watch) all(open []Receipt) Receipt {
-	switch {
-	case len(open) == 1:
-		return open[0]
-	case w.joint == nil || !slices.Equal(w.joint.all, open):
-		w.joint = &joint{slices.Clone(open)}
-	}
-	return w.joint
-}
-
-// failed reports whether a receipt has failed since it was asked last. It costs
+// settle calls lost if a receipt has failed since it was called last. It costs
 // next to nothing while all have resolved.
-func (w *watch) failed() bool {
+func (w *watch) settle(lost func()) {
 	if !w.pending() {
-		return false
+		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	failed := w.settle()
-	w.open = slices.DeleteFunc(w.open, func(r Receipt) bool { return slices.Contains(failed, r) })
-	w.unresolved.Store(int32(len(w.open)))
-	return len(failed) > 0
+	w.tell(lost)
 }
 
-// settle lets go of the receipts that have resolved well, and returns those that
+// tell calls lost if a receipt has failed, and only then lets go of it: in
+// between, nobody sees neither.
+func (w *watch) tell(lost func()) {
+	failed := w.look()
+	if len(failed) == 0 {
+		return
+	}
+	lost()
+	w.loss = &coming{taken: make(chan struct{}), err: errLost}
+	close(w.loss.taken)
+	w.put(slices.DeleteFunc(w.open, func(r Receipt) bool { return slices.Contains(failed, r) }))
+}
+
+var errLost = errors.New("not stored: it may lean on what was lost meanwhile")
+
+// look lets go of the receipts that have resolved well, and returns those that
 // have failed.
-func (w *watch) settle() (failed []Receipt) {
+func (w *watch) look() (failed []Receipt) {
+	if len(w.open) == 0 {
+		return nil
+	}
+	open, failed := sift(w.open)
+	clear(w.open[len(open):])
+	w.put(open)
+	return failed
+}
+
+func (w *watch) put(open []Receipt) {
+	w.open = open
+	w.unresolved.Store(int32(len(open)))
+}
+
+// sift takes out of a list, in place, the receipts that have resolved well. Those
+// that have failed are still there, and returned besides.
+func sift(all []Receipt) (open, failed []Receipt) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
-	kept := w.open[:0]
-	for _, r := range w.open {
+	open = all[:0]
+	for _, r := range all {
 		err := r.Wait(over)
 		if err == nil {
 			continue
 		}
-		if kept = append(kept, r); err != over.Err() {
+		if open = append(open, r); err != over.Err() {
 			failed = append(failed, r)
 		}
 	}
-	clear(w.open[len(kept):])
-	w.open = kept
-	w.unresolved.Store(int32(len(kept)))
-	return failed
+	return open, failed
+}
+
+// joints make one receipt of several.
+type joints struct {
+	mu   sync.Mutex
+	last *joint
+}
+
+// of returns one receipt for several: the same for the same ones as last time.
+// Of none, it has resolved.
+func (j *joints) of(parts []Receipt) Receipt {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.last == nil || !slices.Equal(j.last.parts, parts) {
+		j.last = &joint{slices.Clone(parts)}
+	}
+	return j.last
 }
 
 // joint is a receipt for several groups; of none, it has resolved.
-type joint struct{ all []Receipt }
+type joint struct{ parts []Receipt }
 
 // Wait implements Receipt.
 func (j *joint) Wait(ctx context.Context) error {
-	for _, r := range j.all {
+	for _, r := range j.parts {
 		if err := r.Wait(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// partsOf returns the receipts that one stands for.
+func partsOf(r Receipt) []Receipt {
+	if j, several := r.(*joint); several {
+		return j.parts
+	}
+	return []Receipt{r}
+}
+
+// union appends what is not in a list yet.
+func union(list, more []Receipt) []Receipt {
+	for _, r := range more {
+		if !slices.Contains(list, r) {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // coming is the receipt of something that custody has not taken yet.

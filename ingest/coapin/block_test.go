@@ -166,8 +166,8 @@ func TestBlocksThatAreWrong(t *testing.T) {
 func (s *bodies) sure(t *testing.T) {
 	t.Helper()
 	used := 0
-	for _, b := range s.known {
-		used += bodyOverhead + len(b.data)
+	for key, b := range s.known {
+		used += bodyOverhead + len(key.operation) + len(b.data)
 	}
 	if used != s.used || used > s.most {
 		t.Fatalf("%d bytes are in use, counted %d, at most %d", used, s.used, s.most)
@@ -175,7 +175,7 @@ func (s *bodies) sure(t *testing.T) {
 }
 
 func TestBodiesAreBounded(t *testing.T) {
-	const most = 4 * (bodyOverhead + 1024)
+	const most = 4 * (bodyOverhead + 1 + 1024)
 	s := newBodies(8<<10, most)
 	now := time.Now()
 	p := &endpoint{}

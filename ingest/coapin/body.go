@@ -9,7 +9,8 @@ const (
 	// bodyIdle is after how long a body may be given up for another one, when
 	// there is no room for both: its client has sent its block again twice.
 	bodyIdle = 10 * time.Second
-	// bodyOverhead is what a body costs beside its bytes.
+	// bodyOverhead is what a body costs beside its bytes and what tells it from
+	// others.
 	bodyOverhead = 512
 )
 
@@ -26,6 +27,9 @@ type bodyKey struct {
 	// in none of them are one, and the later one takes its place.
 	operation string
 }
+
+// cost is what a body takes before its first byte.
+func (k bodyKey) cost() int { return bodyOverhead + len(k.operation) }
 
 // bodies puts blocks together. Blocks must come in order, as they do from
 // clients that wait for the answer to each.
@@ -96,10 +100,10 @@ func (s *bodies) extend(key bodyKey, r *request, payload []byte, now time.Time) 
 }
 
 func (s *bodies) begin(key bodyKey, format, first int, now time.Time) bool {
-	if !s.room(bodyOverhead+first, key, now) {
+	if !s.room(key.cost()+first, key, now) {
 		return false
 	}
-	s.used += bodyOverhead
+	s.used += key.cost()
 	s.known[key] = &body{format: format, until: now.Add(bodyLifetime)}
 	return true
 }
@@ -120,7 +124,7 @@ func (s *bodies) room(n int, but bodyKey, now time.Time) bool {
 
 func (s *bodies) forget(key bodyKey) {
 	if b := s.known[key]; b != nil {
-		s.used -= bodyOverhead + len(b.data)
+		s.used -= key.cost() + len(b.data)
 		delete(s.known, key)
 	}
 }

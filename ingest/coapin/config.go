@@ -28,7 +28,7 @@ type Config struct {
 	// KiB by default.
 	MaxBody int
 	// MaxBodies is how many bytes the bodies may take, all together, that are
-	// not complete, 1 MiB by default.
+	// not complete, 1 MiB by default, and never less than two of MaxBody need.
 	MaxBodies int
 	// MaxEndpoints is how many peers that speak over plain UDP are known at
 	// once, 1024 by default.
@@ -71,6 +71,7 @@ const (
 func (c Config) withDefaults() Config {
 	setDefault(&c.MaxBody, 64<<10)
 	setDefault(&c.MaxBodies, 1<<20)
+	c.MaxBodies = max(c.MaxBodies, 2*(c.MaxBody+bodyOverhead+maxOperation))
 	setDefault(&c.MaxEndpoints, 1024)
 	setDefault(&c.MaxSessions, 256)
 	setDefault(&c.MaxExchanges, 16*c.MaxEndpoints)

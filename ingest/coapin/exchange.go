@@ -24,9 +24,8 @@ type exchange struct {
 	// most is how many bytes the answer may have.
 	most   int
 	until  time.Time
-	small  [48]byte // the answer, if it is not in large
+	kept   [48]byte // the answer, or as much of it as there is room for
 	length int
-	large  []byte
 
 	newer *exchange // in the order of their beginning; free ones are a chain, too
 }
@@ -83,6 +82,14 @@ func (x *exchanges) open(p *endpoint, m *message, size int, sum uint64, now time
 	} else {
 		x.free = e.newer
 	}
+	e.begin(p, m, size, sum, now)
+	x.known[e.key] = e // in place of an older one with the same ID
+	x.add(e)
+	return e
+}
+
+// begin makes e the exchange of a request that has size bytes.
+func (e *exchange) begin(p *endpoint, m *message, size int, sum uint64, now time.Time) {
 	*e = exchange{key: exchangeKey{p, m.id}, sum: sum, kind: m.kind, waiting: true, most: maxAnswer, until: now.Add(exchangeLifetime)}
 	e.tokens = uint8(copy(e.token[:], m.token))
 	if !p.trusted {
@@ -91,29 +98,21 @@ func (x *exchanges) open(p *endpoint, m *message, size int, sum uint64, now time
 	if m.kind == nonConfirmable {
 		e.until = now.Add(nonLifetime)
 	}
-	x.known[e.key] = e // in place of an older one with the same ID
-	x.add(e)
 	p.waiting++
-	return e
 }
 
-// answered keeps the answer for repeats; empty means that there is none.
-func (x *exchanges) answered(e *exchange, b []byte) {
+// answered keeps the answer for repeats; empty means that there is none. Its last
+// bytes, as many as words, are for people and left out if there is no room.
+func (x *exchanges) answered(e *exchange, b []byte, words int) {
 	e.waiting = false
 	e.key.peer.waiting--
-	if len(b) > len(e.small) {
-		e.large = append([]byte(nil), b...)
-		return
+	if len(b) > len(e.kept) && words > 0 {
+		b = b[:len(b)-words-1] // and the marker before them
 	}
-	e.length = copy(e.small[:], b)
+	e.length = copy(e.kept[:], b)
 }
 
-func (e *exchange) answer() []byte {
-	if e.large != nil {
-		return e.large
-	}
-	return e.small[:e.length]
-}
+func (e *exchange) answer() []byte { return e.kept[:e.length] }
 
 // expire forgets what cannot come again any more. Exchanges are in the order of
 // their beginning, and all but the lifetimes of the two kinds is equal: some

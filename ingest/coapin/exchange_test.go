@@ -55,8 +55,8 @@ func TestExchangesRemember(t *testing.T) {
 			}
 			o := open[random.IntN(len(open))]
 			if o.e.waiting {
-				o.answer = fmt.Sprint("answer ", i, string(make([]byte, random.IntN(60))))
-				x.answered(o.e, []byte(o.answer))
+				o.answer = fmt.Sprint("answer ", i, string(make([]byte, random.IntN(30))))
+				x.answered(o.e, []byte(o.answer), 0)
 			}
 		default:
 			found := x.find(p, m.id, sum, now)
@@ -97,7 +97,7 @@ func TestExchangesEnd(t *testing.T) {
 		if !e.waiting || x.length != 1 {
 			t.Error("one that waits was forgotten")
 		}
-		x.answered(e, []byte("x"))
+		x.answered(e, []byte("x"), 0)
 		if x.find(p, 1, 7, now.Add(tt.life)) != e || x.find(p, 1, 8, now) != nil || x.find(p, 2, 7, now) != nil {
 			t.Error("not found, or another one")
 		}

@@ -3,7 +3,6 @@ package coapin
 import (
 	"container/list"
 	"context"
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"sync"
@@ -33,7 +32,7 @@ var errNobody = errors.New("unknown identity")
 // A device that has been restarted comes with a new handshake from the address
 // of its old session. Both are served until the new one stands, so that nobody
 // can end a session by sending a ClientHello in the name of its peer (RFC 6347
-// §4.2.8).
+// §4.2.8), nor with anything else that is not encrypted.
 type gate struct {
 	ctx    context.Context // of the Run that the gate belongs to
 	server *server
@@ -64,27 +63,18 @@ func (g *gate) datagram(b []byte, from destination) {
 			at = g.sessions[from.addr]
 		}
 	}
-	if len(at) == 0 {
-		g.server.stats.malformed.Add(1)
-		return
-	}
+	taken := false
 	for _, s := range at {
-		s.put(b)
-		if s.place != nil {
+		if !s.put(b) {
+			continue
+		}
+		if taken = true; s.place != nil {
 			g.standing.MoveToFront(s.place)
 		}
 	}
-}
-
-// The parts of a record of RFC 6347 §4.1 that say that it is a ClientHello.
-const (
-	recordHeader     = 13
-	contentHandshake = 22
-	clientHello      = 1
-)
-
-func isHello(b []byte) bool {
-	return len(b) > recordHeader && b[0] == contentHandshake && binary.BigEndian.Uint16(b[3:]) == 0 && b[recordHeader] == clientHello
+	if !taken {
+		g.server.stats.malformed.Add(1)
+	}
 }
 
 // hasty is how long a peer may take to show that it gets what is sent to its
@@ -96,19 +86,27 @@ func (g *gate) begin(from destination) *session {
 	if g.closed {
 		return nil
 	}
-	if len(g.opening) >= g.server.cfg.MaxHandshakes {
-		first := g.opening[0]
-		if first.heard > 1 || time.Since(first.began) < hasty {
-			g.server.stats.turnedAway.Add(1)
-			return nil
-		}
-		g.remove(first)
+	if len(g.opening) >= g.server.cfg.MaxHandshakes && !g.removeHasty() {
+		g.server.stats.turnedAway.Add(1)
+		return nil
 	}
 	s := newSession(g, from)
 	g.opening = append(g.opening, s)
 	g.sessions[from.addr] = append(g.sessions[from.addr], s)
 	g.ended.Go(s.run)
 	return s
+}
+
+// removeHasty gives up the oldest handshake whose peer has not shown in time that
+// it gets what is sent to it. It returns false if there is none.
+func (g *gate) removeHasty() bool {
+	for _, s := range g.opening {
+		if !s.proved.Load() && time.Since(s.began) >= hasty {
+			g.remove(s)
+			return true
+		}
+	}
+	return false
 }
 
 // close ends all sessions. Their peers are told, so that they begin new ones as
@@ -134,7 +132,7 @@ func (g *gate) stands(s *session) {
 		g.remove(g.standing.Back().Value.(*session))
 	}
 	g.notOpening(s)
-	s.place = g.standing.PushFront(s)
+	s.stands(g.standing.PushFront(s))
 	g.server.stats.sessions.Store(int64(g.standing.Len()))
 }
 

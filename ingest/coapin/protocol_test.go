@@ -116,6 +116,8 @@ func TestEachRequestHasItsAnswer(t *testing.T) {
 	}{
 		"no path":              {c.request(confirmable, post).carrying("1"), notFound},
 		"the broker's own":     {c.request(confirmable, post, "$SYS", "x").carrying("1"), notFound},
+		"control characters":   {c.request(confirmable, post, "a\nb").carrying("1"), badRequest},
+		"wildcards":            {c.request(confirmable, post, "a", "+", "#").carrying("1"), notFound},
 		"well known":           {c.request(confirmable, post, ".well-known", "core").carrying("1"), notFound},
 		"delete":               {c.request(confirmable, 4, "d"), notAllowed},
 		"fetch":                {c.request(confirmable, 5, "d"), notAllowed},

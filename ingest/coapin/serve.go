@@ -2,8 +2,12 @@ package coapin
 
 import (
 	"context"
+	"errors"
+	"time"
 
+	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/reading"
 )
 
 // serve does what a request asks for, and answers it now or when its readings
@@ -36,9 +40,9 @@ func (v *server) reply(w *worker, e *exchange, a answer) { w.out = v.finish(w.ou
 // store takes a payload, or a block of one.
 func (v *server) store(ctx context.Context, w *worker, e *exchange) {
 	r, payload := &w.request, w.message.payload
-	known := v.targets.find(r, e.key.peer.user)
+	known, why := v.targets.find(r, e.key.peer.user)
 	if known == nil {
-		v.reply(w, e, refuse(notFound, "no such path"))
+		v.reply(w, e, refuse(notFound, why))
 		return
 	}
 	if r.block1 == nil {
@@ -50,9 +54,9 @@ func (v *server) store(ctx context.Context, w *worker, e *exchange) {
 		return
 	}
 	v.mu.Lock()
-	whole, c, why := v.bodies.add(e.key.peer, r, payload, v.now())
+	whole, c, wrong := v.bodies.add(e.key.peer, r, payload, v.now())
 	v.mu.Unlock()
-	a := answer{code: c, block1: *r.block1, inBlocks: true, payload: []byte(why)}
+	a := answer{code: c, block1: *r.block1, inBlocks: true, payload: []byte(wrong)}
 	switch c {
 	case changed:
 		v.deliver(ctx, w, e, known, whole, a)
@@ -74,7 +78,9 @@ func (v *server) deliver(ctx context.Context, w *worker, e *exchange, known *tar
 		return
 	}
 	// From here on there is room in v.due.
-	rs, fate, err := known.target.Read(w.readings[:0], payload, route.Arrival{Intake: v.intake, Now: v.intake.Now()})
+	intake := v.intake.Passage()
+	defer intake.Leave()
+	rs, fate, err := known.target.Read(w.readings[:0], payload, route.Arrival{Intake: intake, Now: intake.Now()})
 	defer func() {
 		clear(rs)
 		w.readings = rs[:0]
@@ -88,21 +94,45 @@ func (v *server) deliver(ctx context.Context, w *worker, e *exchange, known *tar
 	case route.Opaque:
 		v.stats.opaque.Add(1)
 	}
-	if len(rs) == 0 && !v.intake.Owes() {
+	if len(rs) == 0 && !intake.Owes() {
 		v.release()
 		v.reply(w, e, a)
 		return
 	}
-	receipt, err := v.intake.Accept(ctx, rs)
+	receipt, err := v.give(ctx, intake, rs)
 	if err != nil {
 		v.release()
 		v.stats.notStored.Add(1)
-		a.maxAge = whenFull
+		if a.maxAge = whenFull; errors.Is(err, context.DeadlineExceeded) {
+			a.maxAge = whenBusy
+		}
 		v.reply(w, e, a.but(notNow, ""))
 		return
 	}
 	v.targets.use(known)
 	v.due <- due{e, receipt, a}
+}
+
+// How long a request waits for room in custody: until its client sends it again
+// (ACK_TIMEOUT, RFC 7252 §4.8), and next to nothing when the one before found
+// none. Datagrams that are left in the socket come late: their readings would get
+// a time at which nothing was measured.
+const (
+	patience   = 2 * time.Second
+	impatience = time.Millisecond
+)
+
+// give hands readings to custody and waits for room, but not for long.
+func (v *server) give(ctx context.Context, intake *ingest.Intake, rs []reading.Reading) (ingest.Receipt, error) {
+	wait := patience
+	if v.crowded.Load() {
+		wait = impatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	receipt, err := intake.Accept(ctx, rs)
+	v.crowded.Store(errors.Is(err, context.DeadlineExceeded))
+	return receipt, err
 }
 
 // but is the answer with another code, and words for people.

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
@@ -20,8 +21,9 @@ type server struct {
 	seed    maphash.Seed
 	now     func() time.Time
 	targets targets
-	workers sync.Pool // of *worker
-	due     chan due  // what waits for custody, with room for all of waiting
+	workers sync.Pool   // of *worker
+	due     chan due    // what waits for custody, with room for all of waiting
+	crowded atomic.Bool // custody had no room for the last one
 
 	mu        sync.Mutex
 	endpoints endpoints
@@ -66,7 +68,7 @@ type origin struct {
 	out  carrier
 }
 
-// take does what a datagram asks for. It blocks only while custody does.
+// take does what a datagram asks for. It blocks only while custody does, and not for long.
 func (v *server) take(ctx context.Context, b []byte, from origin) {
 	w := v.workers.Get().(*worker)
 	defer v.workers.Put(w)
@@ -136,7 +138,10 @@ func (v *server) begin(w *worker, b []byte, from origin) (e *exchange, repeated 
 		w.out = append(w.out[:0], before.answer()...)
 		return nil, w.out
 	}
-	if e = v.exchanges.open(p, m, len(b), sum, now); e == nil {
+	if m.code == get { // which may be done again, RFC 7252 §4.5
+		e = new(exchange)
+		e.begin(p, m, len(b), sum, now)
+	} else if e = v.exchanges.open(p, m, len(b), sum, now); e == nil {
 		v.stats.turnedAway.Add(1)
 		return nil, nil
 	}
@@ -153,7 +158,7 @@ func (v *server) finish(out []byte, e *exchange, a *answer) []byte {
 	p := e.key.peer
 	to, carrier := p.destination, p.out
 	out = e.encode(out[:0], a)
-	v.exchanges.answered(e, out) // from here on it may be forgotten
+	v.exchanges.answered(e, out, len(a.payload)) // from here on it may be forgotten
 	v.mu.Unlock()
 	if len(out) > 0 {
 		carrier.send(out, to)
@@ -168,7 +173,7 @@ func (v *server) reject(w *worker, e *exchange) {
 	w.out = m.appendTo(w.out[:0])
 	v.mu.Lock()
 	to, carrier := e.key.peer.destination, e.key.peer.out
-	v.exchanges.answered(e, w.out)
+	v.exchanges.answered(e, w.out, 0)
 	v.mu.Unlock()
 	carrier.send(w.out, to)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -32,8 +33,13 @@ type session struct {
 	gone  chan struct{} // closed under gate.mu when the session is taken out
 
 	// These are guarded by gate.mu.
-	heard int
 	place *list.Element // in gate.standing; nil before the handshake has ended
+	left  int           // how many more bytes of handshake are taken
+	early [][]byte      // data that came before place was set
+
+	// proved says that the peer has answered what was sent to its address: the
+	// cookie of RFC 6347 §4.2.1 came back.
+	proved atomic.Bool
 
 	conn     *dtls.Conn
 	identity string // that the peer has shown
@@ -46,7 +52,7 @@ type session struct {
 func newSession(g *gate, to destination) *session {
 	return &session{
 		gate: g, to: to, began: time.Now(), in: make(chan []byte, maxQueued),
-		gone: make(chan struct{}), expired: make(chan struct{}),
+		gone: make(chan struct{}), expired: make(chan struct{}), left: maxShake,
 	}
 }
 
@@ -59,14 +65,49 @@ func (s *session) isGone() bool {
 	}
 }
 
-// put hands over a datagram. It is lost if the session does not keep up.
-func (s *session) put(b []byte) {
-	s.heard++
+// put hands over what the session may take of a datagram, and says whether there
+// was anything. It is lost if the session does not keep up.
+func (s *session) put(b []byte) bool {
+	switch {
+	case len(b) > maxSecure:
+		b = nil
+	case s.place != nil:
+		b = encrypted(b, &s.left)
+	case len(b) > s.left:
+		b = nil
+	default:
+		s.left -= len(b)
+		b = bytes.Clone(b)
+	}
+	switch {
+	case len(b) == 0:
+		return false
+	case s.place == nil && isData(b):
+		s.early = append(s.early, b)
+	default:
+		s.hand(b)
+	}
+	return true
+}
+
+// hand queues a datagram.
+func (s *session) hand(b []byte) {
 	select {
-	case s.in <- bytes.Clone(b):
+	case s.in <- b:
 	default:
 		s.gate.server.stats.overflowed.Add(1)
 	}
+}
+
+// stands lets the session read what has come too early: a peer may send as soon
+// as the end of the handshake reaches it, which is before we have noted it, and
+// the library would drop all but one of its messages.
+func (s *session) stands(place *list.Element) {
+	s.place, s.left = place, maxReshake
+	for _, b := range s.early {
+		s.hand(b)
+	}
+	s.early = nil
 }
 
 // run does the handshake, serves what comes, and ends the session.
@@ -190,6 +231,9 @@ func (s *session) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // WriteTo implements net.PacketConn.
 func (s *session) WriteTo(b []byte, _ net.Addr) (int, error) {
+	if isHandshake(b, serverHello) { // which is not sent before the cookie has come back
+		s.proved.Store(true)
+	}
 	s.gate.sock.send(b, s.to)
 	return len(b), nil
 }

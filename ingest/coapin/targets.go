@@ -46,8 +46,9 @@ func newTargets(cfg Config) targets {
 	return targets{cfg: cfg, mu: new(sync.Mutex), known: make(map[targetKey]*target), listed: make(map[string]bool)}
 }
 
-// find returns what the path of a request means; nil if nothing.
-func (t *targets) find(r *request, user string) *target {
+// find returns what the path of a request means; nil if nothing, with words for
+// people.
+func (t *targets) find(r *request, user string) (_ *target, why string) {
 	format := noFormat
 	decoder, named := t.cfg.Formats[Format(r.format)]
 	if named = named && r.format != noFormat; named {
@@ -57,15 +58,15 @@ func (t *targets) find(r *request, user string) *target {
 	known := t.known[targetKey{format, user, string(r.path)}]
 	t.mu.Unlock()
 	if known != nil {
-		return known
+		return known, ""
 	}
 	path := string(r.path)
-	if path == "" || strings.HasPrefix(path, reserved) {
-		return nil
+	if why := route.CheckTopic(path); why != "" {
+		return nil, "no such path: " + why
 	}
 	resolved, ok := t.cfg.Routes.ResolveFor(path, user)
-	if !ok {
-		return nil
+	if !ok || strings.HasPrefix(path, reserved) {
+		return nil, "no such path"
 	}
 	if named {
 		resolved.Decoder = decoder
@@ -79,7 +80,7 @@ func (t *targets) find(r *request, user string) *target {
 		}
 		t.known[targetKey{format, user, path}] = known
 	}
-	return known
+	return known, ""
 }
 
 // use notes that a path has brought readings.

@@ -42,7 +42,7 @@ func benchBaseline(b *testing.B, name string, read func() error) {
 
 func BenchmarkCBORFourMetrics(b *testing.B) {
 	payload := fourCBOR(b)
-	benchDecoder(b, "tidegate", NewCBOR(CBORConfig{}), payload)
+	benchDecoder(b, "tidegate", newCBOR(CBORConfig{}), payload)
 	benchDecoder(b, "tidegate-json", NewJSON(JSONConfig{}), []byte(fourMetrics))
 	benchBaseline(b, "fxamacker-map", func() error {
 		var m map[string]any

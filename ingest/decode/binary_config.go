@@ -67,7 +67,9 @@ type BinaryField struct {
 	// Same begins the field where the one before it begins, as bit fields of
 	// one byte do.
 	Same bool `toml:"same"`
-	// Order is as in BinaryConfig.
+	// Order is as in BinaryConfig. A string has the order in which it is read,
+	// unless it has a key of its own: "badc" and "little" swap the bytes of each
+	// word, as texts in registers need it.
 	Order string `toml:"order"`
 	// Bit is the lowest bit of a bit field, 0 being the least significant one of
 	// the number. Width is how many bits it has; zero means one.
@@ -135,10 +137,11 @@ type binaryField struct {
 // NewBinary returns a decoder, or an error for a layout that makes no sense. It
 // is safe for concurrent use.
 func NewBinary(cfg BinaryConfig) (*Binary, error) {
-	b := &Binary{names: newNames(nil, nil), numbered: cfg.Number, maxReadings: cfg.MaxReadings}
-	if b.maxReadings == 0 {
-		b.maxReadings = defaultMaxReadings
+	most, err := bounded(cfg.MaxReadings)
+	if err != nil {
+		return nil, err
 	}
+	b := &Binary{names: newNames(nil, nil), numbered: cfg.Number, maxReadings: most}
 	switch cfg.Rest {
 	case "", "refuse":
 	case "ignore":
@@ -152,12 +155,11 @@ func NewBinary(cfg BinaryConfig) (*Binary, error) {
 	}
 	b.rowStep = int64(math.Round(step))
 	if len(cfg.Fields)+len(cfg.Repeat)+len(cfg.Cases) == 0 {
-		return nil, errors.New("a layout without fields — hint: fields, repeat or cases say what stands in the payload")
+		return nil, errors.New("fields, repeat and cases are all empty — hint: they say what stands in the payload")
 	}
 	if len(cfg.Repeat) > 0 && len(cfg.Cases) > 0 {
-		return nil, errors.New("rows and items in one layout — hint: repeat and cases exclude each other; a case may have a repeat of its own")
+		return nil, errors.New("repeat and cases are both there — hint: rows and items exclude each other; a case may have a repeat of its own")
 	}
-	var err error
 	if b.fields, err = layFields(cfg.Fields, cfg.Order, "fields"); err != nil {
 		return nil, err
 	}
@@ -165,18 +167,18 @@ func NewBinary(cfg BinaryConfig) (*Binary, error) {
 		return nil, err
 	}
 	if b.fields.rest && len(cfg.Repeat)+len(cfg.Cases) > 0 {
-		return nil, errors.New("fields that take the rest, and rows or items after them — hint: give the last field a size")
+		return nil, errors.New("fields take the rest, and rows or items follow — hint: give the last field a size")
 	}
 	return b, b.layCases(cfg)
 }
 
 func (b *Binary) layCases(cfg BinaryConfig) error {
 	if cfg.LengthSize < 0 || cfg.LengthSize > 4 {
-		return fmt.Errorf("length_size %d — hint: a length has 1 to 4 bytes, and 0 means that there is none", cfg.LengthSize)
+		return fmt.Errorf("length_size is %d — hint: a length has 1 to 4 bytes, and 0 means that there is none", cfg.LengthSize)
 	}
 	b.lengthSize = cfg.LengthSize
 	if len(cfg.Cases) > maxBinaryFields {
-		return fmt.Errorf("%d cases — hint: at most %d", len(cfg.Cases), maxBinaryFields)
+		return fmt.Errorf("cases: %d of them — hint: at most %d", len(cfg.Cases), maxBinaryFields)
 	}
 	for i, c := range cfg.Cases {
 		key := fmt.Sprintf("cases.%d", i)
@@ -229,8 +231,8 @@ func layFields(fields []BinaryField, order, key string) (made binaryFields, err 
 		if cfg.Name != "" {
 			where += " (" + cfg.Name + ")"
 		}
-		if cfg.Order == "" {
-			cfg.Order = order
+		if cfg.Order == "" && cfg.Type != "string" {
+			cfg.Order = order // the letters of a text are in theirs
 		}
 		f, err := newBinaryField(cfg)
 		if err != nil {

@@ -46,10 +46,15 @@ type CBOR struct {
 	short bool
 }
 
-// NewCBOR returns a decoder. It is safe for concurrent use.
-func NewCBOR(cfg CBORConfig) *CBOR {
-	like := NewJSON(JSONConfig{TimeKeys: cfg.TimeKeys, TimeUnit: cfg.TimeUnit, MaxReadings: cfg.MaxReadings})
-	return &CBOR{like: like, short: cfg.ShortFloats}
+// NewCBOR returns a decoder, or an error for configuration that makes no sense. It is safe for concurrent use.
+func NewCBOR(cfg CBORConfig) (*CBOR, error) {
+	like, err := NewJSONTemplate(JSONTemplateConfig{
+		JSONConfig: JSONConfig{TimeKeys: cfg.TimeKeys, TimeUnit: cfg.TimeUnit, MaxReadings: cfg.MaxReadings},
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &CBOR{like: like, short: cfg.ShortFloats}, nil
 }
 
 // Decode implements Decoder.

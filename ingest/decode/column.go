@@ -27,7 +27,7 @@ type Column struct {
 	//	"time"    the time of the other values; several are joined with a blank
 	//	"device"  the name of the device that the other values are of
 	//	"metric"  the name of the other values
-	//	"unit"    their unit
+	//	"unit"    the unit of those that are numbers
 	//	"skip"    nothing that anybody wants
 	Type string `toml:"type"`
 	// Unit is the unit of the readings, as in reading.Reading.
@@ -47,9 +47,12 @@ const (
 	metricKind
 	unitKind
 	skipKind
+
+	hexKind // of fields of JSON only
+	base64Kind
 )
 
-// kinds are the names of the kinds in their order.
+// kinds are the names of the kinds of columns in their order.
 var kinds = []string{"", "number", "text", "bool", "time", "device", "metric", "unit", "skip"}
 
 // column is a Column that is ready for use; its name is empty if nobody has
@@ -64,7 +67,7 @@ const maxColumns = 512
 
 func compileColumns(list []Column) ([]column, error) {
 	if len(list) > maxColumns {
-		return nil, fmt.Errorf("%d columns — hint: at most %d", len(list), maxColumns)
+		return nil, fmt.Errorf("columns: %d of them — hint: at most %d", len(list), maxColumns)
 	}
 	columns := make([]column, 0, len(list))
 	for i, c := range list {
@@ -255,8 +258,8 @@ func (r *row) end() (problem string) {
 	for i := r.first; i < len(r.out); i++ {
 		out := &r.out[i]
 		out.Device, out.Time = r.device, r.told
-		if r.unit != "" {
-			out.Unit = r.unit
+		if r.unit != "" && (out.Value.Kind() == reading.KindFloat || out.Value.Kind() == reading.KindInt) {
+			out.Unit = r.unit // a truth or a text has none
 		}
 		if r.metric == "" {
 			continue

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -27,8 +28,9 @@ type CSVConfig struct {
 	//	""       from Columns, in their order; there is no header
 	//	"first"  from the first line of each payload
 	//	"auto"   from the first line if each of its cells is a word: no number,
-	//	         time, truth value or missing cell. It then also holds for later
-	//	         payloads without header of the same topic and device
+	//	         time, truth value or missing cell, and it is more than a lone
+	//	         word. It then also holds for later payloads without header of
+	//	         the same topic and device
 	Header string `toml:"header"`
 	// HeaderLines is how many lines a header has: 1 for names, 2 if units
 	// follow, more if there are further lines, which are left out. Zero means 1.
@@ -124,7 +126,7 @@ func (d *CSV) check(cfg CSVConfig) error {
 		return fmt.Errorf("delimiter %q — hint: 1 to 8 characters, without quotes and line ends; \"\\t\" is a tab, \" \" any run of blanks", d.delimiter)
 	}
 	if d.comma && d.delimiter == "," {
-		return fmt.Errorf("the comma is both delimiter and decimal comma — hint: set delimiter = \";\"")
+		return errors.New("delimiter is the decimal comma as well — hint: set delimiter = \";\"")
 	}
 	if d.header == noHeader && (cfg.HeaderLines != 0 || cfg.HeaderUnits || cfg.OnlyListed) {
 		return fmt.Errorf("header_lines, header_units and only_listed are for a header, and there is none — hint: set header = \"first\" or \"auto\"")
@@ -139,7 +141,7 @@ func (d *CSV) check(cfg CSVConfig) error {
 	values := 0
 	for i, c := range d.columns {
 		if named[c.name] && d.header != noHeader {
-			return fmt.Errorf("two columns have the name %q — hint: a name stands for all columns of the header that have it", c.name)
+			return fmt.Errorf("columns: two have the name %q — hint: a name stands for all columns of the header that have it", c.name)
 		}
 		if c.metric == "" && c.kind < timeKind && d.header == noHeader || c.name == "" && d.header != noHeader {
 			return fmt.Errorf("column %d has no name — hint: type = \"skip\" leaves a column out", i+1)
@@ -150,7 +152,7 @@ func (d *CSV) check(cfg CSVConfig) error {
 		}
 	}
 	if d.header == noHeader && len(d.columns) > 0 && values == 0 || d.onlyListed && values == 0 {
-		return fmt.Errorf("no column holds a value — hint: list at least one that is a number, text or bool")
+		return errors.New("columns hold no value — hint: list at least one that is a number, text or bool")
 	}
 	return nil
 }

@@ -98,11 +98,12 @@ func (p *csvParser) recallHeader(f Frame) error {
 }
 
 // wordsOnly says whether each cell of the next line is a word, and leaves the
-// parser before it.
+// parser before it. A word that is alone in its payload is none of a header but a
+// value: open, OK.
 func (p *csvParser) wordsOnly() (bool, error) {
-	start := p.pos
+	start, cells := p.pos, 0
 	defer func() { p.pos = start }()
-	for last := false; !last; {
+	for last := false; !last; cells++ {
 		text, _, end, err := p.cell()
 		if err != nil {
 			return false, err
@@ -115,7 +116,7 @@ func (p *csvParser) wordsOnly() (bool, error) {
 			return false, nil
 		}
 	}
-	return true, nil
+	return cells > 1 || p.more(), nil
 }
 
 // compileHeader takes a header of headerLines lines.

@@ -91,8 +91,8 @@ func decodeSoundly(t *testing.T, d Decoder, payload []byte, most int) ([]reading
 // that a flat map means the same to both.
 func FuzzCBOR(f *testing.F) {
 	seeds(f, "cbor-*", func(payload []byte) { f.Add(payload) })
-	d := NewCBOR(CBORConfig{MaxReadings: 64, TimeKeys: []string{"\x00"}})
-	timed := NewCBOR(CBORConfig{MaxReadings: 64, ShortFloats: true})
+	d := newCBOR(CBORConfig{MaxReadings: 64, TimeKeys: []string{"\x00"}})
+	timed := newCBOR(CBORConfig{MaxReadings: 64, ShortFloats: true})
 	mode, err := cbor.DecOptions{
 		MaxNestedLevels: 4 * maxDepth, DupMapKey: cbor.DupMapKeyEnforcedAPF, BigIntDec: cbor.BigIntDecodeValue,
 		TimeTag: cbor.DecTagIgnored, UnrecognizedTagToAny: cbor.UnrecognizedTagContentToAny,
@@ -156,7 +156,7 @@ func FuzzCBORReadsAsJSON(f *testing.F) {
 		}
 		f.Add(payload)
 	}
-	ours, twins := NewJSON(JSONConfig{MaxReadings: 64}), NewCBOR(CBORConfig{MaxReadings: 64})
+	ours, twins := NewJSON(JSONConfig{MaxReadings: 64}), newCBOR(CBORConfig{MaxReadings: 64})
 	f.Fuzz(func(t *testing.T, text []byte) {
 		twin, err := cborTwin(text, nil)
 		if err != nil || !utf8.Valid(text) {

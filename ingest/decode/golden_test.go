@@ -22,10 +22,10 @@ var update = flag.Bool("update", false, "write testdata/*/want.txt anew")
 
 // makers are the decoders that a case can name, each made from its options.
 var makers = map[string]func(options map[string]any) (Decoder, error){
-	"json": configured(NewJSONTemplate),
+	"json": configured(newTemplate),
 	"raw":  sure(func(struct{}) Raw { return Raw{} }),
 
-	"cbor":       sure(NewCBOR),
+	"cbor":       configured(NewCBOR),
 	"senml-json": configured(NewSenMLJSON),
 	"senml-cbor": configured(NewSenMLCBOR),
 	"lpp":        configured(NewLPP),
@@ -37,6 +37,29 @@ var makers = map[string]func(options map[string]any) (Decoder, error){
 	"nmea":         configured(NewNMEA),
 	"number":       configured(NewNumber),
 	"regex":        configured(NewRegex),
+}
+
+// withOthers is a template with the decoders that its fields name.
+type withOthers struct {
+	JSONTemplateConfig
+	Inner map[string]BinaryConfig `toml:"inner"`
+}
+
+func newTemplate(cfg withOthers) (*JSON, error) {
+	inner := map[string]Decoder{}
+	for name, layout := range cfg.Inner {
+		d, err := NewBinary(layout)
+		if err != nil {
+			return nil, err
+		}
+		inner[name] = d
+	}
+	for kind, d := range map[string]func(map[string]any) (Decoder, error){
+		"csv": configured(NewCSV), "nmea": configured(NewNMEA), "senml-cbor": configured(NewSenMLCBOR), "lpp": configured(NewLPP),
+	} {
+		inner[kind], _ = d(nil)
+	}
+	return NewJSONTemplate(cfg.JSONTemplateConfig, inner)
 }
 
 // TestGoldenPayloads decodes the payloads of each folder testdata/<case> and
@@ -58,6 +81,7 @@ var makers = map[string]func(options map[string]any) (Decoder, error){
 //	metric = "…"
 //	now = 2026-01-02T03:04:05Z  when the payloads arrive; nobody knows without it
 //	[options]                 the decoder's configuration: time_unit is TimeUnit
+//	[options.inner.NAME]      a binary layout that fields of JSON may name
 //	[frame.in-2]              topic, device and metric of one payload
 //
 // Options that the decoder refuses are an error as well: the case needs no

@@ -25,7 +25,7 @@ func hostileDecoders(t *testing.T) map[string]Decoder {
 	must(t, lines, err)
 	number, err := NewNumber(NumberConfig{Units: true})
 	must(t, number, err)
-	template, err := NewJSONTemplate(JSONTemplateConfig{Fields: []JSONField{{Path: "{metric}.{metric}"}, {Path: "*"}, {Path: "$"}, {Path: "a.b.c", Type: "text"}}})
+	template, err := NewJSONTemplate(JSONTemplateConfig{Fields: []JSONField{{Path: "{metric}.{metric}"}, {Path: "*"}, {Path: "$"}, {Path: "a.b.c", Type: "text"}}}, nil)
 	must(t, template, err)
 	return map[string]Decoder{
 		"csv with header": csvs, "csv": rows, "keyvalue": pairs, "regex": regex, "nmea": nmea,
@@ -83,6 +83,51 @@ func TestPatternsBoundTheirPayloads(t *testing.T) {
 	}
 }
 
+// dearestRepeated looks from each of its matches on to the end of what it may
+// look at, in vain.
+const dearestRepeated = `(?P<v>\d)(?:[^;]*;)?`
+
+// Each match of a pattern that is repeated may look far beyond its end, so long
+// texts cost the square of their length: what would take too long is refused, and
+// what has lines, which the pattern does not leave, is not.
+func TestRepeatedPatternsBoundTheirPayloads(t *testing.T) {
+	digits := func(n int) []byte { return bytes.Repeat([]byte("1 "), n/2) }
+	for _, c := range []struct {
+		pattern string
+		payload []byte
+		taken   bool
+	}{
+		{dearestRepeated, digits(8 << 10), true},
+		{dearestRepeated, digits(64 << 10), false},
+		{dearestRepeated, bytes.Repeat([]byte("1;\n"), 4096), true},
+		{dearestRepeated, bytes.Repeat([]byte("1;                         \n"), 4096), false}, // [^;] takes line ends
+		{`(?s)(?P<v>\d)(?:.*z)?`, bytes.Repeat([]byte("1;                         \n"), 4096), false},
+		{`(?P<v>\d)(?:.*z)?`, bytes.Repeat([]byte("1;                         \n"), 4096), true},
+		{`(?P<v>\d)(?:[^;\n]*;)?`, bytes.Repeat([]byte("1;                         \n"), 4096), true},
+		{`(?m)^\S+ (?P<v>\d)$`, bytes.Repeat([]byte("1-0:1.8.0 1\n"), 4096), true},
+	} {
+		d, err := NewRegex(RegexConfig{Pattern: c.pattern, Repeat: true})
+		must(t, d, err)
+		if _, err := d.Decode(nil, Frame{Payload: c.payload}); (err == nil) != c.taken {
+			t.Errorf("%s, %d bytes: %v", c.pattern, len(c.payload), err)
+		}
+	}
+}
+
+// BenchmarkDearestRepeatedPattern is the longest that any payload can take when
+// every match counts.
+func BenchmarkDearestRepeatedPattern(b *testing.B) {
+	d, err := NewRegex(RegexConfig{Pattern: dearestRepeated, Repeat: true})
+	most := int(must(b, d, err).repeats)/defaultMaxReadings - 1
+	f := Frame{Payload: bytes.Repeat([]byte("1 "), most/2)}
+	b.SetBytes(int64(len(f.Payload)))
+	for b.Loop() {
+		if _, err := d.Decode(nil, f); err != nil && most < 2*defaultMaxReadings {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkDearestPattern is the longest that any payload can take.
 func BenchmarkDearestPattern(b *testing.B) {
 	d, err := NewRegex(RegexConfig{Pattern: dearest})
@@ -124,6 +169,13 @@ func TestMoreColumnsThanAreTakenAreRefused(t *testing.T) {
 	plain, err := NewCSV(CSVConfig{})
 	must(t, plain, err)
 	if _, err := plain.Decode(nil, Frame{Payload: bytes.Repeat([]byte("1,"), maxColumns+1)}); err == nil {
+		t.Error("513 cells are taken")
+	}
+	most := bytes.Repeat([]byte("1,"), maxColumns-1)
+	if rs, err := plain.Decode(nil, Frame{Payload: append(most, '1')}); err != nil || len(rs) != maxColumns {
+		t.Errorf("%d of 512 cells: %v", len(rs), err)
+	}
+	if _, err := plain.Decode(nil, Frame{Payload: append(bytes.Repeat([]byte("1,"), maxColumns), '1')}); err == nil {
 		t.Error("513 cells are taken")
 	}
 }

@@ -89,8 +89,25 @@ type JSON struct {
 	template      *template   // nil if all fields are readings
 }
 
-// defaultMaxReadings holds a day of minutes.
-const defaultMaxReadings = 4096
+const (
+	// defaultMaxReadings holds a day of minutes.
+	defaultMaxReadings = 4096
+	// mostReadings of one payload, with names and units as long as they may be,
+	// are what custody takes at once. It would refuse more, and a device that is
+	// not acknowledged sends the same again for ever.
+	mostReadings = 8000
+)
+
+// bounded returns the MaxReadings of a configuration.
+func bounded(n int) (int, error) {
+	if n < 0 || n > mostReadings {
+		return 0, fmt.Errorf("max_readings is %d — hint: 1 to %d; leave it out for %d", n, mostReadings, defaultMaxReadings)
+	}
+	if n == 0 {
+		return defaultMaxReadings, nil
+	}
+	return n, nil
+}
 
 // NewJSON returns a decoder. It is safe for concurrent use.
 func NewJSON(cfg JSONConfig) *JSON {

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -47,8 +48,15 @@ type JSONField struct {
 	// Unit is the unit, as in reading.Reading.
 	Unit string `toml:"unit"`
 	// Type is "" for what is there, "number" for a number that may be in a
-	// string, "text" for a text that may be a number, or "bool".
+	// string, "text" for a text that may be a number, "bool", or "hex" and
+	// "base64" for a string that holds bytes in that way.
 	Type string `toml:"type"`
+	// Decode names the decoder of what the string holds: bytes, or a text if
+	// Type is "text" or "". An empty string holds nothing. What it reads is of
+	// this value's device, time and unit, as far as it does not say otherwise
+	// itself, and its names follow Metric and a dot if that, {metric} or
+	// MetricPath names the value.
+	Decode string `toml:"decode"`
 	// DevicePath, TimePath, MetricPath and UnitPath lead to what else is to be
 	// known about the value. As far as they are the same as Path, a * in them
 	// means the same element: readings[*].value with readings[*].ts. Behind
@@ -83,6 +91,7 @@ type templateField struct {
 	last   string // the last name of the path
 	unit   string
 	kind   kind
+	inner  Decoder // nil if Decode is empty
 	aside  [asides]aside
 }
 
@@ -97,8 +106,9 @@ type aside struct {
 const maxJSONFields = 256
 
 // NewJSONTemplate returns a decoder that takes its values from the fields of
-// cfg, or, if there are none, from everywhere. It is safe for concurrent use.
-func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
+// cfg, or, if there are none, from everywhere. Inner are the decoders that fields
+// may name, which must not lead back to this one. It is safe for concurrent use.
+func NewJSONTemplate(cfg JSONTemplateConfig, inner map[string]Decoder) (*JSON, error) {
 	text, err := newTextReader(TextConfig{
 		DecimalComma: cfg.DecimalComma, Units: cfg.Units, Missing: cfg.Missing, True: cfg.True, False: cfg.False,
 		TimeUnit: cfg.TimeUnit, TimeFormat: cfg.TimeFormat, TimeZone: cfg.TimeZone, MaxReadings: cfg.MaxReadings,
@@ -107,8 +117,8 @@ func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
 		return nil, err
 	}
 	for key, names := range map[string][]string{"time_keys": cfg.TimeKeys, "device_keys": cfg.DeviceKeys} {
-		if slices.Contains(names, "") {
-			return nil, fmt.Errorf(`%s holds an empty name — hint: write names of JSON fields, for example ["ts"]`, key)
+		if err := checkNames(key, names); err != nil {
+			return nil, err
 		}
 	}
 	j := NewJSON(cfg.JSONConfig)
@@ -122,13 +132,13 @@ func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
 		return j, nil
 	}
 	if len(cfg.Fields) > maxJSONFields {
-		return nil, fmt.Errorf("%d fields — hint: at most %d", len(cfg.Fields), maxJSONFields)
+		return nil, fmt.Errorf("fields: %d of them — hint: at most %d", len(cfg.Fields), maxJSONFields)
 	}
 	if j.devices == nil {
 		j.devices = newNames(nil, nil)
 	}
 	t := &template{text: text}
-	for _, f := range cfg.Fields {
+	for i, f := range cfg.Fields {
 		if f.DevicePath == "" {
 			f.DevicePath = cfg.DevicePath
 		}
@@ -136,13 +146,24 @@ func NewJSONTemplate(cfg JSONTemplateConfig) (*JSON, error) {
 			f.TimePath = cfg.TimePath
 		}
 		made, err := compileField(f)
+		if err == nil {
+			err = made.within(f, inner)
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("fields.%d: %w", i, err)
 		}
 		t.fields = append(t.fields, made)
 	}
 	j.template = t
 	return j, nil
+}
+
+// checkNames refuses lists of names under a key that hold an empty one.
+func checkNames(key string, names []string) error {
+	if slices.Contains(names, "") {
+		return fmt.Errorf(`%s holds an empty name — hint: write names of fields, for example ["ts"]`, key)
+	}
+	return nil
 }
 
 // checkWithoutFields refuses what only fields use.
@@ -156,10 +177,28 @@ func checkWithoutFields(cfg JSONTemplateConfig) error {
 	return nil
 }
 
+// fieldTypes are what a JSONField's Type may be.
+var fieldTypes = [...]string{"", "number", "text", "bool", "hex", "base64"}
+
+// within finds the decoder of what the field's strings hold.
+func (made *templateField) within(f JSONField, inner map[string]Decoder) error {
+	if f.Decode == "" {
+		return nil
+	}
+	if made.kind == numberKind || made.kind == boolKind {
+		return pathError(f.Path, fmt.Sprintf("has both decode and the type %q", f.Type), "what is decoded is a text, hex or base64")
+	}
+	if made.inner = inner[f.Decode]; made.inner == nil {
+		return pathError(f.Path, fmt.Sprintf("is decoded by %q, which is not known", f.Decode),
+			"name a kind, or a decoder that names no others for its own fields")
+	}
+	return nil
+}
+
 func compileField(f JSONField) (made templateField, err error) {
 	made = templateField{label: f.Path, metric: f.Metric, unit: f.Unit}
 	if f.Path == "" {
-		return made, fmt.Errorf("a field has no path — hint: \"$\" is the whole payload")
+		return made, errors.New("no path — hint: \"$\" is the whole payload")
 	}
 	if made.path, err = parsePath(f.Path); err != nil {
 		return made, err
@@ -167,11 +206,11 @@ func compileField(f JSONField) (made templateField, err error) {
 	if len(f.Metric) > maxName || !utf8.ValidString(f.Metric) {
 		return made, pathError(f.Path, "has a metric that is too long or not UTF-8", fmt.Sprintf("names may have %d bytes", maxName))
 	}
-	k := slices.Index(kinds[:timeKind], f.Type)
+	k := slices.Index(fieldTypes[:], f.Type)
 	if k < 0 {
-		return made, pathError(f.Path, fmt.Sprintf("has the type %q", f.Type), "number, text, bool, or none for whatever is there")
+		return made, pathError(f.Path, fmt.Sprintf("has the type %q", f.Type), "number, text, bool, hex, base64, or none for whatever is there")
 	}
-	made.kind = kind(k)
+	made.kind = [...]kind{anyKind, numberKind, textKind, boolKind, hexKind, base64Kind}[k]
 	for _, s := range slices.Backward(made.path) {
 		if s.kind == toName && s.index < 0 {
 			made.last = s.name

@@ -21,7 +21,7 @@ func (j *JSON) byTemplate(dst []reading.Reading, f Frame) ([]reading.Reading, er
 			out:     dst,
 			room:    j.maxReadings,
 		},
-		nodes: x.nodes, unescaped: x.unescaped,
+		nodes: x.nodes, unescaped: x.unescaped, frame: f,
 	}
 	if err := w.fields(); err != nil {
 		return dst, err
@@ -36,6 +36,7 @@ func (j *JSON) byTemplate(dst []reading.Reading, f Frame) ([]reading.Reading, er
 // walker follows paths.
 type walker struct {
 	parser
+	frame     Frame
 	nodes     []node
 	unescaped []byte
 	field     *templateField
@@ -150,47 +151,67 @@ func (w *walker) take(at int32) error {
 	if err := w.enterName(); err != nil {
 		return err
 	}
-	w.pos = int(w.nodes[at].start)
-	if err := w.value(at); err != nil {
+	k, err := w.known(at)
+	if err != nil {
 		return err
 	}
-	return w.tell(at, first)
+	w.pos = int(w.nodes[at].start)
+	if w.field.inner != nil || w.field.kind >= hexKind {
+		err = w.within(at, k)
+	} else {
+		err = w.value(at)
+	}
+	if err != nil {
+		return err
+	}
+	w.tell(first, k)
+	return nil
 }
 
-// tell gives the readings from first on, of the node, what is known about them
-// from elsewhere.
-func (w *walker) tell(at int32, first int) (err error) {
+// known is what is known about a value from elsewhere; empty and zero are not.
+type known struct {
+	device []byte
+	when   int64
+	unit   string
+}
+
+// known finds what is known about the value at a node.
+func (w *walker) known(at int32) (k known, err error) {
 	device, when, unit := w.device, int64(0), w.field.unit
 	if a := w.aside[deviceAside]; a != 0 {
 		if device, err = w.textAt(a); err != nil {
-			return err
+			return k, err
 		}
 	}
 	if a := w.aside[timeAside]; a != 0 {
 		if when, err = w.timeAt(a); err != nil {
-			return err
+			return k, err
 		}
 	}
 	if a := w.aside[unitAside]; a != 0 && unit == "" {
 		text, err := w.textAt(a)
 		if err != nil {
-			return err
+			return k, err
 		}
 		unit, _ = w.template.text.unit(text)
 	}
 	if len(device) > maxName {
-		return w.failAt(at, "name of a device too long", "names may have 256 bytes")
+		return k, w.failAt(at, "name of a device too long", "names may have 256 bytes")
 	}
-	if len(device) > 0 && len(w.out) > first {
-		w.own(first, w.devices.find(device).name)
+	return known{device, when, unit}, nil
+}
+
+// tell gives the readings from first on what is known about them.
+func (w *walker) tell(first int, k known) {
+	if len(k.device) > 0 && len(w.out) > first {
+		w.own(first, w.devices.find(k.device).name)
 	}
-	w.date(first, when)
-	for i := first; unit != "" && i < len(w.out); i++ {
+	w.date(first, k.when)
+	for i := first; k.unit != "" && i < len(w.out); i++ {
 		if w.out[i].Unit == "" {
-			w.out[i].Unit = unit
+			w.out[i].Unit = k.unit
 		}
 	}
-	return nil
 }
 
 // enterName puts the name of the readings into the path, as far as metric,

@@ -35,7 +35,8 @@ type KeyValueConfig struct {
 // after its key. Values in single or double quotes are texts, with \ before a
 // quote or a \ in them. Blanks around separators do not count, so a blank can
 // separate pairs, and "temp = 21.5" still is one. With Units, the unit of a
-// number may be stuck to it or stand behind a blank.
+// number may be stuck to it or stand behind a blank. A time of day behind a date
+// and a blank belongs to it, whatever separates pairs.
 //
 // # Samples
 //
@@ -56,6 +57,7 @@ type KeyValue struct {
 	pair, key  [256]bool
 	keys       *names
 	columns    map[string]column
+	blanks     int // in time_format
 	onlyListed bool
 	skipWords  bool
 }
@@ -70,17 +72,20 @@ func NewKeyValue(cfg KeyValueConfig) (*KeyValue, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNames("time_keys", cfg.TimeKeys); err != nil {
+		return nil, err
+	}
 	if len(cfg.TimeKeys) == 0 {
 		cfg.TimeKeys = defaultTimeKeys()
 	}
 	d := &KeyValue{
 		textReader: text, keys: newNames(cfg.TimeKeys, nil), columns: make(map[string]column),
-		onlyListed: cfg.OnlyListed, skipWords: cfg.SkipWords,
+		blanks: strings.Count(text.times.layout, " "), onlyListed: cfg.OnlyListed, skipWords: cfg.SkipWords,
 	}
 	values := 0
 	for i, c := range listed {
 		if _, twice := d.columns[c.name]; twice || c.name == "" {
-			return nil, fmt.Errorf("column %d has the key %q — hint: each column has a key of its own", i+1, c.name)
+			return nil, fmt.Errorf("column %d has the key %q, which is empty or there twice — hint: each column has a key of its own", i+1, c.name)
 		}
 		d.columns[c.name] = c
 		if c.kind < timeKind {
@@ -88,7 +93,7 @@ func NewKeyValue(cfg KeyValueConfig) (*KeyValue, error) {
 		}
 	}
 	if cfg.OnlyListed && values == 0 {
-		return nil, fmt.Errorf("only_listed is set, and no column holds a value — hint: list at least one that is a number, text or bool")
+		return nil, fmt.Errorf("only_listed is set, and none of columns holds a value — hint: list at least one that is a number, text or bool")
 	}
 	if err := d.separate(cfg); err != nil {
 		return nil, err
@@ -111,20 +116,24 @@ func (d *KeyValue) separate(cfg KeyValueConfig) error {
 		cfg.PairSeparators += "\r"
 	}
 	if cfg.DecimalComma && strings.Contains(cfg.PairSeparators, ",") {
-		return fmt.Errorf("the comma is both a pair separator and the decimal comma — hint: pair_separators = \"; \"")
+		return fmt.Errorf("pair_separators hold the decimal comma — hint: pair_separators = \"; \"")
 	}
 	for _, c := range []byte(cfg.PairSeparators) {
 		d.pair[c] = true
 	}
 	for _, c := range []byte(cfg.KeySeparators) {
 		if d.key[c] = true; d.pair[c] || isBlank(c) {
-			return fmt.Errorf("%q cannot separate keys from values — hint: key_separators are no blanks, and other characters than pair_separators", c)
+			return fmt.Errorf("key_separators: %q cannot separate keys from values — hint: they are no blanks, and other characters than pair_separators", c)
 		}
 	}
 	for c := range d.pair {
 		taken := c >= 0x80 || c < ' ' && !isBlank(byte(c)) || c == '"' || c == '\'' || c == '\\' || c == '.' || isWordByte(byte(c))
 		if (d.pair[c] || d.key[c]) && taken {
-			return fmt.Errorf("%q cannot be a separator — hint: separators are blanks, line ends and punctuation other than quotes, \\ and the point", rune(c))
+			key := "pair_separators"
+			if d.key[c] {
+				key = "key_separators"
+			}
+			return fmt.Errorf("%s: %q cannot be a separator — hint: separators are blanks, line ends and punctuation other than quotes, \\ and the point", key, rune(c))
 		}
 	}
 	return nil
@@ -243,6 +252,9 @@ func (p *pairParser) take() (pairs int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if !quoted {
+		text = p.withClock(key, text)
+	}
 	c, ok := p.column(key, text)
 	if !ok {
 		return 1, nil
@@ -281,91 +293,6 @@ func (p *pairParser) skipBlanks(i int) int {
 		i++
 	}
 	return i
-}
-
-// valueOf takes the value behind a key's separator.
-func (p *pairParser) valueOf() (text []byte, quoted bool, err error) {
-	start := p.skipBlanks(p.pos)
-	if start == len(p.payload) {
-		p.pos = start
-		return nil, false, nil
-	}
-	if c := p.payload[start]; c == '"' || c == '\'' {
-		p.pos = start
-		text, err = p.quoted(c)
-		return text, true, err
-	}
-	if start > p.pos && p.pair[p.payload[p.pos]] && p.isKey(start) {
-		return nil, false, nil // of "temp= hum=40"
-	}
-	end := start
-	for end < len(p.payload) && !p.pair[p.payload[end]] {
-		end++
-	}
-	text = trimmed(p.payload[start:end])
-	p.pos = end
-	if p.units && end > start {
-		p.unitBehind(start, &text)
-	}
-	return text, false, nil
-}
-
-// isKey says whether a key and its separator stand at i.
-func (p *pairParser) isKey(i int) bool {
-	if c := p.payload[i]; c-'0' <= 9 || !isWordByte(c) {
-		return false
-	}
-	end := p.skipBlanks(p.wordEnd(i))
-	return end < len(p.payload) && p.key[p.payload[end]]
-}
-
-// unitBehind takes a unit that stands behind a number and a blank into text,
-// which began at start.
-func (p *pairParser) unitBehind(start int, text *[]byte) {
-	from := p.skipBlanks(p.pos)
-	if from == p.pos {
-		return
-	}
-	end := p.wordEnd(from)
-	if next := p.skipBlanks(end); next < len(p.payload) && p.key[p.payload[next]] {
-		return
-	}
-	if _, number := p.number(*text); !number {
-		return
-	}
-	if _, ok := p.unit(p.payload[from:end]); ok {
-		*text, p.pos = p.payload[start:end], end
-	}
-}
-
-// quoted takes a quoted value; what is behind it must separate.
-func (p *pairParser) quoted(mark byte) ([]byte, error) {
-	open := p.pos
-	start, i := open+1, open+1
-	p.scratch = p.scratch[:0]
-	for ; i < len(p.payload) && p.payload[i] != mark; i++ {
-		if p.payload[i] != '\\' || i+1 == len(p.payload) {
-			continue
-		}
-		if next := p.payload[i+1]; next == mark || next == '\\' {
-			p.scratch = append(p.scratch, p.payload[start:i]...)
-			start = i + 1
-			i++
-		}
-	}
-	if i >= len(p.payload) {
-		return nil, p.fail(open, "quote without end", "the payload may have been cut short")
-	}
-	text := p.payload[start:i]
-	if len(p.scratch) > 0 || start > open+1 {
-		p.scratch = append(p.scratch, text...)
-		text = p.scratch
-	}
-	p.pos = i + 1
-	if next := p.pos; next < len(p.payload) && !p.pair[p.payload[next]] && !isBlank(p.payload[next]) {
-		return nil, p.fail(next, "text behind a closing quote", `a quote within a quoted value is written \"`)
-	}
-	return text, nil
 }
 
 func (p *pairParser) fail(at int, what, hint string) error {

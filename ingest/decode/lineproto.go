@@ -73,7 +73,7 @@ func NewLineProtocol(cfg LineProtocolConfig) (*LineProtocol, error) {
 	}
 	for _, tag := range cfg.SkipTags {
 		if slices.Contains(d.devices, tag) {
-			return nil, fmt.Errorf("the tag %q names the device and is left out as well — hint: take it out of skip_tags", tag)
+			return nil, fmt.Errorf("skip_tags: %q names the device — hint: take it out of skip_tags, or of device_tags", tag)
 		}
 		d.skip[tag] = true
 	}

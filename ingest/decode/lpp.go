@@ -136,10 +136,11 @@ const (
 // NewLPP returns a decoder, or an error for data types that make no sense. It is
 // safe for concurrent use.
 func NewLPP(cfg LPPConfig) (*LPP, error) {
-	l := &LPP{names: newNames(nil, nil), zeroPadded: cfg.ZeroPadded, maxReadings: cfg.MaxReadings}
-	if l.maxReadings == 0 {
-		l.maxReadings = defaultMaxReadings
+	most, err := bounded(cfg.MaxReadings)
+	if err != nil {
+		return nil, err
 	}
+	l := &LPP{names: newNames(nil, nil), zeroPadded: cfg.ZeroPadded, maxReadings: most}
 	for _, t := range lppPublic {
 		kind := lppParts
 		switch {
@@ -154,14 +155,14 @@ func NewLPP(cfg LPPConfig) (*LPP, error) {
 		}
 		l.types[t.id] = made
 	}
-	for _, t := range cfg.Types {
+	for i, t := range cfg.Types {
 		typ, ok := scalar.ParseType(t.Type)
 		if t.ID < 0 || t.ID > 255 || !ok || t.Name == "" || len(t.Name) > maxName/2 {
-			return nil, fmt.Errorf("data type %d, %q of type %q — hint: a data type has a number from 0 to 255, a name of at most %d bytes and a type like u16", t.ID, t.Name, t.Type, maxName/2)
+			return nil, fmt.Errorf("types.%d: data type %d, %q of type %q — hint: a data type has a number from 0 to 255, a name of at most %d bytes and a type like u16", i, t.ID, t.Name, t.Type, maxName/2)
 		}
 		made, err := newLPPType(t.Name, lppParts, []lppSpec{{"", typ, t.Scale, t.Unit}})
 		if err != nil {
-			return nil, fmt.Errorf("data type %d: %w", t.ID, err)
+			return nil, fmt.Errorf("types.%d: data type %d: %w", i, t.ID, err)
 		}
 		l.types[t.ID] = made
 	}

@@ -13,8 +13,8 @@ import (
 // knows and insists on checksums.
 type NMEAConfig struct {
 	// Sentences are the types that are wanted, such as RMC and GGA; others are
-	// left out, also those that NMEA does not know. Empty wants all, and refuses
-	// those that NMEA does not know.
+	// left out, also those that NMEA does not know, whose checksum must be right
+	// all the same. Empty wants all, and refuses those that NMEA does not know.
 	Sentences []string `toml:"sentences"`
 	// NoChecksum takes sentences without checksum. A checksum that is there must
 	// be right in any case.
@@ -42,8 +42,9 @@ type NMEAConfig struct {
 // there is no valid fix, uncertain where it was estimated, entered or simulated.
 //
 // Refused are: sentences whose checksum is wrong or missing, that are cut short,
-// or whose fields are not what their type says; proprietary sentences ($P…) and
-// AIS and other encapsulated ones (!…); more than MaxReadings. A payload is taken
+// or whose fields are not what their type says; unless Sentences says which are
+// wanted, also proprietary sentences ($P…) and AIS and other encapsulated ones
+// (!…); more than MaxReadings. A payload is taken
 // whole or refused whole.
 type NMEA struct {
 	*textReader
@@ -71,7 +72,7 @@ func NewNMEA(cfg NMEAConfig) (*NMEA, error) {
 	}
 	for _, s := range cfg.Sentences {
 		if _, ok := sentences[s]; !ok {
-			return nil, fmt.Errorf("sentence %q is not known — hint: three capital letters, without the talker", s)
+			return nil, fmt.Errorf("sentences: %q is not known — hint: three capital letters, without the talker", s)
 		}
 		if d.wanted == nil {
 			d.wanted = make(map[string]bool)
@@ -137,12 +138,10 @@ func (p *nmeaParser) line(text []byte) (problem, hint string) {
 		}
 		text = text[end+2:]
 	}
-	if len(text) == 0 || text[0] != '$' {
-		if len(text) > 0 && text[0] == '!' {
-			return "encapsulated sentence " + quote(text), "AIS is not decoded here; such payloads can be kept whole"
-		}
+	if len(text) == 0 || text[0] != '$' && text[0] != '!' {
 		return "unexpected " + quote(text), "sentences begin with $"
 	}
+	foreign := text[0] == '!'
 	body, problem, hint := p.checked(text[1:])
 	if problem != "" {
 		return problem, hint
@@ -150,8 +149,16 @@ func (p *nmeaParser) line(text []byte) (problem, hint string) {
 	if problem, hint = p.split(body); problem != "" {
 		return problem, hint
 	}
-	if p.address = p.fields[0]; len(p.address) == 0 || p.address[0] == 'P' {
-		return "proprietary sentence " + quote(p.address), "only its maker knows what is in it; such payloads can be kept whole"
+	p.address = p.fields[0]
+	foreign = foreign || len(p.address) == 0 || p.address[0] == 'P'
+	if foreign && p.wanted != nil {
+		return "", ""
+	}
+	if text[0] == '!' {
+		return "encapsulated sentence " + quote(text), "AIS is not decoded here; list the sentences that are wanted, and others are left out"
+	}
+	if foreign {
+		return "proprietary sentence " + quote(p.address), "only its maker knows what is in it; list the sentences that are wanted, and others are left out"
 	}
 	if len(p.address) != 5 {
 		return "sentence " + quote(p.address), "two characters for the talker and three for the type begin a sentence"

@@ -13,13 +13,16 @@ type how uint8
 const (
 	asNumber how = iota
 	asText
-	asKnots    // to m/s
-	asKmh      // to m/s
-	asMiles    // nautical, to m
-	asFeet     // to m
-	asFathoms  // to m
-	asBar      // to Pa
-	asMercury  // inches of mercury, to Pa
+	asKnots   // to m/s
+	asKmh     // to m/s
+	asMph     // to m/s
+	asMiles   // nautical, to m
+	asFeet    // to m
+	asFathoms // to m
+	asBar     // to Pa
+	asMercury // inches of mercury, to Pa
+	asTorr    // millimetres of mercury, to Pa
+	asHectopascal
 	asEastWest // degrees; west, which the next field says, is negative
 	asLatitude // degrees and minutes; the next field says north or south
 	asLongitude
@@ -31,11 +34,15 @@ const (
 var factors = map[how]struct{ up, down, digits uint64 }{
 	asKnots:   {463, 900, 2}, // 1852 m an hour
 	asKmh:     {5, 18, 2},
+	asMph:     {1397, 3125, 2}, // 1609.344 m an hour
 	asMiles:   {1852, 1, 0},
 	asFeet:    {3048, 10_000, 4},
 	asFathoms: {18_288, 10_000, 4},
 	asBar:     {100_000, 1, 0},
 	asMercury: {3_386_389, 1000, 3},
+	asTorr:    {133_322, 1000, 3},
+
+	asHectopascal: {100, 1, 0},
 }
 
 // maxConverted bounds the digits of numbers that are converted, so that nothing

@@ -14,6 +14,7 @@ type item struct {
 	how    how
 	behind string // what the next field must be, if it is not empty
 	sure   bool   // it counts also if the sentence is not valid
+	valid  int    // the field that says A or V of it alone, 0 if there is none
 	// or says that this is another way to tell the metric of the item before,
 	// which counts when that was empty.
 	or bool
@@ -28,6 +29,7 @@ type sentence struct {
 	status  int // A or V
 	mode    int // the mode indicator of NMEA 2.3, a letter for each system
 	quality int // of GGA
+	fix     int // of GSA, 1 for none
 }
 
 // sentences are the types, from the public descriptions of the standard.
@@ -50,8 +52,8 @@ var sentences = map[string]sentence{
 	"GLL": {clock: 5, status: 6, mode: 7, items: []item{
 		{at: 1, metric: "lat", unit: "lat", how: asLatitude}, {at: 3, metric: "lon", unit: "lon", how: asLongitude},
 		{at: 6, metric: "valid", how: asValid, sure: true}}},
-	"GSA": {items: []item{
-		{at: 2, metric: "fix.dimensions"}, {at: 15, metric: "pdop"}, {at: 16, metric: "hdop"}, {at: 17, metric: "vdop"}}},
+	"GSA": {fix: 2, items: []item{
+		{at: 2, metric: "fix.dimensions", sure: true}, {at: 15, metric: "pdop"}, {at: 16, metric: "hdop"}, {at: 17, metric: "vdop"}}},
 	"GST": {clock: 1, items: []item{
 		{at: 2, metric: "error.range", unit: "m"}, {at: 6, metric: "error.lat", unit: "m"},
 		{at: 7, metric: "error.lon", unit: "m"}, {at: 8, metric: "error.altitude", unit: "m"}}},
@@ -67,7 +69,7 @@ var sentences = map[string]sentence{
 		{at: 1, metric: "heading_magnetic", unit: "deg"}, {at: 2, metric: "deviation", unit: "deg", how: asEastWest},
 		{at: 4, metric: "variation", unit: "deg", how: asEastWest}}},
 	"ROT": {status: 2, items: []item{{at: 1, metric: "rate_of_turn", unit: "deg/min"}}},
-	"RSA": {items: []item{{at: 1, metric: "rudder", unit: "deg"}, {at: 3, metric: "rudder.port", unit: "deg"}}},
+	"RSA": {items: []item{{at: 1, metric: "rudder", unit: "deg", valid: 2}, {at: 3, metric: "rudder.port", unit: "deg", valid: 4}}},
 	"MWV": {status: 5}, // see wind
 	"MWD": {items: []item{
 		{at: 1, metric: "wind.direction", unit: "deg", behind: "T"}, {at: 3, metric: "wind.direction_magnetic", unit: "deg", behind: "M"},
@@ -151,6 +153,9 @@ func (p *nmeaParser) quality(s sentence) reading.Flags {
 	if s.status > 0 && string(p.field(s.status)) == "V" {
 		return reading.Bad
 	}
+	if s.fix > 0 && string(p.field(s.fix)) == "1" {
+		return reading.Bad
+	}
 	if s.quality > 0 {
 		switch string(p.field(s.quality)) {
 		case "0":
@@ -214,8 +219,15 @@ func (p *nmeaParser) item(it *item) {
 	default:
 		v, ok = p.converted(it.at, it.how)
 	}
-	if ok && p.add(it.metric, it.unit, v) && it.sure {
-		p.out[len(p.out)-1].Flags = 0
+	if !ok || !p.add(it.metric, it.unit, v) {
+		return
+	}
+	last := &p.out[len(p.out)-1]
+	switch {
+	case it.sure:
+		last.Flags = 0
+	case it.valid > 0 && string(p.field(it.valid)) == "V":
+		last.Flags |= reading.Bad
 	}
 }
 

@@ -66,10 +66,12 @@ func (p *nmeaParser) wind() {
 		speed.how = asKnots
 	case "K":
 		speed.how = asKmh
+	case "S":
+		speed.how = asMph
 	case "":
 		speed.at = maxFields // nobody knows what the number means
 	default:
-		p.refuse(4, "is none of K, M and N")
+		p.refuse(4, "is none of K, M, N and S")
 		return
 	}
 	if speed.at == maxFields && len(p.field(3)) > 0 {
@@ -99,14 +101,15 @@ func trimZeros(digits []byte) []byte { return bytes.TrimLeft(digits, "0") }
 
 // transducer is what type and unit of a transducer mean.
 type transducer struct {
-	metric string // for those without a name
+	metric string // for those without a name, and those with a number for one
 	unit   string
 	how    how
 }
 
 // transducers are the types of XDR and their units, as in "C" for temperature
-// and "C" for degrees Celsius. Where a unit is missing here, the one of the
-// sentence stays.
+// and "C" for degrees Celsius. S with a unit, Z and pressures in H, I and M are
+// what weather stations of Vaisala add to the standard. A letter that is not here
+// is no unit: the H of a pressure is none of a henry.
 var transducers = map[string]transducer{
 	"A": {metric: "angle"}, "AD": {unit: "deg"},
 	"B": {metric: "humidity.absolute"}, "BK": {unit: "kg/m3"},
@@ -119,14 +122,26 @@ var transducers = map[string]transducer{
 	"L": {metric: "salinity"}, "LS": {unit: "ppt"},
 	"N": {metric: "force"}, "NN": {unit: "N"},
 	"P": {metric: "pressure"}, "PB": {unit: "Pa", how: asBar}, "PP": {unit: "Pa"},
+	"PH": {unit: "Pa", how: asHectopascal}, "PI": {unit: "Pa", how: asMercury}, "PM": {unit: "Pa", how: asTorr},
 	"R": {metric: "flow"}, "RI": {unit: "l/s"}, "Rl": {unit: "l/s"},
-	"S": {metric: "switch"},
+	"S": {metric: "switch"}, "SM": {unit: "m/s"}, "SK": {unit: "m/s", how: asKmh}, "SN": {unit: "m/s", how: asKnots}, "SS": {unit: "m/s", how: asMph},
 	"T": {metric: "speed.rotation"}, "TR": {unit: "1/min"},
 	"U": {metric: "voltage"}, "UV": {unit: "V"},
 	"V": {metric: "volume"}, "VM": {unit: "m3"}, "VP": {unit: "%"},
+	"Z": {metric: "duration"}, "Zs": {unit: "s"}, "ZS": {unit: "s"},
 }
 
-// transducers takes XDR: type, value, unit and name of each transducer.
+// numbered are types that mean something else where transducers have numbers
+// for names, which Vaisala's do: rain and hail have one type and one letter, but
+// two units, so there is none; and the letter of a voltage says how its heating
+// does.
+var numbered = map[string]transducer{
+	"R": {metric: "intensity"}, "S": {metric: "wind.speed"}, "U": {metric: "voltage", unit: "V"}, "V": {metric: "accumulation"},
+}
+
+// transducers takes XDR: type, value, unit and name of each transducer. A name
+// that is a number is one among others of the same type only, so its type stands
+// before it.
 func (p *nmeaParser) transducers() {
 	for i := 1; i < p.count; i += 4 {
 		kind, letter, name := p.field(i), p.field(i+2), p.field(i+3)
@@ -137,19 +152,30 @@ func (p *nmeaParser) transducers() {
 			p.refuse(i, "is no type of a transducer with its unit")
 			return
 		}
-		general := transducers[string(kind)]
-		exact, known := transducers[string(kind)+string(letter)]
-		if len(letter) == 0 {
-			exact = transducer{}
-		} else if !known {
-			exact.unit, _ = p.unit(letter)
+		general, exact := transducers[string(kind)], transducer{}
+		if len(letter) > 0 {
+			exact = transducers[string(kind)+string(letter)]
+		}
+		if general.metric == "" {
+			general.metric = "transducer"
+		}
+		number := len(name) > 0 && skipDigits(name, 0) == len(name)
+		if other, ok := numbered[string(kind)]; number && ok {
+			general.metric = other.metric
+			if kind[0] != 'S' {
+				exact = other
+			}
 		}
 		metric := general.metric
 		switch {
+		case number:
+			var ok bool
+			if metric, ok = p.joined(metric, string(name)); !ok {
+				p.refuse(i+3, "is a name that is too long")
+				return
+			}
 		case len(name) > 0:
 			metric = p.names.find(name).name
-		case metric == "":
-			metric = "transducer"
 		}
 		p.item(&item{at: i + 1, metric: metric, unit: exact.unit, how: exact.how})
 	}

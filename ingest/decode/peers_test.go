@@ -27,7 +27,7 @@ func TestCBORReadsWhatTheLibraryWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := NewCBOR(CBORConfig{})
+	d := newCBOR(CBORConfig{})
 	at := time.Unix(1_700_000_000, 0)
 	for range 20_000 {
 		want := randomValue(random)
@@ -71,7 +71,7 @@ func randomValue(random *rand.Rand) any {
 func TestCutPayloadsAreRefused(t *testing.T) {
 	cut := 0
 	for pattern, d := range map[string]Decoder{
-		"cbor-*":       NewCBOR(CBORConfig{}),
+		"cbor-*":       newCBOR(CBORConfig{}),
 		"senml-cbor-*": senmlCBORDecoder(t, SenMLConfig{}),
 		"senml-rfc*":   senmlJSONDecoder(t, SenMLConfig{}),
 		"lpp-spec-gps": lppDecoder(t, LPPConfig{}),

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -36,12 +37,12 @@ const maxPlain = 1024
 
 // NewNumber returns a decoder. It is safe for concurrent use.
 func NewNumber(cfg NumberConfig) (*Number, error) {
+	if !slices.Contains(kinds[:timeKind], cfg.Type) {
+		return nil, fmt.Errorf("type %q — hint: a payload that is one value is a number, text or bool", cfg.Type)
+	}
 	columns, err := compileColumns([]Column{{Name: "value", Type: cfg.Type, Unit: cfg.Unit}})
 	if err != nil {
 		return nil, err
-	}
-	if columns[0].kind > boolKind {
-		return nil, fmt.Errorf("type %q — hint: a payload that is one value is a number, text or bool", cfg.Type)
 	}
 	text, err := newTextReader(TextConfig{
 		DecimalComma: cfg.DecimalComma, Units: cfg.Units, Missing: cfg.Missing, True: cfg.True, False: cfg.False,

@@ -1,9 +1,11 @@
 package decode
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -31,13 +33,18 @@ type RegexConfig struct {
 //
 // Matching takes time in proportion to the payload times the size of the
 // pattern, which is bounded: a pattern may have 1000 instructions, and a payload
-// is refused if it has more than 16 Mi bytes divided by the instructions.
+// is refused if it has more than 16 Mi bytes divided by the instructions. With
+// Repeat, each match may look as far as the end of the payload, or of its line if
+// the pattern matches no line end; so lines times matches count, and 1 Gi is the
+// bound.
 type Regex struct {
 	*textReader
 	pattern *regexp.Regexp
 	repeat  bool
 	groups  []column // by the number of the group, less one
 	longest int      // payload, in bytes
+	repeats int64    // of Repeat: bytes of lines, each times its matches
+	lines   bool     // no match goes beyond a line
 }
 
 const (
@@ -45,6 +52,7 @@ const (
 	maxInstructions = 1000
 	maxGroups       = 64
 	maxSteps        = 16 << 20 // bytes times instructions
+	maxRepeated     = 1 << 30  // the same times matches, some two seconds
 )
 
 // NewRegex returns a decoder. It is safe for concurrent use.
@@ -57,7 +65,7 @@ func NewRegex(cfg RegexConfig) (*Regex, error) {
 	if err != nil {
 		return nil, err
 	}
-	pattern, instructions, err := compilePattern(cfg.Pattern)
+	pattern, program, err := compilePattern(cfg.Pattern)
 	if err != nil {
 		return nil, err
 	}
@@ -68,27 +76,42 @@ func NewRegex(cfg RegexConfig) (*Regex, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Regex{textReader: text, pattern: pattern, repeat: cfg.Repeat, groups: groups, longest: maxSteps / instructions}, nil
+	instructions := len(program.Inst)
+	return &Regex{
+		textReader: text, pattern: pattern, repeat: cfg.Repeat, groups: groups,
+		longest: maxSteps / instructions, repeats: maxRepeated / int64(instructions), lines: !slices.ContainsFunc(program.Inst, matchesLineEnd),
+	}, nil
 }
 
 // compilePattern compiles a pattern of bounded size.
-func compilePattern(text string) (pattern *regexp.Regexp, instructions int, err error) {
+func compilePattern(text string) (pattern *regexp.Regexp, program *syntax.Prog, err error) {
 	if text == "" || len(text) > maxPattern {
-		return nil, 0, fmt.Errorf("pattern has %d bytes — hint: 1 to %d", len(text), maxPattern)
+		return nil, nil, fmt.Errorf("pattern has %d bytes — hint: 1 to %d", len(text), maxPattern)
 	}
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		return nil, 0, fmt.Errorf("pattern %q: %w — hint: the syntax is that of Go and RE2, which has no (?=…) and no \\1", text, err)
+		return nil, nil, fmt.Errorf("pattern %q: %w — hint: the syntax is that of Go and RE2, which has no (?=…) and no \\1", text, err)
 	}
-	program, err := syntax.Compile(tree.Simplify())
+	program, err = syntax.Compile(tree.Simplify())
 	if err != nil {
-		return nil, 0, fmt.Errorf("pattern %q: %w", text, err)
+		return nil, nil, fmt.Errorf("pattern %q: %w", text, err)
 	}
 	if n := len(program.Inst); n > maxInstructions {
-		return nil, 0, fmt.Errorf("pattern %q needs %d instructions — hint: at most %d; counted repetitions are written out", text, n, maxInstructions)
+		return nil, nil, fmt.Errorf("pattern %q needs %d instructions — hint: at most %d; counted repetitions are written out", text, n, maxInstructions)
 	}
 	pattern, err = regexp.Compile(text)
-	return pattern, len(program.Inst), err
+	return pattern, program, err
+}
+
+// matchesLineEnd says whether an instruction of a pattern takes a line end.
+func matchesLineEnd(i syntax.Inst) bool {
+	switch i.Op {
+	case syntax.InstRuneAny:
+		return true
+	case syntax.InstRune, syntax.InstRune1:
+		return i.MatchRune('\n')
+	}
+	return false
 }
 
 // groupColumns returns what the groups of a pattern mean.
@@ -100,7 +123,10 @@ func groupColumns(pattern *regexp.Regexp, listed []column) ([]column, error) {
 	byName := make(map[string]column)
 	for _, c := range listed {
 		if pattern.SubexpIndex(c.name) < 0 {
-			return nil, fmt.Errorf("column %q is no group of the pattern — hint: write (?P<%s>…) in the pattern", c.name, c.name)
+			return nil, fmt.Errorf("columns: %q is no group of the pattern — hint: write (?P<%s>…) in the pattern", c.name, c.name)
+		}
+		if _, twice := byName[c.name]; twice {
+			return nil, fmt.Errorf("columns: two have the name %q — hint: one says what a group means", c.name)
 		}
 		byName[c.name] = c
 	}
@@ -109,7 +135,7 @@ func groupColumns(pattern *regexp.Regexp, listed []column) ([]column, error) {
 	values := 0
 	for i, name := range names {
 		if name == "" {
-			return nil, fmt.Errorf("group %d of the pattern has no name — hint: (?P<name>…) for a value, (?:…) for what is none", i+1)
+			return nil, fmt.Errorf("pattern: group %d has no name — hint: (?P<name>…) for a value, (?:…) for what is none", i+1)
 		}
 		c, ok := byName[name]
 		if !ok {
@@ -159,6 +185,10 @@ func noMatch(f Frame) error {
 
 // takeAll takes every match.
 func (d *Regex) takeAll(r *row, payload []byte) error {
+	if !d.affordable(payload) {
+		return malformed("too long a text for a pattern that is repeated", len(payload), payload,
+			"a lower max_readings takes longer payloads, and so does a pattern that matches no line end ([^;\\n] for [^;], [ \\t] for \\s)")
+	}
 	matches := d.pattern.FindAllSubmatchIndex(payload, d.maxReadings+1)
 	if len(matches) > d.maxReadings {
 		return malformed("too many matches", matches[d.maxReadings][0], payload, "split the payload, or raise max_readings")
@@ -169,6 +199,23 @@ func (d *Regex) takeAll(r *row, payload []byte) error {
 		}
 	}
 	return nil
+}
+
+// affordable says whether all matches together take a bounded time: each may look
+// at the rest of its line, or of the payload.
+func (d *Regex) affordable(payload []byte) bool {
+	total := int64(0)
+	for len(payload) > 0 {
+		line, rest := payload, []byte(nil)
+		if d.lines {
+			line, rest, _ = bytes.Cut(payload, []byte{'\n'})
+		}
+		if total += int64(len(line)+1) * int64(min(len(line)+1, d.maxReadings)); total > d.repeats {
+			return false
+		}
+		payload = rest
+	}
+	return true
 }
 
 // take takes one match as a sample.

@@ -87,11 +87,15 @@ type SenML struct {
 }
 
 func newSenML(cfg SenMLConfig) (*SenML, error) {
+	most, err := bounded(cfg.MaxReadings)
+	if err != nil {
+		return nil, err
+	}
 	s := &SenML{
 		names:       newNames(nil, nil),
 		keepDevice:  cfg.KeepDevice,
 		anyName:     cfg.AnyName,
-		maxReadings: cfg.MaxReadings,
+		maxReadings: most,
 	}
 	switch cfg.Split {
 	case "", "last":
@@ -102,9 +106,6 @@ func newSenML(cfg SenMLConfig) (*SenML, error) {
 		s.split = splitNone
 	default:
 		return nil, fmt.Errorf("split %q is not known — hint: \"last\", \"base\" or \"none\"", cfg.Split)
-	}
-	if s.maxReadings == 0 {
-		s.maxReadings = defaultMaxReadings
 	}
 	return s, nil
 }

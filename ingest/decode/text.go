@@ -20,7 +20,7 @@ type TextConfig struct {
 	// "21.5 °C" are 21.5 with the unit Cel. Without it they stay texts.
 	Units bool `toml:"units"`
 	// Missing are the words, in any case, that say that there is no value.
-	// Empty means nan, null, none, na, n/a, - and --.
+	// Empty means nan, -nan, inf, +inf, -inf, ovf, null, none, na, n/a, - and --.
 	Missing []string `toml:"missing"`
 	// True and False are further words, in any case, for the two truth values,
 	// for example on and off. The words true and false always are.
@@ -67,22 +67,20 @@ func newTextReader(cfg TextConfig) (*textReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.MaxReadings < 0 {
-		return nil, fmt.Errorf("max_readings is %d — hint: leave it out for %d", cfg.MaxReadings, defaultMaxReadings)
+	most, err := bounded(cfg.MaxReadings)
+	if err != nil {
+		return nil, err
 	}
 	t := &textReader{
 		comma:       cfg.DecimalComma,
 		units:       cfg.Units,
 		words:       map[string]meaning{"true": meansTrue, "false": meansFalse},
 		times:       times,
-		maxReadings: cfg.MaxReadings,
+		maxReadings: most,
 		names:       newNames(nil, nil),
 	}
-	if t.maxReadings == 0 {
-		t.maxReadings = defaultMaxReadings
-	}
 	if cfg.Missing == nil {
-		cfg.Missing = []string{"nan", "null", "none", "na", "n/a", "-", "--"}
+		cfg.Missing = []string{"nan", "-nan", "inf", "+inf", "-inf", "ovf", "null", "none", "na", "n/a", "-", "--"}
 	}
 	for _, list := range []struct {
 		words []string
@@ -101,10 +99,10 @@ func newTextReader(cfg TextConfig) (*textReader, error) {
 func (t *textReader) learn(w string, means meaning) error {
 	lower := bytes.ToLower([]byte(w))
 	if len(lower) == 0 || len(lower) > maxWord {
-		return fmt.Errorf("the word %q has %d bytes — hint: words for missing, true and false have 1 to %d", w, len(w), maxWord)
+		return fmt.Errorf("missing, true and false: the word %q has %d bytes — hint: 1 to %d", w, len(w), maxWord)
 	}
 	if other := t.words[string(lower)]; other != noMeaning && other != means {
-		return fmt.Errorf("the word %q means two things — hint: a word can be missing, true or false, one of them", w)
+		return fmt.Errorf("missing, true and false: the word %q means two things — hint: it can be in one of them", w)
 	}
 	t.words[string(lower)] = means
 	if _, number := t.number(lower); number {
@@ -167,10 +165,13 @@ func (t *textReader) parse(text []byte) (n number, ok bool) {
 }
 
 // plain appends a number that numberEnd has measured as parseNumber wants it:
-// with a decimal point that has digits on both sides.
+// without blanks, and with a decimal point that has digits on both sides.
 func (t *textReader) plain(dst, text []byte) []byte {
 	digit := false
 	for i, c := range text {
+		if c == ' ' {
+			continue
+		}
 		if c == t.point() {
 			if !digit {
 				dst = append(dst, '0')
@@ -196,11 +197,13 @@ func (t *textReader) point() byte {
 
 // numberEnd returns where the number at the start of text ends, 0 if there is
 // none. Beyond parseNumber it takes .5 and 5., which are written by many, and
-// it does not mistake the e of 5eV for an exponent.
+// blanks behind a sign, which scales put there; and it does not mistake the e of
+// 5eV for an exponent.
 func (t *textReader) numberEnd(text []byte) int {
 	i := 0
 	if len(text) > 0 && (text[0] == '-' || text[0] == '+') {
-		i++
+		for i++; i < len(text) && text[i] == ' '; i++ {
+		}
 	}
 	start := i
 	i = skipDigits(text, i)

@@ -55,7 +55,7 @@ func textBenchmarks(t testing.TB) map[string]textBenchmark {
 	template, err := NewJSONTemplate(JSONTemplateConfig{
 		DevicePath: "deviceInfo.devEui", TimePath: "time",
 		Fields: []JSONField{{Path: "object"}, {Path: "rxInfo[0].rssi", Unit: "dBm"}},
-	})
+	}, nil)
 	must(t, template, err)
 	frame := func(payload string) Frame { return Frame{Device: "boiler-3", Payload: []byte(payload)} }
 	return map[string]textBenchmark{

@@ -230,9 +230,16 @@ func FuzzJSONTemplate(f *testing.F) {
 		{JSONConfig: bounded, DevicePath: "id", Fields: []JSONField{{Path: "payload.sensors[*].t", MetricPath: "payload.sensors[*].n", UnitPath: "payload.sensors[*].u"}, {Path: "a", Type: "number"}, {Path: "b", Type: "bool"}}},
 		{JSONConfig: bounded, Units: true, Fields: []JSONField{{Path: "{metric}.{metric}", Type: "text"}, {Path: "*.*.*", Type: ""}}},
 		{JSONConfig: JSONConfig{MaxReadings: fuzzReadings, DeviceKeys: []string{"id"}, NumberStrings: true}},
+		{JSONConfig: bounded, DevicePath: "id", TimePath: "ts", Fields: []JSONField{{Path: "*", Type: "base64", Decode: "lpp"}, {Path: "*.{metric}", Type: "hex", Decode: "lpp"}, {Path: "a", Decode: "keyvalue"}, {Path: "b", Type: "hex"}}},
 	}
+	lpp, err := NewLPP(LPPConfig{})
+	must(f, lpp, err)
+	pairs, err := NewKeyValue(KeyValueConfig{})
+	must(f, pairs, err)
+	inner := map[string]Decoder{"lpp": lpp, "keyvalue": pairs}
+	f.Add([]byte(`{"id":"d","ts":1700000000,"data":"A2cBEAVnAP8=","b":{"c":"03670110"},"a":"t=1 h=2"}`), uint8(4))
 	f.Fuzz(func(t *testing.T, payload []byte, which uint8) {
-		d, err := NewJSONTemplate(configs[int(which)%len(configs)])
+		d, err := NewJSONTemplate(configs[int(which)%len(configs)], inner)
 		must(t, d, err)
 		f := Frame{Device: "dev", Payload: payload}
 		rs, err := decodeWarily(t, d, f)
@@ -251,7 +258,7 @@ func FuzzJSONTemplate(f *testing.F) {
 // reads what no template reads, and refuses what that refuses.
 func FuzzTemplateOfEverything(f *testing.F) {
 	textSeeds(f, "json")
-	all, err := NewJSONTemplate(JSONTemplateConfig{Fields: []JSONField{{Path: "$"}}})
+	all, err := NewJSONTemplate(JSONTemplateConfig{Fields: []JSONField{{Path: "$"}}}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

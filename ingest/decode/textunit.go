@@ -9,7 +9,7 @@ const maxUnit = 16
 // RFC 8798). An F stays an F: it may be a temperature or a capacitance.
 var spellings = map[string]string{
 	"C": "Cel", "°C": "Cel", "\xb0C": "Cel", "℃": "Cel", "º": "deg", "ºC": "Cel", "degC": "Cel", "deg C": "Cel",
-	"celsius": "Cel", "Celsius": "Cel", "° C": "Cel",
+	"celsius": "Cel", "Celsius": "Cel", "° C": "Cel", "'C": "Cel", "'F": "degF",
 	"°F": "degF", "\xb0F": "degF", "℉": "degF", "deg F": "degF",
 	"°": "deg", "\xb0": "deg", "ohm": "Ohm", "ohms": "Ohm", "Ω": "Ohm", "\u2126": "Ohm",
 	"kΩ": "kOhm", "k\u2126": "kOhm", "MΩ": "MOhm", "M\u2126": "MOhm",

@@ -28,7 +28,7 @@ func newTimeReader(cfg TextConfig) (timeReader, error) {
 		return t, nil
 	}
 	if cfg.TimeUnit != GuessUnit {
-		return t, fmt.Errorf("both time_unit and time_format are set — hint: time_unit is for times that are numbers, time_format for those that are texts")
+		return t, fmt.Errorf("time_unit and time_format are both set — hint: time_unit is for times that are numbers, time_format for those that are texts")
 	}
 	t.layout = cfg.TimeFormat
 	if strings.Contains(cfg.TimeFormat, "%") {

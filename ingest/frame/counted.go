@@ -6,7 +6,8 @@ import (
 )
 
 // counted finds frames whose length is known at their beginning. After one that
-// was none, the next is looked for from the byte after its first.
+// was none, the next is looked for from the byte after its first; or not at all,
+// where nothing would tell it from what is none.
 type counted struct {
 	field      LengthField
 	fixed      int // the size of every frame, zero where the field tells
@@ -43,6 +44,9 @@ func (f *counted) reset() {
 }
 
 func (f *counted) cut(window []byte, silent bool) cut {
+	if f.lost && !f.resyncs {
+		return cut{fate: filling, size: len(window), garbage: len(window)}
+	}
 	if n := f.beforeSync(window); n > 0 {
 		f.running.pass(n)
 		return cut{fate: filling, size: n, garbage: n}

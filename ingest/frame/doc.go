@@ -40,7 +40,8 @@
 //	           seems to say, or until Idle with Config.DropHalf. With Sync or
 //	           Trailer only, frames are found again sooner or later. With none of
 //	           the three, what follows is wrong until Reset, or Idle with
-//	           Config.DropHalf: see Config.Resyncs.
+//	           Config.DropHalf: see Config.Resyncs. Once a length is seen that
+//	           cannot be, nothing comes out until then.
 //	octet-     Everything up to the next line that begins with a number, which may
 //	counting   be in the middle of a message. It is for connections without noise.
 //

@@ -243,3 +243,73 @@ func TestSilenceFindsFramesInWhatLookedLikeALongOne(t *testing.T) {
 		t.Errorf("%q, %+v", got, stats)
 	}
 }
+
+// Where nothing marks a frame, the byte after one that was none is as likely the
+// middle of a frame as its beginning.
+func TestWhatDoesNotResyncSaysNothingUntilItBeginsAnew(t *testing.T) {
+	for name, c := range map[string]Config{
+		"too long": {Kind: Length, MaxFrame: 4, DropHalf: true, Length: LengthField{Bytes: 1}},
+		"negative": {Kind: Length, DropHalf: true, Length: LengthField{Bytes: 1, Adjust: -9}},
+	} {
+		s, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Write([]byte{5, 1, 0xAA, 1, 0xBB, 0x0A})
+		if f, ok := s.Next(); ok {
+			t.Errorf("%s: %x was made of what is no frame", name, f)
+		}
+		s.Idle()
+		good, err := c.Append(nil, []byte{7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Write(good)
+		if f, ok := s.Next(); !ok || string(f) != "\x07" || s.Stats().Damage() != 1 || s.Stats().Garbage != 6 {
+			t.Errorf("%s: after a silence: %x, %+v", name, f, s.Stats())
+		}
+	}
+}
+
+// The checksum behind the end of a frame may be what was lost: then what stands in
+// its place is the next frame.
+func TestALostChecksumDoesNotCostTheNextFrame(t *testing.T) {
+	c := Config{Kind: STXETX, Checksum: XOR8, Envelope: Envelope{SumAfterEnd: true}}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := c.Append(nil, []byte("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Write(append([]byte("\x02a\x03"), good...))
+	if f, ok := s.Next(); string(f) != "b" || !ok || s.Stats().BadChecksum != 1 {
+		t.Errorf("%q, %+v", f, s.Stats())
+	}
+}
+
+func TestAChecksumThatBeginsBehindAFrameIsNone(t *testing.T) {
+	s, err := New(Config{Kind: Length, Length: LengthField{Bytes: 1}, Checksum: XOR8, SumFrom: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Write([]byte{1, 7, 7, 0, 0})
+	if f, ok := s.Next(); ok {
+		t.Errorf("%x came out", f)
+	}
+}
+
+func TestSilencesOfALineThatSaysNothingAreForgotten(t *testing.T) {
+	s, err := New(Config{Kind: Gap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Write([]byte("a"))
+	for range 1000 {
+		s.Idle()
+	}
+	if len(s.idle) > 1 {
+		t.Errorf("%d silences are remembered", len(s.idle))
+	}
+}

@@ -3,9 +3,11 @@ package httpin
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -114,5 +116,23 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	for _, conn := range open {
 		conn.Close()
+	}
+}
+
+// One connection is one request at a time: max_clients would bound nothing if a
+// client could have hundreds of them under way on each.
+func TestAConnectionHasOneRequestAtATime(t *testing.T) {
+	cert := httptest.NewTLSServer(http.NotFoundHandler())
+	defer cert.Close()
+	cfg := config(t)
+	cfg.TLS = &tls.Config{Certificates: cert.TLS.Certificates}
+	w := start(t, cfg)
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "http://"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got := conn.ConnectionState().NegotiatedProtocol; got == "h2" {
+		t.Errorf("it speaks %s", got)
 	}
 }

@@ -67,6 +67,29 @@ func (b *budget) take(n int64) bool {
 
 func (b *budget) give(n int64) { b.left.Add(n) }
 
+// bill is what one request has taken of a budget.
+type bill struct {
+	from  *budget
+	taken int
+}
+
+// take returns false when there is not enough left.
+func (b *bill) take(n int) bool {
+	if !b.from.take(int64(n)) {
+		return false
+	}
+	b.taken += n
+	return true
+}
+
+func (b *bill) give(n int) {
+	b.from.give(int64(n))
+	b.taken -= n
+}
+
+// pay gives back all that was taken.
+func (b *bill) pay() { b.give(b.taken) }
+
 // counters count what Stats tells.
 type counters struct {
 	clients                        atomic.Int64

@@ -20,6 +20,7 @@
 //	401  no password or token, or a wrong one; 403 a token for other topics
 //	404  no such path, or a topic that cannot be published to
 //	405  not POST or PUT
+//	408  the body did not come in time
 //	413  larger than the limit, compressed or not; 415 a compression we lack
 //	429  no room now, in memory or on flash: after Retry-After there may be
 //	503  the disk failed, or the gateway is stopping: send it again
@@ -30,6 +31,8 @@
 // # Limits
 //
 // A body is decompressed (gzip, zstd) no further than MaxBody. All bodies that
-// are being read or decoded at one moment share MaxInFlight bytes, because a
-// fleet that was offline comes back all at once; who finds no room is told 429.
+// are being read, and the readings that were found in them, share MaxInFlight
+// bytes until custody has them, because a fleet that was offline comes back all at
+// once; who finds no room is told 429. A connection has one request at a time, so
+// that MaxClients bounds those, too.
 package httpin

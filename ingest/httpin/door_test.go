@@ -38,7 +38,7 @@ func config(t testing.TB) Config {
 
 func TestDoor(t *testing.T) {
 	ingesttest.Run(t, ingesttest.Door{
-		New: func(t *testing.T) ingest.Source { return New(config(t), slog.New(slog.DiscardHandler)) },
+		New: func(t *testing.T) ingest.Source { return New(config(t), discard()) },
 		Speak: func(t *testing.T, source ingest.Source) ingesttest.Peer {
 			return newPeer(t, source.(*Source).Addr(t.Context()).String())
 		},
@@ -117,10 +117,21 @@ func start(t testing.TB, cfg Config) *world {
 // startOn runs a door over a custody.
 func startOn(t testing.TB, cfg Config, custody ingest.Custody) *world {
 	t.Helper()
-	w := &world{Source: New(cfg, slog.New(slog.DiscardHandler))}
+	return startFor(t, cfg, ingest.NewIntake(custody, nil, time.Now))
+}
+
+// startFor runs a door over an intake.
+func startFor(t testing.TB, cfg Config, intake *ingest.Intake) *world {
+	t.Helper()
+	w := &world{Source: New(cfg, discard())}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
+	if cfg.Routes != nil {
+		for _, forget := range cfg.Routes.Filters() {
+			intake.OnLoss(forget)
+		}
+	}
+	go func() { ended <- w.Run(ctx, intake) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
@@ -130,3 +141,5 @@ func startOn(t testing.TB, cfg Config, custody ingest.Custody) *world {
 	w.url = "http://" + w.Addr(t.Context()).String()
 	return w
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

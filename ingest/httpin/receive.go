@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
+	"unsafe"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -26,23 +28,30 @@ type door struct {
 	intake *ingest.Intake
 	room   *budget
 	unzstd *zstd.Decoder
-	spare  sync.Pool // of *[]reading.Reading
+	turns  chan struct{} // of those who decode
+	spare  sync.Pool     // of *[]reading.Reading
+	busy   sync.WaitGroup
 }
 
 // readingsPath is where the topic of a request begins.
 const readingsPath = "/v1/readings/"
 
-func (s *Source) routes(d *door) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc(readingsPath, d.answering(http.StatusCreated, d.readings))
-	if s.cfg.LineProtocol != nil {
-		mux.HandleFunc("/write", d.answering(http.StatusNoContent, d.lines))
-		mux.HandleFunc("/api/v2/write", d.answering(http.StatusNoContent, d.lines))
+// taker says what a request brings.
+type taker func(*http.Request, *holder) (delivery, *refusal)
+
+// ServeHTTP implements http.Handler. Paths are taken as they come: to tidy them up
+// would change topics.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.busy.Add(1)
+	defer d.busy.Done()
+	switch path := r.URL.Path; {
+	case strings.HasPrefix(path, readingsPath), path == strings.TrimSuffix(readingsPath, "/"):
+		d.answer(w, r, http.StatusCreated, d.readings)
+	case d.cfg.LineProtocol != nil && (path == "/write" || path == "/api/v2/write"):
+		d.answer(w, r, http.StatusNoContent, d.lines)
+	default:
+		d.refuse(w, r, refuse(http.StatusNotFound, "POST to "+readingsPath+"your/topic", "nothing is here"))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(http.StatusNotFound, "POST to "+readingsPath+"your/topic", "nothing is here").write(w)
-	})
-	return mux
 }
 
 // delivery is what a request brings: payloads for one target.
@@ -51,27 +60,41 @@ type delivery struct {
 	payloads func(body []byte) iter.Seq[[]byte]
 }
 
-// answering makes a handler of take, which says what a request brings. status is
-// for requests whose readings are on flash.
-func (d *door) answering(status int, take func(*http.Request, *holder) (delivery, *refusal)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		done, refused := d.receive(r, take)
-		switch {
-		case refused != nil:
-			// What is left of the body is read, up to a bound, or the client may
-			// be cut off before it reads the answer.
-			io.CopyN(io.Discard, r.Body, int64(d.cfg.MaxBody))
-			refused.write(w)
-		case status == http.StatusNoContent:
-			w.WriteHeader(status)
-		default:
-			writeJSON(w, status, done)
-		}
+// answer takes what a request brings, and answers it. status is for one whose
+// readings are on flash.
+func (d *door) answer(w http.ResponseWriter, r *http.Request, status int, take taker) {
+	done, refused := d.receive(r, take)
+	if refused != nil {
+		d.refuse(w, r, refused)
+		return
 	}
+	d.hurry(w)
+	if status == http.StatusNoContent {
+		w.WriteHeader(status)
+		return
+	}
+	writeJSON(w, status, done)
+}
+
+// refuse answers a request that was not taken. What is left of the body is read,
+// up to a bound, or the client may be cut off before it reads the answer; a client
+// that asks whether to send it is answered instead.
+func (d *door) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
+	if r.Header.Get("Expect") == "" {
+		io.CopyN(io.Discard, r.Body, int64(d.cfg.MaxBody))
+	}
+	d.hurry(w)
+	why.write(w)
+}
+
+// hurry bounds the time that an answer takes to leave: it begins when there is
+// one.
+func (d *door) hurry(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d.cfg.Timeout)) // of a connection that is there
 }
 
 // receive takes a request into custody, and returns when it is on flash.
-func (d *door) receive(r *http.Request, take func(*http.Request, *holder) (delivery, *refusal)) (outcome, *refusal) {
+func (d *door) receive(r *http.Request, take taker) (outcome, *refusal) {
 	if r.Method != http.MethodPost && r.Method != http.MethodPut {
 		return outcome{}, refuse(http.StatusMethodNotAllowed, "use POST", "%s does not bring readings", r.Method)
 	}
@@ -97,14 +120,17 @@ func (d *door) receive(r *http.Request, take func(*http.Request, *holder) (deliv
 
 // accept decodes a request and hands its readings to custody.
 func (d *door) accept(r *http.Request, what delivery) (outcome, ingest.Receipt, *refusal) {
-	body, free, refused := d.readBody(r)
+	b := &bill{from: d.room}
+	defer b.pay()
+	body, refused := d.readBody(r, b)
 	if refused != nil {
 		return outcome{}, nil, refused
 	}
-	defer free()
 	borrowed := d.borrow()
 	defer d.giveBack(borrowed)
-	done, refused := d.decode(borrowed, what, body)
+	intake := d.intake.Passage()
+	defer intake.Leave()
+	done, refused := d.decode(intake, borrowed, what, body, b)
 	if refused != nil {
 		return outcome{}, nil, refused
 	}
@@ -114,21 +140,32 @@ func (d *door) accept(r *http.Request, what delivery) (outcome, ingest.Receipt, 
 		what, hint, _ := strings.Cut(done.Error, " — hint: ")
 		return outcome{}, nil, refuse(http.StatusBadRequest, cmp.Or(hint, "correct the payload"), "%s", what)
 	}
-	if len(*borrowed) == 0 && !d.intake.Owes() {
+	if len(*borrowed) == 0 && !intake.Owes() {
 		return done, nil, nil
 	}
-	receipt, refused := d.give(r.Context(), *borrowed)
+	receipt, refused := d.give(r.Context(), intake, *borrowed)
 	return done, receipt, refused
 }
 
-// maxReadings bounds the readings of one request, which go to custody at once.
-const maxReadings = 16 << 10
+// What one request may bring: its readings go to custody at once, which takes some
+// more than this.
+const (
+	maxReadings = 16 << 10
+	maxText     = 3 << 20 // bytes of names, units and texts
+	readingSize = int(unsafe.Sizeof(reading.Reading{}))
+)
 
-// decode appends the readings of a body to dst.
-func (d *door) decode(dst *[]reading.Reading, what delivery, body []byte) (outcome, *refusal) {
+// decode appends the readings of a body to dst, and what they take to the bill.
+// As many requests decode at once as there are processors: what a payload takes
+// before it is on the bill is bounded by that.
+func (d *door) decode(intake *ingest.Intake, dst *[]reading.Reading, what delivery, body []byte, b *bill) (outcome, *refusal) {
+	d.turns <- struct{}{}
+	defer func() { <-d.turns }()
 	var done outcome
-	arrival := route.Arrival{Intake: d.intake, Now: d.intake.Now()}
+	texts := 0
+	arrival := route.Arrival{Intake: intake, Now: intake.Now()}
 	for payload := range what.payloads(body) {
+		first := len(*dst)
 		var fate route.Fate
 		var err error
 		*dst, fate, err = what.target.Read(*dst, payload, arrival)
@@ -141,16 +178,40 @@ func (d *door) decode(dst *[]reading.Reading, what delivery, body []byte) (outco
 		if err != nil && done.Error == "" {
 			done.Error = err.Error()
 		}
-		if len(*dst) > maxReadings {
-			d.stats.tooLarge.Add(1)
-			if what.target.Refine != nil { // they will not be kept, so none may be left out for them
-				what.target.Refine.Forget()
-			}
-			return done, refuse(http.StatusRequestEntityTooLarge, "send less at once", "more than %d readings", maxReadings)
+		added := (*dst)[min(first, len(*dst)):]
+		text := textOf(added)
+		texts += text
+		if refused := d.tooMany(len(*dst), texts); refused != nil {
+			return done, refused
+		}
+		if !b.take(len(added)*readingSize + text) {
+			return done, d.overloaded()
 		}
 	}
 	done.Readings = len(*dst)
 	return done, nil
+}
+
+// textOf is how many bytes the texts of readings have.
+func textOf(rs []reading.Reading) (n int) {
+	for i := range rs {
+		n += len(rs[i].Device) + len(rs[i].Metric) + len(rs[i].Unit) + len(rs[i].Value.Text())
+	}
+	return n
+}
+
+// tooMany refuses what custody would not take at once.
+func (d *door) tooMany(readings, texts int) *refusal {
+	const hint = "send less at once"
+	switch {
+	case readings > maxReadings:
+		d.stats.tooLarge.Add(1)
+		return refuse(http.StatusRequestEntityTooLarge, hint, "more than %d readings", maxReadings)
+	case texts > maxText:
+		d.stats.tooLarge.Add(1)
+		return refuse(http.StatusRequestEntityTooLarge, hint, "readings of more than %d bytes, names included", maxText)
+	}
+	return nil
 }
 
 func (d *door) borrow() *[]reading.Reading {
@@ -160,18 +221,24 @@ func (d *door) borrow() *[]reading.Reading {
 	return new([]reading.Reading)
 }
 
+// mostSpare is how many readings may be kept room for when there are none.
+const mostSpare = 1 << 10
+
 // giveBack lets go of what the readings hold.
 func (d *door) giveBack(rs *[]reading.Reading) {
+	if cap(*rs) > mostSpare {
+		return
+	}
 	clear(*rs)
 	*rs = (*rs)[:0]
 	d.spare.Put(rs)
 }
 
 // give hands readings to custody and waits for room, but not for ever.
-func (d *door) give(ctx context.Context, rs []reading.Reading) (ingest.Receipt, *refusal) {
+func (d *door) give(ctx context.Context, intake *ingest.Intake, rs []reading.Reading) (ingest.Receipt, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	receipt, err := d.intake.Accept(ctx, rs)
+	receipt, err := intake.Accept(ctx, rs)
 	if err == nil {
 		return receipt, nil
 	}
@@ -184,8 +251,8 @@ func (d *door) give(ctx context.Context, rs []reading.Reading) (ingest.Receipt, 
 
 // readings is what a request to a topic brings.
 func (d *door) readings(r *http.Request, who *holder) (delivery, *refusal) {
-	topic := strings.TrimPrefix(r.URL.Path, readingsPath)
-	if topic == "" {
+	topic, _ := strings.CutPrefix(r.URL.Path, readingsPath)
+	if topic == "" || topic == r.URL.Path {
 		topic = who.name
 	}
 	target, refused := d.resolve(topic, who)
@@ -226,8 +293,11 @@ func (d *door) lines(r *http.Request, who *holder) (delivery, *refusal) {
 }
 
 func (d *door) resolve(topic string, who *holder) (route.Target, *refusal) {
-	if hint := checkTopic(topic); hint != "" {
-		return route.Target{}, refuse(http.StatusNotFound, hint, "%q is no topic", topic)
+	if topic == "" {
+		return route.Target{}, refuse(http.StatusNotFound, "write it behind "+readingsPath, "%q is no topic", topic)
+	}
+	if problem := route.CheckTopic(topic); problem != "" {
+		return route.Target{}, refuse(http.StatusNotFound, problem, "%q is no topic", topic)
 	}
 	target, ok := d.cfg.Routes.Resolve(topic)
 	if !ok {

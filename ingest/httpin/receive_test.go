@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -165,42 +168,33 @@ func TestWhoFindsNoRoomIsToldWhenToComeAgain(t *testing.T) {
 // are told to come again, and it is given back.
 func TestBodiesInFlightShareABudget(t *testing.T) {
 	cfg := config(t)
-	cfg.MaxBody, cfg.MaxInFlight = 1<<10, 2<<10
+	cfg.MaxInFlight = 1 // as little as there can be
 	w := start(t, cfg)
-	body, slow := io.Pipe()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/v1/readings/a", body)
-	if err != nil {
-		t.Fatal(err)
+	most := w.cfg.MaxInFlight
+	head := fmt.Sprintf("POST /v1/readings/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", w.cfg.MaxBody)
+	var slow []net.Conn
+	for range most/w.cfg.MaxBody + 1 {
+		slow = append(slow, w.raw(t, head+strings.Repeat(" ", w.cfg.MaxBody-1)))
 	}
-	r.ContentLength = -1 // chunked: it may become as large as any
-	answered := make(chan int, 1)
-	go func() {
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			answered <- 0
-			return
+	for w.Stats().Overloaded == 0 {
+		runtime.Gosched()
+	}
+	taken, refused := 0, 0
+	for _, conn := range slow {
+		io.WriteString(conn, "1") // one that is refused may be closed
+		switch got := status(t, conn); got {
+		case http.StatusCreated:
+			taken++
+		case http.StatusTooManyRequests:
+			refused++
+		default:
+			t.Errorf("status %d", got)
 		}
-		response.Body.Close()
-		answered <- response.StatusCode
-	}()
-	if _, err := slow.Write(bytes.Repeat([]byte(" "), 1<<9)); err != nil {
-		t.Fatal(err)
 	}
-	for w.Stats().Overloaded == 0 { // until the slow one has taken the budget
-		response, err := http.Post(w.url+"/v1/readings/a", "", strings.NewReader(`1`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
+	if taken == 0 || refused == 0 {
+		t.Errorf("%d were taken and %d refused", taken, refused)
 	}
-	if _, err := slow.Write([]byte("1")); err != nil {
-		t.Fatal(err)
-	}
-	slow.Close()
-	if status := <-answered; status != http.StatusCreated {
-		t.Errorf("the slow one: status %d", status)
-	}
-	w.do(t, request{path: "/v1/readings/a", body: `1`, status: 201})
+	w.do(t, request{path: "/v1/readings/a", body: strings.Repeat(" ", w.cfg.MaxBody-1) + "1", status: 201})
 }
 
 func TestLanesComeFromTheRoute(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -41,8 +42,9 @@ type Config struct {
 	// MaxBody is the largest body in bytes, also after decompression, 1 MiB by
 	// default.
 	MaxBody int
-	// MaxInFlight is how many bytes of bodies may be in memory at once, 8 MiB
-	// by default, and never less than twice MaxBody.
+	// MaxInFlight is how many bytes bodies, and the readings in them, may take
+	// at once until custody has them, 8 MiB by default, and never less than one
+	// request may need.
 	MaxInFlight int
 	// MaxClients is how many connections may be open, 512 by default.
 	MaxClients int
@@ -57,7 +59,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxClients, 512)
 	setDefault(&c.Timeout, 30*time.Second)
 	setDefault(&c.Patience, 5*time.Second)
-	c.MaxInFlight = max(c.MaxInFlight, 2*c.MaxBody)
+	c.MaxInFlight = max(c.MaxInFlight, 3*c.MaxBody+zstdBlock+maxReadings*readingSize+maxText)
 	return c
 }
 
@@ -96,23 +98,31 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	if err != nil {
 		return fmt.Errorf("%w — hint: does another program listen there, or is the address not of this machine?", err)
 	}
-	unzstd, err := newUnzstd(s.cfg.MaxBody)
+	unzstd, err := newUnzstd()
 	if err != nil {
 		listener.Close()
 		return fmt.Errorf("decompressor: %w", err)
 	}
 	defer unzstd.Close()
 	bounded := newBounded(listener, s.cfg.MaxClients, &s.stats)
+	d := &door{
+		Source: s, intake: intake, room: newBudget(s.cfg.MaxInFlight), unzstd: unzstd,
+		turns: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	defer d.busy.Wait() // their connections are closed and their contexts over
 	server := &http.Server{
-		Handler:           s.routes(&door{Source: s, intake: intake, room: newBudget(s.cfg.MaxInFlight), unzstd: unzstd}),
+		Handler:           d,
 		ReadHeaderTimeout: s.cfg.Timeout,
 		ReadTimeout:       s.cfg.Timeout,
+		WriteTimeout:      s.cfg.Timeout, // begins anew with the answer, see hurry
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		TLSConfig:         s.cfg.TLS,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Protocols:         new(http.Protocols), // HTTP/2 has hundreds of requests on one connection
 	}
+	server.Protocols.SetHTTP1(true)
 	s.open(listener.Addr())
 	defer s.shut()
 	served := make(chan error, 1)

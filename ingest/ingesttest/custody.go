@@ -20,6 +20,7 @@ type Custody struct {
 	mu      sync.Mutex
 	changed chan struct{}     // closed and replaced when readings come in
 	taken   []reading.Reading // also what was not committed
+	closed  []*group          // that come before the open one
 	open    *group
 	stored  []reading.Reading // committed
 	notes   map[string][]byte // committed
@@ -94,11 +95,34 @@ func (c *Custody) Notes(_ context.Context, prefix string, visit func(reading.Not
 	return nil
 }
 
-// Commit resolves all receipts given out so far.
+// Commit resolves all receipts given out so far, but for that of a group with
+// nothing in it: the buffer, too, waits for something to commit.
 func (c *Custody) Commit() { c.finish(nil) }
 
-// Fail resolves all receipts given out so far with the error.
+// Fail resolves all receipts given out so far with the error, likewise.
 func (c *Custody) Fail(err error) { c.finish(err) }
+
+// Close closes the open group, if there is anything in it: what is accepted from
+// now on is of another.
+func (c *Custody) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.crashed {
+		c.shut()
+	}
+}
+
+// Finish commits the oldest group that Close has closed, or makes it fail with
+// the error. It returns false if there is none.
+func (c *Custody) Finish(err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.crashed || len(c.closed) == 0 {
+		return false
+	}
+	c.end(err)
+	return true
+}
 
 func (c *Custody) finish(err error) {
 	c.mu.Lock()
@@ -110,17 +134,33 @@ func (c *Custody) resolve(err error) {
 	if c.crashed {
 		return
 	}
+	c.shut()
+	for len(c.closed) > 0 {
+		c.end(err)
+	}
+}
+
+// shut closes the open group.
+func (c *Custody) shut() {
+	if len(c.open.taken)+len(c.open.notes) > 0 {
+		c.closed, c.open = append(c.closed, c.open), newGroup()
+	}
+}
+
+// end resolves the oldest group.
+func (c *Custody) end(err error) {
+	g := c.closed[0]
+	c.closed = c.closed[1:]
 	if err == nil {
-		c.stored = append(c.stored, c.open.taken...)
-		for _, n := range c.open.notes {
+		c.stored = append(c.stored, g.taken...)
+		for _, n := range g.notes {
 			if c.notes[n.Key] = n.Value; n.Value == nil {
 				delete(c.notes, n.Key)
 			}
 		}
 	}
-	c.open.err = err
-	close(c.open.done)
-	c.open = newGroup()
+	g.err = err
+	close(g.done)
 }
 
 // CommitAtOnce resolves all receipts given out so far, and later ones as they

@@ -57,6 +57,7 @@ func newDoor(s *Source, intake *ingest.Intake) *door {
 
 // batch collects the readings of frames that go to custody together.
 type batch struct {
+	intake   *ingest.Intake // a passage
 	readings []reading.Reading
 	arrival  route.Arrival
 	frames   int
@@ -65,16 +66,18 @@ type batch struct {
 func (d *door) newBatch() *batch {
 	b, ok := d.spare.Get().(*batch)
 	if !ok {
-		b = new(batch)
+		b = &batch{intake: d.intake.Passage()}
 	}
-	b.arrival = route.Arrival{Intake: d.intake, Now: d.intake.Now()}
+	b.arrival = route.Arrival{Intake: b.intake, Now: b.intake.Now()}
 	return b
 }
 
 func (b *batch) isFull() bool { return len(b.readings) >= maxReadings || b.frames >= maxReadings }
 
-// giveBack lets go of what the readings hold.
+// giveBack lets go of what the readings hold. What is not with custody by then
+// will never be.
 func (d *door) giveBack(b *batch) {
+	b.intake.Leave()
 	clear(b.readings)
 	b.readings, b.frames = b.readings[:0], 0
 	if cap(b.readings) <= keptReadings {
@@ -106,12 +109,12 @@ const (
 // for. With a reply it gives up at the first error, because the peer will send
 // again; without one it tries again until ctx ends, while nothing more is read.
 func (d *door) hand(ctx context.Context, b *batch) (ingest.Receipt, error) {
-	if len(b.readings) == 0 && !d.intake.Owes() {
+	if len(b.readings) == 0 && !b.intake.Owes() {
 		return nil, nil
 	}
 	wait := backoff.Backoff{Min: retryMin, Max: retryMax}
 	for {
-		receipt, err := d.intake.Accept(ctx, b.readings)
+		receipt, err := b.intake.Accept(ctx, b.readings)
 		switch {
 		case err == nil:
 			return receipt, nil
@@ -143,7 +146,7 @@ func (d *door) last(ctx context.Context, b *batch, err error) error {
 	if d.cfg.Reply == "" {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
-		if _, again := d.intake.Accept(ctx, b.readings); again == nil {
+		if _, again := b.intake.Accept(ctx, b.readings); again == nil {
 			return err
 		}
 	}

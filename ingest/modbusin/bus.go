@@ -252,7 +252,7 @@ func (b *bus) deliver(ctx context.Context, s *slave) error {
 	if s.Refine != nil {
 		rs = s.Refine.Refine(rs, 0, b.intake.Now())
 	}
-	if len(rs) == 0 {
+	if len(rs) == 0 && !b.intake.Owes() {
 		return nil
 	}
 	err := b.accept(ctx, rs)

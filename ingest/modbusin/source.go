@@ -40,7 +40,7 @@ func New(cfg Config, log *slog.Logger) (*Source, error) {
 // opened or is broken; a TCP connection that has worked is made anew once before
 // that, for many devices close connections that are quiet.
 func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
-	b := &bus{Source: s, intake: intake}
+	b := &bus{Source: s, intake: intake.Passage()}
 	now := time.Now()
 	for _, slave := range s.slaves {
 		slave.begin(now)

@@ -63,7 +63,7 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 	b.ctx, b.quit = context.WithCancel(ctx)
 	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)
 	for range cap(b.batches) {
-		b.batches <- new(batch)
+		b.batches <- &batch{intake: intake.Passage()}
 	}
 	if err := b.server.AddHook(&hooks{broker: b}, nil); err != nil {
 		return nil, err

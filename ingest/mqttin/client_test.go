@@ -70,7 +70,11 @@ func runAt(t testing.TB, custody ingest.Custody, cfg Config, k clock) (*Source, 
 	src.clock = k
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- src.Run(ctx, ingest.NewIntake(custody, nil, time.Now)) }()
+	intake := ingest.NewIntake(custody, nil, time.Now)
+	for _, forget := range cfg.Routes.Filters() {
+		intake.OnLoss(forget)
+	}
+	go func() { ended <- src.Run(ctx, intake) }()
 	return src, func() {
 		cancel()
 		select {

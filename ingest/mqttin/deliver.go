@@ -23,7 +23,9 @@ type delivery struct {
 // and nobody was sent anything. The receipt is nil when there was nothing to
 // keep.
 func (b *broker) publish(m *message, t *topic, notes ...reading.Note) (ingest.Receipt, error) {
-	readings := b.readings(m, t)
+	intake := b.intake.Passage()
+	defer intake.Leave()
+	readings := b.readings(intake, m, t)
 	copies := b.subscribers(m)
 	if m.retain || m.qos > 0 && len(copies) > 0 {
 		m.keep() // others will know it
@@ -41,7 +43,7 @@ func (b *broker) publish(m *message, t *topic, notes ...reading.Note) (ingest.Re
 			b.stats.notRetained.Add(1)
 		}
 	}
-	receipt, err := b.memory.accept(b.ctx, readings, notes...)
+	receipt, err := b.memory.acceptBy(b.ctx, intake, readings, notes...)
 	if err != nil {
 		cancel(copies)
 		return nil, err
@@ -54,14 +56,14 @@ func (b *broker) publish(m *message, t *topic, notes ...reading.Note) (ingest.Re
 }
 
 // readings decodes a message.
-func (b *broker) readings(m *message, t *topic) []reading.Reading {
+func (b *broker) readings(intake *ingest.Intake, m *message, t *topic) []reading.Reading {
 	var n counts
 	n.messages[m.qos]++
 	flags := reading.Flags(0).WithQoS(m.qos)
 	if m.retain {
 		flags |= reading.Retained
 	}
-	rs := n.decode(make([]reading.Reading, 0, 8), t, m.payload, route.Arrival{Intake: b.intake, Now: b.intake.Now(), Flags: flags})
+	rs := n.decode(make([]reading.Reading, 0, 8), t, m.payload, route.Arrival{Intake: intake, Now: intake.Now(), Flags: flags})
 	b.stats.add(&n)
 	return rs
 }
@@ -200,7 +202,7 @@ func (b *broker) sendRetained(s *session, sub packets.Subscription) {
 		notes = appendCopyNotes(notes, m, one, b.clock)
 		messages, copies = append(messages, m), append(copies, one)
 	}
-	receipt, err := b.memory.accept(b.ctx, nil, notes...)
+	receipt, err := b.memory.accept(b.ctx, notes...)
 	for i, m := range messages {
 		if err != nil {
 			cancel(copies[i])

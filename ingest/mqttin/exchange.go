@@ -91,7 +91,7 @@ func (c *conn) pubrel(id uint16) error {
 	var receipt ingest.Receipt
 	if s.durable() {
 		var err error
-		if receipt, err = c.broker.memory.accept(c.broker.ctx, nil, reading.Note{Key: arrivalKey(s.number, id)}); err != nil {
+		if receipt, err = c.broker.memory.accept(c.broker.ctx, reading.Note{Key: arrivalKey(s.number, id)}); err != nil {
 			return errNotStored
 		}
 	}
@@ -118,7 +118,7 @@ func (c *conn) pubrec(id uint16, reason byte) error {
 		return nil
 	}
 	notes := s.release(o)
-	receipt, err := c.broker.memory.accept(c.broker.ctx, nil, notes...)
+	receipt, err := c.broker.memory.accept(c.broker.ctx, notes...)
 	if err != nil {
 		return errNotStored
 	}

@@ -18,6 +18,7 @@ const (
 // does not depend on the number of clients, and nobody waits for a socket while
 // holding one.
 type batch struct {
+	intake   *ingest.Intake // a passage
 	readings []reading.Reading
 	ids      []uint16 // of the QoS 1 publishes, in their order
 	answers  []byte
@@ -38,18 +39,20 @@ func (b *batch) isFull() bool {
 	return b.counts.messages[0]+b.counts.messages[1] >= maxBatchMessages || len(b.readings) >= maxBatchReadings
 }
 
-// reset empties the batch and lets go of what its readings hold.
+// reset empties the batch and lets go of what its readings hold. What is not with
+// custody by then will never be.
 func (b *batch) reset() {
+	b.intake.Leave()
 	clear(b.readings)
 	b.readings, b.ids, b.answers, b.counts, b.now = b.readings[:0], b.ids[:0], b.answers[:0], counts{}, 0
 }
 
 // add decodes a publish into the batch.
-func (b *batch) add(in *ingest.Intake, t *topic, payload []byte, flags reading.Flags) {
+func (b *batch) add(t *topic, payload []byte, flags reading.Flags) {
 	if b.now == 0 {
-		b.now = in.Now()
+		b.now = b.intake.Now()
 	}
-	b.readings = b.counts.decode(b.readings, t, payload, route.Arrival{Intake: in, Now: b.now, Flags: flags})
+	b.readings = b.counts.decode(b.readings, t, payload, route.Arrival{Intake: b.intake, Now: b.now, Flags: flags})
 	b.counts.messages[flags.QoS()]++
 }
 
@@ -76,7 +79,7 @@ func (c *conn) express(f frame, p publish, t *topic) bool {
 	if c.batch == nil {
 		c.batch = <-c.broker.batches
 	}
-	c.batch.add(c.broker.intake, t, p.payload, reading.Flags(0).WithQoS(f.qos()))
+	c.batch.add(t, p.payload, reading.Flags(0).WithQoS(f.qos()))
 	if f.qos() == 1 {
 		c.batch.ids = append(c.batch.ids, p.id)
 	}
@@ -103,9 +106,9 @@ func (c *conn) flush() error {
 func (c *conn) deliver(b *batch) error {
 	c.broker.stats.add(&b.counts)
 	var receipt ingest.Receipt
-	if len(b.readings) > 0 || c.broker.intake.Owes() {
+	if len(b.readings) > 0 || b.intake.Owes() {
 		var err error
-		if receipt, err = c.broker.intake.Accept(c.broker.ctx, b.readings); err != nil {
+		if receipt, err = b.intake.Accept(c.broker.ctx, b.readings); err != nil {
 			return c.refuseBatch(b)
 		}
 	}

@@ -220,7 +220,7 @@ func (b *broker) noteSubscriptions(c *conn) {
 	if !c.session.durable() {
 		return
 	}
-	receipt, err := b.memory.accept(b.ctx, nil, c.session.note())
+	receipt, err := b.memory.accept(b.ctx, c.session.note())
 	if err != nil {
 		c.refuse(errNotStored)
 		return

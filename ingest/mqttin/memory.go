@@ -68,15 +68,20 @@ func parseKey(key string) (first, second uint64, ok bool) {
 // number returns a number that was never used before.
 func (m *memory) number() uint64 { return m.next.Add(1) }
 
-// accept hands readings and notes to custody, for one commit, and with them what
+// accept is acceptBy of notes alone.
+func (m *memory) accept(ctx context.Context, notes ...reading.Note) (ingest.Receipt, error) {
+	return m.acceptBy(ctx, m.intake, nil, notes...)
+}
+
+// acceptBy hands readings and notes to custody, for one commit, and with them what
 // waited for company. The receipt is nil when there was nothing to keep.
-func (m *memory) accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
-	if len(rs)+len(notes) == 0 && !m.intake.Owes() {
+func (m *memory) acceptBy(ctx context.Context, intake *ingest.Intake, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	if len(rs)+len(notes) == 0 && !intake.Owes() {
 		return nil, nil
 	}
 	waiting := m.company()
 	notes = append(slices.Clip(waiting), notes...) // of two with one key the last is written
-	receipt, err := m.intake.Accept(ctx, rs, notes...)
+	receipt, err := intake.Accept(ctx, rs, notes...)
 	if err != nil {
 		m.later(waiting...)
 		return nil, err
@@ -118,7 +123,7 @@ func (m *memory) flush(ctx context.Context) error {
 		if len(waiting) == 0 {
 			return nil
 		}
-		if _, err := m.accept(ctx, nil, waiting...); err != nil {
+		if _, err := m.accept(ctx, waiting...); err != nil {
 			m.later(waiting...)
 			return err
 		}

@@ -61,7 +61,7 @@ func (s *session) renote(ctx context.Context, book *notebook) error {
 		return nil
 	}
 	b := s.broker
-	if _, err := b.memory.accept(ctx, nil, s.noteOf(s.client, s.attached != nil)); err != nil {
+	if _, err := b.memory.accept(ctx, s.noteOf(s.client, s.attached != nil)); err != nil {
 		return err
 	}
 	kept := book.copies[s.number][:0]
@@ -83,7 +83,7 @@ func (s *session) renote(ctx context.Context, book *notebook) error {
 		if !o.released {
 			notes = append(notes, reading.Note{Key: messageKey(o.message.number), Value: appendMessage([]byte{noteVersion}, o.message, b.clock)})
 		}
-		receipt, err := b.memory.accept(ctx, nil, notes...)
+		receipt, err := b.memory.accept(ctx, notes...)
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (b *broker) renoteRetained(book *notebook) error {
 	b.retained.change.Lock()
 	defer b.retained.change.Unlock()
 	for _, m := range b.retained.lost() {
-		receipt, err := b.memory.accept(b.ctx, nil, b.retainedNote(m))
+		receipt, err := b.memory.accept(b.ctx, b.retainedNote(m))
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func (b *broker) renoteRetained(book *notebook) error {
 		if b.retained.get(m.topic) != nil {
 			continue
 		}
-		if _, err := b.memory.accept(b.ctx, nil, reading.Note{Key: retainedKey(m.topic)}); err != nil {
+		if _, err := b.memory.accept(b.ctx, reading.Note{Key: retainedKey(m.topic)}); err != nil {
 			return err
 		}
 	}

@@ -155,7 +155,7 @@ func (b *broker) expireOne(topic string, now time.Duration) {
 		return
 	}
 	none := &message{topic: topic}
-	if _, err := b.memory.accept(b.ctx, nil, b.retainedNote(none)); err == nil {
+	if _, err := b.memory.accept(b.ctx, b.retainedNote(none)); err == nil {
 		b.retain(none, nil)
 	}
 }

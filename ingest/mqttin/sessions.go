@@ -43,7 +43,7 @@ func (b *broker) begin(c *conn, cl *mqtt.Client, pk packets.Packet) error {
 	}
 	if s == nil {
 		b.limitSessions()
-		s = &session{broker: b, id: cl.ID, user: c.user, number: b.memory.number()}
+		s = newSession(c, cl)
 	} else {
 		b.checkRights(s, c.rights)
 	}
@@ -55,11 +55,18 @@ func (b *broker) begin(c *conn, cl *mqtt.Client, pk packets.Packet) error {
 	if !s.noted {
 		return nil
 	}
-	receipt, err := b.memory.accept(b.ctx, nil, note)
+	receipt, err := b.memory.accept(b.ctx, note)
 	if err == nil {
 		c.gate.note(receipt)
 	}
 	return err
+}
+
+// newSession returns a session that is whole: as soon as the broker knows it,
+// others look at it.
+func newSession(c *conn, cl *mqtt.Client) *session {
+	b := c.broker
+	return &session{broker: b, id: cl.ID, user: c.user, number: b.memory.number(), client: cl, rights: c.rights}
 }
 
 // resume makes the connection the session's, and returns what is noted of it.
@@ -76,11 +83,7 @@ func (s *session) resume(c *conn, cl *mqtt.Client, pk packets.Packet) reading.No
 		s.will.message.origin = s.id
 	}
 	s.noted = s.noted || s.durable() || s.will != nil
-	subscribed := s.client // its subscriptions move to the new one next
-	if subscribed == nil {
-		subscribed = cl
-	}
-	note := s.noteOf(subscribed, true)
+	note := s.noteOf(s.client, true) // its subscriptions move to the new one next
 	s.client = cl
 	return note
 }
@@ -189,7 +192,7 @@ func (b *broker) depart(c *conn, clean bool) {
 func (b *broker) noteLeaving(s *session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), settle)
 	defer cancel()
-	if _, err := b.memory.accept(ctx, nil, s.note()); err != nil {
+	if _, err := b.memory.accept(ctx, s.note()); err != nil {
 		b.log.Debug("mqtt session is noted as connected still", "client", s.id, "err", err)
 	}
 }
@@ -216,7 +219,7 @@ func (b *broker) end(s *session) (receipt ingest.Receipt, err error) {
 	if w != nil && w.waits {
 		b.publishWill(s, w)
 	}
-	if receipt, err = b.memory.accept(b.ctx, nil, notes...); err != nil {
+	if receipt, err = b.memory.accept(b.ctx, notes...); err != nil {
 		b.memory.later(notes...)
 	}
 	return receipt, err

@@ -235,3 +235,18 @@ func TestSysTopicsWithMosquitto(t *testing.T) {
 		t.Errorf("%v: %v\n%s", sub.Args, err, out)
 	}
 }
+
+// What is counted for $SYS is counted at any moment, also while a session begins.
+func TestANewSessionCanBeCounted(t *testing.T) {
+	src := start(t, instant(), Config{})
+	src.Addr(t.Context())
+	b := serving(src)
+	here, there := net.Pipe()
+	defer here.Close()
+	defer there.Close()
+	c := newConn(b, here)
+	s := newSession(c, b.server.NewClient(nil, "mqtt", "new", false))
+	if messages, filters := s.holds(); messages != 0 || len(filters) != 0 {
+		t.Errorf("%d messages, %v", messages, filters)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tidegate/tidegate/internal/serialport"
 )
 
 // backlog holds frames between the line and custody. One goroutine puts, another
@@ -27,12 +29,13 @@ type batch struct {
 	frames []arrival
 }
 
-// arrival is where a frame ends in the data, when it came, and which poll it
-// answers, or -1.
+// arrival is where a frame ends in the data, from which port and when it came, and
+// which poll it answers, or -1.
 type arrival struct {
 	end  int
 	poll int
 	at   int64
+	port *serialport.Port
 }
 
 // spareBatch is the largest batch whose memory is kept for the next one.
@@ -44,8 +47,8 @@ func newBacklog(max int, size *atomic.Int64) *backlog {
 
 // put adds a copy of a frame. It waits while the backlog is full; one frame that
 // is larger than all of it gets in alone.
-func (b *backlog) put(ctx context.Context, f []byte, poll int, at int64) error {
-	for !b.add(f, poll, at) {
+func (b *backlog) put(ctx context.Context, f []byte, a arrival) error {
+	for !b.add(f, a) {
 		select {
 		case <-b.room:
 		case <-ctx.Done():
@@ -56,20 +59,21 @@ func (b *backlog) put(ctx context.Context, f []byte, poll int, at int64) error {
 	return nil
 }
 
-func (b *backlog) add(f []byte, poll int, at int64) bool {
+func (b *backlog) add(f []byte, a arrival) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.batch.data) > 0 && b.batch.weight()+len(f)+frameWeight > b.max {
 		return false
 	}
 	b.batch.data = append(b.batch.data, f...)
-	b.batch.frames = append(b.batch.frames, arrival{len(b.batch.data), poll, at})
+	a.end = len(b.batch.data)
+	b.batch.frames = append(b.batch.frames, a)
 	b.size.Store(int64(len(b.batch.data)))
 	return true
 }
 
 // frameWeight is what a frame takes besides its bytes.
-const frameWeight = 24
+const frameWeight = 32
 
 func (b *batch) weight() int { return len(b.data) + frameWeight*len(b.frames) }
 

@@ -135,3 +135,71 @@ func TestNothingBehindAFailedCommitIsConfirmed(t *testing.T) {
 	send(3).result <- nil
 	mustHear(t, device, "3;")
 }
+
+// The device that came back may have begun anew, and have sent something else: a
+// confirmation of what was read before would be taken for that.
+func TestWhatWasReadBeforeAReplugIsNotConfirmedAfterIt(t *testing.T) {
+	h := newHub(t)
+	before := h.plug("ttyUSB0", "1-1", "X")
+	s := newSource(t, Config{Port: serialport.Config{Path: h.byID("X"), Host: h.Host}, Confirm: []byte("{frame};")})
+	custody := newDoors()
+	run(t, s, custody)
+	isOpen(t, s)
+	fmt.Fprint(before, "1\n") // its frame is held up by the disk
+	until(t, "it is decoded", func() bool { st := s.Stats(); return st.Frames == 1 && st.Backlog == 0 })
+	fmt.Fprint(before, "2\n") // and this one waits behind it
+	until(t, "it waits", func() bool { return s.Stats().Frames == 2 })
+	h.unplug(before, "ttyUSB0", "1-1")
+	until(t, "it is seen to be gone", func() bool { return s.Stats().Gone == 1 })
+	after := h.plug("ttyUSB0", "1-1", "X")
+	isOpen(t, s)
+	fmt.Fprint(after, "3\n")
+	until(t, "all are read", func() bool { return s.Stats().Frames == 3 })
+	close(custody.shut)
+	for kept := 0; kept < 3; {
+		r := <-custody.receipts
+		kept += len(r.values)
+		r.result <- nil
+	}
+	mustHear(t, after, "3;")
+	until(t, "one is confirmed", func() bool { return s.Stats().Confirmed == 1 })
+}
+
+// Two wires: the gateway hears itself, and would confirm its confirmations without
+// end.
+func TestAConfirmationThatIsHeardIsNotConfirmed(t *testing.T) {
+	device, path := ptytest.New(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Confirm: []byte("OK {frame}\r\n")})
+	custody := ingesttest.NewCustody()
+	custody.CommitAtOnce()
+	run(t, s, custody)
+	isOpen(t, s)
+	for n := 1; n <= 3; n++ {
+		said := fmt.Sprintf("OK %d\r\n", n)
+		fmt.Fprintln(device, n)
+		mustHear(t, device, said)
+		device.WriteString(said)
+		fmt.Fprintln(device, n) // once more: it did not understand the confirmation
+		mustHear(t, device, said)
+		device.WriteString(said)
+	}
+	fmt.Fprintln(device, 4)
+	mustHear(t, device, "OK 4\r\n")
+	until(t, "seven are confirmed", func() bool { return s.Stats().Confirmed == 7 })
+	if st := s.Stats(); st.Frames != 7 || st.Dropped != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestADeviceThatSendsAgainIsConfirmedAgainWhateverTheWords(t *testing.T) {
+	device, path := ptytest.New(t)
+	s := newSource(t, Config{Port: serialport.Config{Path: path}, Confirm: []byte("{frame}\n")})
+	custody := ingesttest.NewCustody()
+	custody.CommitAtOnce()
+	run(t, s, custody)
+	isOpen(t, s)
+	for range 3 {
+		device.WriteString("7\n")
+		mustHear(t, device, "7\n")
+	}
+}

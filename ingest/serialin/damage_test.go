@@ -2,6 +2,7 @@ package serialin
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func FuzzDamage(f *testing.F) {
 		s := &Source{config: Config{Target: target("temp")}, taps: newTaps()}
 		b := newBacklog(1<<20, &s.counts.backlog)
 		in := ingest.NewIntake(ingesttest.NewCustody(), nil, time.Now)
-		l := &line{s: s, intake: in, backlog: b, scanner: scanner, polls: newPolls(nil, time.Now()), lost: func() (uint64, int) { return 0, 0 }}
+		l := &line{s: s, intake: in, backlog: b, scanner: scanner, polls: newPolls(nil, time.Now()), trust: trustOf(frame.Config{}), lost: func() (uint64, int) { return 0, 0 }}
 		piece = 1 + abs(piece)%8
 		for at := 0; at < len(data); {
 			end := at + 1
@@ -109,3 +110,73 @@ func isSubsequence(part, all []string) bool {
 }
 
 func abs(n int) int { return max(n, -(n + 1)) }
+
+// Whoever could not look for longer than the gap does not know whether there was
+// one: 12 and 34 must not become 1234.
+func TestAGapThatNobodyCouldSeeMakesNoFrame(t *testing.T) {
+	for want, c := range map[string]frame.Config{
+		"56":      {Kind: frame.Gap},
+		"1234 56": {}, // lines have ends
+	} {
+		f := newFed(t, c)
+		end := ""
+		if c.Kind == frame.Line {
+			end = "\n"
+		}
+		quiet := func() {
+			f.lastByte = time.Now().Add(-time.Minute)
+			if err := f.silent(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.speak(t, "12")
+		f.lastByte = time.Now().Add(-time.Minute)
+		f.speak(t, "34"+end)
+		quiet()
+		f.speak(t, "56"+end)
+		quiet()
+		if got := strings.Join(f.frames(t), " "); got != want {
+			t.Errorf("%v: got %q, want %q", c.Kind, got, want)
+		}
+	}
+}
+
+// Where nothing but counting finds the next frame, a byte that is lost shifts all
+// that follow, and so does a length that arrived wrong. Only a silence ends that.
+func TestWhatIsOnlyCountedIsNotTrustedUntilTheLineWasSilent(t *testing.T) {
+	fixed := frame.Config{Kind: frame.Fixed, Size: 2}
+	length := frame.Config{Kind: frame.Length, Length: frame.LengthField{Bytes: 1}}
+	for name, c := range map[string]struct {
+		framing  frame.Config
+		in, then string
+		want     string
+	}{
+		"a byte was lost":       {fixed, "bb0cddee", "ffgg", "aa ff gg"},
+		"a length was damaged":  {length, "^\x02bb\x01c\x01d", "\x01f", "aa f"},
+		"with sync, the next":   {frame.Config{Kind: frame.Length, Sync: "$", Length: frame.LengthField{Bytes: 1, Offset: 1}}, "$^\x01b$\x01x$\x01d", "$\x01f", "aa d f"},
+		"octets, a wrong count": {frame.Config{Kind: frame.Octets}, "^1 b2 cc", "1 f", "aa f"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFed(t, c.framing)
+			lost := uint64(0)
+			f.lost = func() (uint64, int) { return lost, 0 }
+			good, err := c.framing.Append(nil, []byte("aa"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.speak(t, string(good))
+			if c.framing.Kind == frame.Fixed {
+				lost = 1
+			}
+			f.speak(t, c.in)
+			f.lastByte = time.Now().Add(-time.Hour)
+			if err := f.silent(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.speak(t, c.then)
+			if got := strings.Join(f.frames(t), " "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}

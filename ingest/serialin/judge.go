@@ -1,6 +1,7 @@
 package serialin
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -18,9 +19,10 @@ type Candidate struct {
 	// Points are up to 100; from Likely on, it is worth a try.
 	Points int
 	// Decoder is the name of the decoder that takes most frames, "raw" if none
-	// takes any, and Decoded how many it takes.
-	Decoder string
-	Decoded int
+	// takes any, and Decoded how many it takes. Of these, it found something in
+	// Meant ones: to hand a line over as the text that it is, is to find nothing.
+	Decoder        string
+	Decoded, Meant int
 	// Frames are those that were found, as they came; Stats is what else was.
 	Frames [][]byte
 	Stats  frame.Stats
@@ -44,8 +46,8 @@ type Named struct {
 
 // framings are what devices speak. Those with a checksum prove themselves.
 var framings = []frame.Config{
-	{Kind: frame.Line, Checksum: frame.NMEA},
 	{Kind: frame.Line},
+	{Kind: frame.Line, Checksum: frame.NMEA},
 	{Kind: frame.Gap, Checksum: frame.CRC16Modbus},
 	{Kind: frame.SLIP, Checksum: frame.CRC16CCITT},
 	{Kind: frame.SLIP, Checksum: frame.CRC32},
@@ -71,8 +73,26 @@ func Judge(s Sample, decoders []Named) []Candidate {
 			all = append(all, c)
 		}
 	}
+	preferSentences(all, decoders)
 	slices.SortStableFunc(all, func(a, b Candidate) int { return cmp.Compare(b.Points, a.Points) })
 	return all
+}
+
+// preferSentences puts lines whose decoder looks at the checksums of NMEA itself
+// before those of which the framing takes the checksums off: it would refuse all
+// of them then.
+func preferSentences(all []Candidate, decoders []Named) {
+	place := func(f frame.Config) int {
+		return slices.IndexFunc(all, func(c Candidate) bool { return c.Framing == f })
+	}
+	line, sentence := place(frame.Config{}), place(frame.Config{Checksum: frame.NMEA})
+	if line < 0 || sentence < 0 || all[line].Meant == 0 {
+		return
+	}
+	d := slices.IndexFunc(decoders, func(d Named) bool { return d.Name == all[line].Decoder })
+	if t := takes(decoders[d].Decoder, all[sentence].Frames); t.decoded == 0 {
+		all[line].Points = max(all[line].Points, all[sentence].Points)
+	}
 }
 
 // cut takes the sample apart. What was heard first may be the rest of a frame,
@@ -105,25 +125,50 @@ func (c *Candidate) take(scanner *frame.Scanner) {
 	}
 }
 
-// decode finds the decoder that takes most frames.
+// decode finds the decoder that finds something in most frames, or else the one
+// that takes most. The first frame has no say if there are others: it was perhaps
+// heard from its middle on, and may be anything.
 func (c *Candidate) decode(decoders []Named) {
 	c.Decoder = "raw"
+	later := c.Frames[min(1, max(0, len(c.Frames)-1)):]
+	var best tally
 	for _, d := range decoders {
-		decoded := 0
-		var example []reading.Reading
-		for _, f := range c.Frames {
-			rs, err := d.Decoder.Decode(nil, decode.Frame{Device: "device", Payload: slices.Clone(f)})
-			if err != nil || len(rs) == 0 {
-				continue
-			}
-			if decoded++; example == nil {
-				example = rs
-			}
+		t := takes(d.Decoder, later)
+		if cmp.Or(cmp.Compare(t.meant, best.meant), cmp.Compare(t.decoded, best.decoded)) <= 0 {
+			continue
 		}
-		if decoded > c.Decoded {
-			c.Decoder, c.Decoded, c.Readings = d.Name, decoded, example
+		best = t
+		t = takes(d.Decoder, c.Frames)
+		c.Decoder, c.Decoded, c.Meant, c.Readings = d.Name, t.decoded, t.meant, t.example
+	}
+}
+
+// tally is what a decoder made of frames.
+type tally struct {
+	decoded, meant int
+	example        []reading.Reading
+}
+
+func takes(d decode.Decoder, frames [][]byte) (t tally) {
+	for _, f := range frames {
+		rs, err := d.Decode(nil, decode.Frame{Device: "device", Payload: slices.Clone(f)})
+		if err != nil || len(rs) == 0 {
+			continue
+		}
+		t.decoded++
+		if !isText(rs, f) {
+			t.meant++
+		}
+		if t.example == nil || t.meant == 1 {
+			t.example = rs
 		}
 	}
+	return t
+}
+
+// isText says whether readings are nothing but the frame as a text.
+func isText(rs []reading.Reading, f []byte) bool {
+	return len(rs) == 1 && rs[0].Value.Kind() == reading.KindString && rs[0].Value.Text() == string(bytes.TrimSpace(f))
 }
 
 // judge gives points: most for checksums that are right, then for text, least for
@@ -139,7 +184,7 @@ func (c *Candidate) judge() int {
 	switch {
 	case c.Framing.Checksum != frame.None:
 		// Eight bits fit by accident once in 256 times, sixteen hardly ever.
-		points = 95 * whole
+		points = 90 * whole
 		if n < 3 {
 			points = 60 * whole
 		}
@@ -147,19 +192,26 @@ func (c *Candidate) judge() int {
 		points = c.text(n)
 	case c.Framing.Kind == frame.Gap:
 		points = 20
+		if n > 2 && c.Meant == n && c.isText() {
+			points = 40 // sketches often print without the end of a line
+		}
 	default:
 		// Noise has everything that frames are made of. Text between control
 		// characters is no noise.
 		points = 30 * whole * (1 - float64(c.Stats.Garbage)/float64(len(c.Sample.Data)))
-		if text := (Sample{Data: slices.Concat(c.Frames...)}); n > 1 && len(text.Data) > 8 && text.printable() > 0.98 {
+		if n > 1 && c.isText() {
 			points *= 2.6
 		}
 	}
-	if c.Decoded > 0 && n > 0 {
-		points += 15 * float64(c.Decoded) / float64(n)
-	}
+	points += 15 * float64(c.Meant) / float64(n)
 	points -= 60 * c.Sample.damagedPart()
 	return int(min(max(points, 0), 100))
+}
+
+// isText says whether the frames are text, and enough of it not to be chance.
+func (c *Candidate) isText() bool {
+	text := Sample{Data: slices.Concat(c.Frames...)}
+	return len(text.Data) > 8 && text.printable() > 0.98
 }
 
 // text gives points to lines.
@@ -187,8 +239,11 @@ func (c Candidate) Evidence() []string {
 	if c.Framing.Kind == frame.Line {
 		all = append(all, fmt.Sprintf("%.0f %% of %d bytes are text", 100*c.Sample.printable(), len(c.Sample.Data)))
 	}
-	if c.Decoded > 0 {
+	switch {
+	case c.Meant > 0:
 		all = append(all, fmt.Sprintf("%d of %d decode as %s: %s", c.Decoded, n, c.Decoder, words(c.Readings)))
+	case c.Decoded > 0:
+		all = append(all, fmt.Sprintf("no decoder finds anything in them; %s takes them as texts; write a [[decoder.regex]] for what is in them", c.Decoder))
 	}
 	if c.Sample.Damaged > 0 {
 		all = append(all, plural(c.Sample.Damaged, "byte")+" came damaged")

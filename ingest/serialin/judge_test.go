@@ -57,6 +57,7 @@ func TestWhatIsHeardIsExplained(t *testing.T) {
 		"cobs crc32":       said(t, frame.Config{Kind: frame.COBS, Checksum: frame.CRC32}, binary...),
 		"stx-etx xor8":     said(t, frame.Config{Kind: frame.STXETX, Checksum: frame.XOR8, Envelope: frame.Envelope{SumAfterEnd: true}}, "12.5", "12.6", "12.7", "12.8"),
 		"stx-etx none raw": said(t, frame.Config{Kind: frame.STXETX}, "+0012.5 kg", "+0012.5 kg", "+0012.7 kg"),
+		"gap none json":    said(t, frame.Config{Kind: frame.Gap}, words...),
 		"slip json crc32":  said(t, frame.Config{Kind: frame.SLIP, Checksum: frame.CRC32}, words...),
 	} {
 		cs := Judge(s, decoders())
@@ -70,7 +71,7 @@ func TestWhatIsHeardIsExplained(t *testing.T) {
 				t.Errorf("%s was explained as %s: %v", want, got, cs[0].Evidence())
 			}
 		}
-		if least := map[bool]int{true: Likely, false: Sure}[want == "stx-etx none raw"]; cs[0].Points < least || len(cs[0].Evidence()) == 0 {
+		if least := map[bool]int{true: Likely, false: Sure}[strings.Contains(want, "none")]; cs[0].Points < least || len(cs[0].Evidence()) == 0 {
 			t.Errorf("%s: %d points: %v", want, cs[0].Points, cs[0].Evidence())
 		}
 	}
@@ -184,5 +185,70 @@ func TestProbingASilentDeviceSendsOnlyWhatItIsTold(t *testing.T) {
 	cancel()
 	if _, err := Probe(ctx, p); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A UART of a PC ends at 115200 baud, and the usual speeds do not.
+func TestProbingPassesOverWhatTheDriverCannot(t *testing.T) {
+	word := said(t, frame.Config{}, `{"temp":21.5}`, `{"temp":21.6}`, `{"temp":21.7}`)
+	refused := 0
+	p := Probing{
+		Decoders: decoders(), Refused: func(serialport.Config) { refused++ },
+		listenTo: func(_ context.Context, c serialport.Config, _ []byte, _ time.Duration) (Sample, error) {
+			if c.Baud > 115200 {
+				return Sample{}, fmt.Errorf("%s: %w", c.Path, serialport.ErrUnable)
+			}
+			s := Sample{Port: c, Data: []byte{0xAA, 0xF1, 0x80}}
+			if c.Baud == 300 {
+				s.Data = word.Data
+			}
+			return s, nil
+		},
+	}
+	cs, err := Probe(t.Context(), p)
+	if err != nil || len(cs) == 0 || cs[0].Sample.Port.Baud != 300 || refused != 3 {
+		t.Errorf("%d candidates, %d refused, %v", len(cs), refused, err)
+	}
+	p.Bauds = []int{230400, 921600}
+	if _, err := Probe(t.Context(), p); !errors.Is(err, serialport.ErrUnable) {
+		t.Errorf("all are refused: %v", err)
+	}
+}
+
+// A device with parity is heard as damaged bytes until its parity is tried.
+func TestProbingTriesParitiesAtThePromisingSpeed(t *testing.T) {
+	words := said(t, frame.Config{}, `{"temp":21.5}`, `{"temp":21.6}`, `{"temp":21.7}`)
+	for want, right := range map[string]format{"9600 8E1": {8, serialport.Even}, "9600 8O1": {8, serialport.Odd}} {
+		cs, err := Probe(t.Context(), Probing{
+			Bauds: []int{115200, 9600}, Decoders: decoders(),
+			listenTo: func(_ context.Context, c serialport.Config, _ []byte, _ time.Duration) (Sample, error) {
+				s := Sample{Port: c, Data: noise(50), Damaged: 25}
+				if c.Baud == 9600 {
+					s.Data, s.Damaged = words.Data, len(words.Data)/2
+				}
+				if c.Baud == 9600 && c.DataBits == right.bits && c.Parity == right.parity {
+					s.Damaged = 0
+				}
+				return s, nil
+			},
+		})
+		if err != nil || len(cs) == 0 || cs[0].Sample.Port.String() != want || cs[0].Points < Sure {
+			t.Errorf("%s: %+v, %v", want, cs, err)
+		}
+	}
+}
+
+func TestProbingListensLongerToWhatSpeaksSeldom(t *testing.T) {
+	word := said(t, frame.Config{}, `{"temp":21.5}`)
+	var spans []time.Duration
+	_, err := Probe(t.Context(), Probing{
+		Bauds: []int{9600}, Listen: time.Second, Decoders: decoders(),
+		listenTo: func(_ context.Context, c serialport.Config, _ []byte, d time.Duration) (Sample, error) {
+			spans = append(spans, d)
+			return Sample{Port: c, Data: word.Data}, nil
+		},
+	})
+	if err != nil || len(spans) < 2 || spans[0] != time.Second || spans[1] != longer*time.Second {
+		t.Errorf("listened for %v, %v", spans, err)
 	}
 }

@@ -48,8 +48,12 @@ func (k *keeper) keep(ctx context.Context) {
 		if b, ok = k.backlog.take(ctx, b); !ok {
 			return
 		}
-		port, start, frames := k.s.current(), 0, 0
+		port, start, frames := b.frames[0].port, 0, 0
 		for _, f := range b.frames {
+			if f.port != port { // each hears of its own frames only
+				k.accept(ctx, port, frames)
+				port, frames = f.port, 0
+			}
 			payload := b.data[start:f.end]
 			start = f.end
 			k.decode(payload, f)
@@ -69,7 +73,7 @@ const Frame = "{frame}"
 
 // word adds the confirmation of a frame.
 func (k *keeper) word(payload []byte) {
-	text := k.s.config.Confirm
+	text, begin := k.s.config.Confirm, len(k.text)
 	for len(text) > 0 {
 		before, after, found := bytes.Cut(text, []byte(Frame))
 		k.text = append(k.text, before...)
@@ -77,6 +81,9 @@ func (k *keeper) word(payload []byte) {
 			k.text = append(k.text, payload...)
 		}
 		text = after
+	}
+	if word := k.text[begin:]; len(word) > 0 {
+		k.s.echoes.add(word, payload)
 	}
 }
 

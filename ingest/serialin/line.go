@@ -1,7 +1,6 @@
 package serialin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -27,6 +26,8 @@ type line struct {
 	written  uint64 // bytes given to the scanner
 	consumed uint64 // bytes that it is done with
 	damage   damage
+	trust    trust
+	doubt    bool                              // the next frame may have begun in a damaged one
 	lost     func() (lost uint64, waiting int) // of the port
 	overruns uint64
 	past     frame.Stats // of this source's lines before
@@ -38,8 +39,9 @@ func newLine(s *Source, port *serialport.Port, intake *ingest.Intake, b *backlog
 		return nil, err
 	}
 	l := &line{s: s, port: port, intake: intake, backlog: b, scanner: scanner, lost: port.Lost}
-	l.silence = s.config.Framing.DropHalf || s.config.Framing.Kind == frame.Gap
+	l.silence = s.config.looksForSilence()
 	l.gather = s.config.gather()
+	l.trust = trustOf(s.config.Framing)
 	l.polls = newPolls(s.config.Polls, time.Now())
 	if before := s.counts.scan.Load(); before != nil {
 		l.past = *before
@@ -88,13 +90,16 @@ const (
 	gatherBytes = 1024
 )
 
-// gather returns for how long. A silence that ends frames must not hide in it.
+// gather returns for how long. A silence that ends frames must not hide in it, nor
+// seem shorter than it was.
 func (c Config) gather() time.Duration {
-	if c.Gap < 4*gatherTime {
+	if c.looksForSilence() {
 		return 0
 	}
 	return min(gatherTime, gatherBytes*c.Port.CharTime())
 }
+
+func (c Config) looksForSilence() bool { return c.Framing.DropHalf || c.Framing.Kind == frame.Gap }
 
 // patience is how long nothing may arrive before there is something to do.
 func (l *line) patience() time.Duration {
@@ -120,6 +125,8 @@ func (l *line) silent(ctx context.Context) error {
 		if err := l.take(ctx); err != nil {
 			return err
 		}
+		l.damage.forget(forever) // what was lost was lost before
+		l.doubt = false
 	}
 	return nil
 }
@@ -128,7 +135,7 @@ func (l *line) silent(ctx context.Context) error {
 // must not begin the next one; but a device that speaks all the time may be in the
 // middle of something else.
 func (l *line) giveUp(quiet bool) {
-	if !l.polls.late(time.Now()) {
+	if !l.polls.giveUp(time.Now()) {
 		return
 	}
 	l.s.counts.timeouts.Add(1)
@@ -140,7 +147,11 @@ func (l *line) giveUp(quiet bool) {
 // feed gives bytes to the framing, and frames to the backlog. If damaged, the
 // last byte is.
 func (l *line) feed(ctx context.Context, p []byte, damaged bool) error {
-	l.lastByte = time.Now()
+	now := time.Now()
+	if l.trust.gaps && !l.lastByte.IsZero() && now.Sub(l.lastByte) >= l.s.config.Gap {
+		l.damage.add(l.consumed, forever) // nobody could look: there may have been a silence
+	}
+	l.lastByte = now
 	l.lookForLoss(len(p))
 	whole := p
 	if damaged {
@@ -155,14 +166,14 @@ func (l *line) feed(ctx context.Context, p []byte, damaged bool) error {
 	if !damaged {
 		return nil
 	}
-	l.damage.add(l.written, l.written+1)
+	l.damage.add(l.written, l.trust.end(l.written+1, l.trust.lengths))
 	l.write1(p[len(p)-1:])
 	if err := l.take(ctx); err != nil {
 		return err
 	}
 	// It ended a frame, which it was perhaps in the middle of: then the rest
 	// must not pass for a frame. A checksum would know.
-	if l.consumed == l.written && cutsAnywhere(l.s.config.Framing) {
+	if l.consumed == l.written && l.trust.cutsAnywhere {
 		l.damage.add(l.written, l.written+1)
 	}
 	return nil
@@ -173,27 +184,18 @@ func (l *line) write1(p []byte) {
 	l.written += uint64(len(p))
 }
 
-// cutsAnywhere says whether one wrong byte can make two frames out of one.
-func cutsAnywhere(c frame.Config) bool {
-	switch c.Kind {
-	case frame.Line, frame.SLIP, frame.HDLC, frame.COBS:
-		return c.Checksum == frame.None
-	}
-	return false
-}
-
 // lookForLoss asks the driver whether it has lost bytes, somewhere among those
 // that were not cut yet, are read now, or wait in the kernel. Nothing in the
 // stream tells of it: "21.5" without its point would be a reading. A checksum
 // knows better, so it is left to it.
 func (l *line) lookForLoss(n int) {
-	if l.s.config.Framing.Checksum != frame.None {
+	if l.trust.sums {
 		return
 	}
 	lost, waiting := l.lost()
 	if lost != l.overruns {
 		l.overruns = lost
-		l.damage.add(l.consumed, l.written+uint64(n+waiting)+1)
+		l.damage.add(l.consumed, l.trust.end(l.written+uint64(n+waiting)+1, true))
 	}
 }
 
@@ -205,12 +207,17 @@ func (l *line) take(ctx context.Context) error {
 		f, ok := l.scanner.Next()
 		end := l.written - uint64(l.scanner.Buffered())
 		thrown := l.scanner.Stats().Garbage
-		start := l.consumed + (thrown - garbage)
+		start := l.consumed
+		if !l.trust.starts {
+			start += thrown - garbage
+		}
 		l.consumed, garbage = end, thrown
 		if !ok {
+			l.doubt = l.doubt || l.trust.starts && l.damage.hits(start, end)
 			break
 		}
-		if l.damage.hits(start, end) {
+		if hit := l.damage.hits(start, end); hit || l.doubt {
+			l.doubt = hit && l.trust.lengths
 			l.s.counts.damaged.Add(1)
 			continue
 		}
@@ -223,10 +230,16 @@ func (l *line) take(ctx context.Context) error {
 
 // deliver puts a frame into the backlog, unless nobody wants it.
 func (l *line) deliver(ctx context.Context, f []byte) error {
-	poll, echo := l.polls.answers(f)
-	switch {
-	case echo:
+	if l.s.echoes != nil && l.s.echoes.hear(f) {
 		return nil
+	}
+	poll, is := l.polls.answers(f)
+	switch {
+	case is == echo:
+		return nil
+	case is == late:
+		l.s.trouble(errLate)
+		fallthrough
 	case poll < 0 && l.s.config.Target == nil:
 		l.s.counts.unasked.Add(1)
 		return nil
@@ -234,8 +247,10 @@ func (l *line) deliver(ctx context.Context, f []byte) error {
 	now := l.intake.Now()
 	l.s.counts.frames.Add(1)
 	l.s.counts.lastFrame.Store(now)
-	return l.backlog.put(ctx, f, poll, now)
+	return l.backlog.put(ctx, f, arrival{poll: poll, at: now, port: l.port})
 }
+
+var errLate = errors.New("the answer to a poll came late, and was not taken — hint: raise its timeout")
 
 // ask sends a request that is due.
 func (l *line) ask() error {
@@ -267,7 +282,8 @@ func (l *line) write(b []byte) error {
 func (l *line) reset() {
 	l.scanner.Reset()
 	l.consumed, l.lastByte = l.written, time.Time{}
-	l.damage.forget(l.consumed)
+	l.damage.forget(forever)
+	l.doubt = false
 	l.count()
 }
 
@@ -284,49 +300,4 @@ func plus(a, b frame.Stats) frame.Stats {
 		Frames: a.Frames + b.Frames, BadChecksum: a.BadChecksum + b.BadChecksum, Broken: a.Broken + b.Broken,
 		TooLong: a.TooLong + b.TooLong, Partial: a.Partial + b.Partial, Garbage: a.Garbage + b.Garbage,
 	}
-}
-
-// damage knows which bytes of the stream are not to be trusted.
-type damage struct {
-	spans []span
-}
-
-type span struct{ from, to uint64 }
-
-// maxSpans bounds what is kept. Beyond it, everything from the last span on is
-// not trusted: a line like that has the wrong speed.
-const maxSpans = 32
-
-func (d *damage) add(from, to uint64) {
-	if n := len(d.spans); n > 0 && (from <= d.spans[n-1].to || n == maxSpans) {
-		d.spans[n-1].to = max(d.spans[n-1].to, to)
-		return
-	}
-	d.spans = append(d.spans, span{from, to})
-}
-
-func (d *damage) hits(from, to uint64) bool {
-	for _, s := range d.spans {
-		if s.from < to && from < s.to {
-			return true
-		}
-	}
-	return false
-}
-
-// forget drops what lies before a place.
-func (d *damage) forget(before uint64) {
-	kept := d.spans[:0]
-	for _, s := range d.spans {
-		if s.to > before {
-			kept = append(kept, s)
-		}
-	}
-	d.spans = kept
-}
-
-// isEcho says whether a frame is the request itself, heard on a line that two
-// wires are shared on.
-func isEcho(request, f []byte) bool {
-	return 2*len(f) >= len(request) && bytes.Contains(request, f)
 }

@@ -3,6 +3,7 @@ package serialin
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -129,6 +130,16 @@ func TestFramesAroundLostBytesAreNotTrusted(t *testing.T) {
 	f.speak(t, "3\n4\n5\n")
 	f.speak(t, "6\n")
 	if got := strings.Join(f.frames(t), " "); got != "1 5 6" {
+		t.Errorf("trusted %q", got)
+	}
+	// It may be the very next byte that is missing.
+	f = newFed(t, frame.Config{})
+	f.lost = func() (uint64, int) { return lost, 0 }
+	f.speak(t, "1\n")
+	lost++
+	f.speak(t, "2\n")
+	f.speak(t, "15\n3\n") // 2, 4 and 15 were said, perhaps
+	if got := strings.Join(f.frames(t), " "); got != "3" {
 		t.Errorf("trusted %q", got)
 	}
 	f = newFed(t, nmea)
@@ -268,15 +279,60 @@ func TestConfigurationsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-func TestBytesGatherUnlessASilenceWouldHide(t *testing.T) {
-	for want, c := range map[time.Duration]Config{
-		gatherTime: {Gap: minGap, Port: serialport.Config{Baud: 921600}},
-		0:          {Gap: 2 * time.Millisecond, Port: serialport.Config{Baud: 9600}},
+func TestBytesGatherUnlessASilenceWouldSeemShorter(t *testing.T) {
+	fast := serialport.Config{Baud: 921600}
+	for want, c := range map[time.Duration][]Config{
+		gatherTime: {{Gap: minGap, Port: fast}, {Gap: 2 * time.Millisecond, Port: fast}},
+		// Frames that are 21 ms apart are: not 5 ms less, while nobody looked.
+		0: {{Gap: minGap, Port: fast, Framing: frame.Config{Kind: frame.Gap}}, {Gap: time.Second, Port: fast, Framing: frame.Config{DropHalf: true}}},
 		// What the kernel keeps for the line would be full too soon.
-		1024 * 833 * time.Nanosecond: {Gap: minGap, Port: serialport.Config{Baud: 12_000_000}},
+		1024 * 833 * time.Nanosecond: {{Gap: minGap, Port: serialport.Config{Baud: 12_000_000}}},
 	} {
-		if got := c.gather(); got != want {
-			t.Errorf("%v at %v, want %v", got, c.Port, want)
+		for _, c := range c {
+			if got := c.gather(); got != want {
+				t.Errorf("%v at %v, want %v", got, c.Port, want)
+			}
 		}
+	}
+}
+
+// A reading that waits for the disk is of when it came.
+func TestReadingsHaveTheTimeOfTheirArrival(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	clock := time.Unix(1700000000, 0)
+	custody := ingesttest.NewCustody()
+	f.intake = ingest.NewIntake(custody, nil, func() time.Time { return clock })
+	f.speak(t, "1\n")
+	clock = clock.Add(time.Minute)
+	k := &keeper{s: f.s, intake: f.intake, backlog: f.backlog, confirms: make(chan confirm, 1)}
+	f.backlog.close()
+	k.keep(t.Context())
+	rs := custody.Taken(t, 1)
+	if rs[0].Time != 1700000000e9 || rs[0].Flags&reading.Stamped == 0 {
+		t.Errorf("%+v", rs[0])
+	}
+}
+
+func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	custody := ingesttest.NewCustody()
+	custody.Refuse(errors.New("full"))
+	f.intake = ingest.NewIntake(custody, nil, time.Now)
+	f.speak(t, "1\n2\n")
+	k := &keeper{s: f.s, intake: f.intake, backlog: f.backlog, confirms: make(chan confirm, 1)}
+	f.backlog.close()
+	k.keep(t.Context())
+	if st := f.s.Stats(); st.Refused != 2 || st.Trouble != "full" {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestAFloodLeavesNoLargeBacklogBehind(t *testing.T) {
+	f := newFed(t, frame.Config{})
+	big := batch{data: make([]byte, 0, spareBatch+1)}
+	f.speak(t, "1\n")
+	f.backlog.take(t.Context(), big)
+	if got := cap(f.backlog.batch.data); got > spareBatch {
+		t.Errorf("%d bytes are kept for the next flood", got)
 	}
 }

@@ -3,6 +3,7 @@ package serialin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -21,8 +22,12 @@ type Probing struct {
 	Listen time.Duration
 	// Decoders are tried on the frames.
 	Decoders []Named
-	// Heard, if not nil, is told of each sample.
-	Heard func(Sample)
+	// Heard, if not nil, is told of each sample, and Refused of each setting that
+	// the driver cannot do.
+	Heard   func(Sample)
+	Refused func(serialport.Config)
+
+	listenTo func(context.Context, serialport.Config, []byte, time.Duration) (Sample, error) // Listen, but for tests
 }
 
 // UsualBauds returns the speeds that devices have, the most usual first.
@@ -34,16 +39,26 @@ func UsualBauds() []int {
 const mostSpeeds = 3
 
 // Probe listens at one setting after the other, until one explains what is heard
-// beyond doubt, or none is left. It returns explanations, the best first. The
-// error is that of the port.
+// beyond doubt, or none is left. It returns explanations, the best first. What the
+// driver cannot do is passed over, unless that is everything. The error is that of
+// the port.
 func Probe(ctx context.Context, p Probing) ([]Candidate, error) {
 	if len(p.Bauds) == 0 {
 		p.Bauds = UsualBauds()
 	}
+	if p.listenTo == nil {
+		p.listenTo = Listen
+	}
 	var all []Candidate
 	var heard []Sample
+	refused := 0
 	for _, baud := range p.Bauds {
 		s, cs, err := p.try(ctx, baud, 8, serialport.None)
+		if errors.Is(err, serialport.ErrUnable) {
+			if refused++; refused < len(p.Bauds) {
+				continue
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -58,7 +73,7 @@ func Probe(ctx context.Context, p Probing) ([]Candidate, error) {
 	for _, s := range heard[:min(len(heard), mostSpeeds)] {
 		for _, f := range others(s) {
 			_, cs, err := p.try(ctx, s.Port.Baud, f.bits, f.parity)
-			if err != nil {
+			if err != nil && !errors.Is(err, serialport.ErrUnable) {
 				return nil, err
 			}
 			if all = append(all, cs...); isSure(cs) {
@@ -87,9 +102,12 @@ const (
 )
 
 func (p Probing) listen(ctx context.Context, c serialport.Config, d time.Duration) (Sample, []Candidate, error) {
-	s, err := Listen(ctx, c, p.Send, d)
+	s, err := p.listenTo(ctx, c, p.Send, d)
 	if ctx.Err() != nil {
 		return s, nil, ctx.Err()
+	}
+	if errors.Is(err, serialport.ErrUnable) && p.Refused != nil {
+		p.Refused(c)
 	}
 	if err != nil {
 		return s, nil, err

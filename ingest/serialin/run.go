@@ -25,7 +25,8 @@ const (
 	lookEvery = 250 * time.Millisecond
 	waitFor   = 10 * time.Minute
 	// settle is how long the opening of a device that has just appeared may be
-	// refused: its owner and mode are set after its name is there.
+	// refused: its owner and mode are set after its name is there. Programs that
+	// talk to all new devices may have it for longer: that is waited for.
 	settle = 3 * time.Second
 	// flap is how long a device must have been open not to count as flapping;
 	// one that flaps maxFlaps times in a row is given a pause.
@@ -44,7 +45,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	b := newBacklog(s.config.MaxBacklog, &s.counts.backlog)
 	keeping, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
-	k := &keeper{s: s, intake: intake, backlog: b, confirms: make(chan confirm, maxConfirms)}
+	k := &keeper{s: s, intake: intake.Passage(), backlog: b, confirms: make(chan confirm, maxConfirms)}
 	var work sync.WaitGroup
 	work.Go(func() { k.keep(keeping) })
 	work.Go(func() { k.confirm(ctx) })
@@ -90,10 +91,16 @@ func (s *Source) serve(ctx context.Context, intake *ingest.Intake, b *backlog) e
 // open opens the port, once its device is there.
 func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 	port, err := s.try()
-	if err == nil || !errors.Is(err, serialport.ErrAbsent) {
+	if err == nil || !isAway(err) {
 		return port, err
 	}
 	s.note(Waiting, err)
+	say := func(why error) {
+		if why.Error() != err.Error() {
+			s.note(Waiting, why)
+		}
+		err = why
+	}
 	tick := time.NewTicker(s.look)
 	defer tick.Stop()
 	late := time.After(s.wait)
@@ -106,20 +113,29 @@ func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 			return nil, err
 		case <-tick.C:
 		}
-		if _, looked := s.config.Port.Host.Find(s.config.Port.Path, s.expect); errors.Is(looked, serialport.ErrAbsent) {
+		if _, looked := s.config.Port.Host.Find(s.config.Port.Path, s.expect); isAway(looked) {
 			appeared = time.Time{}
+			say(looked)
 			continue
 		}
 		if appeared.IsZero() {
 			appeared = time.Now()
 		}
-		if port, err = s.try(); err == nil {
+		port, refused := s.try()
+		if refused == nil {
 			return port, nil
 		}
-		if time.Since(appeared) > settle && !errors.Is(err, serialport.ErrAbsent) {
+		say(refused)
+		if time.Since(appeared) > s.settle && !isAway(err) && !errors.Is(err, serialport.ErrBusy) {
 			return nil, err
 		}
 	}
+}
+
+// isAway says whether an error means to wait for the device: it is not there, or
+// another one has its name meanwhile.
+func isAway(err error) bool {
+	return errors.Is(err, serialport.ErrAbsent) || errors.Is(err, serialport.ErrStranger)
 }
 
 // try opens the port, and remembers which device it is.
@@ -133,8 +149,8 @@ func (s *Source) try() (*serialport.Port, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.place, s.port, s.state = port.Place(), port, Open
-	if s.expect == (serialport.Identity{}) && s.place.Kernel {
-		s.expect = s.place.Identity
+	if s.place.Kernel || s.place.ByID {
+		s.expect = s.place.Identity // the same device as before, if it was known
 	}
 	return port, nil
 }
@@ -145,6 +161,8 @@ func (s *Source) leave(port *serialport.Port, err error) {
 	port.Close() // it may be closed already, or be gone
 	if errors.Is(err, serialport.ErrGone) {
 		s.counts.gone.Add(1)
+		// One that looks alike may have been plugged in meanwhile.
+		s.expect.Alike = s.expect.Alike || s.config.Port.Host.LooksTaken(s.expect)
 	}
 	s.mu.Lock()
 	s.port, s.past = nil, s.past.Plus(counts)

@@ -82,6 +82,7 @@ type Source struct {
 	log    *slog.Logger
 	look   time.Duration // how often a device that is away is looked for
 	wait   time.Duration // for how long, before Run returns
+	settle time.Duration // for how long a new device may be refused
 
 	mu     sync.Mutex
 	state  string
@@ -94,6 +95,7 @@ type Source struct {
 
 	counts counts
 	taps   taps
+	echoes *echoes // nil if nothing is confirmed
 }
 
 // counts are Stats while they grow.
@@ -151,7 +153,14 @@ func New(c Config, log *slog.Logger) (*Source, error) {
 	}
 	// Where nothing but counting finds the next frame, a silence begins anew.
 	c.Framing.DropHalf = c.Framing.DropHalf || !c.Framing.Resyncs()
-	return &Source{config: c, log: log, look: lookEvery, wait: waitFor, state: Stopped, taps: newTaps()}, nil
+	s := &Source{config: c, log: log, look: lookEvery, wait: waitFor, settle: settle, state: Stopped, taps: newTaps()}
+	if len(c.Confirm) > 0 {
+		var err error
+		if s.echoes, err = newEchoes(c.Framing); err != nil {
+			return nil, fmt.Errorf("framing: %w", err)
+		}
+	}
+	return s, nil
 }
 
 func (c Config) check() error {

@@ -91,3 +91,13 @@ func TestShortestIsTheSameFloat32(t *testing.T) {
 		}
 	}
 }
+
+// Half of a step beyond the largest half-precision float rounds to infinity, and
+// what is less to that float.
+func TestHalvesEndWhereTheyRoundUp(t *testing.T) {
+	for f, want := range map[float64]uint16{65504: 0x7bff, 65519.99: 0x7bff, 65520: 0x7c00, -65520: 0xfc00} {
+		if got := ToHalf(f); got != want {
+			t.Errorf("%v: %#x, want %#x", f, got, want)
+		}
+	}
+}

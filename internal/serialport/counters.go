@@ -28,7 +28,8 @@ type Counters struct {
 
 // icount is struct serial_icounter_struct of linux/serial.h.
 type icount struct {
-	_                                                [6]int32 // cts, dsr, rng, dcd, rx, tx
+	_                                                [4]int32 // cts, dsr, rng, dcd
+	rx, _                                            int32    // and tx
 	frame, overrun, parity, breaks, bufferedOverruns int32
 	_                                                [9]int32
 }
@@ -89,6 +90,10 @@ func (c Counters) Plus(o Counters) Counters {
 // Lost returns how many bytes the driver says to have lost so far, and how many
 // were not read yet: a loss that is news lies before the end of those. Drivers
 // that do not count have lost 0. It is for the goroutine that reads.
+//
+// Bytes wait in two queues. TIOCINQ tells of the second, of 4 KiB; those in the
+// first are the difference between what the driver has received and what was read,
+// where it counts that. With XON/XOFF that difference would grow for ever.
 func (p *Port) Lost() (lost uint64, waiting int) {
 	p.use.RLock()
 	defer p.use.RUnlock()
@@ -96,9 +101,31 @@ func (p *Port) Lost() (lost uint64, waiting int) {
 		return 0, 0
 	}
 	c := p.countersNow()
-	waiting = p.end - p.begin
-	if n, err := unix.IoctlGetInt(p.control, unix.TIOCINQ); err == nil && n > 0 {
-		waiting += n
+	waiting = p.end - p.begin + p.inQueue()
+	if !p.config.XONXOFF {
+		waiting = max(waiting, behind(*p.last.Load(), p.origin, p.base, p.received.Load()))
 	}
 	return c.Overrun + c.Overflow, waiting
+}
+
+func (p *Port) inQueue() int {
+	n, err := unix.IoctlGetInt(p.control, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return max(n, 0)
+}
+
+// mostBehind is more than a driver's queue holds.
+const mostBehind = 1 << 20
+
+// behind returns how many of the bytes that a driver has received are still to
+// come. It had received origin when the first of them was about to be read.
+func behind(now icount, origin uint32, base icount, received uint64) int {
+	if now.rx == base.rx {
+		return 0 // nothing came, or it does not count that
+	}
+	dropped := uint32(now.bufferedOverruns) - uint32(base.bufferedOverruns) // after they were received
+	n := int32(uint32(now.rx) - origin - dropped - uint32(received))
+	return min(max(int(n), 0), mostBehind)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -33,22 +34,33 @@ type Identity struct {
 	Vendor, Product string
 	// Serial is the USB serial number; many cheap adapters have none.
 	Serial string
-	// Interface tells the ports of one USB device apart: 00, 01.
-	Interface string
+	// Interface tells the ports of one USB device apart: 00, 01; and Number those
+	// that are on one interface: 0, 1.
+	Interface, Number string
 	// Socket is where the device is plugged in, or soldered: its path in sysfs.
 	Socket string
+	// Alike says that another device was seen that tells the same of itself: then
+	// only the socket tells them apart, whatever the serial number is.
+	Alike bool
 }
 
-// Same says whether both are the same device: one with a serial number wherever
-// it is plugged in, one without only in its socket.
+// Same says whether both are the same device: one with a serial number of its own
+// wherever it is plugged in, one without only in its socket.
 func (i Identity) Same(other Identity) bool {
 	switch {
 	case i == Identity{} || other == Identity{}:
 		return true
-	case i.Vendor != other.Vendor || i.Product != other.Product || i.Interface != other.Interface || i.Serial != other.Serial:
+	case !i.looksLike(other):
 		return false
 	}
-	return i.Serial != "" || i.Socket == other.Socket
+	return i.Serial != "" && !i.Alike && !other.Alike || i.Socket == other.Socket
+}
+
+// looksLike says whether both tell the same of themselves, wherever they are.
+func (i Identity) looksLike(other Identity) bool {
+	i.Socket, other.Socket = "", ""
+	i.Alike, other.Alike = false, false
+	return i == other
 }
 
 // String describes the device in a few words.
@@ -62,11 +74,15 @@ func (i Identity) String() string {
 	s := "USB " + i.Vendor + ":" + i.Product
 	if i.Serial != "" {
 		s += " serial " + i.Serial
-	} else {
+	}
+	if i.Serial == "" || i.Alike {
 		s += " in socket " + filepath.Base(i.Socket)
 	}
 	if i.Interface != "" && i.Interface != "00" {
 		s += " port " + i.Interface
+	}
+	if i.Number != "" && i.Number != "0" {
+		s += " number " + i.Number
 	}
 	return s
 }
@@ -80,11 +96,14 @@ type Place struct {
 	// Kernel says that Name is the kernel's, given in the order of plugging in:
 	// another device may have it tomorrow.
 	Kernel bool
+	// ByID says that Name is under /dev/serial/by-id, where devices that look
+	// alike share a name.
+	ByID bool
 }
 
 // Resolve follows a name to the device that has it now.
 func (h Host) Resolve(name string) (Place, error) {
-	place := Place{Name: name, Device: name}
+	place := Place{Name: name, Device: name, ByID: filepath.Dir(name) == h.dev("serial", "by-id")}
 	for range 10 { // as deep as links go
 		tty := filepath.Base(place.Device)
 		if filepath.Dir(place.Device) == h.dev() && h.isTTY(tty) {
@@ -107,16 +126,29 @@ func (h Host) Resolve(name string) (Place, error) {
 	return place, nil
 }
 
+// LooksTaken says whether another device is here that tells the same of itself.
+func (h Host) LooksTaken(id Identity) bool {
+	return id.Vendor != "" && slices.ContainsFunc(h.ttys(), func(tty string) bool {
+		other := h.identity(tty)
+		return other.looksLike(id) && other.Socket != id.Socket
+	})
+}
+
 // Find returns where the device is that is configured as name and was expect
-// when it was first opened. Names under /dev/serial and other links follow their
-// device by themselves. A kernel's name is given to whatever is plugged in next,
-// so it counts only while the same device has it; and when the device has come
-// back under another name, it is found there.
+// when it was first opened. Names of sockets and links of the user's own lead where
+// they lead; so do those under by-id, unless expect says that devices look alike. A
+// kernel's name is given to whatever is plugged in next, so it counts only while the
+// same device has it; and when that has come back under another name, it is found
+// there.
 func (h Host) Find(name string, expect Identity) (Place, error) { return h.find(name, expect) }
 
 func (h Host) find(name string, expect Identity) (Place, error) {
 	place, err := h.Resolve(name)
-	if err == nil && (!place.Kernel || place.Identity.Same(expect)) {
+	if err == nil && (place.Identity.Same(expect) || !place.Kernel && !(place.ByID && expect.Alike)) {
+		place.Identity.Alike = expect.Alike || h.LooksTaken(place.Identity)
+		if place.ByID && place.Identity.Alike && expect == (Identity{}) {
+			return place, fmt.Errorf("%s: several devices have this name, for want of serial numbers of their own — hint: configure the name under /dev/serial/by-path", name)
+		}
 		return place, nil
 	}
 	if err != nil && (expect == Identity{} || !errors.Is(err, ErrAbsent) || place.Device != name) {
@@ -125,14 +157,15 @@ func (h Host) find(name string, expect Identity) (Place, error) {
 	for _, tty := range h.ttys() {
 		if id := h.identity(tty); expect.Vendor != "" && id != (Identity{}) && id.Same(expect) {
 			if moved := h.dev(tty); exists(moved) {
-				return Place{Name: name, Device: moved, Identity: id, Kernel: true}, nil
+				id.Alike = expect.Alike || h.LooksTaken(id)
+				return Place{Name: name, Device: moved, Identity: id, Kernel: true, ByID: place.ByID}, nil
 			}
 		}
 	}
 	if err != nil {
 		return place, err
 	}
-	return place, fmt.Errorf("%s: %w: it was %v, it is %v — hint: plug the device in again, or configure its name under /dev/serial/by-id",
+	return place, fmt.Errorf("%s: %w: it was %v, it is %v — hint: plug the device in again; one that stays where it is has a name under /dev/serial/by-path",
 		name, ErrStranger, expect, place.Identity)
 }
 
@@ -171,7 +204,7 @@ func (h Host) identity(tty string) Identity {
 	if err != nil {
 		return Identity{}
 	}
-	id := Identity{Socket: strings.TrimSuffix(strings.TrimPrefix(dir, root), "/"+tty)}
+	id := Identity{Socket: strings.TrimSuffix(strings.TrimPrefix(dir, root), "/"+tty), Number: attribute(dir, "port_number")}
 	for at := dir; strings.HasPrefix(at, root+"/"); at = filepath.Dir(at) {
 		if id.Interface == "" {
 			id.Interface = attribute(at, "bInterfaceNumber")
@@ -182,7 +215,7 @@ func (h Host) identity(tty string) Identity {
 		}
 	}
 	if id.Vendor == "" {
-		id.Interface = ""
+		id.Interface, id.Number = "", ""
 	}
 	return id
 }

@@ -174,3 +174,92 @@ func TestAFileThatLocksAPortIsRespectedWhileItsProgramLives(t *testing.T) {
 		}
 	}
 }
+
+// Some adapters have four ports on one interface: then only the number of the
+// port tells them apart.
+func TestPortsOfOneAdapterAreNotMixedUp(t *testing.T) {
+	m := newMachine(t)
+	_, one := ptytest.New(t)
+	_, two := ptytest.New(t)
+	m.plug("ttyUSB0", "1-1/0", "MOS", one)
+	m.plug("ttyUSB1", "1-1/1", "MOS", two)
+	all, err := m.List()
+	if err != nil || len(all) != 2 || all[0].Twin || all[1].Best() != m.byID("MOS")+"-port1" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	c := Config{Path: m.root + "/dev/ttyUSB1", Host: m.Host}
+	p := open(t, c)
+	c.Expect = p.Place().Identity
+	p.Close()
+	m.unplug("ttyUSB0", "1-1", "")
+	m.unplug("ttyUSB1", "1-1", "")
+	m.must(os.RemoveAll(m.root + "/dev/serial"))
+	m.must(os.MkdirAll(m.root+"/dev/serial/by-id", 0o755))
+	m.must(os.MkdirAll(m.root+"/dev/serial/by-path", 0o755))
+	m.plug("ttyUSB1", "1-1/0", "MOS", one)
+	m.plug("ttyUSB2", "1-1/1", "MOS", two)
+	p = open(t, c)
+	if got := filepath.Base(p.Place().Device); got != "ttyUSB2" {
+		t.Errorf("the second port was ttyUSB1, is ttyUSB2, and %s was opened", got)
+	}
+}
+
+// Adapters without a serial number share one name under by-id, which leads to any
+// of them.
+func TestANameThatTwoDevicesShareIsNotFollowedByAccident(t *testing.T) {
+	m := newMachine(t)
+	_, one := ptytest.New(t)
+	_, two := ptytest.New(t)
+	m.plug("ttyUSB0", "1-1", "", one)
+	c := Config{Path: m.plain("ttyUSB0"), Host: m.Host}
+	p := open(t, c) // it is alone
+	place := p.Place()
+	p.Close()
+	if place.Identity.Alike || m.LooksTaken(place.Identity) {
+		t.Error("a name is shared by one device")
+	}
+	m.plug("ttyUSB1", "1-2", "", two)
+	m.plain("ttyUSB1")
+	if !m.LooksTaken(place.Identity) {
+		t.Error("two devices do not share their name")
+	}
+	if _, err := Open(c); err == nil || !strings.Contains(err.Error(), " — hint: ") || !strings.Contains(err.Error(), "by-path") {
+		t.Errorf("opened whatever the name leads to: %v", err)
+	}
+	c.Expect, c.Expect.Alike = place.Identity, true
+	p = open(t, c)
+	if got := filepath.Base(p.Place().Device); got != "ttyUSB0" || !p.Place().Identity.Alike {
+		t.Errorf("%s was opened, where the name leads; the device is at ttyUSB0", got)
+	}
+	p.Close()
+	m.unplug("ttyUSB0", "1-1", "")
+	if _, err := Open(c); !errors.Is(err, ErrStranger) {
+		t.Errorf("the other device was opened: %v", err)
+	}
+}
+
+// Whole series of adapters have the serial number 0001.
+func TestASerialNumberThatTwoDevicesHaveTellsNothing(t *testing.T) {
+	m := newMachine(t)
+	_, one := ptytest.New(t)
+	_, two := ptytest.New(t)
+	m.plug("ttyUSB0", "1-1", "0001", one)
+	m.must(os.Remove(m.byID("0001")))
+	m.plug("ttyUSB1", "1-2", "0001", two)
+	c := Config{Path: m.root + "/dev/ttyUSB0", Host: m.Host}
+	p := open(t, c)
+	c.Expect = p.Place().Identity
+	p.Close()
+	if got := c.Expect.String(); got != "USB 0403:6001 serial 0001 in socket 1-1:1.0" {
+		t.Errorf("identity %s", got)
+	}
+	m.unplug("ttyUSB0", "1-1", "")
+	if _, err := Open(c); !errors.Is(err, ErrAbsent) {
+		t.Errorf("the device of the other socket was opened: %v", err)
+	}
+	m.plug("ttyUSB2", "1-1", "", one)
+	m.must(os.WriteFile(m.root+"/sys/devices/usb1/1-1/serial", []byte("0001\n"), 0o644))
+	if got := filepath.Base(open(t, c).Place().Device); got != "ttyUSB2" {
+		t.Errorf("opened %s", got)
+	}
+}

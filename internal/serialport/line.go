@@ -63,7 +63,11 @@ func parityFlags(p Parity) uint32 {
 // apply sets the line, and looks at what the driver made of it: it changes what
 // it cannot do, and says nothing.
 func (c Config) apply(fd int, pseudo bool) error {
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS2, c.termios()); err != nil {
+	err := unix.IoctlSetTermios(fd, unix.TCSETS2, c.termios())
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w: set %v: %w — hint: another adapter, or other settings if the device can", ErrUnable, c, err)
+	}
+	if err != nil {
 		return fmt.Errorf("set %v: %w", c, gone(err))
 	}
 	got, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
@@ -84,15 +88,15 @@ func (c Config) compare(got *unix.Termios) error {
 	// A receiver samples in the middle of a bit, so that ten bits may be half
 	// a bit long or short; the device's own clock needs half of that.
 	case max(off, -off)*40 > int64(c.Baud):
-		return fmt.Errorf("the driver makes %d of %d baud — hint: choose a speed that the chip divides down to, or another adapter", got.Ospeed, c.Baud)
+		return fmt.Errorf("%w: it makes %d of %d baud — hint: choose a speed that the chip divides down to, or another adapter", ErrUnable, got.Ospeed, c.Baud)
 	case differs&(unix.PARENB|unix.PARODD|unix.CMSPAR) != 0:
-		return fmt.Errorf("the driver does not know parity %v — hint: another adapter, or parity none if the device can", c.Parity)
+		return fmt.Errorf("%w: it does not know parity %v — hint: another adapter, or parity none if the device can", ErrUnable, c.Parity)
 	case differs&unix.CSIZE != 0:
-		return fmt.Errorf("the driver does not know %d data bits — hint: another adapter, or 8 data bits if the device can", c.DataBits)
+		return fmt.Errorf("%w: it does not know %d data bits — hint: another adapter, or 8 data bits if the device can", ErrUnable, c.DataBits)
 	case differs&unix.CSTOPB != 0:
-		return fmt.Errorf("the driver does not know %d stop bits — hint: 1, if the device can", c.StopBits)
+		return fmt.Errorf("%w: it does not know %d stop bits — hint: 1, if the device can", ErrUnable, c.StopBits)
 	case differs&unix.CRTSCTS != 0:
-		return errors.New("the driver does not know RTS/CTS flow control — hint: leave it out")
+		return fmt.Errorf("%w: it does not know RTS/CTS flow control — hint: leave it out", ErrUnable)
 	}
 	return nil
 }

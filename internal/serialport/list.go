@@ -32,7 +32,8 @@ type Info struct {
 	// Console says that the kernel writes its messages there.
 	Console bool `json:"console,omitempty"`
 	// Twin says that another port here has the same by-id name, because their
-	// adapters have no serial number: then only ByPath tells them apart.
+	// adapters have no serial number, or the same one: then only ByPath tells them
+	// apart.
 	Twin bool `json:"twin,omitempty"`
 }
 
@@ -57,6 +58,7 @@ func (h Host) List() ([]Info, error) {
 	byID, byPath := h.links("by-id"), h.links("by-path")
 	users := h.users()
 	var all []Info
+	var identities []Identity
 	for _, tty := range h.ttys() {
 		if h.isPhantom(tty) || !exists(h.dev(tty)) {
 			continue
@@ -64,13 +66,12 @@ func (h Host) List() ([]Info, error) {
 		info := h.describe(tty)
 		info.ByID, info.ByPath = byID[tty], byPath[tty]
 		info.UsedBy = users.of(info.Device)
-		all = append(all, info)
+		all, identities = append(all, info), append(identities, h.identity(tty))
 	}
-	for i := range all {
-		all[i].Twin = all[i].Vendor != "" && slices.ContainsFunc(all, func(other Info) bool {
-			return other.Device != all[i].Device && other.Vendor == all[i].Vendor && other.Product == all[i].Product &&
-				other.Serial == all[i].Serial && other.Interface == all[i].Interface
-		})
+	for i, id := range identities {
+		for j, other := range identities {
+			all[i].Twin = all[i].Twin || i != j && id.Vendor != "" && id.looksLike(other)
+		}
 	}
 	slices.SortFunc(all, func(a, b Info) int { return natural(a.Device, b.Device) })
 	return all, nil

@@ -87,6 +87,7 @@ func (p *Port) settle(pseudo bool) error {
 	}
 	p.base, p.counts = readCounts(p.control)
 	p.last.Store(&p.base)
+	p.origin = uint32(p.base.rx) - uint32(p.inQueue())
 	return nil
 }
 

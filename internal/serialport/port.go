@@ -38,6 +38,7 @@ type Port struct {
 	write sync.Mutex // the one writer's
 
 	base      icount                 // of the driver when the port was opened
+	origin    uint32                 // how many bytes it had received before the first that is read here
 	last      atomic.Pointer[icount] // when it was last asked
 	counts    bool                   // whether the driver counts at all
 	received  atomic.Uint64
@@ -221,7 +222,9 @@ func (p *Port) queued() int {
 
 // abandon takes back what the device does not take.
 func (p *Port) abandon(n, of int) (int, error) {
-	n = max(0, n-p.queued())
+	queued := min(n, p.queued())
+	n -= queued
+	p.sent.Add(-uint64(queued))
 	p.abandoned.Add(uint64(of - n))
 	unix.IoctlSetInt(p.control, unix.TCFLSH, unix.TCOFLUSH) // what fails here, fails in the next write
 	return n, fmt.Errorf("%w: %d of %d bytes are left — hint: its flow control holds the line up, or nothing is connected; check CTS, or turn flow control off", ErrStuck, of-n, of)
@@ -272,6 +275,9 @@ func (p *Port) Flush() error {
 	p.begin, p.end, p.marks = 0, 0, marks{}
 	if err := unix.IoctlSetInt(p.control, unix.TCFLSH, unix.TCIFLUSH); err != nil {
 		return fmt.Errorf("flush: %w", gone(err))
+	}
+	if now, ok := readCounts(p.control); ok {
+		p.origin = uint32(now.rx) - uint32(p.received.Load()) - (uint32(now.bufferedOverruns) - uint32(p.base.bufferedOverruns))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package serialport
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -61,6 +62,7 @@ func (m *machine) must(err error) {
 // socket of the hub.
 func (m *machine) plug(tty, socket, serial, behind string) {
 	m.t.Helper()
+	socket, number, _ := strings.Cut(socket, "/") // of a device with several ports
 	usb := filepath.Join(m.root, "sys/devices/usb1", socket)
 	port := filepath.Join(usb, socket+":1.0", tty)
 	m.must(os.MkdirAll(filepath.Join(port, "tty", tty), 0o755))
@@ -72,6 +74,10 @@ func (m *machine) plug(tty, socket, serial, behind string) {
 			m.must(os.WriteFile(filepath.Join(usb, name), []byte(text+"\n"), 0o644))
 		}
 	}
+	if number != "" {
+		m.must(os.WriteFile(filepath.Join(port, "port_number"), []byte(number+"\n"), 0o444))
+		socket += "-port" + number
+	}
 	driver := filepath.Join(m.root, "sys/bus/usb-serial/drivers/ftdi_sio")
 	m.must(os.MkdirAll(driver, 0o755))
 	m.must(os.Symlink(driver, filepath.Join(port, "driver")))
@@ -79,9 +85,23 @@ func (m *machine) plug(tty, socket, serial, behind string) {
 	m.must(os.Symlink(filepath.Join(port, "tty", tty), filepath.Join(m.root, "sys/class/tty", tty)))
 	m.must(os.Symlink(behind, filepath.Join(m.root, "dev", tty)))
 	if serial != "" {
-		m.must(os.Symlink("../../"+tty, m.byID(serial)))
+		name := m.byID(serial)
+		if number != "" {
+			name += "-port" + number
+		}
+		m.must(os.Symlink("../../"+tty, name))
 	}
 	m.must(os.Symlink("../../"+tty, filepath.Join(m.root, "dev/serial/by-path/pci-usb-"+socket)))
+}
+
+// plain is the by-id name of adapters without a serial number. It leads to one of
+// them; which, udev decides.
+func (m *machine) plain(tty string) string {
+	m.t.Helper()
+	name := m.byID("Serial")
+	os.Remove(name)
+	m.must(os.Symlink("../../"+tty, name))
+	return name
 }
 
 func (m *machine) byID(serial string) string {

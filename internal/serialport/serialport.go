@@ -36,6 +36,8 @@ var (
 	ErrBusy = errors.New("the port is in use")
 	// ErrStranger means that another device has taken the name.
 	ErrStranger = errors.New("the name belongs to another device now")
+	// ErrUnable means that the driver cannot do what is configured.
+	ErrUnable = errors.New("the driver cannot do that")
 	// ErrAbsent means that there is no such device at present.
 	ErrAbsent = errors.New("no such device")
 )
@@ -117,7 +119,7 @@ type Config struct {
 	// take. 1 s by default.
 	WriteTimeout time.Duration
 	// Expect, unless it is zero, is the device that must be behind a kernel
-	// name such as /dev/ttyUSB0; see Port.Identity.
+	// name such as /dev/ttyUSB0, or one under by-id; see Host.Find.
 	Expect Identity
 	// Host says where devices are. The zero value is this machine.
 	Host Host

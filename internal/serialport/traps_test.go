@@ -121,7 +121,7 @@ func TestTrapAWriteThatNeverEnds(t *testing.T) {
 	if !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "hint: ") {
 		t.Fatalf("wrote %d, %v", n, err)
 	}
-	if c := p.Counters(); c.Abandoned != uint64(1<<17-n) {
+	if c := p.Counters(); c.Abandoned != uint64(1<<17-n) || c.Sent != uint64(n) {
 		t.Errorf("%d bytes were written and %d were abandoned of %d", n, c.Abandoned, 1<<17)
 	}
 	// The device comes back to its senses, and so does the port. Of the message
@@ -234,5 +234,20 @@ func TestTrapNoModemLinesAndNoRS485(t *testing.T) {
 			t.Errorf("%s: %v", want, err)
 		}
 		open(t, Config{Path: name}) // and nothing was left open or locked
+	}
+}
+
+// A lock that outlives us would keep everybody out for as long as any program has
+// the device open.
+func TestACloseLeavesThePortToOthers(t *testing.T) {
+	_, name := ptytest.New(t)
+	other, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	open(t, Config{Path: name}).Close()
+	if exclusive, err := unix.IoctlGetInt(other, unix.TIOCGEXCL); err != nil || exclusive != 0 {
+		t.Errorf("TIOCEXCL is %d after Close, %v", exclusive, err)
 	}
 }
