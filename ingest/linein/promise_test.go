@@ -93,11 +93,11 @@ func TestWaitsAreNotTheTimeOfAFrame(t *testing.T) {
 	got = hearIn(t, cfg, committing(), &scripted{events: []event{
 		{text: "1\n2"}, {after: 100 * time.Millisecond, text: "3"}, {text: "4\n"}, {after: time.Hour, err: io.EOF},
 	}}, func(d *door) { // somebody else has all of the room meanwhile
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond) // of the bubble
 		if err := d.room.take(context.Background(), inHand); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		d.room.give(inHand)
 	})
 	if want := []string{"m=1", "m=234"}; !slices.Equal(got, want) {
