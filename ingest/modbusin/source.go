@@ -20,6 +20,7 @@ type Source struct {
 	log     *slog.Logger
 	slaves  []*slave
 	counts  busCounts
+	turn    int                 // the slave that was asked last
 	found   serialport.Identity // the device that the port was; it must be that one again
 }
 
@@ -53,7 +54,9 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	b.lost(ctx)
+	if !b.refused {
+		b.lost(ctx)
+	}
 	return fmt.Errorf("%s: %w", s.cfg.URL, err)
 }
 
@@ -103,6 +106,7 @@ func (s *Source) open(ctx context.Context) (wire, error) {
 	if s.kind == RTU || s.cfg.Serial.Baud != 0 {
 		serial := s.cfg.Serial.WithDefaults()
 		w.gap, w.char = gapTime(serial.Baud, bitsPerChar(serial)), serial.CharTime()
+		w.quiet = max(w.quiet, quietChars*w.char)
 	}
 	w.gap = cmp.Or(s.cfg.FrameGap, w.gap)
 	return w, nil
