@@ -226,11 +226,15 @@ func (m ModbusRegister) register(kind ModbusMap) (modbusin.Register, *keyError) 
 	for _, text := range m.Enum {
 		number, name, ok := strings.Cut(text, "=")
 		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		name = strings.TrimSpace(name)
 		if !ok || err != nil || name == "" {
 			return r, &keyError{"enum", fmt.Errorf(`%q gives no text to a number — hint: write for example "1=heating"`, text)}
 		}
 		if r.Format.Enum == nil {
 			r.Format.Enum = make(map[int64]string)
+		}
+		if before, taken := r.Format.Enum[n]; taken {
+			return r, &keyError{"enum", fmt.Errorf("%d is %q and %q — hint: give each number one text", n, before, name)}
 		}
 		r.Format.Enum[n] = name
 	}
@@ -249,6 +253,9 @@ func (m ModbusRegister) place(r *modbusin.Register) *keyError {
 	case m.Number != "":
 		if r.Table, r.Address, err = modbusin.ParseNumber(m.Number); err != nil {
 			return &keyError{"number", err}
+		}
+		if m.Table != "holding" && m.Table != r.Table.String() { // which is the default
+			return &keyError{"table", fmt.Errorf("%q stands beside number %s, which is in the table %s — hint: leave table out", m.Table, m.Number, r.Table)}
 		}
 		return nil
 	case m.Address == nil:
