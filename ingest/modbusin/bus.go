@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/internal/backoff"
-	"github.com/tidegate/tidegate/reading"
 )
 
 // bus is a Source while it runs. It belongs to one goroutine.
@@ -301,38 +300,4 @@ func (b *bus) deliver(ctx context.Context, s *slave) error {
 	err := b.accept(ctx, rs)
 	p.readings = rs[:0]
 	return err
-}
-
-// fullPause is how often a full buffer is asked again.
-const fullPause = time.Second
-
-// accept gives readings to the intake. While the buffer refuses new ones,
-// nothing more is asked: what is not read now is not lost, for nobody had it. The
-// time that this takes is none in which a slave is waited for.
-func (b *bus) accept(ctx context.Context, rs []reading.Reading) error {
-	began := time.Now()
-	defer func() {
-		took := time.Since(began)
-		for i := range b.flights {
-			b.flights[i].sent, b.flights[i].deadline = b.flights[i].sent.Add(took), b.flights[i].deadline.Add(took)
-		}
-	}()
-	for {
-		_, err := b.intake.Accept(ctx, rs)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return err
-		}
-		if !errors.Is(err, ingest.ErrFull) {
-			b.counts.notStored.Add(1)
-			b.refused = true
-			return err
-		}
-		b.counts.paused.Add(1)
-		if err := backoff.Sleep(ctx, fullPause, nil); err != nil {
-			return err
-		}
-	}
 }

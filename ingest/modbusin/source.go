@@ -20,6 +20,7 @@ type Source struct {
 	log     *slog.Logger
 	slaves  []*slave
 	counts  busCounts
+	pledges []pledge            // of custody, the oldest first
 	turn    int                 // the slave that was asked last
 	found   serialport.Identity // the device that the port was; it must be that one again
 }
