@@ -54,6 +54,9 @@ func TestABusIsBuiltAsItsTablesSay(t *testing.T) {
 	if _, err := modbusin.New(cfg, nil); err != nil {
 		t.Error(err)
 	}
+	if &cfg.Slaves[0].Registers[0] != &cfg.Slaves[1].Registers[0] {
+		t.Error("slaves of one map have registers of their own")
+	}
 	if len(cfg.Slaves) != 2 || cfg.FrameGap != 5*time.Millisecond || cfg.Serial.Baud != 19200 || cfg.Serial.String() != "19200 8E1" {
 		t.Errorf("%+v", cfg)
 	}

@@ -112,7 +112,7 @@ type Slave struct {
 	// NeverRead must not be asked for: reading it has an effect, or confuses the
 	// device.
 	NeverRead []Span
-	// Registers are what is read.
+	// Registers are what is read. Slaves with one map share them.
 	Registers []Register
 }
 

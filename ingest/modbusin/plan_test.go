@@ -167,3 +167,27 @@ func TestURLsOfBuses(t *testing.T) {
 		}
 	}
 }
+
+// TestSlavesOfOneMapShareIt: 247 slaves with 2000 registers each are half a million.
+func TestSlavesOfOneMapShareIt(t *testing.T) {
+	one := words(1, upTo(300)...)
+	slower, equal := one, words(4, upTo(300)...)
+	slower.Every = time.Minute
+	cfg := Config{URL: "tcp://x", Slaves: []Slave{one, one, slower, equal}}
+	for i := range cfg.Slaves {
+		cfg.Slaves[i].Unit = byte(i + 1)
+	}
+	s, err := New(cfg, quietLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, true, false, false} {
+		first, other := s.slaves[0], s.slaves[i]
+		if got := &first.formats[0] == &other.formats[0] && &first.polls[0].plan[0] == &other.polls[0].plan[0]; got != want {
+			t.Errorf("slave %d shares: %v, want %v", i, got, want)
+		}
+		if i > 0 && first.polls[0] == other.polls[0] {
+			t.Errorf("slave %d shares its polls, too", i)
+		}
+	}
+}

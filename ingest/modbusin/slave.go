@@ -78,16 +78,34 @@ const (
 // single one may be noise.
 const leastPatience = 3
 
-func newSlave(cfg Slave) *slave {
-	s := &slave{Slave: cfg, polls: cfg.polls(), patience: max(leastPatience, cfg.Retries+1), warned: make(map[int]bool), mutes: make(map[request]int)}
-	for _, r := range cfg.Registers {
-		f, _ := newFormat(r.Table, r.Format) // Config.Check was asked
-		s.formats = append(s.formats, f)
+// newSlave returns a slave, which shares what never changes with one of the others
+// that has the same registers: a building has hundreds of meters of one kind.
+func newSlave(cfg Slave, others []*slave) *slave {
+	s := &slave{Slave: cfg, patience: max(leastPatience, cfg.Retries+1), warned: make(map[int]bool), mutes: make(map[request]int)}
+	if i := slices.IndexFunc(others, s.alike); i >= 0 {
+		s.formats = others[i].formats
+		for _, p := range others[i].polls {
+			s.polls = append(s.polls, &poll{every: p.every, plan: p.plan})
+		}
+	} else {
+		s.polls = cfg.polls()
+		for _, r := range cfg.Registers {
+			f, _ := newFormat(r.Table, r.Format) // Config.Check was asked
+			s.formats = append(s.formats, f)
+		}
 	}
 	for _, p := range s.polls {
 		p.current = p.plan
 	}
 	return s
+}
+
+// alike says whether the two are asked the same: whether their registers are the
+// same ones, not only equal, and what plans depend on is.
+func (s *slave) alike(other *slave) bool {
+	a, b := s.limits(), other.limits()
+	return len(s.Registers) == len(other.Registers) && &s.Registers[0] == &other.Registers[0] && s.Every == other.Every &&
+		a.gap == b.gap && a.registers == b.registers && a.bits == b.bits && slices.Equal(a.never, b.never)
 }
 
 // begin forgets what was under way on a line that is gone, and asks at once, but

@@ -33,7 +33,7 @@ func New(cfg Config, log *slog.Logger) (*Source, error) {
 	s := &Source{cfg: cfg, log: log}
 	s.kind, s.address, _ = ParseURL(cfg.URL) // checked
 	for _, slave := range cfg.Slaves {
-		s.slaves = append(s.slaves, newSlave(slave))
+		s.slaves = append(s.slaves, newSlave(slave, s.slaves))
 	}
 	return s, nil
 }
