@@ -215,6 +215,7 @@ func (b *bus) connect(ctx context.Context) error {
 		close(closed)
 	})
 	b.wire, b.silent = w, 0
+	b.trouble.Store(nil)
 	b.release = func() {
 		if !stop() {
 			<-closed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -351,6 +352,53 @@ func TestAStateThatWasNotStoredIsToldAgain(t *testing.T) {
 		custody.Commit()
 		if rs := custody.Stored(); len(rs) != 1 || rs[0].Value != reading.Bool(false) {
 			t.Errorf("stored %v", rs)
+		}
+	})
+}
+
+// TestStoppingDoesNotWaitForASlave that takes a minute, or says nothing.
+func TestStoppingDoesNotWaitForASlave(t *testing.T) {
+	both(t, func(t *testing.T, p *puppet) {
+		p.script = func(asked) []reply { return []reply{} }
+		slave := words(1, 0)
+		slave.Timeout = time.Minute
+		s := run(t, p.config(slave))
+		time.Sleep(5 * time.Second)
+		stopped := time.Now()
+		if err := s.stop(); err != nil || time.Since(stopped) > time.Millisecond {
+			t.Errorf("%v, after %v", err, time.Since(stopped))
+		}
+	})
+}
+
+// TestTroubleOfTheLineIsTold, and only while there is some.
+func TestTroubleOfTheLineIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &puppet{took: time.Millisecond}
+		p.script = func(asked) []reply {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if len(p.conns) == 1 {
+				p.conns[0].Close()
+				return []reply{}
+			}
+			return nil
+		}
+		s, err := New(p.config(words(1, 0)), quietLog())
+		if err != nil {
+			t.Fatal(err)
+		}
+		intake := ingest.NewIntake(&sink{}, nil, time.Now)
+		if err := s.Run(t.Context(), intake); err == nil {
+			t.Fatal("it goes on")
+		}
+		if got := s.Stats().Trouble; !strings.Contains(got, "has ended the connection — hint: ") {
+			t.Errorf("%q", got)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if err := s.Run(ctx, intake); err != nil || s.Stats().Trouble != "" {
+			t.Errorf("%v, %q", err, s.Stats().Trouble)
 		}
 	})
 }

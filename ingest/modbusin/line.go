@@ -3,8 +3,11 @@ package modbusin
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -67,8 +70,11 @@ func (l tcpLine) ReadTimeout(p []byte, d time.Duration) (int, error) {
 		return 0, err
 	}
 	n, err := l.Read(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return n, nil
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return n, fmt.Errorf("the peer has ended the connection — hint: many devices allow only one or two; see whether another program holds them (%w)", err)
 	}
 	return n, err
 }

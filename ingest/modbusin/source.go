@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
@@ -20,9 +21,10 @@ type Source struct {
 	log     *slog.Logger
 	slaves  []*slave
 	counts  busCounts
-	pledges []pledge            // of custody, the oldest first
-	turn    int                 // the slave that was asked last
-	found   serialport.Identity // the device that the port was; it must be that one again
+	trouble atomic.Pointer[string] // why there is no line; nil while there is one
+	pledges []pledge               // of custody, the oldest first
+	turn    int                    // the slave that was asked last
+	found   serialport.Identity    // the device that the port was; it must be that one again
 }
 
 // New returns a bus that does not run yet. The error is that of Config.Check.
@@ -56,6 +58,8 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 		return nil
 	}
 	if !b.refused {
+		trouble := err.Error()
+		s.trouble.Store(&trouble)
 		b.lost(ctx)
 	}
 	return fmt.Errorf("%s: %w", s.cfg.URL, err)
