@@ -1,9 +1,11 @@
 package modbusin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -378,8 +380,8 @@ func TestTroubleOfTheLineIsTold(t *testing.T) {
 		p.script = func(asked) []reply {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if len(p.conns) == 1 {
-				p.conns[0].Close()
+			if conn := p.conns[0]; len(p.conns) == 1 {
+				time.AfterFunc(time.Millisecond, func() { conn.Close() })
 				return []reply{}
 			}
 			return nil
@@ -392,13 +394,33 @@ func TestTroubleOfTheLineIsTold(t *testing.T) {
 		if err := s.Run(t.Context(), intake); err == nil {
 			t.Fatal("it goes on")
 		}
-		if got := s.Stats().Trouble; !strings.Contains(got, "has ended the connection — hint: ") {
+		if got := s.Stats().Trouble; !strings.Contains(got, "has ended the connection (EOF) — hint: ") {
 			t.Errorf("%q", got)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		if err := s.Run(ctx, intake); err != nil || s.Stats().Trouble != "" {
 			t.Errorf("%v, %q", err, s.Stats().Trouble)
+		}
+	})
+}
+
+// TestTheWrongMapDoesNotFloodTheLog: none of its registers is there.
+func TestTheWrongMapDoesNotFloodTheLog(t *testing.T) {
+	both(t, func(t *testing.T, p *puppet) {
+		p.script = func(q asked) []reply { return []reply{{time.Millisecond, p.frame(q, q.exception(2))}} }
+		var log bytes.Buffer
+		custody := ingesttest.NewCustody()
+		s := runInto(t, p.config(words(1, upTo(2000)...)), custody, slog.New(slog.NewTextHandler(&log, nil)))
+		time.Sleep(6 * time.Hour)
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(log.String(), "\n"); n != maxWarned+1 || !strings.Contains(log.String(), "is it the map of this device?") {
+			t.Errorf("%d lines:\n%.2000s", n, log.String())
+		}
+		if st := s.Stats().Slaves[0]; st.Bad != 2000 || !st.Up || st.Asked > 60_000 {
+			t.Errorf("%+v", st)
 		}
 	})
 }

@@ -69,14 +69,23 @@ const (
 	mostBusy  = 10 * time.Second
 )
 
-// badRegisters leaves registers out that the slave does not have.
+// maxWarned bounds the registers of a slave that are reported by name: with the
+// wrong map it has none of thousands.
+const maxWarned = 20
+
+// badRegisters leaves registers out that the slave does not have, or does not
+// answer for.
 func (b *bus) badRegisters(s *slave, p *poll, bad batch, why string) {
 	p.halved = true
 	for _, it := range bad.items {
-		if s.warned[it.index] {
+		if s.warned[it.index] || len(s.warned) > maxWarned {
 			continue
 		}
 		s.warned[it.index] = true
+		if len(s.warned) > maxWarned {
+			b.log.Warn("and more of its registers, which are not listed — hint: is it the map of this device?", "device", s.Device, "unit", s.Unit)
+			continue
+		}
 		b.log.Warn(why+"; it is left out, and tried again from time to time — hint: compare the map with the manual",
 			"device", s.Device, "unit", s.Unit, "metric", s.Registers[it.index].Metric, "at", bad.request.String())
 	}

@@ -70,13 +70,18 @@ func (l tcpLine) ReadTimeout(p []byte, d time.Duration) (int, error) {
 		return 0, err
 	}
 	n, err := l.Read(p)
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, nil
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return n, fmt.Errorf("the peer has ended the connection — hint: many devices allow only one or two; see whether another program holds them (%w)", err)
 	}
-	return n, err
+	return n, ended(err)
+}
+
+// ended says what it means that the other side has closed a connection.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("the peer has ended the connection (%w) — hint: many devices allow only one or two; see whether another program holds them", err)
+	}
+	return err
 }
 
 // Write implements line.
@@ -84,5 +89,6 @@ func (l tcpLine) Write(p []byte) (int, error) {
 	if err := l.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return l.Conn.Write(p)
+	n, err := l.Conn.Write(p)
+	return n, ended(err)
 }
