@@ -85,13 +85,16 @@ func (in *Intake) filters() bool { return len(in.lost) > 0 }
 func (in *Intake) OnLoss(lost func()) { in.lost = append(in.lost, lost) }
 
 // Settle looks whether a commit has failed, and calls what OnLoss was given if
-// so. Whoever filters readings calls it first.
+// so. Whoever filters readings calls it first. Within a passage, it does so once:
+// what fails later fails the passage.
 func (in *Intake) Settle() {
-	if in.own && in.way == nil && in.filters() {
+	switch {
+	case !in.filters():
+	case !in.own:
+		in.accepts.settle(in.tellLoss)
+	case in.way == nil:
 		in.way = in.accepts.begin(in.tellLoss)
-		return
 	}
-	in.accepts.settle(in.tellLoss)
 }
 
 func (in *shared) tellLoss() {

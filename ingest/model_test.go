@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,9 @@ func (w *world) acknowledge(ps []*packet) {
 		d.open = slices.DeleteFunc(d.open, func(o *packet) bool { return o == p })
 		if p.measure && !w.standsFor(stored, p) {
 			w.Fatalf("%s: %#v was acknowledged; stored are %v", d.name, p, of(d, stored))
+		}
+		if p.turns && w.filters && !isUrgent(of(d, stored), p) {
+			w.Fatalf("%s: %#v raised an alarm and was acknowledged; stored are %v", d.name, p, of(d, stored))
 		}
 		if p.key != "" && !w.isNoted(noted, p) {
 			w.Fatalf("%s: %#v was acknowledged; noted is %q of %q", d.name, p, noted["announced/"+p.key], w.said[p.key])
@@ -54,6 +58,29 @@ func (w *world) standsFor(stored []reading.Reading, p *packet) bool {
 	return slices.ContainsFunc(of(p.device, stored), func(r reading.Reading) bool {
 		return r.Metric == "m" && r.Time == latest && max(r.Value.Int()-p.value, p.value-r.Value.Int()) <= band
 	})
+}
+
+// isUrgent reports whether a reading that raised an alarm is stored as such, and
+// with what it has raised.
+func isUrgent(stored []reading.Reading, p *packet) bool {
+	found := map[string]bool{}
+	for _, r := range stored {
+		if r.Time == p.time && r.Lane == reading.Alarm {
+			found[r.Metric+r.Value.String()] = true
+		}
+	}
+	return found[fmt.Sprint("m", p.value)] && found["m.alarmabove"]
+}
+
+// alarm is what is known of a device's alarm, to whoever has what is stored.
+func alarm(stored []reading.Reading) (level string) {
+	latest := int64(0)
+	for _, r := range stored {
+		if r.Metric == "m.alarm" && r.Time >= latest {
+			latest, level = r.Time, r.Value.Text()
+		}
+	}
+	return level
 }
 
 // isNoted reports whether what a packet announced is on flash, or what was
@@ -115,6 +142,13 @@ func (w *world) draw(t *rapid.T, d *device) *packet {
 	d.time += int64(time.Second)
 	d.value += rapid.Int64Range(-4, 4).Draw(t, "by")
 	p := &packet{measure: rapid.IntRange(0, 3).Draw(t, "kind") > 0, time: d.time, value: d.value}
+	if p.measure {
+		before := d.hot
+		if d.hot = rapid.IntRange(0, 3).Draw(t, "hot") == 0; d.hot {
+			p.value += worldHot * 10
+		}
+		p.turns = d.hot && !before
+	}
 	if !p.measure || rapid.Bool().Draw(t, "both") {
 		p.key = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key")
 		p.words = rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(t, "words")
@@ -148,6 +182,10 @@ func (w *world) settle() {
 		if len(d.open) > 0 {
 			w.Fatalf("%s waits for ever for the acknowledgement of %#v", d.name, d.open[0])
 		}
+		level, want := alarm(of(d, w.custody.Stored())), map[bool]string{true: "above", false: "normal"}[d.hot]
+		if level != "" && level != want || level == "" && d.hot && w.filters {
+			w.Fatalf("%s: the alarm is %q, want %q; stored are %v", d.name, level, want, of(d, w.custody.Stored()))
+		}
 	}
 }
 
@@ -157,7 +195,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	for name, filters := range map[string]bool{"plain": false, "filters": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				for range 20 { // they are short, and what may go wrong is rare
+				for range 10 { // they are short, and what may go wrong is rare
 					rapid.Check(struct{ rapid.TB }{t}, func(t *rapid.T) { // a bubble has no deadline
 						w := newWorld(t, filters)
 						defer func() { w.life.die(); synctest.Wait() }()

@@ -33,6 +33,7 @@ type packet struct {
 	value   int64
 	key     string // of what is announced; empty for nothing
 	words   string // empty to withdraw
+	turns   bool   // its value is beyond the alarm's threshold, and the one before was not
 	said    int    // where in world.said
 }
 
@@ -75,6 +76,7 @@ type device struct {
 	open   []*packet // published and not acknowledged
 	time   int64
 	value  int64
+	hot    bool // the value is beyond the alarm's threshold
 }
 
 // conn is a connection, as the door sees it.

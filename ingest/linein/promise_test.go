@@ -93,7 +93,7 @@ func TestWaitsAreNotTheTimeOfAFrame(t *testing.T) {
 	got = hearIn(t, cfg, committing(), &scripted{events: []event{
 		{text: "1\n2"}, {after: 100 * time.Millisecond, text: "3"}, {text: "4\n"}, {after: time.Hour, err: io.EOF},
 	}}, func(d *door) { // somebody else has all of the room meanwhile
-		<-time.After(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond) // of the bubble
 		if err := d.room.take(context.Background(), inHand); err != nil {
 			t.Error(err)
 		}

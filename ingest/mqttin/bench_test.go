@@ -16,6 +16,9 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/refine"
+	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -179,4 +182,34 @@ func publishWindowed(conn net.Conn, topic, payload string, n int) error {
 		acked += room
 	}
 	return nil
+}
+
+// BenchmarkRefined measures what filters cost: nothing is filtered, everything is
+// and is kept, everything is and is left out.
+func BenchmarkRefined(b *testing.B) {
+	json := decode.NewJSON(decode.JSONConfig{})
+	high, band := 1e9, 0.5
+	for _, c := range []struct {
+		name string
+		step *refine.Step
+	}{{"off", nil}, {"kept", &refine.Step{AlarmAbove: &high}}, {"left out", &refine.Step{Deadband: &band}}} {
+		rule := route.Rule{Topic: "json/{device}", Decoder: json}
+		for _, clients := range []int{1, 100} {
+			b.Run(fmt.Sprintf("%s/%dx%d", c.name, clients, benchWindow), func(b *testing.B) {
+				if c.step != nil {
+					chain, err := refine.New(refine.Config{Steps: []refine.Step{*c.step}})
+					if err != nil {
+						b.Fatal(err)
+					}
+					rule.Refine = chain
+				}
+				table, err := route.NewTable([]route.Rule{rule}, json)
+				if err != nil {
+					b.Fatal(err)
+				}
+				src := start(b, blackHole{}, Config{Routes: table})
+				publishAll(b, src.Addr(b.Context()).String(), clients, "json/d", benchJSON)
+			})
+		}
+	}
 }

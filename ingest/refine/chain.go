@@ -156,7 +156,7 @@ func (c *Chain) Refine(dst []reading.Reading, first int, now int64) []reading.Re
 			continue
 		}
 		c.stats.Kept++
-		if news != nil {
+		if news.level != unknown {
 			dst = append(dst, news.announce(&dst[i]))
 			c.stats.Announced++
 		}
@@ -187,9 +187,9 @@ func (c *Chain) filtered(r *reading.Reading, why Reason) {
 	}
 }
 
-// refine changes a reading and says whether it is to be filtered. news is the
-// series if there is something to announce of its alarm.
-func (c *Chain) refine(r *reading.Reading, now int64) (why Reason, news *series) {
+// refine changes a reading and says whether it is to be filtered, and what there is
+// to tell of an alarm.
+func (c *Chain) refine(r *reading.Reading, now int64) (why Reason, news turn) {
 	c.count++
 	s := c.find(r)
 	if s == nil {
@@ -197,46 +197,47 @@ func (c *Chain) refine(r *reading.Reading, now int64) (why Reason, news *series)
 		if p.filter != nil || p.alarm != nil {
 			c.stats.Untracked++
 		}
-		return p.change(r, &c.stats), nil
+		return p.change(r, &c.stats), turn{}
 	}
 	s.used = c.count
 	if why = s.plan.change(r, &c.stats); why != Kept || s.plan.filter == nil && s.plan.alarm == nil {
-		return why, nil
+		return why, turn{}
 	}
 	if r.Value.Kind() == reading.KindBytes { // says nothing of the series
-		return Kept, nil
+		return Kept, turn{}
 	}
 	if s.generation != c.generation {
 		// The course goes on: what is sent again must not stand for anything
 		// after what was newer, and may have been stored.
 		s.generation, s.kept, s.watch = c.generation, kept{}, watch{}
+		s.again = again{until: s.course.newest}
 	}
 	if r.Flags&reading.Historical != 0 {
 		c.stats.Late++
-		return Kept, nil
+		return Kept, turn{}
 	}
 	return c.follow(s, r, timeOf(r, now), now)
 }
 
 // follow takes a reading of time t into account for what comes after it.
-func (c *Chain) follow(s *series, r *reading.Reading, t, now int64) (why Reason, news *series) {
-	again := s.course.known && t == s.course.newest
+func (c *Chain) follow(s *series, r *reading.Reading, t, now int64) (why Reason, news turn) {
+	still := s.course.known && t == s.course.newest
 	at := s.course.place(t, now)
 	if at == setBack {
 		s.kept.known = s.kept.known && t >= s.kept.time
-		s.watch.pending = unknown
+		s.watch.pending, s.again = unknown, again{}
 		c.stats.SetBack++
+	}
+	if w := s.watchOf(at, t); w != nil && c.judge(s, w, r, t) {
+		news = turn{s.plan.alarms, w.level}
 	}
 	if at == older && (!s.kept.known || t < s.kept.time) {
 		c.stats.Late++
-		return Kept, nil
-	}
-	if s.plan.alarm != nil && at != older && c.judge(s, r, t) {
-		news = s
+		return Kept, news
 	}
 	if f := s.plan.filter; f != nil {
-		if news == nil {
-			why = f.judge(&s.kept, r, t, now, again, c.seed)
+		if news.level == unknown {
+			why = f.judge(&s.kept, r, t, now, still, c.seed)
 		}
 		if why == Kept {
 			s.kept.keep(r, t, now, c.seed)
@@ -247,11 +248,13 @@ func (c *Chain) follow(s *series, r *reading.Reading, t, now int64) (why Reason,
 
 // judge reports whether there is news of the series' alarm, and if so makes the
 // reading urgent that brings it.
-func (c *Chain) judge(s *series, r *reading.Reading, t int64) (news bool) {
-	before := s.watch.level
-	switch s.plan.alarm.judge(&s.watch, r, t) {
+func (c *Chain) judge(s *series, w *watch, r *reading.Reading, t int64) (news bool) {
+	before := w.level
+	switch s.plan.alarm.judge(w, r, t) {
 	case nothing:
 		return false
+	case confirmed:
+		return w == &s.watch // it says how it is, not how it was
 	case raised:
 		c.stats.Raised++
 		if before > normal { // from one into the other
@@ -265,12 +268,31 @@ func (c *Chain) judge(s *series, r *reading.Reading, t int64) (news bool) {
 	return true
 }
 
-// announce returns the reading that tells of the series' alarm, which the other
-// has turned.
-func (s *series) announce(r *reading.Reading) reading.Reading {
+// watchOf returns the watch that judges a reading; nil if none does.
+func (s *series) watchOf(at order, t int64) *watch {
+	switch {
+	case s.plan.alarm == nil:
+		return nil
+	case at != older:
+		return &s.watch
+	case t > s.again.until || t < s.again.newest:
+		return nil
+	}
+	s.again.newest = t
+	return &s.again.watch
+}
+
+// turn is what there is to tell of an alarm: nothing if its level is unknown.
+type turn struct {
+	metric string
+	level  level
+}
+
+// announce returns the reading that tells of it, which the other has brought.
+func (n turn) announce(r *reading.Reading) reading.Reading {
 	return reading.Reading{
-		Device: r.Device, Metric: s.plan.alarms, Time: r.Time, Flags: r.Flags, Lane: reading.Alarm,
-		Value: reading.String(s.watch.level.String()),
+		Device: r.Device, Metric: n.metric, Time: r.Time, Flags: r.Flags, Lane: reading.Alarm,
+		Value: reading.String(n.level.String()),
 	}
 }
 

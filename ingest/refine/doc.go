@@ -70,16 +70,17 @@
 // must hold is that the one kept before is there:
 //
 //   - A commit fails. Nobody knows then which kept readings are stored, so Forget
-//     must be called before anything else is refined: the next reading of every
-//     series is kept, and alarms are raised, or called normal, again.
+//     must be called, and what was refined before that and is not with custody yet
+//     must not be acknowledged: the next reading of every series is kept, and
+//     alarms are raised, or called normal, again.
 //   - The gateway dies before the commit. The kept reading was not acknowledged,
 //     so its device sends it again. But what leant on it must not have been
 //     acknowledged either: think of a device whose connection ends while its
 //     reading waits for the commit. It connects anew and sends the reading again,
 //     which is left out now, as a repeat of itself. So the acknowledgement of
-//     whatever came through a chain waits for everything that was accepted at its
-//     door before, and is not given if any of that fails. State begins empty
-//     after a restart.
+//     whatever came through a chain waits for everything that is on its way at
+//     its door, and is not given if any of that fails. State begins empty after a
+//     restart.
 //   - At least once: what is sent again is refined again. Repeats of kept
 //     readings are within the deadband of themselves, and are filtered; if the
 //     kept one was not stored, Forget has been called, and they are kept. Repeats
@@ -91,13 +92,11 @@
 //   - The buffer evicts the kept reading later. That is a gap, which is declared;
 //     what leant on it is within it.
 //
-// Two moments remain. A reading of QoS 0, which nobody sends again, is stored, and
-// others before it, of QoS 1, are sent again after a restart and leant on. And
-// between Refine and the call of Accept, which is microseconds, nobody knows of a
-// reading but its connection: another one that feeds the same series may have its
-// reading left out and acknowledged then, just before the power fails. The series
-// is wrong by more than the deadband after that until its next reading is kept,
-// for a heartbeat at the most.
+// A reading is on its way from the moment that Refine sees it, if its door uses a
+// passage of the intake, as all do. What remains is QoS 0: such a reading, which
+// nobody sends again, is stored, and others before it, of QoS 1, are sent again
+// after a restart and leant on. The series is wrong by more than the deadband after
+// that until its next reading is kept, for a heartbeat at the most.
 //
 // # Bounds
 //

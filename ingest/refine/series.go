@@ -172,6 +172,15 @@ type series struct {
 	generation uint64 // of the chain's memory; kept and watch are of no use in another
 	kept       kept
 	watch      watch
+	again      again
+}
+
+// again watches what is sent again after Forget behind what was newer, which is
+// late, but may have turned the alarm without anybody having been told.
+type again struct {
+	until  int64 // the newest time before
+	newest int64 // the time of the last that was judged
+	watch  watch // of their own: they do not say how it is now
 }
 
 // key names a series as it comes in.

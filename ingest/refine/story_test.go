@@ -242,6 +242,26 @@ func TestAfterForgettingTheNextReadingIsKept(t *testing.T) {
 	}
 }
 
+// What raised an alarm is urgent also when it is sent again behind what was newer,
+// and no reading of before says how it is now.
+func TestAlarmsThatWereLostAreRaisedAgain(t *testing.T) {
+	above, quiet := Step{AlarmAbove: ptr(80.0)}, Step{AlarmAbove: ptr(80.0), Deadband: ptr(100.0)}
+	const begin = "0s 20, 0s .alarm=normal^, "
+	const pulse = "10s 81^, 10s .alarm=above^, 20s 20^, 20s .alarm=normal^, "
+	tellAll(t, map[string]storyCase{
+		"it came and went": {quiet, "0s 20, 10s 81, 20s 20, 30s 20, forget, 10s 81, 20s 20, 30s 20",
+			begin + pulse + pulse + "30s 20, 30s .alarm=normal^"},
+		"it is on": {above, "0s 20, 10s 81, 20s 82, forget, 10s 81, 20s 82, 30s 20",
+			begin + "10s 81^, 10s .alarm=above^, 20s 82, 10s 81^, 10s .alarm=above^, 20s 82^, 20s .alarm=above^, 30s 20^, 30s .alarm=normal^"},
+		"not out of order": {above, "0s 20, 10s 81, 20s 20, 30s 20, forget, 20s 20, 10s 81, 40s 20",
+			begin + pulse + "30s 20, 20s 20, 10s 81, 40s 20, 40s .alarm=normal^"},
+		"not twice": {above, "0s 20, 10s 81, 20s 20, forget, 10s 81, 11s 81, 20s 20, 15s 81",
+			begin + pulse + "10s 81^, 10s .alarm=above^, 11s 81, 20s 20, 20s .alarm=normal^, 15s 81"},
+		"not what was stored for long": {above, "0s 20, 10s 81, 20s 20, forget, h10s 81, 20s 20",
+			begin + pulse + "h10s 81, 20s 20, 20s .alarm=normal^"},
+	})
+}
+
 func TestAlarms(t *testing.T) {
 	above, below := Step{AlarmAbove: ptr(80.0)}, Step{AlarmBelow: ptr(5.0)}
 	soft := Step{AlarmAbove: ptr(80.0), Hysteresis: 5}
