@@ -72,7 +72,7 @@ func (k *checklist) plans(name string, bus modbusin.Config) {
 	}
 }
 
-func counted(n int, what string) string {
+func counted[N int | uint64](n N, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

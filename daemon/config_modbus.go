@@ -149,31 +149,40 @@ func (m Modbus) bus(maps []ModbusMap, v vocabulary) modbusin.Config {
 	if m.FrameGap != nil {
 		cfg.FrameGap = time.Duration(*m.FrameGap)
 	}
+	shared := make(map[string][]modbusin.Register)
 	for _, s := range m.Slaves {
 		for _, kind := range maps {
-			if kind.Name == s.Map {
-				cfg.Slaves = append(cfg.Slaves, s.slave(kind, v))
+			if kind.Name != s.Map {
+				continue
 			}
+			if shared[s.Map] == nil {
+				shared[s.Map] = kind.registers()
+			}
+			cfg.Slaves = append(cfg.Slaves, s.slave(kind, shared[s.Map], v))
 		}
 	}
 	return cfg
 }
 
-func (s ModbusSlave) slave(kind ModbusMap, v vocabulary) modbusin.Slave {
+func (m ModbusMap) registers() (all []modbusin.Register) {
+	for _, reg := range m.Registers {
+		if r, err := reg.register(m); err == nil {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+func (s ModbusSlave) slave(kind ModbusMap, registers []modbusin.Register, v vocabulary) modbusin.Slave {
 	target := v.target(s.meaning(), s.Device, "")
 	slave := modbusin.Slave{
 		Unit: byte(s.Unit), Device: s.Device, Lane: target.Lane, Refine: target.Refine, Status: s.StatusMetric,
 		Every: time.Duration(s.Interval), Timeout: time.Duration(s.Timeout), Retries: s.Retries, Probe: time.Duration(s.Probe),
-		Gap: kind.Gap, MaxRegisters: kind.MaxRegisters, MaxBits: kind.MaxBits,
+		Gap: kind.Gap, MaxRegisters: kind.MaxRegisters, MaxBits: kind.MaxBits, Registers: registers,
 	}
 	for _, text := range kind.NeverRead {
 		if span, ok := parseSpan(text); ok {
 			slave.NeverRead = append(slave.NeverRead, span)
-		}
-	}
-	for _, reg := range kind.Registers {
-		if r, err := reg.register(kind); err == nil {
-			slave.Registers = append(slave.Registers, r)
 		}
 	}
 	return slave
@@ -226,11 +235,15 @@ func (m ModbusRegister) register(kind ModbusMap) (modbusin.Register, *keyError) 
 	for _, text := range m.Enum {
 		number, name, ok := strings.Cut(text, "=")
 		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		name = strings.TrimSpace(name)
 		if !ok || err != nil || name == "" {
 			return r, &keyError{"enum", fmt.Errorf(`%q gives no text to a number — hint: write for example "1=heating"`, text)}
 		}
 		if r.Format.Enum == nil {
 			r.Format.Enum = make(map[int64]string)
+		}
+		if before, taken := r.Format.Enum[n]; taken {
+			return r, &keyError{"enum", fmt.Errorf("%d is %q and %q — hint: give each number one text", n, before, name)}
 		}
 		r.Format.Enum[n] = name
 	}
@@ -249,6 +262,9 @@ func (m ModbusRegister) place(r *modbusin.Register) *keyError {
 	case m.Number != "":
 		if r.Table, r.Address, err = modbusin.ParseNumber(m.Number); err != nil {
 			return &keyError{"number", err}
+		}
+		if m.Table != "holding" && m.Table != r.Table.String() { // which is the default
+			return &keyError{"table", fmt.Errorf("%q stands beside number %s, which is in the table %s — hint: leave table out", m.Table, m.Number, r.Table)}
 		}
 		return nil
 	case m.Address == nil:

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"log/slog"
 	"os"
 	"reflect"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/internal/scalar"
 	"github.com/tidegate/tidegate/internal/serialport"
@@ -53,6 +56,9 @@ func TestABusIsBuiltAsItsTablesSay(t *testing.T) {
 	cfg := c.Ingest.Modbus[0].bus(c.Modbus.Maps, v)
 	if _, err := modbusin.New(cfg, nil); err != nil {
 		t.Error(err)
+	}
+	if &cfg.Slaves[0].Registers[0] != &cfg.Slaves[1].Registers[0] {
+		t.Error("slaves of one map have registers of their own")
 	}
 	if len(cfg.Slaves) != 2 || cfg.FrameGap != 5*time.Millisecond || cfg.Serial.Baud != 19200 || cfg.Serial.String() != "19200 8E1" {
 		t.Errorf("%+v", cfg)
@@ -152,7 +158,7 @@ func TestTheExampleOfTheDocsIsPlannedAsItSays(t *testing.T) {
 }
 
 func TestStatusTellsOfSlaves(t *testing.T) {
-	s := dashboard.Status{Now: 90_000, Doors: []dashboard.Door{{Name: "modbus:hall", Slaves: []dashboard.Slave{
+	s := dashboard.Status{Now: 90_000, Doors: []dashboard.Door{{Name: "modbus:hall", State: dashboard.OK, Slaves: []dashboard.Slave{
 		{Unit: 1, Device: "meter-1", State: dashboard.LinkUp, LastAnswer: 87_000, Polls: 7},
 		{Unit: 2, Device: "meter-2", State: dashboard.LinkDown, Polls: 3, Skipped: 1, Failed: 4, BadRegisters: 2,
 			Errors: map[string]uint64{"no answer": 12, "device busy": 1}},
@@ -163,7 +169,7 @@ func TestStatusTellsOfSlaves(t *testing.T) {
 	}
 	for _, line := range []string{
 		"modbus:hall: unit 1, meter-1, is up, last answer 3s ago: 7 polls\n",
-		"modbus:hall: unit 2, meter-2, is down, last answer never: 3 polls, 1 skipped for want of time, 4 requests failed, 2 registers that it does not have, 1 × device busy, 12 × no answer\n",
+		"modbus:hall: unit 2, meter-2, is down, last answer never: 3 polls, 1 skipped for want of time, 4 requests failed, 2 registers left out (the log says which), 1 × device busy, 12 × no answer\n",
 	} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("%q is not in\n%s", line, out.String())
@@ -176,5 +182,35 @@ func TestStatusTellsOfSlaves(t *testing.T) {
 	if got := silentSlaves([]dashboard.Door{s.Doors[0], many}); len(got) != 2 ||
 		!strings.HasPrefix(got[0], "modbus:hall: no answer from meter-2 (unit 2) — hint: ") || !strings.HasPrefix(got[1], "modbus:hall: no answer from 6 of 7 slaves — hint: ") {
 		t.Errorf("%q", got)
+	}
+	many.State = "dial tcp 192.0.2.7:502: connection refused — hint: check the address"
+	if got := silentSlaves([]dashboard.Door{many}); len(got) != 1 || got[0] != "modbus:hall: "+many.State {
+		t.Errorf("of a bus that cannot be reached: %q", got)
+	}
+}
+
+// TestABusThatCannotBeReachedSaysWhy instead of blaming slaves that nobody could ask.
+func TestABusThatCannotBeReachedSaysWhy(t *testing.T) {
+	c, err := Load("testdata/config/modbus.good.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.vocabulary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := c.Ingest.Modbus[1].bus(c.Modbus.Maps, v) // where nobody listens
+	bus, err := modbusin.New(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Run(t.Context(), ingest.NewIntake(ingesttest.NewCustody(), nil, time.Now)); err == nil {
+		t.Fatal("it could be reached")
+	}
+	s := dashboard.Door{Name: "modbus:plc", State: dashboard.OK}
+	modbusStatus(&s, bus)
+	got := strings.Join(silentSlaves([]dashboard.Door{s}), "\n")
+	if !strings.HasPrefix(got, "modbus:plc: ") || !strings.Contains(got, "127.0.0.1:1") || !strings.Contains(got, "refused — hint: ") || strings.Contains(got, "power") {
+		t.Error(got)
 	}
 }

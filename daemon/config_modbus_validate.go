@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest/modbusin"
@@ -13,6 +14,9 @@ import (
 
 // maxBuses bounds the buses, each of which has a goroutine.
 const maxBuses = 256
+
+// maxMap bounds the registers of a map, as package modbusin does those of a slave.
+const maxMap = 10_000
 
 // validateModbus checks the maps, and then the buses, which use them.
 func (c Config) validateModbus(r refuse) {
@@ -26,15 +30,19 @@ func (c Config) validateModbus(r refuse) {
 	if len(c.Ingest.Modbus) > maxBuses {
 		r("ingest.modbus", "put slaves of one line on one bus", "%d buses are too many", len(c.Ingest.Modbus))
 	}
-	var names, urls []string
+	var names, addresses []string
 	devices := make(map[string]string) // device and metric: the bus
 	for i, m := range c.Ingest.Modbus {
 		key := fmt.Sprintf("ingest.modbus[%d]", i)
 		r.named(key+".name", m.Name, names, `write for example "hall"`)
-		if slices.Contains(urls, m.URL) && m.URL != "" && m.line().Port == "" { // validateLines looks at ports
-			r(key+".url", "put all slaves on one bus", "%q is another bus already", m.URL)
+		if kind, address, err := modbusin.ParseURL(m.URL); err == nil && kind != modbusin.RTU { // validateLines looks at ports
+			address = strings.ToLower(address)
+			if slices.Contains(addresses, address) {
+				r(key+".url", "put all slaves on one bus", "%s is another bus already", address)
+			}
+			addresses = append(addresses, address)
 		}
-		names, urls = append(names, m.Name), append(urls, m.URL)
+		names = append(names, m.Name)
 		m.validate(r, key, c, known, devices)
 	}
 }
@@ -66,17 +74,21 @@ func (m ModbusMap) validate(r refuse, key string) {
 	if len(m.Registers) == 0 {
 		r(key+".register", "add a [[modbus.map.register]]", "is missing")
 	}
-	var metrics []string
+	if len(m.Registers) > maxMap {
+		r(key+".register", "take out what nobody needs", "%d registers are too many: a map has at most %d", len(m.Registers), maxMap)
+		return
+	}
+	metrics := make(map[string]bool)
 	var placed []modbusin.Register
 	for i, reg := range m.Registers {
 		key := fmt.Sprintf("%s.register[%d]", key, i)
 		switch {
 		case reg.Metric == "":
 			r(key+".metric", `write for example "voltage"`, "is missing")
-		case slices.Contains(metrics, reg.Metric):
+		case metrics[reg.Metric]:
 			r(key+".metric", "give each register a metric of its own", "%q is in this map already", reg.Metric)
 		}
-		metrics = append(metrics, reg.Metric)
+		metrics[reg.Metric] = true
 		placed = reg.validate(r, key, m, placed)
 	}
 }

@@ -28,13 +28,13 @@ func NewHomeAssistant() *HomeAssistant {
 
 // Decode implements decode.Decoder.
 func (d *HomeAssistant) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Reading, error) {
-	switch levels := strings.Split(f.Topic, "/"); levels[len(levels)-1] {
-	case "config":
+	levels := after(strings.Split(f.Topic, "/"), "homeassistant")
+	switch n := len(levels); {
+	case (n == 3 || n == 4) && levels[n-1] == "config":
 		return dst, d.config(f)
-	case "status": // of Home Assistant itself
+	case n == 1 && levels[0] == "status": // of Home Assistant itself
 		return dst, nil
-	}
-	if len(f.Payload) == 0 {
+	case len(f.Payload) == 0:
 		return dst, nil
 	}
 	return ordinary(d.json, dst, f) // some devices send their states here, too
@@ -81,9 +81,12 @@ func (d *HomeAssistant) config(f decode.Frame) error {
 		now = all.measured()
 	}
 	key := "homeassistant/" + f.Topic
+	stays := make(map[measured]bool, len(now))
+	for _, m := range now {
+		stays[measured{topic: m.topic, metric: m.metric}] = true
+	}
 	for _, m := range announcedBefore(f.Recall(key)) {
-		same := func(n measured) bool { return n.topic == m.topic && n.metric == m.metric }
-		if f.Memory != nil && !slices.ContainsFunc(now, same) {
+		if f.Memory != nil && !stays[m] {
 			f.Memory.RememberUnit(m.topic, m.metric, "")
 		}
 	}

@@ -11,8 +11,8 @@ import (
 // Homie decodes the Homie convention, 5 and 4: homie/5/DEVICE/NODE/PROPERTY and
 // homie/DEVICE/NODE/PROPERTY, whose metric is NODE.PROPERTY. Units and datatypes
 // come from the $description of version 5, or the $unit and $datatype of version
-// 4. Before anybody has told the datatype, numbers and booleans are told by how
-// they look.
+// 4. Before anybody has told the datatype, numbers, booleans and objects are told
+// by how they look.
 //
 // $state, $log and $alert are readings of that name, $stats of version 4 too;
 // alerts have the alarm lane, and one that is over is an empty text.
@@ -139,11 +139,11 @@ func (d *Homie) value(dst []reading.Reading, f decode.Frame, t *homieTopic, one 
 		return out, nil
 	case "json":
 		return d.fields(dst, f, one)
-	case "":
-		return d.guess(dst, f, one)
+	case "string", "enum", "color", "datetime", "duration":
+		one.Value = text(f.Payload)
+		return append(dst, one), nil
 	}
-	one.Value = text(f.Payload)
-	return append(dst, one), nil
+	return d.guess(dst, f, one)
 }
 
 // fields reads a value of datatype json, whose names go behind the metric's.
@@ -166,11 +166,11 @@ func (d *Homie) fields(dst []reading.Reading, f decode.Frame, one reading.Readin
 	return dst, nil
 }
 
-// guess reads a number or a boolean; anything else is a text.
+// guess reads a number, a boolean, or an object or array in JSON; anything else is
+// a text.
 func (d *Homie) guess(dst []reading.Reading, f decode.Frame, one reading.Reading) ([]reading.Reading, error) {
-	f.Metric = one.Metric
-	if c := f.Payload[0]; c != '{' && c != '[' && c != '"' {
-		if rs, err := d.json.Decode(dst, f); err == nil {
+	if f.Payload[0] != '"' {
+		if rs, err := d.fields(dst, f, one); err == nil && len(rs) > len(dst) {
 			return rs, nil
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/sparkplug"
@@ -21,7 +20,11 @@ import (
 // it, and the birth of an edge node ends those of its devices. Data whose
 // aliases no living birth explains are refused, and a route keeps them whole:
 // guessing would store one metric under the name of another.
-type Sparkplug struct{ topics topics[*sparkplugTopic] }
+type Sparkplug struct {
+	json   *decode.JSON
+	topics topics[*sparkplugTopic]
+	births birthCache
+}
 
 // sparkplugTopic is what a topic says.
 type sparkplugTopic struct {
@@ -31,18 +34,11 @@ type sparkplugTopic struct {
 	// key and nodeKey are where the births of device and node are remembered,
 	// and devicesKey is where the devices of an edge node are listed.
 	key, nodeKey, devicesKey string
-	// born is the birth that was parsed last, with its note.
-	born atomic.Pointer[parsedBirth]
-}
-
-type parsedBirth struct {
-	note  []byte
-	birth *birth
 }
 
 // NewSparkplug returns a decoder. It is safe for concurrent use.
 func NewSparkplug() *Sparkplug {
-	return &Sparkplug{topics[*sparkplugTopic]{learn: learnSparkplug}}
+	return &Sparkplug{json: decode.NewJSON(decode.JSONConfig{}), topics: topics[*sparkplugTopic]{learn: learnSparkplug}}
 }
 
 // kinds are the kinds of messages, and what they are about.
@@ -90,6 +86,12 @@ func (s *Sparkplug) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Rea
 	t := s.topics.find(f.Topic)
 	switch {
 	case t.kind == "":
+		if len(f.Payload) == 0 {
+			return dst, nil
+		}
+		if rs, err := orNothing(ordinary(s.json, dst, f)); err == nil {
+			return rs, nil
+		}
 		return dst, fmt.Errorf("%w: topic %.100q is none of Sparkplug's — hint: they are spBv1.0/GROUP/KIND/NODE, and /DEVICE, of at most %d bytes", decode.ErrMalformed, f.Topic, maxSparkplugTopic)
 	case t.kind == "STATE" || kinds[t.kind].ignored, len(f.Payload) == 0 && !strings.HasSuffix(t.kind, "DEATH"):
 		return dst, nil
@@ -126,7 +128,7 @@ func (s *Sparkplug) message(dst []reading.Reading, f decode.Frame, t *sparkplugT
 	case "NBIRTH", "DBIRTH":
 		err = w.birth(f, t, &p)
 	case "NDATA", "DDATA":
-		w.known = t.living(f)
+		w.known = s.living(f, t)
 		err = w.metrics(&p)
 	case "NDEATH":
 		err = w.death(f, t, &p)
@@ -138,22 +140,12 @@ func (s *Sparkplug) message(dst []reading.Reading, f decode.Frame, t *sparkplugT
 
 // living returns the birth that explains the data of t; nil if there is none,
 // or if the edge node was born again since.
-func (t *sparkplugTopic) living(f decode.Frame) *birth {
-	note := f.Recall(t.key)
-	known := t.born.Load()
-	if known == nil || !sameBytes(known.note, note) {
-		known = &parsedBirth{note, parseBirth(note)}
-		t.born.Store(known)
-	}
-	if known.birth == nil || t.id != "" && known.birth.generation != generationOf(f.Recall(t.nodeKey)) {
+func (s *Sparkplug) living(f decode.Frame, t *sparkplugTopic) *birth {
+	b := s.births.parse(t.key, f.Recall(t.key))
+	if b == nil || t.id != "" && b.generation != generationOf(f.Recall(t.nodeKey)) {
 		return nil
 	}
-	return known.birth
-}
-
-// sameBytes says whether two slices are one. Nobody changes what was remembered.
-func sameBytes(a, b []byte) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+	return b
 }
 
 // birth reads a birth and remembers it.

@@ -61,25 +61,36 @@ func (w *walk) metrics(p *sparkplug.Payload) error {
 		if err != nil {
 			return err
 		}
+		if booked(s.name) { // said by its alias
+			continue
+		}
 		if err := w.metric(&m, s, 0); err != nil {
 			return fmt.Errorf("metric %.100q: %w", s.name, err)
 		}
 	}
 }
 
-// book takes the metrics that are about the protocol itself.
+// booked says whether a metric is about the protocol itself.
+func booked(name string) bool {
+	return name == "bdSeq" || name == "Node Control/Rebirth" || name == "Device Control/Rebirth"
+}
+
+// book takes such metrics. They have aliases, too, which data may use.
 func (w *walk) book(m *sparkplug.Metric) bool {
-	switch string(m.Name) {
-	case "bdSeq":
-		if v, err := m.Value.Scalar(sparkplug.UInt64); err == nil && w.born != nil {
-			n, _ := v.Number()
-			w.born.session = uint64(n) + 1
-		}
-		return true
-	case "Node Control/Rebirth", "Device Control/Rebirth":
+	if !booked(string(m.Name)) {
+		return false
+	}
+	if w.born == nil {
 		return true
 	}
-	return false
+	if v, err := m.Value.Scalar(sparkplug.UInt64); err == nil && string(m.Name) == "bdSeq" {
+		n, _ := v.Number()
+		w.born.session = uint64(n) + 1
+	}
+	if m.HasAlias {
+		w.write(m, &source{name: string(m.Name), typ: m.Type})
+	}
+	return true
 }
 
 // identify finds out what a metric is. outer is the name of the template that it

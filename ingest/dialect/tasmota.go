@@ -78,6 +78,12 @@ func (d *Tasmota) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Readi
 	if isObject(f.Payload) {
 		return d.object(dst, f)
 	}
+	if f.Payload[0] == '[' { // not Tasmota's, which sends objects
+		f.Metric = t.kind
+		if rs, err := d.json.Decode(dst, f); err == nil {
+			return rs, nil
+		}
+	}
 	return append(dst, reading.Reading{Device: f.Device, Metric: t.kind, Value: d.plain(t.kind, f)}), nil
 }
 
@@ -133,11 +139,11 @@ func (d *Tasmota) object(dst []reading.Reading, f decode.Frame) ([]reading.Readi
 			r.Metric = strings.TrimPrefix(r.Metric, around)
 		}
 		last := lastOf(r.Metric, ".")
-		if strings.HasSuffix(last, "Unit") && r.Value.Kind() == reading.KindString {
+		if slices.Contains(unitNames, r.Metric) && r.Value.Kind() == reading.KindString {
 			if told == nil {
 				told = map[string]string{}
 			}
-			told[last] = r.Value.Text()
+			told[r.Metric] = r.Value.Text()
 			continue
 		}
 		if last == "Time" && r.Value.Kind() == reading.KindString {
@@ -154,6 +160,9 @@ func (d *Tasmota) object(dst []reading.Reading, f decode.Frame) ([]reading.Readi
 	return kept, nil
 }
 
+// unitNames are the fields that tell the units of others.
+var unitNames = []string{"TempUnit", "PressureUnit", "SpeedUnit"}
+
 // tasmotaUnits are the units of fields, by the last part of their names. Those
 // in braces stand in the payload, under that name.
 var tasmotaUnits = map[string]string{
@@ -162,7 +171,7 @@ var tasmotaUnits = map[string]string{
 	"Illuminance": "lx", "CarbonDioxide": "ppm", "eCO2": "ppm", "TVOC": "ppb",
 	"Total": "kWh", "Yesterday": "kWh", "Today": "kWh", "Power": "W", "ApparentPower": "VA", "ReactivePower": "var",
 	"Voltage": "V", "Current": "A", "Frequency": "Hz",
-	"Signal": "dBm", "UptimeSec": "s",
+	"Speed": "{SpeedUnit}", "Signal": "dBm", "UptimeSec": "s",
 }
 
 // energyOnly are those of them that mean this in ENERGY alone.
@@ -178,8 +187,11 @@ func tasmotaUnit(metric string, told map[string]string) string {
 		return tasmotaUnit(outer, told)
 	}
 	unit := tasmotaUnits[last]
-	if outer != "ENERGY" && slices.Contains(energyOnly, last) {
+	switch {
+	case outer != "ENERGY" && slices.Contains(energyOnly, last):
 		return ""
+	case outer == "" && !strings.HasPrefix(unit, "{") && last != "UptimeSec":
+		return "" // Tasmota puts the name of a sensor around what it measures
 	}
 	switch unit {
 	case "{TempUnit}":
@@ -192,6 +204,8 @@ func tasmotaUnit(metric string, told map[string]string) string {
 		return ""
 	case "{PressureUnit}":
 		return senml(told["PressureUnit"], metric)
+	case "{SpeedUnit}":
+		return senml(told["SpeedUnit"], metric)
 	}
 	return unit
 }

@@ -77,7 +77,7 @@ func learnThinEdge(topic string) thinEdgeTopic {
 func (d *ThinEdge) Decode(dst []reading.Reading, f decode.Frame) ([]reading.Reading, error) {
 	t := d.topics.find(f.Topic)
 	switch {
-	case t.strange, t.entity && len(f.Payload) > 0 && !bytes.Contains(f.Payload, []byte(`"@type"`)):
+	case t.strange, t.typ == "" && t.channel != "" && len(f.Payload) > 0 && !isObject(f.Payload), t.entity && len(f.Payload) > 0 && !bytes.Contains(f.Payload, []byte(`"@type"`)):
 		return ordinary(d.json, dst, f)
 	case t.meta:
 		return dst, d.learnUnits(f, &t)

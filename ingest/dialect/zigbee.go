@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"encoding/json"
+	"path"
 	"strings"
 
 	"github.com/tidegate/tidegate/ingest/decode"
@@ -85,9 +86,21 @@ func (d *Zigbee2MQTT) Decode(dst []reading.Reading, f decode.Frame) ([]reading.R
 	}
 	if f.Device == "" || f.Device == f.Topic {
 		f.Device = device(f, t.device)
-		return orNothing(decode.Leaf{Decoder: d.json}.Decode(dst, f))
+		return t.attribute(dst, f, d.json)
 	}
 	return orNothing(d.json.Decode(dst, f))
+}
+
+// attribute reads a state, or one field of it on a topic of its own, which has the
+// unit that it has in the state.
+func (t *zigbeeTopic) attribute(dst []reading.Reading, f decode.Frame, json *decode.JSON) ([]reading.Reading, error) {
+	first := len(dst)
+	dst, err := orNothing(decode.Leaf{Decoder: json}.Decode(dst, f))
+	state, field := path.Split(f.Topic)
+	if f.Memory != nil && len(dst) == first+1 && dst[first].Unit == "" && dst[first].Metric == field {
+		dst[first].Unit = f.Memory.Units(strings.TrimSuffix(state, "/"))[field]
+	}
+	return dst, err
 }
 
 // online reads {"state":"online"}, and the plain word that older releases send.

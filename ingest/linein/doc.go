@@ -30,8 +30,12 @@
 // a connection are on their way to flash.
 //
 // A frame that the end of a connection cuts off is counted and not taken: 21 may
-// be the first half of 21.5. Where silence ends frames (gap), so does the end. A
-// peer that has closed its side for writing still gets its replies.
+// be the first half of 21.5. Where silence ends frames (gap), so does an orderly
+// end. A peer that has closed its side for writing still gets its replies.
+//
+// Several frames with nothing but silence between come as one if nobody could look
+// meanwhile, because custody took its time. What may be such is kept whole and not
+// decoded (watch.go); with a checksum, that tells.
 //
 // A connection is closed when a frame takes longer than FrameTimeout, when
 // nothing comes for IdleTimeout, when replies are not read for WriteTimeout, and

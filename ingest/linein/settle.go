@@ -84,16 +84,22 @@ func (s *settler) deliver(ctx context.Context, b *batch, replies []owed) error {
 	return s.add(ctx, p)
 }
 
-func (s *settler) add(ctx context.Context, p pending) error {
+// settled waits until not too much is on its way.
+func (s *settler) settled() error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for s.frames >= maxUnsettled && s.err == nil {
 		s.changed.Wait()
 	}
-	if s.err != nil {
-		s.mu.Unlock()
+	return s.err
+}
+
+func (s *settler) add(ctx context.Context, p pending) error {
+	if err := s.settled(); err != nil {
 		s.release(&p)
-		return s.err
+		return err
 	}
+	s.mu.Lock()
 	if !s.running && p.receipt == nil {
 		s.mu.Unlock()
 		return s.settle(ctx, p)

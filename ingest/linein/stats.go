@@ -17,7 +17,8 @@ type Stats struct {
 	// not either and were not kept.
 	Opaque, Dropped uint64
 	// NotStored frames are not in custody: with a reply they were not replied
-	// to, without one the gateway was stopped while there was no room.
+	// to; without one the gateway was stopped while there was no room, or a
+	// commit failed while too many were held already.
 	NotStored uint64
 	// Waits is how often custody would not take frames that no peer would send
 	// again, so that they were held and nothing more was read.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -22,6 +23,7 @@ type stream struct {
 	told    frame.Stats // counted already
 	settler *settler
 	pace    pace
+	watch   watch
 
 	small []byte
 	large []byte // borrowed; nil for none
@@ -40,6 +42,9 @@ func newStream(d *door, conn net.Conn) *stream {
 	raw := conn
 	if secure, ok := conn.(*tls.Conn); ok {
 		raw = secure.NetConn() // which closes without saying goodbye
+	}
+	if d.cfg.Framing.Kind == frame.Gap && d.cfg.Framing.Checksum == frame.None {
+		c.watch = newWatch(d.cfg.Silence, c.target)
 	}
 	c.settler = newSettler(d, c.answer, func() { raw.Close() })
 	return c
@@ -62,6 +67,7 @@ func (c *stream) run(ctx context.Context) error {
 		n, err := c.read(b)
 		if n > 0 {
 			c.last = time.Now()
+			c.watch.heard(c.scanner.Buffered() > 0)
 			c.borrow(n >= smallRead)
 			if err := c.take(ctx, b[:n]); err != nil {
 				return err
@@ -70,7 +76,7 @@ func (c *stream) run(ctx context.Context) error {
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = c.late(ctx)
-		} else if err != nil && c.silent() { // silence is what follows the end, too
+		} else if errors.Is(err, io.EOF) && c.silent() { // silence is what follows, too
 			err = errors.Join(err, c.fallSilent(ctx))
 		}
 		if err != nil {
@@ -123,6 +129,8 @@ func (c *stream) silent() bool {
 // wanted is when the next bytes must have come.
 func (c *stream) wanted() time.Time {
 	switch {
+	case c.large != nil && c.silent():
+		return c.last.Add(min(probe, c.cfg.Silence))
 	case c.large != nil: // is not held while nothing comes
 		return c.last.Add(probe)
 	case c.silent():
@@ -150,18 +158,21 @@ func (c *stream) read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return c.conn.Read(b)
+	return c.watch.read(c.conn, b)
 }
 
 // late is for a deadline that has passed. It may have been an earlier one than
 // is wanted by now.
 func (c *stream) late(ctx context.Context) error {
-	now := time.Now()
+	now, want := time.Now(), c.wanted()
 	switch {
-	case now.Before(c.wanted()):
+	case now.Before(want):
 		c.deadline = time.Time{}
 	case c.large != nil:
 		c.putLarge()
+	case c.silent() && now.Sub(want) > probe:
+		c.watch.missed()
+		c.last = now // what has come meanwhile comes first
 	case c.silent():
 		return c.fallSilent(ctx)
 	case !c.half.IsZero() && !now.Before(c.half.Add(c.cfg.FrameTimeout)):
@@ -177,45 +188,62 @@ func (c *stream) late(ctx context.Context) error {
 // fallSilent tells the scanner, and takes what it makes of that.
 func (c *stream) fallSilent(ctx context.Context) error {
 	c.scanner.Idle()
-	return c.take(ctx, nil)
+	err := c.take(ctx, nil)
+	c.watch.fellSilent()
+	return err
 }
 
 // take takes what was read into custody, and replies.
 func (c *stream) take(ctx context.Context, b []byte) error {
-	if err := c.room.take(ctx, len(b)); err != nil {
-		return err
-	}
-	defer c.room.give(len(b))
-	c.excuse(time.Since(c.last))
 	c.scanner.Write(b)
 	before := c.told.Frames
 	for more := true; more; {
-		all := c.newBatch()
-		lost := false
-		for more && !all.isFull() {
-			payload, ok := c.scanner.Next()
-			if lost = c.lost(); lost || !ok {
-				more = false
-				break
-			}
-			c.door.decode(all, &c.target, payload)
-		}
-		if err := c.settler.deliver(ctx, all, nil); err != nil {
+		var err error
+		if more, err = c.takeSome(ctx, len(b)); err != nil {
 			return err
-		}
-		if lost {
-			c.stats.lost.Add(1)
-			return errLost
 		}
 	}
 	c.stats.tally(&c.told, c.scanner.Stats())
 	return c.await(ctx, int(c.told.Frames-before))
 }
 
+// takeSome takes a batch of what was read, n bytes in all, and says whether there
+// may be more. The room that the others wait for is not held while this peer is
+// waited for, which may be as long as he likes.
+func (c *stream) takeSome(ctx context.Context, n int) (more bool, err error) {
+	if err := c.settler.settled(); err != nil {
+		return false, err
+	}
+	if err := c.room.take(ctx, n); err != nil {
+		return false, err
+	}
+	defer c.room.give(n)
+	all := c.newBatch()
+	more, lost := true, false
+	for more && !all.isFull() {
+		payload, ok := c.scanner.Next()
+		if lost = c.lost(); lost || !ok {
+			more = false
+			break
+		}
+		c.door.decode(all, c.watch.target(&c.target), payload)
+	}
+	if err := c.settler.deliver(ctx, all, nil); err != nil {
+		return false, err
+	}
+	if lost {
+		c.stats.lost.Add(1)
+		return false, errLost
+	}
+	return more, nil
+}
+
 // await notes what is under way, and waits if this peer sends too fast. The time
 // that custody took, and this wait, are not the peer's.
 func (c *stream) await(ctx context.Context, frames int) error {
-	c.last = time.Now()
+	now := time.Now()
+	c.excuse(now.Sub(c.last))
+	c.last = now
 	switch {
 	case c.scanner.Buffered() == 0:
 		c.half = time.Time{}
@@ -233,6 +261,7 @@ func (c *stream) await(ctx context.Context, frames int) error {
 		return nil
 	}
 	c.stats.slowed.Add(1)
+	c.putLarge() // others may have it meanwhile
 	err := backoff.Sleep(ctx, wait, nil)
 	c.excuse(wait)
 	c.last = time.Now()

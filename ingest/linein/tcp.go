@@ -88,11 +88,15 @@ func (d *door) serve(ctx context.Context, conn net.Conn) error {
 		secure = tls.Client(conn, d.cfg.TLS)
 	}
 	if err := d.shakeHands(ctx, secure); err != nil {
-		return err
+		return errNoTLS{err}
 	}
 	defer secure.Close() // says goodbye
 	return newStream(d, secure).run(ctx)
 }
+
+// errNoTLS is the error of a handshake. That the peer hung up is no end of a
+// stream here.
+type errNoTLS struct{ error }
 
 func (d *door) shakeHands(ctx context.Context, conn *tls.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout)
@@ -117,7 +121,12 @@ func (d *door) dial(ctx context.Context) error {
 	defer d.stats.clients.Add(-1)
 	d.open("line is connected", conn.RemoteAddr())
 	defer d.shut()
-	if err = d.serve(ctx, conn); errors.Is(err, io.EOF) {
+	err = d.serve(ctx, conn)
+	var noTLS errNoTLS
+	switch {
+	case errors.As(err, &noTLS):
+		return fmt.Errorf("%s: no TLS: %w — hint: does the device server speak it, and does server_ca vouch for its certificate?", d.cfg.Address, err)
+	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%s closed the connection — hint: many device servers serve one client at a time", d.cfg.Address)
 	}
 	return err

@@ -102,7 +102,32 @@ func TestDeviceServersAreDialledOverTLS(t *testing.T) {
 		}
 	}()
 	stranger := newSource(t, cfg)
-	if err := stranger.Run(t.Context(), ingest.NewIntake(custody, nil, time.Now)); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if err := stranger.Run(t.Context(), ingest.NewIntake(custody, nil, time.Now)); err == nil || !strings.HasPrefix(err.Error(), cfg.Address+": ") || !strings.Contains(err.Error(), "certificate") || !strings.Contains(err.Error(), " — hint: ") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A device server that speaks no TLS, or hangs up before it does, is not one that
+// serves somebody else.
+func TestDeviceServersWithoutTLSAreToldSo(t *testing.T) {
+	for name, says := range map[string]string{"hangs up": "", "speaks plainly": "1\n2\n3\n4\n"} {
+		server, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		go func() {
+			if conn, err := server.Accept(); err == nil {
+				conn.Write([]byte(says))
+				conn.Read(make([]byte, 1000)) // the hello
+				conn.Close()
+			}
+		}()
+		cfg := config()
+		cfg.Transport, cfg.Address, cfg.TLS = Dial, server.Addr().String(), &tls.Config{ServerName: "127.0.0.1"}
+		err = newSource(t, cfg).Run(t.Context(), ingest.NewIntake(ingesttest.NewCustody(), nil, time.Now))
+		if err == nil || !strings.HasPrefix(err.Error(), cfg.Address+": no TLS") || !strings.Contains(err.Error(), " — hint: ") || strings.Contains(err.Error(), "one client") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

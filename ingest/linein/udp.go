@@ -129,6 +129,7 @@ type receiver struct {
 	targets map[netip.Addr]*route.Target // by peer; one for all unless perPeer
 	settler *settler
 	owed    []owed
+	texts   []byte // as many replies as are in one datagram
 }
 
 // maxTargets is how many peers are remembered by name.
@@ -141,6 +142,7 @@ func newReceiver(d *door, conn *net.UDPConn) *receiver {
 		perPeer: strings.Contains(d.cfg.Target.Device, peerVariable),
 	}
 	r.settler = newSettler(d, r.answer, nil)
+	r.texts = []byte(strings.Repeat(d.cfg.Reply, r.most()))
 	if d.cfg.Framing.Kind == frame.Line {
 		if r.end = []byte(d.cfg.Framing.Delimiter); len(r.end) == 0 {
 			r.end = []byte("\n")
@@ -190,15 +192,29 @@ func (r *receiver) decodeAll(all *batch, peer netip.AddrPort, b []byte) {
 	r.scanner.Write(b)
 	r.scanner.Write(r.end)
 	r.scanner.Idle()
-	target := r.targetOf(peer.Addr())
+	target, frames := r.targetOf(peer.Addr()), 0
 	for {
 		payload, ok := r.scanner.Next()
 		if !ok {
-			return
+			break
 		}
 		r.door.decode(all, target, payload)
-		r.owe(peer)
+		frames++
 	}
+	for most := r.most(); most > 0 && frames > 0; frames -= most {
+		r.owed = append(r.owed, owed{peer, min(frames, most)})
+	}
+}
+
+// maxReplyDatagram is how many bytes of replies are in one datagram.
+const maxReplyDatagram = 16 << 10
+
+// most is how many replies are in one datagram at the most; zero if there are none.
+func (r *receiver) most() int {
+	if r.cfg.Reply == "" {
+		return 0
+	}
+	return maxReplyDatagram / len(r.cfg.Reply)
 }
 
 func (r *receiver) targetOf(peer netip.Addr) *route.Target {
@@ -217,18 +233,6 @@ func (r *receiver) targetOf(peer netip.Addr) *route.Target {
 	return &named
 }
 
-// owe notes a reply to a frame.
-func (r *receiver) owe(peer netip.AddrPort) {
-	if r.cfg.Reply == "" {
-		return
-	}
-	if n := len(r.owed); n > 0 && r.owed[n-1].peer == peer && r.owed[n-1].frames < repliesAtOnce {
-		r.owed[n-1].frames++
-		return
-	}
-	r.owed = append(r.owed, owed{peer, 1})
-}
-
 // answer replies to frames. A reply that cannot be sent is one that was lost on
 // the way.
 func (r *receiver) answer(p *pending) error {
@@ -237,7 +241,7 @@ func (r *receiver) answer(p *pending) error {
 		if err != nil {
 			break
 		}
-		_, _ = r.conn.WriteToUDPAddrPort(r.replies[:one.frames*len(r.cfg.Reply)], one.peer)
+		_, _ = r.conn.WriteToUDPAddrPort(r.texts[:one.frames*len(r.cfg.Reply)], one.peer)
 	}
 	return err
 }

@@ -240,3 +240,29 @@ func TestManyDatagramsComeInOrder(t *testing.T) {
 		}
 	}
 }
+
+// A peer finds one reply for what it sent in one datagram, whatever else it has
+// under way: firmware reads a datagram into a few bytes and drops the rest.
+func TestEachDatagramHasAReplyOfItsOwn(t *testing.T) {
+	cfg := udpConfig(frame.Line)
+	cfg.Reply = "+"
+	custody := ingesttest.NewCustody()
+	w := startOn(t, cfg, custody)
+	conn := dial(t, "udp", w.Source)
+	lines := strings.Repeat("1\n", 3*repliesAtOnce)
+	want := []string{"+", "++", "+", strings.Repeat("+", 3*repliesAtOnce)}
+	for _, text := range []string{"1", "2\n3\n", "4\n", lines} {
+		w.send(conn, text)
+	}
+	custody.Taken(t, 4+3*repliesAtOnce)
+	custody.CommitAtOnce()
+	if err := conn.SetReadDeadline(time.Now().Add(ingesttest.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	for _, reply := range want {
+		b := make([]byte, 1000)
+		if n, err := conn.Read(b); err != nil || string(b[:n]) != reply {
+			t.Errorf("%q, %v; want %q", b[:n], err, reply)
+		}
+	}
+}

@@ -166,7 +166,7 @@ func BenchmarkDecode(b *testing.B) {
 			for a := uint16(0); a+c.step <= MaxRegisters; a += c.step {
 				cfg.Registers = append(cfg.Registers, Register{Metric: metric(a), Table: Holding, Address: a, Format: c.format})
 			}
-			s := newSlave(cfg)
+			s := newSlave(cfg, nil)
 			p := s.polls[0]
 			data := make([]byte, 2*MaxRegisters)
 			for i := 0; i+4 <= len(data); i += 4 {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/internal/backoff"
-	"github.com/tidegate/tidegate/reading"
 )
 
 // bus is a Source while it runs. It belongs to one goroutine.
@@ -17,12 +16,13 @@ type bus struct {
 	intake *ingest.Intake
 
 	wire    wire
-	release func()   // ends what closes the wire when the context ends
-	proven  bool     // something has answered on this wire
-	silent  int      // questions without an answer, in a row, on this wire
-	flights []flight // the oldest first
+	release func()    // ends what closes the wire when the context ends
+	trust   int       // how often the wire may break before something answers
+	silent  int       // questions without an answer, in a row, on this wire
+	flights []flight  // the oldest first
+	quits   time.Time // what slaves that do not answer have cost is made up for
+	refused bool      // the intake takes no readings
 	id      uint16
-	turn    int // the slave that was asked last
 }
 
 // flight is a question under way.
@@ -30,8 +30,15 @@ type flight struct {
 	question
 	task
 	slave    *slave
-	poll     *poll // nil for a probe
+	poll     *poll  // nil for a probe
+	round    uint64 // of the poll
+	sent     time.Time
 	deadline time.Time
+}
+
+// wanted says whether the poll that asked is still under way.
+func (f flight) wanted() bool {
+	return f.poll != nil && f.poll == f.slave.running && f.round == f.poll.round
 }
 
 // run asks slaves in turn and takes what they answer, until ctx ends or the
@@ -42,7 +49,9 @@ func (b *bus) run(ctx context.Context) error {
 		due, wanted := b.choose(now)
 		switch {
 		case wanted >= 0 && len(b.flights) < max(1, b.cfg.Pipeline):
-			b.turn = wanted
+			if b.slaves[wanted].failures == 0 {
+				b.turn = wanted
+			}
 			if err := b.ask(ctx, b.slaves[wanted], now); err != nil {
 				return err
 			}
@@ -58,18 +67,34 @@ func (b *bus) run(ctx context.Context) error {
 }
 
 // choose returns the slave that is due, in turn after the last one; or below zero
-// and when one will be.
+// and when one will be. Those that have not answered are asked first, the one that
+// has waited longest, but only if there is time to spare.
 func (b *bus) choose(now time.Time) (due time.Time, wanted int) {
-	due = now.Add(time.Hour)
+	due, wanted = now.Add(time.Hour), -1
+	spare, silent, since := b.spare(), -1, time.Time{}
 	for i := range b.slaves {
 		n := (b.turn + 1 + i) % len(b.slaves)
-		at, ok := b.slaves[n].next()
+		s := b.slaves[n]
+		at, ok := s.next()
+		doubtful := ok && s.failures > 0
+		if doubtful && !at.After(now) && !spare.After(now) && (silent < 0 || at.Before(since)) {
+			silent, since = n, at
+		}
+		if doubtful && at.Before(spare) {
+			at = spare
+		}
 		switch {
-		case ok && !at.After(now):
-			return now, n
+		case ok && !doubtful && wanted < 0 && !at.After(now):
+			wanted = n
 		case ok && at.Before(due):
 			due = at
 		}
+	}
+	switch {
+	case silent >= 0:
+		return now, silent
+	case wanted >= 0:
+		return now, wanted
 	}
 	return due, -1
 }
@@ -86,7 +111,10 @@ func (b *bus) ask(ctx context.Context, s *slave, now time.Time) error {
 		return nil
 	}
 	b.id++
-	f := flight{question: question{b.id, s.Unit, t.request}, task: t, slave: s, poll: p}
+	f := flight{question: question{b.id, s.Unit, t.request}, task: t, slave: s, poll: p, sent: now}
+	if p != nil {
+		f.round = p.round
+	}
 	err := b.wire.send(f.question)
 	f.deadline = time.Now().Add(s.Timeout + b.wire.airtime(t.request))
 	b.flights = append(b.flights, f)
@@ -124,7 +152,6 @@ func (b *bus) listen(ctx context.Context, due time.Time) error {
 	if err != nil {
 		return b.failed(ctx, f, err)
 	}
-	b.proven = true
 	return b.answered(ctx, f, data)
 }
 
@@ -148,9 +175,16 @@ func (b *bus) mend(ctx context.Context, err error) error {
 		return b.expire(ctx, time.Now())
 	case errors.As(err, &fault):
 		return b.failed(ctx, b.land(len(b.flights)-1), fault)
-	case ctx.Err() != nil, b.kind == RTU, !b.proven:
+	case ctx.Err() != nil, b.kind == RTU:
 		return err
 	}
+	if err := b.blame(ctx); err != nil {
+		return err
+	}
+	if b.trust == 0 {
+		return err
+	}
+	b.trust--
 	return b.reconnect(ctx)
 }
 
@@ -180,7 +214,8 @@ func (b *bus) connect(ctx context.Context) error {
 		w.close()
 		close(closed)
 	})
-	b.wire, b.proven, b.silent = w, false, 0
+	b.wire, b.silent = w, 0
+	b.trouble.Store(nil)
 	b.release = func() {
 		if !stop() {
 			<-closed
@@ -200,16 +235,21 @@ func (b *bus) reconnect(ctx context.Context) error {
 	b.counts.reconnects.Add(1)
 	for _, f := range b.flights {
 		f.slave.flying--
-		if f.poll != nil && f.poll == f.slave.running {
+		if f.wanted() {
 			f.poll.todo = append(f.poll.todo, f.task)
 		}
 	}
 	b.flights = b.flights[:0]
-	err := b.connect(ctx)
-	if err != nil {
+	if err := b.connect(ctx); err != nil {
 		b.wire, b.release = closedWire{}, func() {}
+		return err
 	}
-	return err
+	for _, s := range b.slaves {
+		if err := b.finish(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answered takes what a slave says.
@@ -219,11 +259,14 @@ func (b *bus) answered(ctx context.Context, f flight, data []byte) error {
 	s.counts.answers.Add(1)
 	s.counts.last.Store(now)
 	s.busy = 0
+	if len(s.mutes) > 0 {
+		delete(s.mutes, f.request)
+	}
 	if err := b.alive(ctx, s); err != nil {
 		return err
 	}
-	if f.poll == nil || f.poll != s.running {
-		return nil
+	if !f.wanted() {
+		return b.finish(ctx, s) // which may have waited for this one to land
 	}
 	s.keep(f.poll, f.task.batch, data, now)
 	f.poll.kept = append(f.poll.kept, f.task.batch)
@@ -258,29 +301,4 @@ func (b *bus) deliver(ctx context.Context, s *slave) error {
 	err := b.accept(ctx, rs)
 	p.readings = rs[:0]
 	return err
-}
-
-// fullPause is how often a full buffer is asked again.
-const fullPause = time.Second
-
-// accept gives readings to the intake. While the buffer refuses new ones,
-// nothing more is asked: what is not read now is not lost, for nobody had it.
-func (b *bus) accept(ctx context.Context, rs []reading.Reading) error {
-	for {
-		_, err := b.intake.Accept(ctx, rs)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return err
-		}
-		if !errors.Is(err, ingest.ErrFull) {
-			b.counts.notStored.Add(1)
-			return err
-		}
-		b.counts.paused.Add(1)
-		if err := backoff.Sleep(ctx, fullPause, nil); err != nil {
-			return err
-		}
-	}
 }

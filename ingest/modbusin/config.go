@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,14 +42,21 @@ func ParseURL(url string) (kind Kind, address string, err error) {
 	default:
 		return 0, "", fmt.Errorf("%q is no url of a bus — hint: %s", url, hint)
 	}
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(strings.Trim(host, "[]"), "502")
-	}
 	name, port, err := net.SplitHostPort(host)
-	if err != nil || name == "" || port == "" || strings.ContainsAny(host, "/@?# ") {
+	if err != nil {
+		if strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+			return 0, "", fmt.Errorf(`%q: nothing tells where the address ends — hint: write an IPv6 address in brackets, "tcp://[2001:db8::7]:502"`, url)
+		}
+		name, port = strings.Trim(host, "[]"), "502"
+	}
+	if name == "" || port == "" || strings.ContainsAny(host, "/@?# ") {
 		return 0, "", fmt.Errorf("%q names no host and port — hint: %s", url, hint)
 	}
-	return kind, host, nil
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return 0, "", fmt.Errorf("%q is no port, in %q — hint: a number from 1 to 65535, 502 for most devices", port, url)
+	}
+	return kind, net.JoinHostPort(name, strconv.FormatUint(n, 10)), nil
 }
 
 // Config describes one bus and the slaves on it.
@@ -104,7 +112,7 @@ type Slave struct {
 	// NeverRead must not be asked for: reading it has an effect, or confuses the
 	// device.
 	NeverRead []Span
-	// Registers are what is read.
+	// Registers are what is read. Slaves with one map share them.
 	Registers []Register
 }
 

@@ -19,6 +19,7 @@
 // What it promises:
 //   - A slave that does not answer costs the others next to nothing: after a few
 //     failures it is asked once per probe interval, and its retries wait in line.
+//     However many do not answer, waiting for them takes a quarter of the time.
 //   - A late answer is never taken for the answer to the next question: over TCP
 //     by transaction identifiers; on a serial line a slave that was late is left
 //     alone as long again as it had, while the others are asked.

@@ -16,19 +16,18 @@ func (b *bus) failed(ctx context.Context, f flight, cause error) error {
 	case !refused, exception == GatewayNoPath, exception == GatewayNoAnswer:
 		return b.unheard(ctx, f, cause)
 	}
-	b.proven = true
 	if err := b.alive(ctx, s); err != nil {
 		return err
 	}
-	if f.poll == nil || f.poll != s.running {
-		return nil
+	if !f.wanted() {
+		return b.finish(ctx, s)
 	}
-	b.refused(f, exception)
+	b.refusal(f, exception)
 	return b.finish(ctx, s)
 }
 
-// refused deals with the exception of a slave that is alive.
-func (b *bus) refused(f flight, exception Exception) {
+// refusal deals with the exception of a slave that is alive.
+func (b *bus) refusal(f flight, exception Exception) {
 	s, p := f.slave, f.poll
 	batch := f.task.batch
 	switch {
@@ -44,7 +43,7 @@ func (b *bus) refused(f flight, exception Exception) {
 		p.split(batch)
 		return
 	case exception == IllegalDataAddress:
-		b.badRegisters(s, p, batch)
+		b.badRegisters(s, p, batch, "the slave does not have a register")
 		return
 	default:
 		s.counts.givenUp.Add(1)
@@ -70,15 +69,24 @@ const (
 	mostBusy  = 10 * time.Second
 )
 
-// badRegisters leaves registers out that the slave does not have.
-func (b *bus) badRegisters(s *slave, p *poll, bad batch) {
+// maxWarned bounds the registers of a slave that are reported by name: with the
+// wrong map it has none of thousands.
+const maxWarned = 20
+
+// badRegisters leaves registers out that the slave does not have, or does not
+// answer for.
+func (b *bus) badRegisters(s *slave, p *poll, bad batch, why string) {
 	p.halved = true
 	for _, it := range bad.items {
-		if s.warned[it.index] {
+		if s.warned[it.index] || len(s.warned) > maxWarned {
 			continue
 		}
 		s.warned[it.index] = true
-		b.log.Warn("the slave does not have a register; it is left out, and tried again from time to time — hint: compare the map with the manual",
+		if len(s.warned) > maxWarned {
+			b.log.Warn("and more of its registers, which are not listed — hint: is it the map of this device?", "device", s.Device, "unit", s.Unit)
+			continue
+		}
+		b.log.Warn(why+"; it is left out, and tried again from time to time — hint: compare the map with the manual",
 			"device", s.Device, "unit", s.Unit, "metric", s.Registers[it.index].Metric, "at", bad.request.String())
 	}
 }
@@ -88,7 +96,9 @@ func (b *bus) badRegisters(s *slave, p *poll, bad batch) {
 func (b *bus) unheard(ctx context.Context, f flight, cause error) error {
 	s := f.slave
 	s.failures++
-	if s.failures >= s.patience || s.health == down {
+	b.cost(time.Since(f.sent))
+	mute := s.mute(f)
+	if s.health == down || s.failures >= s.patience && !mute {
 		return b.dead(ctx, s, cause)
 	}
 	if b.kind != TCP && owed(cause) {
@@ -96,16 +106,42 @@ func (b *bus) unheard(ctx context.Context, f flight, cause error) error {
 		// come, the others are asked.
 		s.notYet = time.Now().Add(s.Timeout)
 	}
-	if f.poll == nil || f.poll != s.running {
-		return nil
+	if !f.wanted() {
+		return b.finish(ctx, s)
 	}
 	if f.tries < s.Retries {
 		f.poll.todo = append(f.poll.todo, task{f.task.batch, f.tries + 1})
 		return nil
 	}
 	s.counts.givenUp.Add(1)
-	f.poll.kept = append(f.poll.kept, f.task.batch)
+	if mute {
+		s.mutes[f.request]++
+	}
+	if s.mutes[f.request] >= leastMutes {
+		delete(s.mutes, f.request)
+		b.badRegisters(s, f.poll, f.task.batch, "the slave does not answer for a register")
+	} else {
+		f.poll.kept = append(f.poll.kept, f.task.batch)
+	}
 	return b.finish(ctx, s)
+}
+
+// leastMutes is in how many rounds in a row a question must have brought nothing
+// until it is left out like one that is refused.
+const leastMutes = 2
+
+// mute says whether it was one question, and no other, that brought nothing for
+// as often as is taken for death: there are slaves that say nothing where others
+// refuse. They are dead if the next question brings nothing either.
+func (s *slave) mute(f flight) bool {
+	if s.failures != s.patience || f.tries != s.Retries || s.failures != f.tries+1 || !f.wanted() {
+		return false
+	}
+	requests := 0
+	for _, p := range s.polls {
+		requests += len(p.current)
+	}
+	return requests > 1
 }
 
 // owed says whether the answer itself may still come: nothing came, or something
@@ -116,7 +152,7 @@ func owed(cause error) bool {
 
 // dead leaves the slave alone but for probes. What it said before is kept.
 func (b *bus) dead(ctx context.Context, s *slave, cause error) error {
-	s.notYet = time.Now().Add(s.Probe)
+	s.notYet = time.Now().Add(max(s.Probe, s.Timeout)) // for what it still owes, see unheard
 	if s.health != down {
 		s.setHealth(down)
 		b.log.Warn("the slave does not answer; it is asked less often — hint: check its power, address, wiring and speed",
@@ -134,7 +170,7 @@ func (b *bus) dead(ctx context.Context, s *slave, cause error) error {
 // alive takes note that the slave has answered something. After a silence all
 // its polls are due, and as planned: it may be another device.
 func (b *bus) alive(ctx context.Context, s *slave) error {
-	s.failures = 0
+	s.failures, s.breaks, b.trust = 0, 0, leastPatience
 	if s.health == up && s.told == up {
 		return nil
 	}
@@ -156,6 +192,7 @@ func (s *slave) revive(now time.Time) {
 
 // tell gives the status metric, if it has changed.
 func (b *bus) tell(ctx context.Context, s *slave) error {
+	b.intake.Settle()
 	if s.Status == "" || s.told == s.health {
 		s.told = s.health
 		return nil

@@ -3,8 +3,11 @@ package modbusin
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -70,7 +73,15 @@ func (l tcpLine) ReadTimeout(p []byte, d time.Duration) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, nil
 	}
-	return n, err
+	return n, ended(err)
+}
+
+// ended says what it means that the other side has closed a connection.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("the peer has ended the connection (%w) — hint: many devices allow only one or two; see whether another program holds them", err)
+	}
+	return err
 }
 
 // Write implements line.
@@ -78,5 +89,6 @@ func (l tcpLine) Write(p []byte) (int, error) {
 	if err := l.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return l.Conn.Write(p)
+	n, err := l.Conn.Write(p)
+	return n, ended(err)
 }

@@ -153,7 +153,7 @@ func TestLoadIsTheTimeOnTheWire(t *testing.T) {
 func TestURLsOfBuses(t *testing.T) {
 	for url, want := range map[string]string{
 		"tcp://192.0.2.7:502": "0 192.0.2.7:502", "tcp://192.0.2.7": "0 192.0.2.7:502", "tcp://plc.lan/": "0 plc.lan:502",
-		"tcp://[2001:db8::1]:1502": "0 [2001:db8::1]:1502", "tcp://[2001:db8::1]": "0 [2001:db8::1]:502",
+		"tcp://[2001:db8::1]:1502": "0 [2001:db8::1]:1502", "tcp://x:0502": "0 x:502", "tcp://[2001:db8::1]": "0 [2001:db8::1]:502",
 		"rtu:/dev/serial/by-id/x": "1 /dev/serial/by-id/x", "rtu+tcp://192.0.2.9:4001": "2 192.0.2.9:4001",
 	} {
 		kind, address, err := ParseURL(url)
@@ -161,9 +161,33 @@ func TestURLsOfBuses(t *testing.T) {
 			t.Errorf("%s: %s, %v", url, got, err)
 		}
 	}
-	for _, url := range []string{"", "tcp:", "tcp://", "192.0.2.7:502", "udp://x:502", "rtu:ttyS0", "rtu://dev/x", "tcp://:502", "tcp://u@x:502", "tcp://x:502/y"} {
+	for _, url := range []string{"", "tcp:", "tcp://", "192.0.2.7:502", "udp://x:502", "rtu:ttyS0", "rtu://dev/x", "tcp://:502", "tcp://u@x:502", "tcp://x:502/y", "tcp://x:0", "tcp://x:65536", "tcp://x:http", "tcp://x:-1", "tcp://::1:502", "tcp://2001:db8::1"} {
 		if kind, address, err := ParseURL(url); err == nil || !strings.Contains(err.Error(), " — hint: ") {
 			t.Errorf("%q: %v %q %v", url, kind, address, err)
+		}
+	}
+}
+
+// TestSlavesOfOneMapShareIt: 247 slaves with 2000 registers each are half a million.
+func TestSlavesOfOneMapShareIt(t *testing.T) {
+	one := words(1, upTo(300)...)
+	slower, equal := one, words(4, upTo(300)...)
+	slower.Every = time.Minute
+	cfg := Config{URL: "tcp://x", Slaves: []Slave{one, one, slower, equal}}
+	for i := range cfg.Slaves {
+		cfg.Slaves[i].Unit = byte(i + 1)
+	}
+	s, err := New(cfg, quietLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, true, false, false} {
+		first, other := s.slaves[0], s.slaves[i]
+		if got := &first.formats[0] == &other.formats[0] && &first.polls[0].plan[0] == &other.polls[0].plan[0]; got != want {
+			t.Errorf("slave %d shares: %v, want %v", i, got, want)
+		}
+		if i > 0 && first.polls[0] == other.polls[0] {
+			t.Errorf("slave %d shares its polls, too", i)
 		}
 	}
 }

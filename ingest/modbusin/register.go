@@ -130,6 +130,9 @@ func newFormat(t Table, cfg Format) (format, error) {
 	if number.Truth && len(cfg.Enum) > 0 {
 		return format{}, errors.New("a bool with enum texts — hint: take type bits")
 	}
+	if len(cfg.Enum) > 0 && (number.Type == scalar.F16 || number.Type == scalar.F32 || number.Type == scalar.F64 || cfg.Scale != 0 || cfg.Offset != 0) {
+		return format{}, errors.New("enum texts for a number that may have decimals — hint: take an integer type, without scale and offset")
+	}
 	return format{count: cfg.count(t), codec: codec, order: cfg.Order, enum: cfg.Enum}, nil
 }
 

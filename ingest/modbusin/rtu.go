@@ -1,6 +1,7 @@
 package modbusin
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync/atomic"
 	"time"
@@ -107,7 +108,11 @@ func judgeRTU(b []byte, q question) Fault {
 
 // quiet is how long a silence within an answer ends it. The specification says
 // 1.5 characters, but USB adapters hand bytes over in portions, every 16 ms.
-const quiet = 50 * time.Millisecond
+// At 300 baud that is hardly more than one character.
+const (
+	quiet      = 50 * time.Millisecond
+	quietChars = 4
+)
 
 // calmTries bounds how often the line may be found talking before a question is
 // given up: as many portions of bytes.
@@ -185,10 +190,13 @@ func (w *rtuWire) receive(until time.Time) (frame, error) {
 	}
 }
 
-// dropEcho removes our own frame, which many two-wire adapters hear.
+// dropEcho removes our own frame, which many two-wire adapters hear, with the
+// noise before it. A request for 17 to 24 bits at an address from 768 on is what
+// its own answer would look like if the bits were those of the request; that
+// answer is dropped as well, because nothing tells whether it is one.
 func (w *rtuWire) dropEcho() {
-	if n := len(w.out); w.end >= n && string(w.in[:n]) == string(w.out) {
-		w.end = copy(w.in[:], w.in[n:w.end])
+	if i := bytes.Index(w.in[:w.end], w.out); i >= 0 {
+		w.end = copy(w.in[:], w.in[i+len(w.out):w.end])
 	}
 }
 

@@ -29,12 +29,14 @@ type slave struct {
 	health   health
 	told     health    // what Status was last
 	failures int       // in a row
+	breaks   int       // of the line while it was asked, in a row
 	patience int       // failures that take it for dead
 	notYet   time.Time // nothing is asked before
 	busy     time.Duration
 
-	warned   map[int]bool // registers that were reported as bad
-	reported [256]bool    // exceptions that were
+	mutes    map[request]int // rounds in which a request brought nothing while others did
+	warned   map[int]bool    // registers that were reported as bad
+	reported [256]bool       // exceptions that were
 	counts   slaveCounts
 	state    atomic.Uint32 // health, for Stats
 	bad      atomic.Int64  // registers that are left out
@@ -52,6 +54,7 @@ type poll struct {
 	wait    time.Duration
 
 	// While it is under way:
+	round    uint64  // tells it from those before
 	todo     []task  // the next one last
 	kept     []batch // of this round, but for bad registers
 	halved   bool    // so kept is the better plan
@@ -75,11 +78,21 @@ const (
 // single one may be noise.
 const leastPatience = 3
 
-func newSlave(cfg Slave) *slave {
-	s := &slave{Slave: cfg, polls: cfg.polls(), patience: max(leastPatience, cfg.Retries+1), warned: make(map[int]bool)}
-	for _, r := range cfg.Registers {
-		f, _ := newFormat(r.Table, r.Format) // Config.Check was asked
-		s.formats = append(s.formats, f)
+// newSlave returns a slave, which shares what never changes with one of the others
+// that has the same registers: a building has hundreds of meters of one kind.
+func newSlave(cfg Slave, others []*slave) *slave {
+	s := &slave{Slave: cfg, patience: max(leastPatience, cfg.Retries+1), warned: make(map[int]bool), mutes: make(map[request]int)}
+	if i := slices.IndexFunc(others, s.alike); i >= 0 {
+		s.formats = others[i].formats
+		for _, p := range others[i].polls {
+			s.polls = append(s.polls, &poll{every: p.every, plan: p.plan})
+		}
+	} else {
+		s.polls = cfg.polls()
+		for _, r := range cfg.Registers {
+			f, _ := newFormat(r.Table, r.Format) // Config.Check was asked
+			s.formats = append(s.formats, f)
+		}
 	}
 	for _, p := range s.polls {
 		p.current = p.plan
@@ -87,9 +100,21 @@ func newSlave(cfg Slave) *slave {
 	return s
 }
 
-// begin forgets what was under way on a line that is gone, and asks at once.
+// alike says whether the two are asked the same: whether their registers are the
+// same ones, not only equal, and what plans depend on is.
+func (s *slave) alike(other *slave) bool {
+	a, b := s.limits(), other.limits()
+	return len(s.Registers) == len(other.Registers) && &s.Registers[0] == &other.Registers[0] && s.Every == other.Every &&
+		a.gap == b.gap && a.registers == b.registers && a.bits == b.bits && slices.Equal(a.never, b.never)
+}
+
+// begin forgets what was under way on a line that is gone, and asks at once, but
+// for a slave that may be why it is gone.
 func (s *slave) begin(now time.Time) {
-	s.running, s.flying, s.notYet = nil, 0, time.Time{}
+	s.running, s.flying = nil, 0
+	if s.breaks < leastPatience {
+		s.notYet = time.Time{}
+	}
 	for _, p := range s.polls {
 		p.reset()
 		p.due = now
@@ -172,6 +197,7 @@ func (p *poll) start(now time.Time) (skipped uint64) {
 	if !p.relearn.IsZero() && !now.Before(p.relearn) {
 		p.replan()
 	}
+	p.round++
 	p.todo = p.todo[:0]
 	for _, b := range slices.Backward(p.current) {
 		p.todo = append(p.todo, task{batch: b})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
@@ -20,7 +21,10 @@ type Source struct {
 	log     *slog.Logger
 	slaves  []*slave
 	counts  busCounts
-	found   serialport.Identity // the device that the port was; it must be that one again
+	trouble atomic.Pointer[string] // why there is no line; nil while there is one
+	pledges []pledge               // of custody, the oldest first
+	turn    int                    // the slave that was asked last
+	found   serialport.Identity    // the device that the port was; it must be that one again
 }
 
 // New returns a bus that does not run yet. The error is that of Config.Check.
@@ -31,7 +35,7 @@ func New(cfg Config, log *slog.Logger) (*Source, error) {
 	s := &Source{cfg: cfg, log: log}
 	s.kind, s.address, _ = ParseURL(cfg.URL) // checked
 	for _, slave := range cfg.Slaves {
-		s.slaves = append(s.slaves, newSlave(slave))
+		s.slaves = append(s.slaves, newSlave(slave, s.slaves))
 	}
 	return s, nil
 }
@@ -53,7 +57,11 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	b.lost(ctx)
+	if !b.refused {
+		trouble := err.Error()
+		s.trouble.Store(&trouble)
+		b.lost(ctx)
+	}
 	return fmt.Errorf("%s: %w", s.cfg.URL, err)
 }
 
@@ -103,6 +111,7 @@ func (s *Source) open(ctx context.Context) (wire, error) {
 	if s.kind == RTU || s.cfg.Serial.Baud != 0 {
 		serial := s.cfg.Serial.WithDefaults()
 		w.gap, w.char = gapTime(serial.Baud, bitsPerChar(serial)), serial.CharTime()
+		w.quiet = max(w.quiet, quietChars*w.char)
 	}
 	w.gap = cmp.Or(s.cfg.FrameGap, w.gap)
 	return w, nil

@@ -33,6 +33,8 @@ func (c *slaveCounts) failed(cause error) {
 
 // Stats counts since the source was made.
 type Stats struct {
+	// Trouble says why the bus cannot be reached; empty while it can.
+	Trouble string
 	// Late answers came when nobody waited for them any more; Stray bytes on a
 	// serial line belonged to nothing that was asked.
 	Late, Stray uint64
@@ -72,6 +74,9 @@ func (s *Source) Stats() Stats {
 	all := Stats{
 		Late: s.counts.late.Load(), Stray: s.counts.stray.Load(), Reconnects: s.counts.reconnects.Load(),
 		NotStored: s.counts.notStored.Load(), Paused: s.counts.paused.Load(),
+	}
+	if trouble := s.trouble.Load(); trouble != nil {
+		all.Trouble = *trouble
 	}
 	for _, slave := range s.slaves {
 		all.Slaves = append(all.Slaves, slave.stats())
