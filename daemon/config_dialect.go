@@ -27,6 +27,23 @@ func validateDialects(r refuse, key string, names []string) {
 	}
 }
 
+// dialectOf returns the name of the dialect that is spoken on a topic, and which of
+// its topics that is; none if it is none of these dialects.
+func dialectOf(topic string, names []string) (name, template string) {
+	for _, d := range dialect.Known() {
+		for _, text := range d.Topics {
+			t, err := route.ParseTemplate(text)
+			if err != nil || !slices.Contains(names, d.Name) {
+				continue
+			}
+			if _, matches := t.Match(topic); matches {
+				return d.Name, text
+			}
+		}
+	}
+	return "", ""
+}
+
 // dialects returns the rules for the topics of dialects, in the order of
 // dialect.Known. What they cannot decode is kept.
 func (v vocabulary) dialects(names []string) []route.Rule {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -53,6 +54,7 @@ type testCall struct {
 
 	where    string // the payloads come from
 	means    string // what that means
+	named    string // how its device is named, if not by the route
 	target   route.Target
 	frames   *frame.Scanner // of a line; nil where payloads come whole
 	steps    []Refine       // that the readings go through
@@ -172,7 +174,7 @@ func (c *testCall) aim(cfg Config) error {
 	if m, err = c.replace(cfg.words(), v, m); err != nil {
 		return err
 	}
-	c.means = fmt.Sprintf("device %s, decode %s, lane %s", c.target.Device, m.decode, m.lane)
+	c.means = fmt.Sprintf("device %s, decode %s, lane %s", cmp.Or(c.named, c.target.Device), m.decode, m.lane)
 	if len(m.refine) > 0 {
 		c.means += ", refine " + strings.Join(m.refine, " and ")
 	}
@@ -193,7 +195,11 @@ func (c *testCall) aimAtTopic(cfg Config, v vocabulary) (m meaning, err error) {
 		return m, fmt.Errorf("-topic: %q is a filter — hint: name one topic that a device publishes to", c.topic)
 	}
 	v.users = c.door == "coap"
-	table, err := v.table(routes)
+	var spoken []string
+	if c.door == "mqtt" {
+		spoken = cfg.Ingest.MQTT.Dialects
+	}
+	table, err := v.table(routes, spoken...)
 	if err != nil {
 		return m, err
 	}
@@ -213,6 +219,10 @@ func (c *testCall) aimAtTopic(cfg Config, v vocabulary) (m meaning, err error) {
 			return r.meaning(), nil
 		}
 	}
+	if name, template := dialectOf(c.topic, spoken); name != "" {
+		c.where += fmt.Sprintf(", but the dialect %s, %q", name, template)
+		m.decode, c.named = name, "as "+name+" names it"
+	}
 	return m, nil
 }
 
@@ -225,10 +235,12 @@ func (c *testCall) replace(w words, v vocabulary, m meaning) (meaning, error) {
 		}
 	}
 	wanted := strings.FieldsFunc(c.refine, func(r rune) bool { return r == ',' || r == ' ' })
-	for _, name := range wanted {
-		if w.refinements[name] == 0 {
-			return m, fmt.Errorf("-refine: no [[refine]] has the name %q — hint: %s", name, w.suggest(name))
-		}
+	var wrong error
+	w.validateRefine(func(_, hint, what string, args ...any) {
+		wrong = cmp.Or(wrong, fmt.Errorf("-refine: %s — hint: %s", fmt.Sprintf(what, args...), hint))
+	}, "-refine", wanted)
+	if wrong != nil {
+		return m, wrong
 	}
 	if len(wanted) > 0 {
 		m.refine, c.target.Refine = wanted, v.chain(wanted)

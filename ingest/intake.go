@@ -115,7 +115,7 @@ const latest = 1 << 62
 // Accept stamps the readings that carry no time, or an impossible one, hands all of
 // them to custody, with the notes, and shows them to the live view. It fills in
 // rs, which belongs to the caller again on return. An error means that nothing
-// was taken.
+// was taken, or, of very many readings, not all.
 //
 // Where there are filters, the receipt stands for everything else as well that was
 // accepted there, or filtered in a passage, and is on its way: what was left out
@@ -165,6 +165,13 @@ func (in *Intake) hand(ctx context.Context, rs []reading.Reading, notes []readin
 			return nil, err
 		}
 	}
+	for ; len(rs) > maxPart; rs = rs[maxPart:] {
+		receipt, err := in.custody.Accept(ctx, rs[:maxPart])
+		if err != nil {
+			return nil, err
+		}
+		receipts = union(receipts, []Receipt{receipt})
+	}
 	if len(rs)+len(notes) > 0 {
 		receipt, err := in.custody.Accept(ctx, rs, notes...)
 		if err != nil || len(receipts) == 0 {
@@ -174,6 +181,10 @@ func (in *Intake) hand(ctx context.Context, rs []reading.Reading, notes []readin
 	}
 	return in.memory.joints.of(receipts), nil
 }
+
+// maxPart is how many readings are handed to custody at once. It refuses some more
+// than that, and would again whenever they came.
+const maxPart = 16 << 10
 
 // Notes calls visit with the notes that custody holds under the prefix; see
 // Custody.

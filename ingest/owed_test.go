@@ -268,3 +268,29 @@ func (f *flaky) Accept(context.Context, []reading.Reading, ...reading.Note) (ing
 	close(s.done)
 	return s, nil
 }
+
+// Custody refuses more than some 24,000 readings at once, for ever. One payload may
+// have more, or as many alarms besides.
+func TestMoreReadingsThanCustodyTakesAreHandedOverInParts(t *testing.T) {
+	custody := &groups{}
+	in := ingest.NewIntake(custody, nil, time.Now)
+	receipt, err := in.Accept(t.Context(), make([]reading.Reading, 40_000), reading.Note{Key: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(custody.all) != 3 {
+		t.Fatalf("%d parts", len(custody.all))
+	}
+	for i, g := range custody.all {
+		if g.readings > 1<<14 || (g.notes > 0) != (i == 2) {
+			t.Errorf("part %d has %d readings and %d notes", i, g.readings, g.notes)
+		}
+		if got := state(receipt); got != "waiting" {
+			t.Errorf("before part %d it is %s", i, got)
+		}
+		custody.resolve(i, nil)
+	}
+	if got := state(receipt); got != "resolved" {
+		t.Errorf("in the end it is %s", got)
+	}
+}

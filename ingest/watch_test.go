@@ -229,8 +229,9 @@ func TestWithoutFiltersReceiptsAreCustodys(t *testing.T) {
 type groups struct{ all []*single }
 
 type single struct {
-	done chan struct{}
-	err  error // read only after done
+	readings, notes int
+	done            chan struct{}
+	err             error // read only after done
 }
 
 func (s *single) Wait(ctx context.Context) error {
@@ -247,8 +248,8 @@ func (s *single) Wait(ctx context.Context) error {
 	}
 }
 
-func (g *groups) Accept(context.Context, []reading.Reading, ...reading.Note) (ingest.Receipt, error) {
-	g.all = append(g.all, &single{done: make(chan struct{})})
+func (g *groups) Accept(_ context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	g.all = append(g.all, &single{readings: len(rs), notes: len(notes), done: make(chan struct{})})
 	return g.all[len(g.all)-1], nil
 }
 

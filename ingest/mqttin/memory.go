@@ -79,11 +79,15 @@ func (m *memory) acceptBy(ctx context.Context, intake *ingest.Intake, rs []readi
 	if len(rs)+len(notes) == 0 && !intake.Owes() {
 		return nil, nil
 	}
-	waiting := m.company()
+	return m.hand(ctx, intake, rs, notes)
+}
+
+func (m *memory) hand(ctx context.Context, intake *ingest.Intake, rs []reading.Reading, notes []reading.Note) (ingest.Receipt, error) {
+	waiting := m.company(notes)
 	notes = append(slices.Clip(waiting), notes...) // of two with one key the last is written
 	receipt, err := intake.Accept(ctx, rs, notes...)
 	if err != nil {
-		m.later(waiting...)
+		m.again(waiting)
 		return nil, err
 	}
 	if len(notes) > 0 {
@@ -96,16 +100,33 @@ func (m *memory) acceptBy(ctx context.Context, intake *ingest.Intake, rs []readi
 // at once, and refuses all of it if that is too much.
 const maxCompany = 1000
 
-// company takes out some of what waits.
-func (m *memory) company() []reading.Note {
+// company takes out some of what waits. What goes on waiting behind it must not be
+// written after the newer notes that it is company for.
+func (m *memory) company(newer []reading.Note) []reading.Note {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := min(len(m.waiting), maxCompany)
 	taken := m.waiting[:n]
-	if m.waiting = m.waiting[n:]; len(m.waiting) == 0 {
+	m.waiting = slices.DeleteFunc(m.waiting[n:], func(w reading.Note) bool {
+		return slices.ContainsFunc(newer, func(n reading.Note) bool { return n.Key == w.Key })
+	})
+	if len(m.waiting) == 0 {
 		m.waiting = nil
 	}
 	return taken
+}
+
+// again puts back what custody did not take, before what has come since.
+func (m *memory) again(notes []reading.Note) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting = slices.Concat(notes, m.waiting)
+}
+
+func (m *memory) waits() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.waiting) > 0
 }
 
 // later notes what nobody waits for: it goes with whatever is noted next, or
@@ -118,16 +139,12 @@ func (m *memory) later(notes ...reading.Note) {
 
 // flush notes what has waited for company.
 func (m *memory) flush(ctx context.Context) error {
-	for {
-		waiting := m.company()
-		if len(waiting) == 0 {
-			return nil
-		}
-		if _, err := m.accept(ctx, waiting...); err != nil {
-			m.later(waiting...)
+	for m.waits() {
+		if _, err := m.hand(ctx, m.intake, nil, nil); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // watch remembers a receipt of notes, to learn whether it fails.

@@ -2,6 +2,7 @@ package mqttin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -76,4 +77,61 @@ func TestStopDuringTheStartLeavesNothingRunning(t *testing.T) {
 		t.Error("run returned no error")
 	}
 	goleak.VerifyNone(t, leaks)
+}
+
+// A note that is given back, because custody took nothing, is older than what has
+// come to wait meanwhile, and one that waits in a long queue than what passes it.
+func TestNotesKeepTheirOrderWhateverFails(t *testing.T) {
+	key, gone := retainedKey("state"), reading.Note{Key: retainedKey("state")}
+	there := reading.Note{Key: key, Value: []byte("on")}
+	many := make([]reading.Note, maxCompany)
+	for i := range many {
+		many[i] = reading.Note{Key: messageKey(uint64(i)), Value: []byte{0}}
+	}
+	for name, story := range map[string]func(m *memory, custody *ingesttest.Custody) error{
+		"refused": func(m *memory, custody *ingesttest.Custody) error {
+			m.later(gone)
+			m.intake = ingest.NewIntake(meanwhile{custody, func() { m.later(there) }}, nil, time.Now)
+			_, err := m.accept(t.Context(), reading.Note{Key: "other"})
+			m.intake = ingest.NewIntake(custody, nil, time.Now)
+			if err == nil {
+				return errors.New("it was taken")
+			}
+			return m.flush(t.Context())
+		},
+		"in a long queue": func(m *memory, _ *ingesttest.Custody) error {
+			m.later(gone)
+			m.later(many...)
+			m.later(there)
+			return m.flush(t.Context())
+		},
+		"passed": func(m *memory, _ *ingesttest.Custody) error {
+			m.later(many...)
+			m.later(gone)
+			if _, err := m.accept(t.Context(), there); err != nil {
+				return err
+			}
+			return m.flush(t.Context())
+		},
+	} {
+		custody := instant()
+		m := &memory{intake: ingest.NewIntake(custody, nil, time.Now)}
+		if err := story(m, custody); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := string(custody.Noted()[key]); got != "on" {
+			t.Errorf("%s: noted is %q", name, got)
+		}
+	}
+}
+
+// meanwhile is a custody that refuses, after something has happened.
+type meanwhile struct {
+	*ingesttest.Custody
+	happens func()
+}
+
+func (m meanwhile) Accept(context.Context, []reading.Reading, ...reading.Note) (ingest.Receipt, error) {
+	m.happens()
+	return nil, ingest.ErrFull
 }

@@ -32,6 +32,7 @@ func inSysBubble(t *testing.T, cfg Config, test func(custody *ingesttest.Custody
 			t.Fatal(err)
 		}
 		b.ended.Go(b.announce)
+		synctest.Wait() // it has said how it is before anybody comes
 		var pipes []io.Closer
 		test(custody, func(id string) *client {
 			ours, theirs := net.Pipe()

@@ -168,7 +168,9 @@ func (c *Chain) Refine(dst []reading.Reading, first int, now int64) []reading.Re
 	if first >= end {
 		return dst
 	}
-	return dst[:kept+copy(dst[kept:], dst[end:])]
+	kept += copy(dst[kept:], dst[end:])
+	clear(dst[kept:]) // let go of the texts
+	return dst[:kept]
 }
 
 func (c *Chain) filtered(r *reading.Reading, why Reason) {

@@ -314,3 +314,21 @@ func TestSeriesAreSmall(t *testing.T) {
 		t.Errorf("%d bytes a series, %+v", each, chain.Stats())
 	}
 }
+
+// Whoever keeps the slice for the next readings must not keep texts with it.
+func TestNothingIsLeftBehindWhatIsKept(t *testing.T) {
+	chain := newChain(t, Step{Deadband: ptr(0.0), AlarmEquals: ptr("on")})
+	rs := make([]reading.Reading, 0, 16)
+	for range 6 {
+		rs = append(rs, reading.Reading{Metric: "m", Time: noon, Value: reading.String("on")})
+	}
+	out := chain.Refine(rs, 0, noon)
+	if len(out) != 2 {
+		t.Fatalf("%d are kept", len(out))
+	}
+	for i, r := range out[len(out):cap(out)] {
+		if r != (reading.Reading{}) {
+			t.Errorf("%d behind them is %+v", i, r)
+		}
+	}
+}
