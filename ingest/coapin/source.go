@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/internal/listening"
 )
 
 // Source is the CoAP server as a door in. See the package comment.
@@ -18,14 +19,12 @@ type Source struct {
 	log   *slog.Logger
 	stats counters
 
-	mu        sync.Mutex
-	addrs     [2]net.Addr   // plain, DTLS; nil where it does not listen
-	listening chan struct{} // closed while addrs are known
+	places *listening.Places // plain, DTLS; nil where it does not listen
 }
 
 // New returns a Source that does nothing yet.
 func New(cfg Config, log *slog.Logger) *Source {
-	return &Source{cfg: cfg.withDefaults(), log: log, listening: make(chan struct{})}
+	return &Source{cfg: cfg.withDefaults(), log: log, places: listening.New()}
 }
 
 // Run listens and serves until ctx ends or a socket breaks. When it returns,
@@ -62,7 +61,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	all.Go(func() { v.sweep(ctx) })
 	s.open(plain, secure)
 	all.Wait()
-	s.shut()
+	s.places.Shut()
 	if err := <-broken; !errors.Is(err, net.ErrClosed) {
 		return err
 	}
@@ -128,35 +127,21 @@ func (s *Source) Addr(ctx context.Context) net.Addr {
 // Addrs waits until Run listens and returns the addresses of Listen and
 // ListenDTLS, nil where it does not listen or when ctx ends first.
 func (s *Source) Addrs(ctx context.Context) (plain, dtls net.Addr) {
-	s.mu.Lock()
-	listening := s.listening
-	s.mu.Unlock()
-	select {
-	case <-listening:
-	case <-ctx.Done():
-		return nil, nil
+	if addrs := s.places.Wait(ctx); addrs != nil {
+		plain, dtls = addrs[0], addrs[1]
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.addrs[0], s.addrs[1]
+	return plain, dtls
 }
 
 func (s *Source) open(sockets ...*socket) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	addrs := make([]net.Addr, len(sockets))
 	for i, sock := range sockets {
-		if s.addrs[i] = nil; sock != nil {
-			s.addrs[i] = sock.LocalAddr()
-			s.log.Info("coap listens", "addr", s.addrs[i].String(), "dtls", i == 1)
+		if sock != nil {
+			addrs[i] = sock.LocalAddr()
+			s.log.Info("coap listens", "addr", addrs[i].String(), "dtls", i == 1)
 		}
 	}
-	close(s.listening)
-}
-
-func (s *Source) shut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listening = make(chan struct{})
+	s.places.Open(addrs...)
 }
 
 // sweepInterval is how often what is too old is forgotten when nothing comes in.

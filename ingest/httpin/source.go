@@ -9,12 +9,12 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/internal/listening"
 )
 
 // Config says where the door listens, what it takes and how much it bears. Zero
@@ -82,14 +82,12 @@ type Source struct {
 	log   *slog.Logger
 	stats counters
 
-	mu        sync.Mutex
-	addr      net.Addr
-	listening chan struct{} // closed while addr is known
+	places *listening.Places
 }
 
 // New returns a Source that does nothing yet.
 func New(cfg Config, log *slog.Logger) *Source {
-	return &Source{cfg: cfg.withDefaults(), log: log, listening: make(chan struct{})}
+	return &Source{cfg: cfg.withDefaults(), log: log, places: listening.New()}
 }
 
 // Run listens and serves until ctx ends or the listener breaks.
@@ -123,8 +121,9 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 		Protocols:         new(http.Protocols), // HTTP/2 has hundreds of requests on one connection
 	}
 	server.Protocols.SetHTTP1(true)
-	s.open(listener.Addr())
-	defer s.shut()
+	s.log.Info("http listens", "addr", listener.Addr().String())
+	s.places.Open(listener.Addr())
+	defer s.places.Shut()
 	served := make(chan error, 1)
 	go func() {
 		if s.cfg.TLS != nil {
@@ -156,30 +155,4 @@ func stop(server *http.Server) error {
 }
 
 // Addr waits until Run listens and returns the address; nil when ctx ends first.
-func (s *Source) Addr(ctx context.Context) net.Addr {
-	s.mu.Lock()
-	listening := s.listening
-	s.mu.Unlock()
-	select {
-	case <-listening:
-	case <-ctx.Done():
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.addr
-}
-
-func (s *Source) open(addr net.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.addr = addr
-	s.log.Info("http listens", "addr", addr.String())
-	close(s.listening)
-}
-
-func (s *Source) shut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listening = make(chan struct{})
-}
+func (s *Source) Addr(ctx context.Context) net.Addr { return s.places.First(ctx) }

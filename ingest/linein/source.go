@@ -9,12 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/internal/listening"
 )
 
 // Transport is how peers and this door find each other.
@@ -115,9 +115,7 @@ type Source struct {
 	// replies are as many as are sent at once.
 	replies []byte
 
-	mu        sync.Mutex
-	addr      net.Addr
-	listening chan struct{} // closed while addr is known
+	places *listening.Places
 }
 
 // New returns a Source that does nothing yet. Its error says what is wrong with
@@ -128,7 +126,7 @@ func New(cfg Config, log *slog.Logger) (*Source, error) {
 		return nil, err
 	}
 	return &Source{
-		cfg: cfg, log: log, listening: make(chan struct{}),
+		cfg: cfg, log: log, places: listening.New(),
 		replies: []byte(strings.Repeat(cfg.Reply, repliesAtOnce)),
 	}, nil
 }
@@ -157,19 +155,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 
 // Addr waits until Run listens, or is connected, and returns the address; nil
 // when ctx ends first.
-func (s *Source) Addr(ctx context.Context) net.Addr {
-	s.mu.Lock()
-	listening := s.listening
-	s.mu.Unlock()
-	select {
-	case <-listening:
-	case <-ctx.Done():
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.addr
-}
+func (s *Source) Addr(ctx context.Context) net.Addr { return s.places.First(ctx) }
 
 // Address returns the address that was configured, and whether it is dialled.
 func (s *Source) Address() (address string, dialled bool) {
@@ -177,17 +163,8 @@ func (s *Source) Address() (address string, dialled bool) {
 }
 
 func (s *Source) open(what string, addr net.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.addr = addr
 	s.log.Info(what, "addr", addr.String())
-	close(s.listening)
-}
-
-func (s *Source) shut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listening = make(chan struct{})
+	s.places.Open(addr)
 }
 
 // peerVariable stands for the peer's address in the name of a device.

@@ -22,7 +22,7 @@ func (d *door) listen(ctx context.Context) error {
 	unblock := context.AfterFunc(ctx, func() { listener.Close() })
 	defer unblock()
 	d.open("line listens", listener.Addr())
-	defer d.shut()
+	defer d.places.Shut()
 	var peers sync.WaitGroup
 	err = d.acceptAll(ctx, listener, &peers)
 	cancel()
@@ -120,7 +120,7 @@ func (d *door) dial(ctx context.Context) error {
 	d.stats.clients.Add(1)
 	defer d.stats.clients.Add(-1)
 	d.open("line is connected", conn.RemoteAddr())
-	defer d.shut()
+	defer d.places.Shut()
 	err = d.serve(ctx, conn)
 	var noTLS errNoTLS
 	switch {

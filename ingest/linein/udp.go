@@ -28,7 +28,7 @@ func (d *door) takeDatagrams(ctx context.Context) error {
 	unblock := context.AfterFunc(ctx, func() { conn.Close() })
 	defer unblock()
 	d.open("line listens", conn.LocalAddr())
-	defer d.shut()
+	defer d.places.Shut()
 	q := &queue{limit: d.cfg.Queue / 2, filling: new(slab), ready: make(chan struct{}, 1)}
 	var custody sync.WaitGroup
 	custody.Go(func() { newReceiver(d, conn).run(ctx, q) })

@@ -31,10 +31,7 @@ func TestPlainListenerBesideTLS(t *testing.T) {
 
 func dialPlain(t *testing.T, src *Source) *client {
 	t.Helper()
-	src.Addr(t.Context())
-	src.mu.Lock()
-	addr := src.addrs[1]
-	src.mu.Unlock()
+	addr := src.places.Wait(t.Context())[1]
 	conn, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		t.Fatal(err)

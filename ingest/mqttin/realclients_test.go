@@ -68,9 +68,8 @@ func TestRealClients(t *testing.T) {
 	custody := instant()
 	src := start(t, custody, Config{TLS: ca.server("", false), ListenPlain: "127.0.0.1:0", ConnectTimeout: longPatience})
 	web := overHTTP(t, src)
-	src.mu.Lock()
-	secure, plain := src.addrs[0], src.addrs[1]
-	src.mu.Unlock()
+	places := src.places.Wait(t.Context())
+	secure, plain := places[0], places[1]
 	dialogues := 0
 	for _, lib := range libraries() {
 		for _, url := range []string{"tcp://" + plain.String(), "tls://" + secure.String(), "ws" + web[len("http"):] + "/mqtt"} {

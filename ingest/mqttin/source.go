@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/internal/listening"
 )
 
 // Config says where the broker listens, what its topics mean and how much it
@@ -102,15 +103,15 @@ type Source struct {
 	stats counters
 	clock clock
 
-	mu        sync.Mutex
-	broker    *broker
-	addrs     []net.Addr    // that of Listen is the first
-	listening chan struct{} // closed while addrs are known
+	places *listening.Places // that of Listen is the first
+
+	mu     sync.Mutex
+	broker *broker
 }
 
 // New returns a Source that does nothing yet.
 func New(cfg Config, log *slog.Logger) *Source {
-	return &Source{cfg: cfg.withDefaults(), log: log, clock: machineClock(), listening: make(chan struct{})}
+	return &Source{cfg: cfg.withDefaults(), log: log, clock: machineClock(), places: listening.New()}
 }
 
 // Run listens and serves until ctx ends or a listener breaks. When it returns,
@@ -230,34 +231,23 @@ func (s *Source) running() *broker {
 
 // Addr waits until Run listens and returns the address of Listen; nil when ctx
 // ends first.
-func (s *Source) Addr(ctx context.Context) net.Addr {
-	s.mu.Lock()
-	listening := s.listening
-	s.mu.Unlock()
-	select {
-	case <-listening:
-	case <-ctx.Done():
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.addrs[0]
-}
+func (s *Source) Addr(ctx context.Context) net.Addr { return s.places.First(ctx) }
 
 func (s *Source) open(b *broker, listeners []net.Listener) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.broker, s.addrs = b, nil
+	s.broker = b
+	s.mu.Unlock()
+	var addrs []net.Addr
 	for _, l := range listeners {
-		s.addrs = append(s.addrs, l.Addr())
+		addrs = append(addrs, l.Addr())
 		s.log.Info("mqtt listens", "addr", l.Addr().String())
 	}
-	close(s.listening)
+	s.places.Open(addrs...)
 }
 
 func (s *Source) shut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broker = nil
-	s.listening = make(chan struct{})
+	s.places.Shut()
 }
