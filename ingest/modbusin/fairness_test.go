@@ -1,12 +1,9 @@
 package modbusin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -76,79 +73,48 @@ func TestManyDeadSlavesCostTheOthersLittle(t *testing.T) {
 	})
 }
 
-// TestASlaveThatIsSilentForOneRequestIsReadOtherwise: many do not refuse what
-// they do not have, but say nothing.
-func TestASlaveThatIsSilentForOneRequestIsReadOtherwise(t *testing.T) {
-	both(t, func(t *testing.T, p *puppet) {
-		p.script = func(q asked) []reply {
-			if q.address == 0 {
-				return []reply{}
-			}
-			return nil
-		}
-		slave := words(1, 0, 100, 200)
-		slave.Status, slave.Every = "wup", 5*time.Second
-		other := words(2, 0)
-		p.script = func(q asked) []reply {
-			if q.unit == 1 && q.address == 0 {
-				return []reply{}
-			}
-			return nil
-		}
-		s := run(t, p.config(slave, other))
-		time.Sleep(10 * time.Minute)
-		if err := s.stop(); err != nil {
-			t.Error(err)
-		}
-		told, n := 0, 0
-		for _, r := range s.custody.Stored() {
-			switch {
-			case r.Device != "device-a":
-			case r.Metric == "wup":
-				told++
-			default:
-				n++
-			}
-		}
-		if st := s.Stats().Slaves[0]; told != 1 || n < 2*100 || !st.Up || st.Bad != 1 {
-			t.Errorf("%d readings in 120 polls, told %d times of its state, %+v", n, told, st)
-		}
-	})
-}
-
 // TestAConnectionThatOneSlavesQuestionsEndDoesNotSilenceTheOthers: gateways
 // that close it when a unit is not there.
 func TestAConnectionThatOneSlavesQuestionsEndDoesNotSilenceTheOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &puppet{took: time.Millisecond}
-		p.script = func(q asked) []reply {
-			if q.unit == 2 {
+	for name, c := range map[string]struct {
+		from, every time.Duration
+		runs        int
+	}{"from the first question on": {0, time.Second, 2}, "later, and while the others say nothing": {25 * time.Second, 10 * time.Second, 1}} {
+		inBubble(t, name, func(t *testing.T) {
+			p := &puppet{took: time.Millisecond}
+			start := time.Now()
+			p.script = func(q asked) []reply {
+				if q.unit != 2 || time.Since(start) < c.from {
+					return nil
+				}
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				p.conns[len(p.conns)-1].Close()
 				return []reply{}
 			}
-			return nil
-		}
-		s, err := New(p.config(words(1, 0), words(2, 0), words(3, 0)), quietLog())
-		if err != nil {
-			t.Fatal(err)
-		}
-		custody := ingesttest.NewCustody()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-		defer cancel()
-		for ctx.Err() == nil { // as the daemon does
-			s.Run(ctx, ingest.NewIntake(custody, nil, time.Now))
-			select {
-			case <-ctx.Done():
-			case <-time.After(15 * time.Second):
+			one, two, three := words(1, 0), words(2, 0), words(3, 0)
+			one.Every, three.Every = c.every, c.every
+			s, err := New(p.config(one, two, three), quietLog())
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		n := count(custody.Taken(t, 0))
-		if n["device-a"] < 400 || n["device-c"] < 400 {
-			t.Errorf("%v readings in 600 s", n)
-		}
-	})
+			custody := ingesttest.NewCustody()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			runs := 0
+			for ; ctx.Err() == nil; runs++ { // as the daemon does
+				s.Run(ctx, ingest.NewIntake(custody, nil, time.Now))
+				select {
+				case <-ctx.Done():
+				case <-time.After(15 * time.Second):
+				}
+			}
+			n := count(custody.Taken(t, 0))
+			if least := int(10*time.Minute/c.every) - 20; n["device-a"] < least || n["device-c"] < least || runs > c.runs {
+				t.Errorf("%v readings in 600 s, in %d runs", n, runs)
+			}
+		})
+	}
 }
 
 // patient is a custody that takes its time.
@@ -354,73 +320,6 @@ func TestAStateThatWasNotStoredIsToldAgain(t *testing.T) {
 		custody.Commit()
 		if rs := custody.Stored(); len(rs) != 1 || rs[0].Value != reading.Bool(false) {
 			t.Errorf("stored %v", rs)
-		}
-	})
-}
-
-// TestStoppingDoesNotWaitForASlave that takes a minute, or says nothing.
-func TestStoppingDoesNotWaitForASlave(t *testing.T) {
-	both(t, func(t *testing.T, p *puppet) {
-		p.script = func(asked) []reply { return []reply{} }
-		slave := words(1, 0)
-		slave.Timeout = time.Minute
-		s := run(t, p.config(slave))
-		time.Sleep(5 * time.Second)
-		stopped := time.Now()
-		if err := s.stop(); err != nil || time.Since(stopped) > time.Millisecond {
-			t.Errorf("%v, after %v", err, time.Since(stopped))
-		}
-	})
-}
-
-// TestTroubleOfTheLineIsTold, and only while there is some.
-func TestTroubleOfTheLineIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &puppet{took: time.Millisecond}
-		p.script = func(asked) []reply {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if conn := p.conns[0]; len(p.conns) == 1 {
-				time.AfterFunc(time.Millisecond, func() { conn.Close() })
-				return []reply{}
-			}
-			return nil
-		}
-		s, err := New(p.config(words(1, 0)), quietLog())
-		if err != nil {
-			t.Fatal(err)
-		}
-		intake := ingest.NewIntake(&sink{}, nil, time.Now)
-		if err := s.Run(t.Context(), intake); err == nil {
-			t.Fatal("it goes on")
-		}
-		if got := s.Stats().Trouble; !strings.Contains(got, "has ended the connection (EOF) — hint: ") {
-			t.Errorf("%q", got)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
-		if err := s.Run(ctx, intake); err != nil || s.Stats().Trouble != "" {
-			t.Errorf("%v, %q", err, s.Stats().Trouble)
-		}
-	})
-}
-
-// TestTheWrongMapDoesNotFloodTheLog: none of its registers is there.
-func TestTheWrongMapDoesNotFloodTheLog(t *testing.T) {
-	both(t, func(t *testing.T, p *puppet) {
-		p.script = func(q asked) []reply { return []reply{{time.Millisecond, p.frame(q, q.exception(2))}} }
-		var log bytes.Buffer
-		custody := ingesttest.NewCustody()
-		s := runInto(t, p.config(words(1, upTo(2000)...)), custody, slog.New(slog.NewTextHandler(&log, nil)))
-		time.Sleep(6 * time.Hour)
-		if err := s.stop(); err != nil {
-			t.Error(err)
-		}
-		if n := strings.Count(log.String(), "\n"); n != maxWarned+1 || !strings.Contains(log.String(), "is it the map of this device?") {
-			t.Errorf("%d lines:\n%.2000s", n, log.String())
-		}
-		if st := s.Stats().Slaves[0]; st.Bad != 2000 || !st.Up || st.Asked > 60_000 {
-			t.Errorf("%+v", st)
 		}
 	})
 }

@@ -118,6 +118,7 @@ func TestNoiseBeforeAnAnswerAndEchoAreBorne(t *testing.T) {
 		"a damaged echo":                    func(p *puppet, q asked) []byte { f := echo(p, q); f[7] ^= 1; return f },
 		"an echo with noise before":         func(p *puppet, q asked) []byte { return append([]byte{0xfe}, echo(p, q)...) },
 		"a late answer of another":          func(p *puppet, q asked) []byte { q.unit = 9; return p.frame(q, q.right()) },
+		"a late answer of another form":     func(p *puppet, q asked) []byte { q.count -= 3; return p.frame(q, q.right()) },
 		"more noise than fits":              func(*puppet, asked) []byte { return bytes.Repeat([]byte{0x55}, 700) },
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -115,10 +115,9 @@ func (b *bus) unheard(ctx context.Context, f flight, cause error) error {
 	}
 	s.counts.givenUp.Add(1)
 	if mute {
-		s.mutes[f.request]++
+		s.mutes[f.request] += f.tries + 1
 	}
 	if s.mutes[f.request] >= leastMutes {
-		delete(s.mutes, f.request)
 		b.badRegisters(s, f.poll, f.task.batch, "the slave does not answer for a register")
 	} else {
 		f.poll.kept = append(f.poll.kept, f.task.batch)
@@ -126,15 +125,15 @@ func (b *bus) unheard(ctx context.Context, f flight, cause error) error {
 	return b.finish(ctx, s)
 }
 
-// leastMutes is in how many rounds in a row a question must have brought nothing
+// leastMutes is how often a question must have brought nothing, while others did,
 // until it is left out like one that is refused.
-const leastMutes = 2
+const leastMutes = 2 * leastPatience
 
-// mute says whether it was one question, and no other, that brought nothing for
-// as often as is taken for death: there are slaves that say nothing where others
-// refuse. They are dead if the next question brings nothing either.
+// mute says whether one question, and no other, has brought nothing as often as it
+// was asked: there are slaves that say nothing where others refuse. They are dead
+// if the next question brings nothing either.
 func (s *slave) mute(f flight) bool {
-	if s.failures != s.patience || f.tries != s.Retries || s.failures != f.tries+1 || !f.wanted() {
+	if f.tries != s.Retries || s.failures != f.tries+1 || !f.wanted() {
 		return false
 	}
 	requests := 0

@@ -130,3 +130,17 @@ func TestGapsAreThoseOfTheSpecification(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAnswerThatContradictsItselfIsNone: its count of bytes is one thing, what
+// follows is another.
+func TestAnAnswerThatContradictsItselfIsNone(t *testing.T) {
+	r := request{Holding, 7, 2}
+	for _, text := range []string{"03 02 0001 0002", "03 04 0001", "03 04 0001 0002 0003", "03 06 0001 0002 0003", "03 04", "83", "83 02 00", "84 02", "04 04 0001 0002", ""} {
+		if data, err := parseAnswer(unhex(t, text), r); err != Malformed {
+			t.Errorf("%s: % x, %v", text, data, err)
+		}
+	}
+	if data, err := parseAnswer(unhex(t, "03 04 0001 0002"), r); err != nil || len(data) != 4 {
+		t.Errorf("% x, %v", data, err)
+	}
+}

@@ -34,7 +34,7 @@ type slave struct {
 	notYet   time.Time // nothing is asked before
 	busy     time.Duration
 
-	mutes    map[request]int // rounds in which a request brought nothing while others did
+	mutes    map[request]int // how often in a row a request brought nothing while others did
 	warned   map[int]bool    // registers that were reported as bad
 	reported [256]bool       // exceptions that were
 	counts   slaveCounts
@@ -108,13 +108,9 @@ func (s *slave) alike(other *slave) bool {
 		a.gap == b.gap && a.registers == b.registers && a.bits == b.bits && slices.Equal(a.never, b.never)
 }
 
-// begin forgets what was under way on a line that is gone, and asks at once, but
-// for a slave that may be why it is gone.
+// begin forgets what was under way on a line that is gone, and asks at once.
 func (s *slave) begin(now time.Time) {
-	s.running, s.flying = nil, 0
-	if s.breaks < leastPatience {
-		s.notYet = time.Time{}
-	}
+	s.running, s.flying, s.notYet = nil, 0, time.Time{}
 	for _, p := range s.polls {
 		p.reset()
 		p.due = now
