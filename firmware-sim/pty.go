@@ -79,6 +79,9 @@ func (p *pty) heard() bool {
 	err := p.control(func(fd int) error {
 		fds := []unix.PollFd{{Fd: int32(fd)}}
 		_, err := unix.Poll(fds, 0)
+		for errors.Is(err, unix.EINTR) { // Go's own signals, now and then
+			_, err = unix.Poll(fds, 0)
+		}
 		hungUp = fds[0].Revents&unix.POLLHUP != 0
 		return err
 	})
