@@ -1,11 +1,9 @@
 package daemon
 
 import (
-	"errors"
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -32,20 +30,12 @@ func (k *checklist) coap(c CoAP, ackDelay time.Duration, adminSocket string) {
 // datagrams is listener for UDP.
 func (k *checklist) datagrams(key, listen, adminSocket string) {
 	conn, err := net.ListenPacket("udp", listen)
-	switch {
-	case err == nil:
+	if err == nil {
 		conn.Close()
 		k.ok("%s can listen on %s, UDP", key, listen)
-	case errors.Is(err, syscall.EADDRINUSE) && answers(adminSocket):
-		k.ok("%s listens on %s already: the gateway is running", key, listen)
-	case errors.Is(err, syscall.EADDRINUSE):
-		_, port, _ := net.SplitHostPort(listen)
-		k.fail(`see who has it with "ss -lunp sport = :`+port+`", or choose another port`, "%s cannot listen on %s: the UDP port is taken", key, listen)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		k.fail("write an address of this machine, or 0.0.0.0 for all of them", "%s cannot listen on %s: no interface has that address now", key, listen)
-	default:
-		k.fail("check the address", "%s cannot listen: %v", key, err)
+		return
 	}
+	k.cannotListen(err, key, listen, adminSocket, udpPort)
 }
 
 func (k *checklist) keysFile(c CoAP) {

@@ -25,15 +25,30 @@ func (k *checklist) listener(key, listen, adminSocket string) {
 		return
 	}
 	l, err := net.Listen("tcp", listen)
-	switch {
-	case err == nil:
+	if err == nil {
 		l.Close()
 		k.ok("%s can listen on %s", key, listen)
+		return
+	}
+	k.cannotListen(err, key, listen, adminSocket, tcpPort)
+}
+
+// portKind is what a port is called, and how ss lists those of its kind.
+type portKind struct{ name, flags string }
+
+var (
+	tcpPort = portKind{"port", "-ltnp"}
+	udpPort = portKind{"UDP port", "-lunp"}
+)
+
+// cannotListen says why an address could not be bound.
+func (k *checklist) cannotListen(err error, key, listen, adminSocket string, kind portKind) {
+	switch {
 	case errors.Is(err, syscall.EADDRINUSE) && answers(adminSocket):
 		k.ok("%s listens on %s already: the gateway is running", key, listen)
 	case errors.Is(err, syscall.EADDRINUSE):
 		_, port, _ := net.SplitHostPort(listen)
-		k.fail(`see who has it with "ss -ltnp sport = :`+port+`", or choose another port`, "%s cannot listen on %s: the port is taken", key, listen)
+		k.fail(`see who has it with "ss `+kind.flags+` sport = :`+port+`", or choose another port`, "%s cannot listen on %s: the %s is taken", key, listen, kind.name)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		k.fail("write an address of this machine, or 0.0.0.0 for all of them", "%s cannot listen on %s: no interface has that address now", key, listen)
 	case errors.Is(err, syscall.EACCES):

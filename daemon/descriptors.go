@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -53,7 +55,7 @@ func sum(clients map[string]int) (all int) {
 // tellClients tells whoever runs the gateway that some clients will find no room.
 func (c Config) tellClients(log *slog.Logger) {
 	wanted, allowed := c.wantedClients(), c.clientsWithin(descriptors())
-	for _, door := range sortedKeys(wanted) {
+	for _, door := range slices.Sorted(maps.Keys(wanted)) {
 		if allowed[door] < wanted[door] {
 			log.Warn("file descriptors do not suffice for max_clients — hint: raise LimitNOFILE= of the service",
 				"source", door, "max_clients", wanted[door], "allowed", allowed[door])
@@ -74,7 +76,7 @@ func descriptors() int {
 // clients looks at whether this machine has room for all of them.
 func (k *checklist) clients(c Config) {
 	wanted := c.wantedClients()
-	doors, all := strings.Join(sortedKeys(wanted), ", "), sum(wanted)
+	doors, all := strings.Join(slices.Sorted(maps.Keys(wanted)), ", "), sum(wanted)
 	if most := descriptors(); all > 0 && all+descriptorsForOthers > most {
 		k.warn("raise LimitNOFILE= of the service, or lower max_clients",
 			"%s: %d file descriptors do not suffice for %d clients", doors, most, all)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -44,22 +45,13 @@ func (c *testCall) aimAtLine(cfg Config, v vocabulary) (meaning, error) {
 	doors := cfg.lineDoors()
 	door, known := doors[c.door]
 	if !known {
-		return meaning{}, fmt.Errorf("-door: there is no door %q — hint: %s", c.door, conf.Suggest(c.door, sortedKeys(doors)))
+		return meaning{}, fmt.Errorf("-door: there is no door %q — hint: %s", c.door, conf.Suggest(c.door, slices.Sorted(maps.Keys(doors))))
 	}
 	c.target = v.target(door.meaning, cmp.Or(c.device, door.device), cmp.Or(c.metric, door.metric))
 	c.where = "as through " + c.door + ", framing " + door.framing.String()
 	var err error
 	c.frames, err = frame.New(door.framing.build())
 	return door.meaning, err
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // splitFrames cuts a stream into the frames that the door would find. Its end is

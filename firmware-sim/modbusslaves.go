@@ -1,6 +1,7 @@
 package firmwaresim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,11 +94,11 @@ func OpenModbusSlaves(cfg ModbusConfig, ledger *Ledger) (*ModbusSlaves, error) {
 }
 
 func (cfg ModbusConfig) withDefaults() ModbusConfig {
-	setDefault(&cfg.Baud, 9600)
-	setDefault(&cfg.First, 1)
-	setDefault(&cfg.Units, 1)
-	setDefault(&cfg.Order, ABCD)
-	setDefault(&cfg.Prefix, "mb-")
+	cfg.Baud = cmp.Or(cfg.Baud, 9600)
+	cfg.First = cmp.Or(cfg.First, 1)
+	cfg.Units = cmp.Or(cfg.Units, 1)
+	cfg.Order = cmp.Or(cfg.Order, ABCD)
+	cfg.Prefix = cmp.Or(cfg.Prefix, "mb-")
 	return cfg
 }
 

@@ -1,6 +1,7 @@
 package firmwaresim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,14 +124,14 @@ func NewSender(cfg SenderConfig, ledger *Ledger) (*Sender, error) {
 }
 
 func (cfg SenderConfig) withDefaults() SenderConfig {
-	setDefault(&cfg.Devices, 1)
-	setDefault(&cfg.Window, 1)
-	setDefault(&cfg.Shape, JSON4)
-	setDefault(&cfg.Encoding, JSONLine)
-	setDefault(&cfg.Prefix, "dev-")
-	setDefault(&cfg.Timeout, 10*time.Second)
-	setDefault(&cfg.BlockSize, 512)
-	setDefault(&cfg.AckTimeout, 2*time.Second)
+	cfg.Devices = cmp.Or(cfg.Devices, 1)
+	cfg.Window = cmp.Or(cfg.Window, 1)
+	cfg.Shape = cmp.Or(cfg.Shape, JSON4)
+	cfg.Encoding = cmp.Or(cfg.Encoding, JSONLine)
+	cfg.Prefix = cmp.Or(cfg.Prefix, "dev-")
+	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.BlockSize = cmp.Or(cfg.BlockSize, 512)
+	cfg.AckTimeout = cmp.Or(cfg.AckTimeout, 2*time.Second)
 	return cfg
 }
 

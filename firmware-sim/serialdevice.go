@@ -1,6 +1,7 @@
 package firmwaresim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,19 +119,12 @@ func OpenSerialDevice(cfg SerialConfig, ledger *Ledger) (*SerialDevice, error) {
 }
 
 func (cfg SerialConfig) withDefaults() SerialConfig {
-	setDefault(&cfg.Name, "tty-0000")
-	setDefault(&cfg.Encoding, JSONLine)
-	setDefault(&cfg.Baud, 9600)
-	setDefault(&cfg.Timeout, 2*time.Second)
-	setDefault(&cfg.Linger, time.Second)
+	cfg.Name = cmp.Or(cfg.Name, "tty-0000")
+	cfg.Encoding = cmp.Or(cfg.Encoding, JSONLine)
+	cfg.Baud = cmp.Or(cfg.Baud, 9600)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 2*time.Second)
+	cfg.Linger = cmp.Or(cfg.Linger, time.Second)
 	return cfg
-}
-
-func setDefault[T comparable](value *T, other T) {
-	var zero T
-	if *value == zero {
-		*value = other
-	}
 }
 
 func (cfg SerialConfig) check() error {

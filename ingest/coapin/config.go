@@ -1,6 +1,7 @@
 package coapin
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest/decode"
@@ -69,23 +70,16 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxBody, 64<<10)
-	setDefault(&c.MaxBodies, 1<<20)
+	c.MaxBody = cmp.Or(c.MaxBody, 64<<10)
+	c.MaxBodies = cmp.Or(c.MaxBodies, 1<<20)
 	c.MaxBodies = max(c.MaxBodies, 2*(c.MaxBody+bodyOverhead+maxOperation))
-	setDefault(&c.MaxEndpoints, 1024)
-	setDefault(&c.MaxSessions, 256)
-	setDefault(&c.MaxExchanges, 16*c.MaxEndpoints)
-	setDefault(&c.MaxWaiting, 1024)
+	c.MaxEndpoints = cmp.Or(c.MaxEndpoints, 1024)
+	c.MaxSessions = cmp.Or(c.MaxSessions, 256)
+	c.MaxExchanges = cmp.Or(c.MaxExchanges, 16*c.MaxEndpoints)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, 1024)
 	c.MaxExchanges = max(c.MaxExchanges, 2*c.MaxWaiting) // what waits cannot be forgotten
-	setDefault(&c.MaxHandshakes, 32)
-	setDefault(&c.HandshakeTimeout, 15*time.Second)
-	setDefault(&c.SessionIdle, 24*time.Hour)
+	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, 32)
+	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 15*time.Second)
+	c.SessionIdle = cmp.Or(c.SessionIdle, 24*time.Hour)
 	return c
-}
-
-func setDefault[T comparable](value *T, other T) {
-	var zero T
-	if *value == zero {
-		*value = other
-	}
 }

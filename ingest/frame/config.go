@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -160,19 +161,12 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxFrame, defaultMaxFrame)
-	setDefault(&c.Length.Bytes, 2)
-	setDefault(&c.Envelope.Start, 0x02)
-	setDefault(&c.Envelope.End, 0x03)
-	setDefault(&c.Envelope.Escape, 0x10)
+	c.MaxFrame = cmp.Or(c.MaxFrame, defaultMaxFrame)
+	c.Length.Bytes = cmp.Or(c.Length.Bytes, 2)
+	c.Envelope.Start = cmp.Or(c.Envelope.Start, 0x02)
+	c.Envelope.End = cmp.Or(c.Envelope.End, 0x03)
+	c.Envelope.Escape = cmp.Or(c.Envelope.Escape, 0x10)
 	return c
-}
-
-func setDefault[T comparable](value *T, other T) {
-	var zero T
-	if *value == zero {
-		*value = other
-	}
 }
 
 // Resyncs says whether frames are found again after noise. If not, a lost or

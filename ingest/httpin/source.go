@@ -1,6 +1,7 @@
 package httpin
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -54,20 +55,13 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxBody, 1<<20)
-	setDefault(&c.MaxInFlight, 8<<20)
-	setDefault(&c.MaxClients, 512)
-	setDefault(&c.Timeout, 30*time.Second)
-	setDefault(&c.Patience, 5*time.Second)
+	c.MaxBody = cmp.Or(c.MaxBody, 1<<20)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 8<<20)
+	c.MaxClients = cmp.Or(c.MaxClients, 512)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.Patience = cmp.Or(c.Patience, 5*time.Second)
 	c.MaxInFlight = max(c.MaxInFlight, 3*c.MaxBody+zstdBlock+maxReadings*readingSize+maxText)
 	return c
-}
-
-func setDefault[T comparable](value *T, other T) {
-	var zero T
-	if *value == zero {
-		*value = other
-	}
 }
 
 // maxHeader bounds the header of a request.

@@ -1,6 +1,7 @@
 package linein
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -70,26 +71,19 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxClients, 1024)
-	setDefault(&c.MaxPerHost, c.MaxClients)
-	setDefault(&c.IdleTimeout, time.Hour)
-	setDefault(&c.FrameTimeout, 30*time.Second)
-	setDefault(&c.Silence, 100*time.Millisecond)
-	setDefault(&c.WriteTimeout, 5*time.Second)
-	setDefault(&c.ConnectTimeout, 10*time.Second)
-	setDefault(&c.Queue, 4<<20)
-	setDefault(&c.ReceiveBuffer, 4<<20)
+	c.MaxClients = cmp.Or(c.MaxClients, 1024)
+	c.MaxPerHost = cmp.Or(c.MaxPerHost, c.MaxClients)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, time.Hour)
+	c.FrameTimeout = cmp.Or(c.FrameTimeout, 30*time.Second)
+	c.Silence = cmp.Or(c.Silence, 100*time.Millisecond)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 5*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 10*time.Second)
+	c.Queue = cmp.Or(c.Queue, 4<<20)
+	c.ReceiveBuffer = cmp.Or(c.ReceiveBuffer, 4<<20)
 	if c.Transport == Datagrams {
 		c.Framing.DropHalf = true
 	}
 	return c
-}
-
-func setDefault[T comparable](value *T, other T) {
-	var zero T
-	if *value == zero {
-		*value = other
-	}
 }
 
 // MaxReply is the longest Config.Reply in bytes.

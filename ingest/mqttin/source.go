@@ -1,6 +1,7 @@
 package mqttin
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -75,25 +76,18 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.Listen, "127.0.0.1:1883")
-	setDefault(&c.SessionExpiry, 7*24*time.Hour)
-	setDefault(&c.MaxPacket, 256<<10)
-	setDefault(&c.MaxConnect, 8<<10)
-	setDefault(&c.MaxClients, 1024)
-	setDefault(&c.MaxPerHost, c.MaxClients)
-	setDefault(&c.MaxUnacked, 2000)
-	setDefault(&c.ConnectTimeout, 10*time.Second)
-	setDefault(&c.WriteTimeout, 5*time.Second)
-	setDefault(&c.SysInterval, 10*time.Second)
-	setDefault(&c.Linger, time.Second)
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:1883")
+	c.SessionExpiry = cmp.Or(c.SessionExpiry, 7*24*time.Hour)
+	c.MaxPacket = cmp.Or(c.MaxPacket, 256<<10)
+	c.MaxConnect = cmp.Or(c.MaxConnect, 8<<10)
+	c.MaxClients = cmp.Or(c.MaxClients, 1024)
+	c.MaxPerHost = cmp.Or(c.MaxPerHost, c.MaxClients)
+	c.MaxUnacked = cmp.Or(c.MaxUnacked, 2000)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 10*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 5*time.Second)
+	c.SysInterval = cmp.Or(c.SysInterval, 10*time.Second)
+	c.Linger = cmp.Or(c.Linger, time.Second)
 	return c
-}
-
-func setDefault[T comparable](value *T, other T) {
-	var zero T
-	if *value == zero {
-		*value = other
-	}
 }
 
 // Source is the MQTT broker as a door in. See the package comment.
