@@ -159,7 +159,7 @@ func (r *running) everyNumber(sink string) (list string) {
 	r.t.Helper()
 	c := r.Cursor(sink)
 	for {
-		blocks, err := c.Next(ended(), 1<<20)
+		blocks, err := c.Next(ended(), reading.AllLanes, 1<<20)
 		if err != nil {
 			return list
 		}

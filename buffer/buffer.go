@@ -6,7 +6,7 @@
 //	receipt, err := b.Accept(ctx, readings)
 //	err = receipt.Wait(ctx)                // nil: on flash, and may be acknowledged
 //	c, err := b.Cursor("cloud")
-//	blocks, err := c.Next(ctx, 256<<10)    // never deletes
+//	blocks, err := c.Next(ctx, reading.AllLanes, 256<<10) // never deletes
 //	err = c.Ack(lane, first, last)         // elsewhere
 //	next, err := b.History(ctx, q, visit)  // delivered or not, in pages
 //	inv, err := ReadInventory(ctx, dir)    // of a folder that nobody has open

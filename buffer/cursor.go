@@ -63,18 +63,18 @@ func (b *Buffer) Cursor(name string) *Cursor {
 	return c
 }
 
-// Next returns consecutive blocks of one lane: at least one, and no more than
-// limit bytes unless a single block is larger. It waits until there is one. It
-// never deletes, and it returns no block twice; after a crash it repeats what
+// Next returns consecutive blocks of one of the lanes: at least one, and no more
+// than limit bytes unless a single block is larger. It waits until there is one.
+// It never deletes, and it returns no block twice; after a crash it repeats what
 // was not acknowledged, and skips nothing.
 //
 // A lane that is far behind is handed out from both ends, the newest readings
 // as they come and the backlog from its oldest on, and lanes share the link by
 // their weights; see shares.
-func (c *Cursor) Next(ctx context.Context, limit int) ([]wire.Block, error) {
+func (c *Cursor) Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
 	for {
 		changed := c.buf.index.wait()
-		blocks, err := c.look(limit)
+		blocks, err := c.look(lanes, limit)
 		if err != nil || len(blocks) > 0 {
 			return blocks, err
 		}
@@ -87,13 +87,16 @@ func (c *Cursor) Next(ctx context.Context, limit int) ([]wire.Block, error) {
 }
 
 // look returns blocks of the flow whose turn it is; none when nothing is there.
-func (c *Cursor) look(limit int) ([]wire.Block, error) {
+func (c *Cursor) look(lanes reading.LaneSet, limit int) ([]wire.Block, error) {
 	c.place.Lock()
 	defer c.place.Unlock()
 	if c.closed {
 		return nil, ErrClosed
 	}
 	ready := c.ready()
+	for flow := range ready {
+		ready[flow] = ready[flow] && lanes.Has(reading.Lane(flow/2))
+	}
 	for flow := c.shares.next(ready); flow >= 0; flow = c.shares.next(ready) {
 		blocks, err := c.take(flow, limit)
 		if err != nil {

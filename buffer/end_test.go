@@ -58,7 +58,7 @@ func TestNextWhileRunEnds(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 			defer cancel()
 			for {
-				bs, err := c.Next(ctx, 1)
+				bs, err := c.Next(ctx, reading.AllLanes, 1)
 				if err != nil {
 					return
 				}

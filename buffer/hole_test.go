@@ -80,7 +80,7 @@ func (r *running) drainBlocks(cursor string) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	for {
-		if _, err := c.Next(ended, 1<<20); err != nil {
+		if _, err := c.Next(ended, reading.AllLanes, 1<<20); err != nil {
 			return
 		}
 	}

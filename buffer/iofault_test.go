@@ -88,7 +88,7 @@ func ioFault(t *testing.T, strace, inject string, passes bool) {
 	t.Logf("%d stored, %d refused", len(took), refused)
 	r := start(t, dir, nil)
 	c, now := r.Cursor("audit"), ended()
-	for blocks, err := c.Next(now, 1<<20); err == nil; blocks, err = c.Next(now, 1<<20) {
+	for blocks, err := c.Next(now, reading.AllLanes, 1<<20); err == nil; blocks, err = c.Next(now, reading.AllLanes, 1<<20) {
 		for _, b := range blocks {
 			for _, rd := range decode(t, b) {
 				there[float64(rd.Time)] = there[float64(rd.Time)] || b.Lane == reading.Normal
@@ -157,9 +157,9 @@ func TestIOFaultWorkload(t *testing.T) {
 		if i < 2 { // the sink stays two behind, so there is room without evicting
 			continue
 		}
-		blocks, err := c.Next(t.Context(), 1)
+		blocks, err := c.Next(t.Context(), reading.AllLanes, 1)
 		if err != nil { // one that passes
-			blocks, err = c.Next(t.Context(), 1)
+			blocks, err = c.Next(t.Context(), reading.AllLanes, 1)
 		}
 		if err != nil {
 			t.Fatal(err)

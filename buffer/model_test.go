@@ -163,7 +163,7 @@ func (m *model) next(t *rapid.T) {
 func (m *model) pull(s *modelSink, limit int) bool {
 	now, cancel := context.WithCancel(context.Background())
 	cancel() // Next looks before it waits
-	blocks, err := s.cursor.Next(now, limit)
+	blocks, err := s.cursor.Next(now, reading.AllLanes, limit)
 	if err != nil {
 		return false
 	}

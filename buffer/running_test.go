@@ -128,7 +128,7 @@ func (r *running) next(c *Cursor, limit int) []wire.Block {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
 	defer cancel()
-	bs, err := c.Next(ctx, limit)
+	bs, err := c.Next(ctx, reading.AllLanes, limit)
 	if err != nil {
 		r.t.Fatalf("next: %v", err)
 	}
@@ -151,7 +151,7 @@ func (r *running) drain(cursor string) []float64 {
 	for {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel() // Next looks before it waits
-		bs, err := c.Next(ended, 1<<20)
+		bs, err := c.Next(ended, reading.AllLanes, 1<<20)
 		if err != nil {
 			return got
 		}

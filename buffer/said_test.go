@@ -144,7 +144,7 @@ func (s *said) start(t *testing.T, dir string) *running {
 // read returns the ids of what the cursor gets, and checks their names.
 func (s *said) read(r *running, cursor string) map[int64]bool {
 	there, c := map[int64]bool{}, r.Cursor(cursor)
-	for blocks, err := c.Next(ended(), 1<<20); err == nil; blocks, err = c.Next(ended(), 1<<20) {
+	for blocks, err := c.Next(ended(), reading.AllLanes, 1<<20); err == nil; blocks, err = c.Next(ended(), reading.AllLanes, 1<<20) {
 		for _, blk := range blocks {
 			for k, rd := range decode(r.t, blk) {
 				n := name{blk.Epoch, blk.Lane, blk.First + uint64(k)}

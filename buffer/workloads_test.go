@@ -193,7 +193,7 @@ func (w *teller) take(rs []reading.Reading, notes []reading.Note) {
 // deliver takes so many times what the sink gets next, and acknowledges it.
 func (w *teller) deliver(sink string, times int) {
 	for c := w.Cursor(sink); times > 0; times-- {
-		blocks, err := c.Next(ended(), 1)
+		blocks, err := c.Next(ended(), reading.AllLanes, 1)
 		if err != nil {
 			return // it has everything
 		}

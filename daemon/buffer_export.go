@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -280,7 +281,7 @@ func (p *packer) flush(lane int) (err error) {
 	}
 	blocks := p.open[lane]
 	p.open[lane], p.bytes[lane], p.count[lane] = nil, 0, 0
-	p.body, err = p.encoder.Encode(p.body[:0], blocks)
+	p.body, _, err = p.encoder.Encode(p.body[:0], blocks, math.MaxInt)
 	if errors.Is(err, wire.ErrCorrupt) && len(blocks) > 1 { // not to spoil the others
 		for _, blk := range blocks {
 			p.open[lane] = []wire.Block{blk}

@@ -101,7 +101,7 @@ type dripping struct {
 	acked chan struct{}
 }
 
-func (d dripping) Next(ctx context.Context, _ int) ([]wire.Block, error) {
+func (d dripping) Next(ctx context.Context, _ reading.LaneSet, _ int) ([]wire.Block, error) {
 	select {
 	case b := <-d.next:
 		return []wire.Block{b}, nil

@@ -14,10 +14,13 @@ import (
 type delivery struct {
 	state    state
 	blocks   []wire.Block
-	bytes    int    // of the blocks
+	bytes    int // of the blocks
+	opened   time.Time
 	body     []byte // encoded once, so that a re-send repeats every byte
+	parts    []Part // of the body
 	timeouts int    // sends that ran out of time
 	refused  bool   // as a single block, for the first time
+	tooLarge int    // the largest part when a single block was refused as too large
 
 	// Of the latest send.
 	begun  time.Time
@@ -62,9 +65,13 @@ func (d *delivery) canJoin(b wire.Block, limit int) bool {
 
 // finish notes that the delivery is done, and lets go of all but its place.
 func (d *delivery) finish() {
-	d.state, d.body = done, nil
+	d.state = done
+	d.forget()
 	d.blocks = []wire.Block{{Header: d.blocks[0].Header}, {Header: d.blocks[len(d.blocks)-1].Header}}
 }
+
+// forget lets go of the body.
+func (d *delivery) forget() { d.body, d.parts = nil, nil }
 
 // split puts two halves in the place of a delivery of several blocks.
 func (fl *flow) split(d *delivery) {
@@ -91,16 +98,24 @@ func (fl *flow) count(s state) int {
 	return n
 }
 
-// hasRoom reports whether the window has room for another delivery.
+// hasRoom reports whether the window has room for another delivery. Those that
+// may not travel now are in nobody's way.
 func (fl *flow) hasRoom() bool {
-	return fl.count(waiting)+fl.count(sending) < fl.cfg.Window
+	n := fl.count(sending)
+	for _, d := range fl.queue {
+		if d.state == waiting && fl.gate.Lanes.Has(d.lane()) {
+			n++
+		}
+	}
+	return n < fl.cfg.Window
 }
 
-// gathered is the size of the blocks that have been read ahead, in bytes.
+// gathered is the size of the blocks that have been read ahead and may travel,
+// in bytes.
 func (fl *flow) gathered() int {
 	n := 0
 	for _, d := range fl.queue {
-		if d.state == open {
+		if d.state == open && fl.gate.Lanes.Has(d.lane()) {
 			n += d.bytes
 		}
 	}

@@ -17,19 +17,23 @@ type flow struct {
 	*Forwarder
 	size  sizer
 	link  link
+	gate  gate
 	queue []*delivery // in the order in which the cursor gave their blocks
 
-	fetching bool
-	fetched  chan fetch  // buffered, so that no goroutine outlives its reader
-	sent     chan result // as well
-	tasks    sync.WaitGroup
-	refusals int // blocks set aside since the sink last took anything
-	stats    Stats
+	fetching   bool
+	fetchLanes reading.LaneSet
+	callOff    context.CancelFunc // ends the fetching
+	fetched    chan fetch         // buffered, so that no goroutine outlives its reader
+	sent       chan result        // as well
+	tasks      sync.WaitGroup
+	refusals   int // blocks set aside since the sink last took anything
+	stats      Stats
 }
 
 type fetch struct {
-	blocks []wire.Block
-	err    error
+	blocks    []wire.Block
+	err       error
+	calledOff bool
 }
 
 type result struct {
@@ -57,6 +61,7 @@ func newFlow(f *Forwarder) *flow {
 func (fl *flow) loop(ctx context.Context) error {
 	wake := fl.cfg.Wake
 	for {
+		fl.look()
 		if err := fl.launch(ctx); err != nil {
 			return err
 		}
@@ -68,10 +73,12 @@ func (fl *flow) loop(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if got.err != nil {
+			if got.err != nil && !got.calledOff {
 				return fmt.Errorf("next blocks: %w", got.err)
 			}
 			fl.take(got.blocks)
+		case <-fl.gate.changed:
+		case <-fl.gate.ripe:
 		case r := <-fl.sent:
 			fl.conclude(ctx, r)
 		case <-fl.link.hold:
@@ -148,7 +155,7 @@ func (fl *flow) next() *delivery {
 		return nil
 	}
 	for _, d := range fl.queue {
-		if d.state == waiting || d.state == open && fl.isWorthSending(d) {
+		if fl.gate.Lanes.Has(d.lane()) && (d.state == waiting || d.state == open && fl.isWorthSending(d)) {
 			return d
 		}
 	}
@@ -158,11 +165,14 @@ func (fl *flow) next() *delivery {
 // isWorthSending is Nagle's rule for messages: at once when nothing of the lane
 // is in flight, otherwise not before it is worth its headers. Alarms do not wait.
 func (fl *flow) isWorthSending(d *delivery) bool {
-	return fl.hasRoom() && (!fl.isBusy(d.lane()) || d.bytes >= worthwhile || d.lane() == reading.Alarm)
+	return fl.hasRoom() && fl.isRipe(d, fl.gate.Permit) && (!fl.isBusy(d.lane()) || d.bytes >= worthwhile || d.lane() == reading.Alarm)
 }
 
 // start encodes the delivery if that is still to be done, and sends it.
 func (fl *flow) start(ctx context.Context, d *delivery) {
+	if l, ok := fl.sink.(Limited); ok && l.Limit() > 0 {
+		fl.size.bound(l.Limit())
+	}
 	if d.body == nil {
 		if err := fl.encode(d); err != nil {
 			fl.refuse(d, err) // encoding is pure: it would fail again
@@ -189,11 +199,11 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 }
 
 func (fl *flow) encode(d *delivery) error {
-	body, err := fl.encoder.Encode(make([]byte, 0, d.bytes+1<<10), d.blocks)
+	body, parts, err := fl.encoder.Encode(make([]byte, 0, d.bytes+1<<10), d.blocks, fl.size.maxBody)
 	if err != nil {
 		return fmt.Errorf("encode %s %d to %d: %w", d.lane(), d.first(), d.last(), err)
 	}
-	d.body = body
+	d.body, d.parts = body, parts
 	return nil
 }
 
@@ -209,16 +219,12 @@ func (fl *flow) message(d *delivery) Message {
 		Count:       d.count(),
 		ContentType: fl.encoder.ContentType(),
 		Body:        d.body,
+		Parts:       d.parts,
 	}
 }
 
 // send runs in a goroutine of its own and touches nothing of the flow.
 func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) result {
-	if f.cfg.Pace != nil {
-		if err := f.cfg.Pace(ctx, m.Lane, len(m.Body)); err != nil {
-			return result{err: fmt.Errorf("pace: %w", err)}
-		}
-	}
 	ctx, cancel := context.WithTimeout(ctx, allowed)
 	defer cancel()
 	begun := time.Now()
@@ -229,14 +235,16 @@ func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) 
 // fetch asks the cursor for more, unless the window is full: an alarm that
 // comes in the meantime is then first when there is room again.
 func (fl *flow) fetch(ctx context.Context) {
-	room := fl.size.limit() - fl.gathered()
-	if fl.fetching || room <= 0 || !fl.hasRoom() {
+	room, lanes := fl.size.limit()-fl.gathered(), fl.gate.Lanes
+	if fl.fetching || room <= 0 || lanes == 0 || !fl.hasRoom() {
 		return
 	}
-	fl.fetching = true
+	ctx, cancel := context.WithCancel(ctx)
+	fl.fetching, fl.fetchLanes, fl.callOff = true, lanes, cancel
 	fl.tasks.Go(func() {
-		blocks, err := fl.cursor.Next(ctx, room)
-		fl.fetched <- fetch{blocks, err}
+		defer cancel()
+		blocks, err := fl.cursor.Next(ctx, lanes, room)
+		fl.fetched <- fetch{blocks, err, ctx.Err() != nil}
 	})
 }
 
@@ -250,7 +258,7 @@ func (fl *flow) take(blocks []wire.Block) {
 			d = nil
 		}
 		if d == nil {
-			d = &delivery{state: open}
+			d = &delivery{state: open, opened: time.Now()}
 			fl.queue = append(fl.queue, d)
 		}
 		d.add(b)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/backoff"
-	"github.com/tidegate/tidegate/reading"
 )
 
 // Defaults of Config.
@@ -39,11 +38,8 @@ type Config struct {
 	// Wake receives when the link has come up: the next try is then made at
 	// once. Nil never does.
 	Wake <-chan struct{}
-	// Pace, if not nil, is called before every Send, re-sends included, and
-	// waits until the link may be used for so many bytes of that lane. Time in
-	// Pace does not count towards Timeout; an error postpones the message as a
-	// transient error of the sink would.
-	Pace func(ctx context.Context, lane reading.Lane, bytes int) error
+	// Gate says what the link allows at present; nil allows everything, always.
+	Gate Gate
 }
 
 func (c Config) withDefaults() Config {
@@ -58,6 +54,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Backoff.Max <= 0 {
 		c.Backoff.Min, c.Backoff.Max = DefaultMinBackoff, DefaultMaxBackoff
+	}
+	if c.Gate == nil {
+		c.Gate = alwaysOpen{}
 	}
 	return c
 }

@@ -3,7 +3,6 @@ package uplink_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,35 +262,6 @@ func TestMessageCarriesItsBlocks(t *testing.T) {
 		}
 		if m.ContentType != "application/vnd.tidegate.chunk" {
 			t.Errorf("content type %s", m.ContentType)
-		}
-	})
-}
-
-func TestPaceComesBeforeEverySend(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, s *sea) {
-		type paced struct {
-			lane  reading.Lane
-			bytes int
-		}
-		var calls []paced
-		s.cfg.Pace = func(ctx context.Context, lane reading.Lane, bytes int) error {
-			calls = append(calls, paced{lane, bytes})
-			if len(calls) == 1 {
-				return errors.New("no budget")
-			}
-			time.Sleep(time.Hour) // longer than Timeout: pacing is not sending
-			return nil
-		}
-		s.tank.pour(reading.Bulk, 4)
-		s.run(t)
-		pass(2 * time.Hour)
-		took := s.shore.took()
-		if len(took) != 1 || len(s.shore.tried()) != 1 {
-			t.Fatalf("%d tries, want one: the first was refused by the pace", len(s.shore.tried()))
-		}
-		want := paced{reading.Bulk, len(took[0].Body)}
-		if len(calls) != 2 || calls[0] != want || calls[1] != want {
-			t.Errorf("pace was asked for %v, want twice %v", calls, want)
 		}
 	})
 }

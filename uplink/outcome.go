@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tidegate/tidegate/reading"
 )
 
 // overdue is how long an answer may be missing before the link coming up makes
@@ -50,13 +52,20 @@ func (fl *flow) accept(r result) {
 func (fl *flow) refuse(d *delivery, cause error) {
 	if len(d.blocks) > 1 {
 		if IsTooLarge(cause) {
-			fl.size.lower(len(d.body) / 2)
+			fl.size.lower(largest(d.body, d.parts) / 2)
 		}
 		fl.split(d)
 		return
 	}
+	if size := largest(d.body, d.parts); IsTooLarge(cause) && (d.tooLarge == 0 || size < d.tooLarge) {
+		fl.size.lower(size / 2)
+		d.tooLarge, d.state = size, waiting
+		d.forget() // to be cut smaller, if the encoder can
+		return
+	}
 	if !d.refused {
-		d.refused, d.body, d.state = true, nil, waiting
+		d.refused, d.state = true, waiting
+		d.forget()
 		return
 	}
 	if err := fl.quarantine.Quarantine(d.blocks[0], cause.Error()); err != nil {
@@ -99,10 +108,22 @@ func (fl *flow) report() {
 	switch {
 	case fl.link.down:
 		s.State = Down
+	case fl.isHeld():
+		s.State = Held
 	case fl.fetching && len(fl.queue) == 0:
 		s.State = Idle
 	default:
 		s.State = Up
 	}
 	fl.progress.set(s)
+}
+
+// isHeld reports whether nothing moves because the link does not allow it.
+func (fl *flow) isHeld() bool {
+	for _, d := range fl.queue {
+		if d.state == sending || fl.gate.Lanes.Has(d.lane()) && (d.state != open || fl.isRipe(d, fl.gate.Permit)) {
+			return false
+		}
+	}
+	return len(fl.queue) > 0 || fl.gate.Lanes != reading.AllLanes
 }

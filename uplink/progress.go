@@ -16,6 +16,8 @@ const (
 	Up
 	// Down: the latest message did not arrive; Stats.LastError says why.
 	Down
+	// Held: readings wait, because the link does not allow them now.
+	Held
 )
 
 // String returns the state in lower case.
@@ -27,6 +29,8 @@ func (s State) String() string {
 		return "up"
 	case Down:
 		return "down"
+	case Held:
+		return "held"
 	}
 	return "unknown"
 }

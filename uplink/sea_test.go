@@ -94,10 +94,10 @@ func readings(start, n int) []reading.Reading {
 	return rs
 }
 
-func (k *tank) Next(ctx context.Context, limit int) ([]wire.Block, error) {
+func (k *tank) Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
 	for {
 		k.mu.Lock()
-		blocks, changed, broken := k.give(limit), k.changed, k.broken
+		blocks, changed, broken := k.give(lanes, limit), k.changed, k.broken
 		k.mu.Unlock()
 		if len(blocks) > 0 {
 			return blocks, nil
@@ -113,8 +113,11 @@ func (k *tank) Next(ctx context.Context, limit int) ([]wire.Block, error) {
 	}
 }
 
-func (k *tank) give(limit int) []wire.Block {
+func (k *tank) give(lanes reading.LaneSet, limit int) []wire.Block {
 	for _, lane := range []reading.Lane{reading.Alarm, reading.Normal, reading.Bulk} {
+		if !lanes.Has(lane) {
+			continue
+		}
 		waiting := k.blocks[lane]
 		n, bytes := 0, 0
 		for n < len(waiting) && (n == 0 || bytes+len(waiting[n].Raw) <= limit) {

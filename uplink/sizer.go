@@ -41,6 +41,9 @@ func (s *sizer) limit() int {
 	return int(min(max(float64(s.target)/s.ratio, leastBlocks), maxGather))
 }
 
+// body is how large the body for so many bytes of blocks will be.
+func (s *sizer) body(blocks int) int { return int(float64(blocks) * s.ratio) }
+
 // encoded looks at a body that was just made.
 func (s *sizer) encoded(blocks, body int) { s.ratio = float64(body) / float64(blocks) }
 
@@ -59,7 +62,10 @@ func (s *sizer) shrink() { s.target = min(max(s.target/2, leastBody), s.maxBody)
 
 // lower sets a new bound for bodies: the remote side has a smaller one than the
 // configuration says.
-func (s *sizer) lower(maxBody int) {
-	s.maxBody = min(s.maxBody, max(maxBody, leastBody))
+func (s *sizer) lower(maxBody int) { s.bound(max(maxBody, leastBody)) }
+
+// bound sets a bound for bodies that the remote side has named.
+func (s *sizer) bound(maxBody int) {
+	s.maxBody = min(s.maxBody, maxBody)
 	s.target = min(s.target, s.maxBody)
 }

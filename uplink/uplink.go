@@ -16,7 +16,7 @@ package uplink
 
 import (
 	"context"
-	"fmt"
+	"net"
 
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
@@ -24,12 +24,13 @@ import (
 
 // Cursor is one sink's place in the buffer.
 type Cursor interface {
-	// Next returns consecutive blocks of one lane: at least one, and no more
-	// than limit bytes unless a single block is larger. It waits until there is
-	// one. Which blocks are next is the Cursor's decision: the newest may come
+	// Next returns consecutive blocks of one of the lanes: at least one, and no
+	// more than limit bytes unless a single block is larger. It waits until there
+	// is one. Which blocks are next is the Cursor's decision: the newest may come
 	// before a backlog. Next never deletes; the same blocks are not returned
-	// twice in one run, but after a crash Next may repeat, never skip.
-	Next(ctx context.Context, limit int) ([]wire.Block, error)
+	// twice in one run, but after a crash Next may repeat, never skip. An error
+	// of a ctx that has ended means that no blocks were given out.
+	Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error)
 	// Ack says that the readings first..last of the lane are elsewhere. Acks
 	// come in any order.
 	Ack(lane reading.Lane, first, last uint64) error
@@ -37,38 +38,14 @@ type Cursor interface {
 
 // Encoder turns consecutive blocks of one lane into a message body.
 type Encoder interface {
-	// Encode appends the body for the blocks to dst.
-	Encode(dst []byte, blocks []wire.Block) ([]byte, error)
+	// Encode appends the body for the blocks to dst, and says how it is cut into
+	// messages; nil parts say that it is one. None should have more than limit
+	// bytes; an encoder that cannot cut its body leaves it to the Forwarder to
+	// come with fewer blocks.
+	Encode(dst []byte, blocks []wire.Block, limit int) (body []byte, parts []Part, err error)
 	// ContentType is the media type of the body, for example
 	// "application/vnd.tidegate.chunk".
 	ContentType() string
-}
-
-// Key names what a message carries. Re-sends repeat the key, and the receiver
-// drops what it already has: that makes delivery exactly once in effect.
-type Key struct {
-	Gateway     string
-	Epoch       uint64
-	Lane        reading.Lane
-	First, Last uint64
-}
-
-// String is the key as it travels in headers and message ids:
-// gateway/epoch(hex)/lane/first-last.
-func (k Key) String() string {
-	return fmt.Sprintf("%s/%016x/%s/%d-%d", k.Gateway, k.Epoch, k.Lane, k.First, k.Last)
-}
-
-// Message is what a Sink sends: an encoded body and its key.
-type Message struct {
-	Key
-	// Count is the number of readings in the body.
-	Count int
-	// ContentType is the Encoder's.
-	ContentType string
-	// Body is never changed once Send has begun: a transport may still be
-	// reading it when Send has given up. A Sink must not change it either.
-	Body []byte
 }
 
 // Sink is a door out.
@@ -80,6 +57,24 @@ type Sink interface {
 	// from several goroutines at once.
 	Send(ctx context.Context, m Message) error
 }
+
+// Limited is a Sink that knows how large a message may be.
+type Limited interface {
+	// Limit returns the largest body, or part of one, in bytes that the remote
+	// side takes; 0 as long as that is not known. The Forwarder keeps to it.
+	Limit() int
+}
+
+// Prober is a Sink that can be tried out.
+type Prober interface {
+	// Probe connects and logs in as Send would, and sends nothing. It returns a
+	// short description of the other side, "RabbitMQ 3.10.8, vhost /".
+	Probe(ctx context.Context) (string, error)
+}
+
+// Dial is how a Sink reaches the network, as net.Dialer.DialContext: whoever
+// supplies it counts the bytes and chooses the way.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Quarantine keeps what the other side will never take.
 type Quarantine interface {

@@ -2,6 +2,7 @@ package encode
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/tidegate/tidegate/wire"
@@ -20,7 +21,7 @@ func BenchmarkPacked(b *testing.B) {
 			p := NewPacked("gw")
 			var body []byte
 			for b.Loop() {
-				if body, err = p.Encode(body[:0], blocks); err != nil {
+				if body, _, err = p.Encode(body[:0], blocks, math.MaxInt); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -38,7 +39,7 @@ func BenchmarkJSON(b *testing.B) {
 	var body []byte
 	for b.Loop() {
 		var err error
-		if body, err = j.Encode(body[:0], blocks); err != nil {
+		if body, _, err = j.Encode(body[:0], blocks, math.MaxInt); err != nil {
 			b.Fatal(err)
 		}
 	}

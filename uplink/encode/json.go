@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -48,22 +49,22 @@ func (j *JSON) ContentType() string { return JSONType }
 
 // Encode appends the document to dst. An error that wraps wire.ErrCorrupt means
 // that a block cannot be decoded.
-func (j *JSON) Encode(dst []byte, blocks []wire.Block) ([]byte, error) {
+func (j *JSON) Encode(dst []byte, blocks []wire.Block, _ int) ([]byte, []uplink.Part, error) {
 	if len(blocks) == 0 {
-		return dst, errors.New("encode json: no blocks")
+		return dst, nil, errors.New("encode json: no blocks")
 	}
 	body := j.appendHead(dst, blocks[0], blocks[len(blocks)-1])
 	for i, b := range blocks {
 		var err error
 		if j.readings, err = j.decoder.Decode(j.readings[:0], b); err != nil {
-			return dst, fmt.Errorf("encode json: %w", err)
+			return dst, nil, fmt.Errorf("encode json: %w", err)
 		}
 		if i > 0 {
 			body = append(body, ',')
 		}
 		body = appendReadings(body, b.First, j.readings)
 	}
-	return append(body, "]}"...), nil
+	return append(body, "]}"...), nil, nil
 }
 
 func (j *JSON) appendHead(dst []byte, first, last wire.Block) []byte {

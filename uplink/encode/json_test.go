@@ -32,7 +32,7 @@ func TestJSONIsTheDocumentInItsComment(t *testing.T) {
 			{Device: "modem", Time: at, Value: reading.Bytes("\x00\xff")},
 		}),
 	}
-	body, err := NewJSON("north-7").Encode(nil, blocks)
+	body, _, err := NewJSON("north-7").Encode(nil, blocks, math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ type document struct {
 
 func TestJSONCarriesEveryReading(t *testing.T) {
 	blocks := commits(t, 20, 7)
-	body, err := NewJSON("gw").Encode(nil, blocks)
+	body, _, err := NewJSON("gw").Encode(nil, blocks, math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func FuzzJSON(f *testing.F) {
 			{Device: device, Metric: metric + "2", Time: 1, Value: reading.Float(number)},
 			{Device: device, Metric: metric + "3", Time: 1, Value: reading.Bytes(text)},
 		})
-		body, err := NewJSON(device).Encode(nil, []wire.Block{b})
+		body, _, err := NewJSON(device).Encode(nil, []wire.Block{b}, math.MaxInt)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -38,18 +39,19 @@ func NewPacked(gateway string) *Packed {
 // ContentType returns PackedType.
 func (p *Packed) ContentType() string { return PackedType }
 
-// Encode appends the chunk to dst. An error that wraps wire.ErrCorrupt means
-// that a block cannot be decoded.
-func (p *Packed) Encode(dst []byte, blocks []wire.Block) ([]byte, error) {
+// Encode appends the chunk to dst, whatever limit says. An error that wraps
+// wire.ErrCorrupt means that a block cannot be decoded.
+func (p *Packed) Encode(dst []byte, blocks []wire.Block, _ int) ([]byte, []uplink.Part, error) {
 	p.blocks, p.scratch = p.blocks[:0], p.scratch[:0]
 	for len(blocks) > 0 {
 		n := run(blocks)
 		if err := p.add(blocks[:n]); err != nil {
-			return dst, err
+			return dst, nil, err
 		}
 		blocks = blocks[n:]
 	}
-	return wire.AppendChunk(dst, wire.Chunk{Gateway: p.gateway, Blocks: p.blocks})
+	body, err := wire.AppendChunk(dst, wire.Chunk{Gateway: p.gateway, Blocks: p.blocks})
+	return body, nil, err
 }
 
 // run is the number of blocks, at least 1, that may be merged from the first on.

@@ -4,18 +4,20 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
 )
 
 func packed(t testing.TB, blocks []wire.Block) ([]byte, wire.Chunk) {
 	t.Helper()
-	body, err := NewPacked("gw").Encode(nil, blocks)
+	body, _, err := NewPacked("gw").Encode(nil, blocks, math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,14 +138,14 @@ func unlike(t *testing.T) []wire.Block {
 
 func TestSameBlocksGiveTheSameBytes(t *testing.T) {
 	p, blocks := NewPacked("gw"), commits(t, 10, 10)
-	first, err := p.Encode([]byte("head"), blocks)
+	first, _, err := p.Encode([]byte("head"), blocks, math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Encode(nil, commits(t, 50, 3)); err != nil {
+	if _, _, err := p.Encode(nil, commits(t, 50, 3), math.MaxInt); err != nil {
 		t.Fatal(err)
 	}
-	again, err := p.Encode([]byte("head"), blocks)
+	again, _, err := p.Encode([]byte("head"), blocks, math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,17 +158,17 @@ func TestDamagedBlockIsNamed(t *testing.T) {
 	blocks := commits(t, 5, 3)
 	blocks[2] = damaged(t, blocks[2])
 	for name, enc := range map[string]interface {
-		Encode([]byte, []wire.Block) ([]byte, error)
+		Encode([]byte, []wire.Block, int) ([]byte, []uplink.Part, error)
 	}{"Packed": NewPacked("gw"), "JSON": NewJSON("gw")} {
 		t.Run(name, func(t *testing.T) {
-			body, err := enc.Encode([]byte("head"), blocks)
+			body, _, err := enc.Encode([]byte("head"), blocks, math.MaxInt)
 			if !errors.Is(err, wire.ErrCorrupt) {
 				t.Errorf("error %v, want ErrCorrupt", err)
 			}
 			if string(body) != "head" {
 				t.Errorf("%q is left, want what was there before", body)
 			}
-			if _, err := enc.Encode(nil, blocks[:2]); err != nil {
+			if _, _, err := enc.Encode(nil, blocks[:2], math.MaxInt); err != nil {
 				t.Errorf("the next message: %v", err)
 			}
 		})
