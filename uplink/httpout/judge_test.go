@@ -1,9 +1,6 @@
 package httpout
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -11,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -119,23 +115,6 @@ func TestForeignEndpointNeedsOnlyA2xx(t *testing.T) {
 	}
 }
 
-func TestRetryAfterMayBeADate(t *testing.T) {
-	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	for text, want := range map[string]time.Duration{
-		"Mon, 04 May 2026 03:03:01 GMT": time.Minute,
-		"Mon, 04 May 2026 03:01:01 GMT": 0, // past
-		"-5":                            0,
-		"1.5":                           0,
-		"99999999999999999999":          0,
-		"":                              0,
-	} {
-		got, ok := retryAfter(http.Header{"Retry-After": {text}}, now)
-		if got != want || ok != (want > 0) {
-			t.Errorf("%q: %v %v, want %v", text, got, ok, want)
-		}
-	}
-}
-
 func TestAnswersAreQuotedSafely(t *testing.T) {
 	hostile := "\x1b[2J\xff\n" + strings.Repeat("a", 5000)
 	err := judge(&http.Response{StatusCode: 500}, []byte(hostile), key, false)
@@ -171,29 +150,6 @@ func TestTransportErrorsEndInAHint(t *testing.T) {
 		})
 	}
 }
-
-func TestHints(t *testing.T) {
-	for want, err := range map[string]error{
-		"DNS":          &net.DNSError{Name: "cloud.example", IsNotFound: true},
-		"clock":        x509.CertificateInvalidError{Reason: x509.Expired},
-		"another host": x509.HostnameError{Certificate: &x509.Certificate{}, Host: "cloud.example"},
-		"TLS":          tls.RecordHeaderError{},
-		"in time":      &net.OpError{Op: "read", Err: timeoutError{}},
-	} {
-		if hint := hintFor(fmt.Errorf("send: %w", err)); !strings.Contains(hint, want) {
-			t.Errorf("%v: %q, want %q in it", err, hint, want)
-		}
-	}
-	if hint := hintFor(fmt.Errorf("whatever")); hint != "" {
-		t.Errorf("a hint for anything: %q", hint)
-	}
-}
-
-type timeoutError struct{}
-
-func (timeoutError) Error() string   { return "i/o timeout" }
-func (timeoutError) Timeout() bool   { return true }
-func (timeoutError) Temporary() bool { return true }
 
 // FuzzJudge: no answer makes judge panic, and nothing but an acknowledgement
 // is custody.
