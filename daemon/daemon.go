@@ -152,8 +152,16 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	if d.admin != nil {
 		serve("admin socket", d.serveAdmin)
 	}
-	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.wakeLinks, nil) })
+	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
+}
+
+// networkChanged is told of every event of the network; up says that something
+// appeared.
+func (d *Daemon) networkChanged(up bool) {
+	if up {
+		d.wakeLinks()
+	}
 }
 
 // wakeLinks lets the links try at once instead of when their backoff says.

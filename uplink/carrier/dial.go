@@ -30,7 +30,8 @@ func (l *Link) Dial(ctx context.Context, network, address string) (net.Conn, err
 // dial is Dial. ended, if not nil, is told when the network breaks the connection
 // and when it is closed.
 func (l *Link) dial(ctx context.Context, network, address string, ended func(*conn, error)) (*conn, error) {
-	if ok, why := l.reach.up(); !ok {
+	l.Look()
+	if why := l.downReason(); why != "" {
 		return nil, fmt.Errorf("%w: %s", ErrClosed, why)
 	}
 	host, port, err := net.SplitHostPort(address)
@@ -77,9 +78,9 @@ func (l *Link) dialOne(ctx context.Context, network, address string, rest int) (
 	return c, err
 }
 
-// connect makes a socket that leaves by the link's interface, or, if it may not
+// socket makes a socket that leaves by the link's interface, or, if it may not
 // be bound to that, from the interface's address.
-func (l *Link) connect(ctx context.Context, network, address string, bind bool) (net.Conn, error) {
+func (l *Link) socket(ctx context.Context, network, address string, bind bool) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, err
@@ -94,7 +95,9 @@ func (l *Link) connect(ctx context.Context, network, address string, bind bool) 
 		KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: l.cfg.Keepalive, Interval: max(time.Second, l.cfg.DeadAfter/probes), Count: probes,
 		},
-		Control: func(_, _ string, raw syscall.RawConn) error { return l.prepare(raw, network, bind && !to.Addr().IsLoopback()) },
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			return l.prepare(raw, network, bind && !to.Addr().IsLoopback())
+		},
 	}
 	switch {
 	case !source.IsValid() || to.Addr().IsLoopback():

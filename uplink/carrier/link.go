@@ -1,7 +1,9 @@
 package carrier
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -17,8 +19,10 @@ type Link struct {
 	pace  pace
 	state *statefile // of Run; nil if nothing is kept
 	names names
-	reach reach
-	wake  chan struct{} // receives when Run should look again
+	// connect makes a socket; it is a field for tests that have no network.
+	connect func(ctx context.Context, network, address string, bind bool) (net.Conn, error)
+	reach   reach
+	wake    chan struct{} // receives when Run should look again
 
 	mu     sync.Mutex
 	ledger *ledger
@@ -43,9 +47,10 @@ type tally struct {
 	// open is what the schedule says from opened on, until until.
 	open          bool
 	opened, until time.Time
-	speed     float64 // bytes a second that the link was measured to take
-	estimated bool    // a connection has been counted without the kernel
-	problem   string  // of the state file
+	speed         float64 // bytes a second that the link was measured to take
+	estimated     bool    // a connection has been counted without the kernel
+	problem       string  // of the state file
+	down          string  // why packets cannot leave; empty if they can
 }
 
 // Open returns a Link, with what its state file has counted so far. Run closes
@@ -56,6 +61,7 @@ func Open(cfg Config, log *slog.Logger) (*Link, error) {
 		cfg: cfg, log: log.With("link", cfg.Name), pace: pace{rate: cfg.Rate},
 		wake: make(chan struct{}, 1), conns: make(map[*conn]struct{}), ledger: newLedger(cfg.Budget, cfg.Zone),
 	}
+	l.connect = l.socket
 	l.reach = machine{cfg.Interface, cfg.Source}
 	l.names = newNames(l)
 	l.tally.started, l.tally.saved = l.now(), l.now()
@@ -65,6 +71,7 @@ func Open(cfg Config, log *slog.Logger) (*Link, error) {
 		}
 	}
 	l.permit, _ = l.decide(l.now())
+	l.Look()
 	return l, nil
 }
 
@@ -98,6 +105,40 @@ func (l *Link) Permit() Permit {
 	defer l.mu.Unlock()
 	p, _ := l.decide(l.now())
 	return p
+}
+
+// usable says whether anything may pass now. If nothing may, why is a sentence,
+// and lost says that the interface is the reason.
+func (l *Link) usable() (ok, lost bool, why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tally.down != "" {
+		return false, true, l.tally.down
+	}
+	now := l.now()
+	if p, _ := l.decide(now); p.Lanes != 0 {
+		return true, false, ""
+	}
+	if open, _ := l.open(now, l.trusts(now)); !open {
+		return false, false, "it is outside of its schedule"
+	}
+	return false, false, "its budget is spent"
+}
+
+// Look asks the machine whether the interface is there and up. Whoever listens to
+// the kernel's events calls it at each; Dial and Run do so, too.
+func (l *Link) Look() {
+	ok, why := l.reach.up()
+	if ok {
+		why = ""
+	}
+	l.mu.Lock()
+	changed := l.tally.down != why
+	l.tally.down = why
+	l.mu.Unlock()
+	if changed {
+		l.tell()
+	}
 }
 
 // built is when this program was written: no clock is right that says less.
@@ -290,3 +331,8 @@ func (l *Link) rouse() {
 	}
 }
 
+func (l *Link) downReason() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tally.down
+}

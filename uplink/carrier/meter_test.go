@@ -1,7 +1,6 @@
 package carrier
 
 import (
-	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -152,5 +151,3 @@ func fetchBytes(t *testing.T, l *Link, n int) {
 		t.Fatal(err)
 	}
 }
-
-var _ = tls.VersionTLS13

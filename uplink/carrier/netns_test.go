@@ -2,9 +2,15 @@ package carrier
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -68,6 +74,7 @@ func apart(t *testing.T) *nets {
 	if os.Getuid() != 0 {
 		t.Skip("networks of its own need root")
 	}
+	t.Parallel() // they wait most of the time
 	cmd := exec.Command("unshare", "--net", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=150s")
 	cmd.Env = append(os.Environ(), roleVariable+"="+roleApart)
 	out, err := cmd.CombinedOutput()
@@ -193,6 +200,7 @@ const (
 	portDiscard = "9"
 	portGive    = "19" // gives as many bytes as it is asked for, in 8 bytes
 	portNames   = "53"
+	portSecure  = "443" // echoes over TLS, with a certificate of its own
 )
 
 // servePeer serves on all addresses until its standard input ends.
@@ -227,6 +235,12 @@ func servePeer() {
 			c.Write(make([]byte, binary.BigEndian.Uint64(n[:])))
 		}
 	})
+	certificate := selfSigned()
+	serve(portSecure, func(c net.Conn) {
+		secure := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		io.Copy(secure, secure)
+		secure.Close()
+	})
 	names, err := net.ListenPacket("udp4", ":"+portNames)
 	if err != nil {
 		fmt.Println(err)
@@ -235,6 +249,18 @@ func servePeer() {
 	go answerNames(names)
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin)
+}
+
+func selfSigned() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // answerNames answers every question for an A record with the hub's address, and

@@ -67,4 +67,3 @@ func (m machine) address(like netip.Addr) (netip.Addr, bool) {
 	}
 	return netip.Addr{}, false
 }
-

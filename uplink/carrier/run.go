@@ -56,6 +56,7 @@ func (l *Link) Run(ctx context.Context) error {
 // turn looks at everything, and returns when to look again; zero is when
 // something happens.
 func (l *Link) turn() time.Duration {
+	l.Look()
 	conns := l.connections()
 	for _, c := range conns {
 		c.look(false)
@@ -89,7 +90,7 @@ func (l *Link) review(connected bool) (changed, save bool, again time.Duration) 
 	p, until := l.decide(now)
 	changed, l.permit = p != l.permit, p
 	s := &l.tally
-	save = l.state != nil && s.changed && (s.unsaved >= l.maxUnsaved() || now.Sub(s.saved).Abs() >= saveEvery)
+	save = l.state != nil && s.changed && (s.unsaved >= l.maxUnsaved() && s.problem == "" || now.Sub(s.saved).Abs() >= saveEvery)
 	switch {
 	case s.passed && connected:
 		again = busyTurn
