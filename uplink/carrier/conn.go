@@ -49,8 +49,9 @@ func newConn(l *Link, c net.Conn, ended func(*conn, error)) *conn {
 	}
 }
 
-// Read reads, at whatever speed.
+// Read reads, at whatever speed, unless the budget has to be saved first.
 func (c *conn) Read(p []byte) (int, error) {
+	c.settle()
 	n, err := c.Conn.Read(p)
 	c.pass(0, n)
 	c.judge(err)
@@ -62,6 +63,10 @@ func (c *conn) Write(p []byte) (written int, err error) {
 	c.attend()
 	for {
 		chunk := p[written:]
+		if c.link.cfg.Budget.limited() { // so that it is known soon what has passed
+			chunk = chunk[:min(len(chunk), lookBytes)]
+		}
+		c.settle()
 		if c.link.pace.rate > 0 {
 			chunk = chunk[:min(int64(len(chunk)), c.chunk())]
 			if err := c.wait(int64(len(chunk))); err != nil {
@@ -77,6 +82,18 @@ func (c *conn) Write(p []byte) (written int, err error) {
 		}
 		if written == len(p) {
 			return written, nil
+		}
+	}
+}
+
+// settle waits while more has passed than may be unsaved.
+func (c *conn) settle() {
+	for owed := c.link.owes(); owed != nil; owed = c.link.owes() {
+		c.link.rouse()
+		select {
+		case <-owed:
+		case <-c.done:
+			return
 		}
 	}
 }
@@ -132,7 +149,6 @@ func (c *conn) pass(sent, received int) {
 	c.used, c.pending = now, c.pending+int64(sent+received)
 	due := !m.stream || c.pending >= lookBytes || now.Sub(c.looked) >= lookEvery
 	c.mu.Unlock()
-	c.link.payload(int64(sent), int64(received))
 	if due {
 		c.look(false)
 	}

@@ -37,7 +37,6 @@ type Link struct {
 type tally struct {
 	started   time.Time
 	sum       passed // since the start, on the wire
-	payload   passed // since the start, as the program wrote and read it
 	unsaved   int64  // bytes since the last save
 	saved     time.Time
 	changed   bool // since the last save
@@ -51,6 +50,9 @@ type tally struct {
 	estimated     bool    // a connection has been counted without the kernel
 	problem       string  // of the state file
 	down          string  // why packets cannot leave; empty if they can
+	// keeping is closed when a save that Run owes has ended; nil unless Run keeps
+	// what is counted.
+	keeping chan struct{}
 }
 
 // Open returns a Link, with what its state file has counted so far. Run closes
@@ -164,11 +166,13 @@ func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
 	if !open {
 		p.Lanes &= l.cfg.Always
 	}
+	if trusted {
+		l.ledger.roll(now)
+	}
 	if !l.cfg.Budget.limited() {
 		return p, until
 	}
 	if trusted {
-		l.ledger.roll(now)
 		_, midnight := l.ledger.day(now)
 		until = sooner(until, midnight)
 	}
@@ -273,14 +277,6 @@ func (l *Link) leave(c *conn) bool {
 		l.exit()
 	}
 	return there
-}
-
-// payload counts what the program has written and read.
-func (l *Link) payload(sent, received int64) {
-	l.mu.Lock()
-	p := &l.tally.payload
-	p.sent, p.received = p.sent+sent, p.received+received
-	l.mu.Unlock()
 }
 
 // count counts what has passed over the wire. info is the kernel's view of the

@@ -85,10 +85,15 @@ func (m *meter) info() (info *unix.TCPInfo) {
 		return nil
 	}
 	_ = m.raw.Control(func(fd uintptr) { info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
-	if info != nil && (info.Segs_out == 0 || info.Bytes_sent == 0 && info.Data_segs_out > 0) {
+	if info == nil || !countsBytes(info) {
 		return nil
 	}
 	return info
+}
+
+// countsBytes tells the kernels that count bytes and segments from those before.
+func countsBytes(info *unix.TCPInfo) bool {
+	return info.Segs_out > 0 && (info.Bytes_sent > 0 || info.Data_segs_out == 0)
 }
 
 // total returns what the connection has cost so far. closing says that it is

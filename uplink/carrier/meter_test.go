@@ -14,6 +14,8 @@ import (
 
 func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
 // open returns a Link that trusts its clock.
 func open(t *testing.T, cfg Config) *Link {
 	t.Helper()

@@ -18,9 +18,10 @@ const (
 // more than maxUnsaved bytes are at stake.
 const saveEvery = time.Minute
 
-// maxUnsaved is how many bytes may be unsaved: a kill -9 forgets no more than
-// that and what passes during a save. It is a hundredth of the smaller budget, so
-// that a budget costs flash some hundred saves, whatever it is.
+// maxUnsaved is how many bytes may be unsaved until Run saves. Connections wait
+// when it is twice as much, so a kill -9 forgets no more than that and what was
+// just passing. It is a hundredth of the smaller budget, so that a budget costs
+// flash some hundred saves, whatever it is.
 func (l *Link) maxUnsaved() int64 {
 	smaller := int64(math.MaxInt64)
 	for _, b := range []int64{l.cfg.Budget.Day, l.cfg.Budget.Month} {
@@ -38,6 +39,11 @@ func (l *Link) maxUnsaved() int64 {
 // returns an error if the last save fails; what was counted since the one before
 // is lost then.
 func (l *Link) Run(ctx context.Context) error {
+	if l.state != nil {
+		l.mu.Lock()
+		l.tally.keeping = make(chan struct{})
+		l.mu.Unlock()
+	}
 	for {
 		again := l.turn()
 		var due <-chan time.Time
@@ -117,6 +123,10 @@ func (l *Link) save(clean bool) error {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if s.keeping != nil {
+		close(s.keeping)
+		s.keeping = make(chan struct{})
+	}
 	if err == nil {
 		s.problem = ""
 		return nil
@@ -129,6 +139,28 @@ func (l *Link) save(clean bool) error {
 	return err
 }
 
+// owes returns what to wait for before more may pass, nil for nothing: a save that
+// is overdue. A disk that fails stops nobody.
+func (l *Link) owes() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &l.tally
+	if s.keeping == nil || s.problem != "" || s.unsaved < 2*min(l.maxUnsaved(), math.MaxInt64/2) {
+		return nil
+	}
+	return s.keeping
+}
+
+// keepNoMore lets those go who wait for a save.
+func (l *Link) keepNoMore() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := &l.tally; s.keeping != nil {
+		close(s.keeping)
+		s.keeping = nil
+	}
+}
+
 // end saves what connections that are still open have cost by now.
 func (l *Link) end() error {
 	l.turn()
@@ -138,5 +170,6 @@ func (l *Link) end() error {
 	l.mu.Lock()
 	l.ledger.endSession()
 	l.mu.Unlock()
+	defer l.keepNoMore()
 	return errors.Join(l.save(true), l.state.close())
 }
