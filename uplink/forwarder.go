@@ -11,7 +11,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultMaxBatch   = 256 << 10
-	DefaultWindow     = 4
+	DefaultWindow     = 16
 	DefaultTimeout    = 30 * time.Second
 	DefaultMinBackoff = time.Second
 	// A try costs some hundred bytes; a link that is back and not used costs
@@ -26,7 +26,8 @@ type Config struct {
 	// MaxBatch is the largest message body in bytes, DefaultMaxBatch if zero.
 	// Only a single block that is larger by itself exceeds it.
 	MaxBatch int
-	// Window is how many messages may be in flight, DefaultWindow if zero.
+	// Window is how many messages may be in flight at the most, DefaultWindow if
+	// zero. How many are, depends on the link.
 	Window int
 	// Timeout bounds one Send, DefaultTimeout if zero. A message that runs out
 	// of time gets twice as much on its next try, up to eight times: the link
