@@ -19,6 +19,7 @@ type flow struct {
 	size  sizer
 	link  link
 	gate  gate
+	dog   watchdog
 	ripe  <-chan time.Time // fires when something that waits for company need not wait longer
 	queue []*delivery      // in the order in which the cursor gave their blocks
 
@@ -58,6 +59,7 @@ func newFlow(f *Forwarder) *flow {
 		Forwarder: f,
 		size:      newSizer(f.cfg.MaxBatch),
 		link:      link{backoff: f.cfg.Backoff},
+		dog:       watchdog{limit: f.cfg.Stall},
 		fetched:   make(chan fetch, 1),
 		sent:      make(chan result, f.cfg.Window),
 		stats:     f.Stats(), // of the runs before this one
@@ -76,6 +78,7 @@ func (fl *flow) loop(ctx context.Context) error {
 			return err
 		}
 		fl.fetch(ctx)
+		fl.watch()
 		fl.report()
 		select {
 		case got := <-fl.fetched:
@@ -91,6 +94,8 @@ func (fl *flow) loop(ctx context.Context) error {
 		case <-fl.ripe:
 		case r := <-fl.sent:
 			fl.conclude(ctx, r)
+		case <-fl.dog.barked:
+			return fl.stalled()
 		case <-fl.link.hold:
 			fl.link.release()
 		case _, more := <-wake:
@@ -107,15 +112,9 @@ func (fl *flow) loop(ctx context.Context) error {
 // end waits for the goroutines, acks what was still accepted unless the cursor
 // is broken, and leaves a last word for those who watch.
 func (fl *flow) end(err error) error {
-	fl.tasks.Wait()
-	close(fl.sent)
-	for r := range fl.sent {
-		if r.err == nil {
-			fl.accept(r)
-		}
-	}
-	if err == nil {
-		err = fl.settle()
+	fl.part()
+	if err == nil || errors.Is(err, ErrStalled) {
+		err = errors.Join(err, fl.settle())
 	}
 	fl.stats.State, fl.stats.InFlight = Idle, 0
 	if err != nil {

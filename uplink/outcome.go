@@ -38,6 +38,7 @@ func (fl *flow) conclude(ctx context.Context, r result) {
 func (fl *flow) accept(r result) {
 	fl.size.arrived(len(r.d.body), r.d.sample, r.took, r.at)
 	fl.refusals = 0
+	fl.dog.progress()
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
 	r.d.finish()
