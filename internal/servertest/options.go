@@ -13,7 +13,8 @@ type options struct {
 	lines          []string
 }
 
-// User lets nobody in but this user (and, on RabbitMQ, nobody as guest either).
+// User lets nobody in but this user. For Redis, the user "default" is who logs in
+// with a password only.
 func User(name, password string) Option {
 	return func(o *options) { o.user, o.password = name, password }
 }
