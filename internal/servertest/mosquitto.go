@@ -16,7 +16,7 @@ import (
 func Mosquitto(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return begin(t, kind{
-		name: "mosquitto", pack: "mosquitto", program: "mosquitto",
+		name: "mosquitto", pack: "mosquitto", programs: []string{"mosquitto"},
 		plan: planMosquitto,
 	}, opts)
 }

@@ -10,6 +10,7 @@ type options struct {
 	pair           Pair
 	maxMessage     int
 	volatile       bool
+	only           []string
 	lines          []string
 }
 
@@ -41,6 +42,11 @@ func MaxMessage(bytes int) Option {
 // Volatile makes a server keep nothing on disk.
 func Volatile() Option {
 	return func(o *options) { o.volatile = true }
+}
+
+// Only leaves away the other protocols of RabbitMQ (which always speaks AMQP).
+func Only(protocols ...string) Option {
+	return func(o *options) { o.only = protocols }
 }
 
 // Config adds lines to the server's configuration, in its own language: before

@@ -17,7 +17,7 @@ import (
 func Redis(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return begin(t, kind{
-		name: "Redis", pack: "redis-server", program: "redis-server",
+		name: "Redis", pack: "redis-server", programs: []string{"redis-server"},
 		plan: planRedis, fill: fillRedis,
 	}, opts)
 }

@@ -57,10 +57,10 @@ type engine struct {
 
 // kind is what the servers differ in.
 type kind struct {
-	name    string
-	pack    string // of Debian
-	program string
-	slow    bool // takes seconds to start
+	name     string
+	pack     string   // of Debian
+	programs []string // which it must have brought
+	slow     bool     // takes seconds to start
 	// plan writes the configuration, and says what to run and when it is up.
 	plan func(e *engine) (plan, error)
 	// settle is called once, when the server is up for the first time; nil for

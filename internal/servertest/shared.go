@@ -1,10 +1,10 @@
 package servertest
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 )
@@ -112,10 +112,16 @@ func require(t testing.TB, k kind) {
 }
 
 func lacking(k kind) error {
-	if _, err := exec.LookPath(k.program); err == nil {
-		return nil
-	} else if !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, os.ErrNotExist) {
-		return err
+	for _, program := range k.programs {
+		var err error
+		if filepath.IsAbs(program) {
+			_, err = os.Stat(program)
+		} else {
+			_, err = exec.LookPath(program)
+		}
+		if err != nil {
+			return fmt.Errorf("%s is not installed (%s is missing) — hint: apt-get install %s", k.name, program, k.pack)
+		}
 	}
-	return fmt.Errorf("%s is not installed (%s is missing) — hint: apt-get install %s", k.name, k.program, k.pack)
+	return nil
 }
