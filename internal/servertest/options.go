@@ -11,6 +11,7 @@ type options struct {
 	maxMessage     int
 	volatile       bool
 	only           []string
+	orNil          bool
 	lines          []string
 }
 
@@ -47,6 +48,12 @@ func Volatile() Option {
 // Only leaves away the other protocols of RabbitMQ (which always speaks AMQP).
 func Only(protocols ...string) Option {
 	return func(o *options) { o.only = protocols }
+}
+
+// OrNil makes the constructor return nil, and log why, where it would skip the test:
+// for tests of several servers at once.
+func OrNil() Option {
+	return func(o *options) { o.orNil = true }
 }
 
 // Config adds lines to the server's configuration, in its own language: before

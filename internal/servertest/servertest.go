@@ -164,7 +164,9 @@ func (e *engine) logFile() string { return filepath.Join(e.dir, "output.log") }
 // begin returns a Server of the kind that lives as long as the test.
 func begin(t testing.TB, k kind, opts []Option) *Server {
 	t.Helper()
-	require(t, k)
+	if !require(t, k, opts) {
+		return nil
+	}
 	s := &Server{t: t, engine: &engine{kind: k, dir: t.TempDir(), addrs: map[string]string{}}}
 	t.Cleanup(func() {
 		if t.Failed() {
