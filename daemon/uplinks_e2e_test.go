@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
 	"github.com/tidegate/tidegate/internal/servertest"
@@ -37,24 +38,24 @@ type realUpstream struct {
 // again, and each server. What the sensors hold an acknowledgement for is in each
 // server; and a receiver that drops what it has already counts it once.
 func TestUplinksToRealServersSurviveKills(t *testing.T) {
+	s := newSite(t)
 	all := realUpstreams(t)
 	if len(all) == 0 {
 		t.Skip("no server is installed that this gateway can send to")
 	}
-	s := newSite(t)
 	for _, u := range all {
-		s.more += fmt.Sprintf("[[uplink.%s]]\nname = %q\nencoding = \"json\"\ntimeout = \"5s\"\n%s\n", u.kind, u.name, u.keys)
+		s.more += fmt.Sprintf("[[uplink.%s]]\nname = %q\nencoding = \"json\"\nmax_batch = \"8KiB\"\ntimeout = \"5s\"\n%s\n", u.kind, u.name, u.keys)
 	}
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
 	cloud := s.startCloud()
 	gateway := s.startGateway()
-	ledger := firmwaresim.NewLedger()
+	ledger, random := firmwaresim.NewLedger(), seeded(t)
 	fleet := s.startFleet(firmwaresim.FleetConfig{Devices: 5, Rate: 20, QoS: 1}, ledger)
 	for round := range max(4, len(all)) {
 		fleet.eventuallyAcked(40)
 		u := all[round%len(all)]
 		u.end()
-		fleet.eventuallyAcked(40)
+		fleet.eventuallyAcked(100) // a backlog for this one
 		gateway.kill()
 		if round%3 == 1 {
 			cloud.kill()
@@ -63,6 +64,12 @@ func TestUplinksToRealServersSurviveKills(t *testing.T) {
 		gateway = s.startGateway()
 		fleet.eventuallyAcked(10)
 		u.server.Start()
+		for range 2 { // while the backlog is under way
+			pass(time.Duration(random.IntN(400)) * time.Millisecond)
+			gateway.kill()
+			gateway = s.startGateway()
+			fleet.eventuallyAcked(1)
+		}
 	}
 	gateway.kill() // with everything on its way
 	gateway = s.startGateway()
