@@ -214,7 +214,7 @@ func overMQTT(t *testing.T) realUpstream {
 			SetUsername(realUser).SetPassword(realPassword).SetDefaultPublishHandler(take).SetAutoReconnect(false))
 		for _, do := range []func() mqtt.Token{
 			client.Connect,
-			func() mqtt.Token { return client.Subscribe("tidegate/north-7/+", 1, nil) },
+			func() mqtt.Token { return client.Subscribe("audit/#", 1, nil) },
 		} {
 			token := do()
 			if !token.WaitTimeout(patience) || token.Error() != nil {
@@ -225,7 +225,7 @@ func overMQTT(t *testing.T) realUpstream {
 	}
 	subscribed(t, func(mqtt.Client, mqtt.Message) {})() // and away
 	return realUpstream{server: s, forgets: true,
-		keys: fmt.Sprintf("url = %q\nusername = %q\npassword_file = %q\ntopic = \"tidegate/{gateway}/{lane}\"",
+		keys: fmt.Sprintf("url = %q\nusername = %q\npassword_file = %q\ntopic = \"audit/{gateway}/{lane}\"",
 			"mqtt://"+s.Addr("mqtt"), realUser, secret(t, realPassword)),
 		read: func(t *testing.T) (bodies [][]byte) {
 			var mu sync.Mutex
