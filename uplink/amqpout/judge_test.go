@@ -106,15 +106,3 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
-
-func FuzzSwapIsItsOwnInverse(f *testing.F) {
-	f.Add("north/pump-7.motor")
-	f.Fuzz(func(t *testing.T, name string) {
-		if strings.ToValidUTF8(name, "") != name {
-			return
-		}
-		if got := swap(swap(name)); got != name {
-			t.Errorf("%q became %q", name, got)
-		}
-	})
-}

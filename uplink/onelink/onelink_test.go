@@ -172,3 +172,15 @@ func FuzzStatedLimit(f *testing.F) {
 		}
 	})
 }
+
+func FuzzSwapIsItsOwnInverse(f *testing.F) {
+	f.Add("north/pump-7.motor")
+	f.Fuzz(func(t *testing.T, name string) {
+		if strings.ToValidUTF8(name, "") != name {
+			return
+		}
+		if got := Swap(Swap(name)); got != name {
+			t.Errorf("%q became %q", name, got)
+		}
+	})
+}

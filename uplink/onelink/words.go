@@ -33,3 +33,18 @@ func StatedLimit(text string) int64 {
 	}
 	return n
 }
+
+// Swap exchanges slashes and dots: topic exchanges part words by dots, devices have
+// slashes. RabbitMQ does the same to the topics of MQTT, both ways, so that a
+// subscriber over there sees the names as they are here.
+func Swap(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '/':
+			return '.'
+		case '.':
+			return '/'
+		}
+		return r
+	}, name)
+}
