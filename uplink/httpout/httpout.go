@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -122,12 +123,12 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 	// what they lead to did not promise to keep anything.
 	resp, err := s.transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("post to %s: %w", s.url.Host, withHint(err))
+		return fmt.Errorf("post to %s: %w", s.url.Host, netfault.Explain(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("post to %s: read answer: %w", s.url.Host, withHint(err))
+		return fmt.Errorf("post to %s: read answer: %w", s.url.Host, netfault.Explain(err))
 	}
 	if err := judge(resp, answer, m.Key, s.cfg.TrustStatus); err != nil {
 		return fmt.Errorf("post to %s: %w", s.url.Host, err)

@@ -1,9 +1,6 @@
 package httpout
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -171,29 +168,6 @@ func TestTransportErrorsEndInAHint(t *testing.T) {
 		})
 	}
 }
-
-func TestHints(t *testing.T) {
-	for want, err := range map[string]error{
-		"DNS":          &net.DNSError{Name: "cloud.example", IsNotFound: true},
-		"clock":        x509.CertificateInvalidError{Reason: x509.Expired},
-		"another host": x509.HostnameError{Certificate: &x509.Certificate{}, Host: "cloud.example"},
-		"TLS":          tls.RecordHeaderError{},
-		"in time":      &net.OpError{Op: "read", Err: timeoutError{}},
-	} {
-		if hint := hintFor(fmt.Errorf("send: %w", err)); !strings.Contains(hint, want) {
-			t.Errorf("%v: %q, want %q in it", err, hint, want)
-		}
-	}
-	if hint := hintFor(fmt.Errorf("whatever")); hint != "" {
-		t.Errorf("a hint for anything: %q", hint)
-	}
-}
-
-type timeoutError struct{}
-
-func (timeoutError) Error() string   { return "i/o timeout" }
-func (timeoutError) Timeout() bool   { return true }
-func (timeoutError) Temporary() bool { return true }
 
 // FuzzJudge: no answer makes judge panic, and nothing but an acknowledgement
 // is custody.

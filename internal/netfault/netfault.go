@@ -1,16 +1,23 @@
-package httpout
+// Package netfault says what may be done about errors of networks and of TLS.
+package netfault
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 	"syscall"
 )
 
-// withHint adds what a technician may do about a transport's error.
-func withHint(err error) error {
+// Explain adds to an error what a technician may do about it, if that is known:
+// " — hint: …". Nil stays nil, and what has a hint keeps its own.
+func Explain(err error) error {
+	if err == nil || strings.Contains(err.Error(), "hint: ") {
+		return err
+	}
 	if hint := hintFor(err); hint != "" {
 		return fmt.Errorf("%w — hint: %s", err, hint)
 	}
@@ -24,6 +31,7 @@ func hintFor(err error) string {
 		invalid   x509.CertificateInvalidError
 		hostname  x509.HostnameError
 		record    tls.RecordHeaderError
+		alert     tls.AlertError
 		timeout   net.Error
 	)
 	switch {
@@ -40,9 +48,15 @@ func hintFor(err error) string {
 	case errors.As(err, &hostname):
 		return "the certificate is for another host; check the url"
 	case errors.As(err, &record):
-		return "the other side does not speak TLS; http:// instead of https://?"
+		return "the other side does not speak TLS; is it the port and the scheme of the url without TLS?"
+	case errors.As(err, &alert):
+		return "the other side refused the TLS handshake; does it want a certificate of this gateway, or another one?"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "this machine does not have that network address now"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time; the link is slow or dead"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the other side, or something in between, closed the connection"
 	}
 	return ""
 }
