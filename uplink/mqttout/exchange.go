@@ -9,7 +9,7 @@ import (
 // exchange is a publication under way with QoS 1 or 2: from its PUBLISH to the
 // PUBACK or PUBCOMP that says that the server has it.
 type exchange struct {
-	batch *batch
+	batch *batch // who waits for it; nil for nobody
 	pub   *publication
 	// size is that of the packet, in bytes.
 	size int
@@ -17,13 +17,15 @@ type exchange struct {
 	aliased bool
 	// released says that PUBREC has come and PUBREL has gone out.
 	released bool
+	// abandoned says that its batch has given up.
+	abandoned bool
 }
 
 // exchanges is the table of what is under way, by packet identifier. An
 // identifier is taken from the PUBLISH until the last answer to it, whatever
 // becomes of those who wait. The zero value is an empty table.
 type exchanges struct {
-	open map[uint16]*exchange
+	open map[uint16]*exchange // nil where the identifier is only reserved
 	last uint16 // given out
 }
 
@@ -33,19 +35,27 @@ const maxExchanges = 65535
 // begin gives the exchange an identifier that no other has. There must be fewer
 // than maxExchanges. Identifiers go round, so that one is not used again at once.
 func (x *exchanges) begin(e *exchange) uint16 {
-	if x.open == nil {
-		x.open = make(map[uint16]*exchange)
-	}
 	for {
 		if x.last++; x.last == 0 {
 			continue
 		}
 		if _, taken := x.open[x.last]; !taken {
-			x.open[x.last] = e
+			x.again(x.last, e)
 			return x.last
 		}
 	}
 }
+
+// again goes on with an exchange that has its identifier already.
+func (x *exchanges) again(id uint16, e *exchange) {
+	if x.open == nil {
+		x.open = make(map[uint16]*exchange)
+	}
+	x.open[id] = e
+}
+
+// reserve keeps an identifier for an exchange that will go on.
+func (x *exchanges) reserve(id uint16) { x.again(id, nil) }
 
 // progress is where an answer has brought an exchange.
 type progress int

@@ -161,8 +161,14 @@ func appendPubrel(dst []byte, id uint16) []byte {
 // appendPingreq appends a question for a sign of life.
 func appendPingreq(dst []byte) []byte { return append(dst, packets.Pingreq<<4, 0) }
 
-// appendDisconnect appends a polite end, after which there is no will.
-func appendDisconnect(dst []byte) []byte { return append(dst, packets.Disconnect<<4, 0) }
+// appendDisconnect appends a polite end, after which there is no will. forget
+// ends the session, too, which only a server of MQTT 5 can be asked for.
+func appendDisconnect(dst []byte, level byte, forget bool) []byte {
+	if level < level5 || !forget {
+		return append(dst, packets.Disconnect<<4, 0)
+	}
+	return append(dst, packets.Disconnect<<4, 7, 0, 5, packets.PropSessionExpiryInterval, 0, 0, 0, 0)
+}
 
 var errMalformed = errors.New("what came is no packet of MQTT")
 
