@@ -7,6 +7,9 @@ import "container/list"
 // age would help nobody when one topic more than it has room for go round in it.
 const staleAfter = 16
 
+// aliasCost is what an alias takes in a packet, in bytes.
+const aliasCost = 3
+
 // aliases are short names for topics on one connection (MQTT 5.0, 3.3.2.3.4):
 // a topic that has one costs three bytes. The zero value has room for none.
 type aliases struct {
@@ -14,7 +17,6 @@ type aliases struct {
 	named map[string]*list.Element // of alias
 	used  list.List                // most recently used first
 	clock int                      // publications
-	saved int64                    // bytes that topics did not take, less what aliases took
 }
 
 type alias struct {
@@ -26,7 +28,7 @@ type alias struct {
 // name returns the alias of a topic, 0 for none, and whether the server knows
 // it already. The publication must be the next that goes out.
 func (a *aliases) name(topic string) (number uint16, known bool) {
-	if a.room == 0 || len(topic) <= 3 {
+	if a.room == 0 || len(topic) <= aliasCost {
 		return 0, false
 	}
 	a.clock++
@@ -34,7 +36,6 @@ func (a *aliases) name(topic string) (number uint16, known bool) {
 		n := e.Value.(*alias)
 		n.at = a.clock
 		a.used.MoveToFront(e)
-		a.saved += int64(len(topic) - 3)
 		return n.number, true
 	}
 	if number = a.free(); number == 0 {
@@ -44,7 +45,6 @@ func (a *aliases) name(topic string) (number uint16, known bool) {
 		a.named = make(map[string]*list.Element)
 	}
 	a.named[topic] = a.used.PushFront(&alias{topic: topic, number: number, at: a.clock})
-	a.saved -= 3
 	return number, false
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/tidegate/tidegate/internal/netfault"
+	"github.com/tidegate/tidegate/uplink"
 )
 
 // again is after how long a server that did not know MQTT 5 is asked anew: it
@@ -112,22 +113,22 @@ type login struct {
 	clientID string
 	level    byte
 	clean    bool
-	// session asks for one that outlives the connection.
-	session bool
-	will    *will
+	session  bool // that outlives the connection
+	will     *publication
 }
 
 // connect makes a link: over MQTT 5 if the server speaks that and nobody wants
 // otherwise, over 3.1.1 if not.
 func (s *Sink) connect(ctx context.Context, l login) (*link, error) {
-	level := s.level()
-	l.level = level
+	l.level = s.level()
 	made, err := s.dial(ctx, l)
-	if errors.Is(err, errVersion) && s.cfg.Protocol == Auto {
-		l.level = level311
-		if made, err = s.dial(ctx, l); err == nil {
-			s.learned.only311.Store(time.Now().UnixNano())
-		}
+	if !errors.Is(err, errVersion) || s.cfg.Protocol != Auto {
+		return made, err
+	}
+	l.level = level311
+	made, err = s.dial(ctx, l)
+	if _, judged := uplink.RetryDelay(err); err == nil || judged { // it has answered
+		s.learned.only311.Store(time.Now().UnixNano())
 	}
 	return made, err
 }
@@ -168,6 +169,7 @@ func (s *Sink) enter(ctx context.Context, raw net.Conn, l login) (*link, error) 
 		conn = secure
 	}
 	r := bufio.NewReaderSize(conn, 4<<10)
+	l = s.suit(l)
 	pk, err := s.greet(conn, r, l)
 	if err != nil {
 		return nil, netfault.Explain(cause(ctx, err))
@@ -177,7 +179,8 @@ func (s *Sink) enter(ctx context.Context, raw net.Conn, l login) (*link, error) 
 	}
 	t := termsOf(pk)
 	t.session = l.session
-	return newLink(conn, raw, t, &s.cfg, &s.learned), nil
+	s.learned.maxPacket.Store(int64(t.maxPacket % maxRemaining)) // the largest is no limit
+	return newLink(conn, raw, r, t, &s.cfg, &s.learned), nil
 }
 
 // cause prefers the end of ctx to what it made of the connection.
@@ -230,7 +233,7 @@ func (s *Sink) hello(l login) ([]byte, error) {
 	}
 	if l.session {
 		pk.Properties.SessionExpiryIntervalFlag = true
-		pk.Properties.SessionExpiryInterval = uint32(max(sessionExpiry, s.cfg.willDelay()) / time.Second)
+		pk.Properties.SessionExpiryInterval = uint32(max(sessionExpiry, s.cfg.State.delay()) / time.Second)
 	}
 	c := &pk.Connect
 	if s.cfg.Username != "" {
@@ -241,9 +244,9 @@ func (s *Sink) hello(l login) ([]byte, error) {
 	}
 	if w := l.will; w != nil {
 		c.WillFlag, c.WillRetain, c.WillQos = true, true, 1
-		c.WillTopic, c.WillPayload = w.topic, []byte(w.payload)
-		c.WillProperties.WillDelayInterval = uint32(w.delay / time.Second)
-		c.WillProperties.ContentType = w.contentType
+		c.WillTopic, c.WillPayload = w.topic, w.payload
+		c.WillProperties.WillDelayInterval = uint32(s.cfg.State.Delay / time.Second)
+		c.WillProperties.PayloadFormat, c.WillProperties.PayloadFormatFlag = 1, true
 	}
 	var buf bytes.Buffer
 	if err := pk.ConnectEncode(&buf); err != nil {

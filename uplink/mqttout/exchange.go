@@ -26,7 +26,7 @@ type exchange struct {
 // becomes of those who wait. The zero value is an empty table.
 type exchanges struct {
 	open map[uint16]*exchange // nil where the identifier is only reserved
-	last uint16 // given out
+	last uint16               // given out
 }
 
 // maxExchanges is how many identifiers there are: 0 is none.

@@ -27,6 +27,7 @@ var (
 type link struct {
 	conn  net.Conn // may be TLS
 	raw   net.Conn // what is below
+	in    *bufio.Reader
 	terms terms
 	// keepAlive is for how long nothing may be written before a PINGREQ is, and
 	// twice the time that its answer may take; 0 for no PINGREQ. idleClose is
@@ -64,9 +65,9 @@ type outgoing struct {
 	last    bool   // nothing follows
 }
 
-func newLink(conn, raw net.Conn, t terms, cfg *Config, what *learned) *link {
+func newLink(conn, raw net.Conn, in *bufio.Reader, t terms, cfg *Config, what *learned) *link {
 	return &link{
-		conn: conn, raw: raw, terms: t, learned: what,
+		conn: conn, raw: raw, in: in, terms: t, learned: what,
 		keepAlive: t.keepAlive(cfg.KeepAlive), idleClose: cfg.IdleClose,
 		slots:  make(chan struct{}, min(t.receiveMaximum, cfg.MaxInflight)),
 		queued: make(chan struct{}, 1), dead: make(chan struct{}),
@@ -76,8 +77,8 @@ func newLink(conn, raw net.Conn, t terms, cfg *Config, what *learned) *link {
 }
 
 // start begins to read and write.
-func (l *link) start(r *bufio.Reader) {
-	l.tasks.Go(func() { l.read(r) })
+func (l *link) start() {
+	l.tasks.Go(l.read)
 	l.tasks.Go(l.write)
 }
 
@@ -195,10 +196,10 @@ func (l *link) giveUp(b *batch, begun time.Time, cause error) error {
 }
 
 // read takes what the server sends until the link fails.
-func (l *link) read(r *bufio.Reader) {
+func (l *link) read() {
 	buf := make([]byte, 256)
 	for {
-		first, body, err := readPacket(r, buf)
+		first, body, err := readPacket(l.in, buf)
 		if err == nil {
 			err = l.take(first, body)
 		} else {

@@ -37,6 +37,8 @@ type publication struct {
 	text        bool
 	// expiry is for how many seconds it is worth delivering; 0 for ever.
 	expiry uint32
+	// stamp is for what is retained; see newest.
+	stamp stamp
 }
 
 // wireForm is what a publication becomes on one connection.
