@@ -53,7 +53,7 @@ var homes = []struct {
 	dependency string
 	packages   []string
 }{
-	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin"}},
+	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin", "uplink/mqttout"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
 	{"github.com/klauspost/compress", []string{"ingest/httpin", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
