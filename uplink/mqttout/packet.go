@@ -181,6 +181,9 @@ func readPacket(r *bufio.Reader, buf []byte) (first byte, body []byte, err error
 	if first, err = r.ReadByte(); err != nil {
 		return 0, nil, err
 	}
+	if !mayBegin(first) { // at once: what is no MQTT may never have the length that it seems to state
+		return 0, nil, fmt.Errorf("%w: it begins with 0x%02X", errMalformed, first)
+	}
 	n := 0
 	for shift := 0; ; shift += 7 {
 		b, err := r.ReadByte()
@@ -207,6 +210,16 @@ func readPacket(r *bufio.Reader, buf []byte) (first byte, body []byte, err error
 	return first, buf[:n], nil
 }
 
+// mayBegin reports whether an answer can begin with the byte. Those to requests
+// that nobody makes cannot.
+func mayBegin(first byte) bool {
+	switch first {
+	case packets.Connack << 4, packets.Puback << 4, packets.Pubrec << 4, packets.Pubcomp << 4, packets.Pingresp << 4, packets.Disconnect << 4:
+		return true
+	}
+	return false
+}
+
 func cutOff(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -217,11 +230,11 @@ func cutOff(err error) error {
 // decode takes a packet of the server apart. Its texts may share body's memory.
 func decode(first byte, body []byte, level byte) (packets.Packet, error) {
 	pk := packets.Packet{ProtocolVersion: level}
-	if err := pk.FixedHeader.Decode(first); err != nil {
+	err := pk.FixedHeader.Decode(first)
+	if err != nil {
 		return pk, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	pk.FixedHeader.Remaining = len(body)
-	var err error
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
 		// A server that does not know MQTT 5 says so in an older packet.
