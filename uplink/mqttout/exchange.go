@@ -73,7 +73,7 @@ func (x *exchanges) answered(kind byte, id uint16, refused bool) (*exchange, pro
 	switch {
 	case e == nil:
 		return nil, over, fmt.Errorf("%s for %d, which is not under way", packets.PacketNames[kind], id)
-	case kind == packets.Puback && e.pub.qos == 1:
+	case kind == packets.Puback && !e.released: // also to QoS 2: RabbitMQ has QoS 1 and no more
 	case kind == packets.Pubrec && e.pub.qos == 2:
 		if !refused {
 			e.released = true

@@ -39,8 +39,10 @@ type link struct {
 	goodbye *publication
 
 	// slots has one element for each publication under way, and room for as
-	// many as may be.
-	slots  chan struct{}
+	// many as may be; doubles does so for those with QoS 2, and is nil where they
+	// are nothing special.
+	slots, doubles chan struct{}
+
 	queued chan struct{} // something is in queue
 	dead   chan struct{} // closed by fail
 	tasks  sync.WaitGroup
@@ -57,6 +59,11 @@ type link struct {
 	abandoned int       // publications whose batch has given up
 }
 
+// maxDoubles is how many publications with QoS 2 a server of MQTT 3.1.1 is sent at
+// once: it cannot say how many it takes, and mosquitto takes 20 before it hangs
+// up.
+const maxDoubles = 20
+
 // outgoing is a packet that waits for the writer.
 type outgoing struct {
 	head    []byte
@@ -66,7 +73,7 @@ type outgoing struct {
 }
 
 func newLink(conn, raw net.Conn, in *bufio.Reader, t terms, cfg *Config, what *learned) *link {
-	return &link{
+	l := &link{
 		conn: conn, raw: raw, in: in, terms: t, learned: what,
 		keepAlive: t.keepAlive(cfg.KeepAlive), idleClose: cfg.IdleClose,
 		slots:  make(chan struct{}, min(t.receiveMaximum, cfg.MaxInflight)),
@@ -74,6 +81,10 @@ func newLink(conn, raw net.Conn, in *bufio.Reader, t terms, cfg *Config, what *l
 		aliases: aliases{room: t.aliasRoom(cfg.MaxAliases, what)},
 		heard:   time.Now(), worked: time.Now(),
 	}
+	if t.level < level5 {
+		l.doubles = make(chan struct{}, min(maxDoubles, cfg.MaxInflight))
+	}
+	return l
 }
 
 // start begins to read and write.
@@ -87,7 +98,7 @@ func (l *link) start() {
 func (l *link) publish(ctx context.Context, pubs []publication) error {
 	begun, b := time.Now(), newBatch()
 	for i := range pubs {
-		if !l.room(ctx) || !l.begin(b, &pubs[i]) {
+		if !l.room(ctx, pubs[i].qos) || !l.begin(b, &pubs[i]) {
 			break
 		}
 	}
@@ -115,14 +126,34 @@ func (l *link) publish(ctx context.Context, pubs []publication) error {
 }
 
 // room waits for a place among the publications under way.
-func (l *link) room(ctx context.Context) bool {
+func (l *link) room(ctx context.Context, qos byte) bool {
+	if qos == 2 && l.doubles != nil {
+		select {
+		case l.doubles <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		case <-l.dead:
+			return false
+		}
+	}
 	select {
 	case l.slots <- struct{}{}:
 		return true
 	case <-ctx.Done():
 	case <-l.dead:
 	}
+	if qos == 2 && l.doubles != nil {
+		<-l.doubles
+	}
 	return false
+}
+
+// leavePlace gives back what room has found.
+func (l *link) leavePlace(qos byte) {
+	<-l.slots
+	if qos == 2 && l.doubles != nil {
+		<-l.doubles
+	}
 }
 
 // begin queues a publication, in a place that room has found. It does not when
@@ -131,7 +162,7 @@ func (l *link) begin(b *batch, p *publication) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b.err != nil || l.err != nil || l.retired {
-		<-l.slots
+		l.leavePlace(p.qos)
 		return false
 	}
 	b.begun++
@@ -271,7 +302,7 @@ type plain struct{ error }
 // end gives the place of an exchange back.
 func (l *link) end(e *exchange, verdict error) {
 	l.worked = time.Now()
-	<-l.slots
+	l.leavePlace(e.pub.qos)
 	if e.abandoned {
 		l.abandoned--
 	}

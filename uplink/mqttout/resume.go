@@ -1,5 +1,7 @@
 package mqttout
 
+import "context"
+
 // kept are exchanges of QoS 2 that a connection has left open, by the key of
 // their publications. With the session that the server keeps beside them they
 // end over a later connection, so that a publication which is sent again is not
@@ -62,9 +64,9 @@ func (l *link) inherit(from kept) {
 			continue
 		}
 		e := &exchange{pub: &publication{key: key, qos: 2}, released: left.released}
-		if left.released && len(l.slots) < cap(l.slots) {
+		if left.released && len(l.slots) < cap(l.slots) && (l.doubles == nil || len(l.doubles) < cap(l.doubles)) {
 			left.under = e
-			l.slots <- struct{}{}
+			l.room(context.Background(), 2) // there is one
 			l.under.again(left.id, e)
 			l.push(outgoing{head: appendPubrel(nil, left.id)})
 			continue
@@ -83,10 +85,10 @@ func (l *link) resume(b *batch, p *publication) bool {
 	delete(l.kept, p.key)
 	switch {
 	case left.over:
-		<-l.slots
+		l.leavePlace(2)
 		b.end(left.verdict)
 	case left.under != nil: // it has a place already
-		<-l.slots
+		l.leavePlace(2)
 		if left.under.abandoned {
 			l.abandoned--
 		}
