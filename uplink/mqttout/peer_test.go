@@ -18,8 +18,8 @@ type puppet struct {
 	t        *testing.T
 	listener net.Listener
 	tasks    sync.WaitGroup
-	// connack answers a CONNECT; nil takes everybody. No packet hangs up.
-	connack func(packets.Packet) *packets.Packet
+	// connect answers a CONNECT; nil takes everybody. No packet hangs up.
+	connect func(*puppetConn, packets.Packet) *packets.Packet
 	// taken answers everything else, with nothing, one packet or more.
 	taken func(c *puppetConn, pk packets.Packet)
 
@@ -34,6 +34,7 @@ type puppetConn struct {
 	net.Conn
 	level   byte
 	aliases map[uint16]string
+	short   bool       // the last publication had no topic
 	mu      sync.Mutex // for writes
 }
 
@@ -94,8 +95,8 @@ func (p *puppet) serve(c *puppetConn) {
 			p.logins = append(p.logins, pk)
 			p.mu.Unlock()
 			answer := &packets.Packet{}
-			if p.connack != nil {
-				answer = p.connack(pk)
+			if p.connect != nil {
+				answer = p.connect(c, pk)
 			}
 			if answer == nil {
 				return
@@ -121,7 +122,7 @@ func (c *puppetConn) resolve(t *testing.T, pk *packets.Packet) {
 		t.Errorf("PUBLISH: %v", code)
 	}
 	if n := pk.Properties.TopicAlias; n > 0 {
-		if pk.TopicName != "" {
+		if c.short = pk.TopicName == ""; !c.short {
 			c.aliases[n] = pk.TopicName
 		}
 		if pk.TopicName = c.aliases[n]; pk.TopicName == "" {
