@@ -240,9 +240,13 @@ func (d *Daemon) addLink(u upstream) error {
 	if l.sink, err = l.open(); err != nil {
 		return err
 	}
+	encoder, err := u.encoder(d.gateway)
+	if err != nil {
+		return err
+	}
 	l.forwarder = uplink.New(uplink.Config{
 		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Stall: stallAfter,
-	}, l.cursor, s.encoder(d.gateway), l.sink, quarantine{d.buffer, s.Name}, log)
+	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
 	d.links = append(d.links, &l)
 	return nil
 }
