@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -58,42 +59,57 @@ type tally struct {
 // Open returns a Link, with what its state file has counted so far. Run closes
 // the file. A file that cannot be read is set aside and reported to log.
 func Open(cfg Config, log *slog.Logger) (*Link, error) {
-	cfg = cfg.withDefaults()
-	l := &Link{
-		cfg: cfg, log: log.With("link", cfg.Name), pace: pace{rate: cfg.Rate},
-		wake: make(chan struct{}, 1), conns: make(map[*conn]struct{}), ledger: newLedger(cfg.Budget, cfg.Zone),
-	}
-	l.connect = l.socket
-	l.reach = machine{cfg.Interface, cfg.Source}
-	l.names = newNames(l)
-	l.tally.started, l.tally.saved = l.now(), l.now()
+	l := newLink(cfg, log)
 	if cfg.State != "" {
-		if err := l.restore(); err != nil {
+		file, r, aside, err := openState(cfg.State)
+		if err != nil {
 			return nil, err
 		}
+		l.state = file
+		if aside != "" {
+			l.log.Error("what this link has counted cannot be read: it counts from zero — hint: the operator's portal knows better", "file", aside)
+		}
+		l.restore(r)
 	}
 	l.permit, _ = l.decide(l.now())
 	l.Look()
 	return l, nil
 }
 
-// restore takes over what the state file has.
-func (l *Link) restore() error {
-	file, r, aside, err := openState(l.cfg.State)
-	if err != nil {
-		return err
+// Peek returns a Link that knows what the state file has counted and leaves it
+// alone, also while another process uses it. A file that is missing or cannot be
+// read says zero.
+func Peek(cfg Config, log *slog.Logger) *Link {
+	l := newLink(cfg, log)
+	if raw, err := os.ReadFile(cfg.State); err == nil {
+		l.restore(newest(raw))
 	}
-	l.state = file
-	if aside != "" {
-		l.log.Error("what this link has counted cannot be read: it counts from zero — hint: the operator's portal knows better", "file", aside)
+	l.permit, _ = l.decide(l.now())
+	l.Look()
+	return l
+}
+
+func newLink(cfg Config, log *slog.Logger) *Link {
+	cfg = cfg.withDefaults()
+	l := &Link{
+		cfg: cfg, log: log.With("link", cfg.Name), pace: pace{rate: cfg.Rate},
+		wake: make(chan struct{}, 1), conns: make(map[*conn]struct{}), ledger: newLedger(cfg.Budget, cfg.Zone),
 	}
-	if r != nil {
-		l.ledger.today, l.ledger.yesterday = r.today, r.yesterday
-		l.ledger.thisMonth, l.ledger.lastMonth = r.thisMonth, r.lastMonth
-		l.ledger.seen = r.seen
-		l.ledger.endSession() // of a run that was killed
+	l.connect, l.reach = l.socket, machine{cfg.Interface, cfg.Source}
+	l.names = newNames(l)
+	l.tally.started, l.tally.saved = l.now(), l.now()
+	return l
+}
+
+// restore takes over what a state file had, nil for nothing.
+func (l *Link) restore(r *record) {
+	if r == nil {
+		return
 	}
-	return nil
+	l.ledger.today, l.ledger.yesterday = r.today, r.yesterday
+	l.ledger.thisMonth, l.ledger.lastMonth = r.thisMonth, r.lastMonth
+	l.ledger.seen = r.seen
+	l.ledger.endSession() // of a run that was killed
 }
 
 func (l *Link) now() time.Time { return l.cfg.Clock.Now() }

@@ -231,7 +231,7 @@ func TestSavesAreFew(t *testing.T) {
 			budget     Budget
 			most, last uint64
 		}{
-			"ByTime":  {Budget{}, 61, 55},
+			"ByTime":  {Budget{}, 6, 4},
 			"ByBytes": {Budget{Month: 3_600_000}, 170, 90}, // 1000 bytes a second, a hundredth is 36 kB
 		} {
 			l := open(t, Config{Name: "lte", Budget: c.budget, State: filepath.Join(t.TempDir(), "lte")})
@@ -307,4 +307,32 @@ func TestMeterWithoutTheKernel(t *testing.T) {
 	if got := failedDial(ip4Header, 4*time.Second, false); got != (passed{sent: 3 * 60}) {
 		t.Errorf("a dial of 4 s: %+v", got)
 	}
+}
+
+func TestPeekLeavesTheStateAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "links", "lte")
+	if s := Peek(Config{Name: "lte", State: path}, quietLog()).Stats(); s.Today.Used != 0 {
+		t.Errorf("%+v", s)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err == nil {
+		t.Error("looking has made something")
+	}
+	l := open(t, Config{Name: "lte", State: path})
+	l.ledger.add(1000, 500)
+	if err := l.save(true); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Peek(Config{Name: "lte", State: path}, quietLog())
+	if s := p.Stats(); s.Today.Used != 1500 || s.Today.Sent != 1000 {
+		t.Errorf("%+v", s)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || string(before) != string(after) {
+		t.Errorf("the file changed, %v", err)
+	}
+	l.state.close()
 }

@@ -14,9 +14,19 @@ const (
 	idleTurn = time.Minute
 )
 
-// saveEvery is how often what was counted is saved, at the most, as long as no
-// more than maxUnsaved bytes are at stake.
-const saveEvery = time.Minute
+// How often what was counted is saved, at the most, as long as no more than
+// maxUnsaved bytes are at stake; and without a budget, where nothing is.
+const (
+	saveEvery      = time.Minute
+	saveEveryQuiet = 15 * time.Minute
+)
+
+func (l *Link) saveEvery() time.Duration {
+	if l.cfg.Budget.limited() {
+		return saveEvery
+	}
+	return saveEveryQuiet
+}
 
 // maxUnsaved is how many bytes may be unsaved until Run saves. Connections wait
 // when it is twice as much, so a kill -9 forgets no more than that and what was
@@ -96,7 +106,7 @@ func (l *Link) review(connected bool) (changed, save bool, again time.Duration) 
 	p, until := l.decide(now)
 	changed, l.permit = p != l.permit, p
 	s := &l.tally
-	save = l.state != nil && s.changed && (s.unsaved >= l.maxUnsaved() && s.problem == "" || now.Sub(s.saved).Abs() >= saveEvery)
+	save = l.state != nil && s.changed && (s.unsaved >= l.maxUnsaved() && s.problem == "" || now.Sub(s.saved).Abs() >= l.saveEvery())
 	switch {
 	case s.passed && connected:
 		again = busyTurn
