@@ -30,6 +30,7 @@ func (d *Daemon) status() dashboard.Status {
 		Clock:   clockState().String(),
 		Buffer:  d.bufferStatus(),
 		Links:   []dashboard.Link{}, // a list in JSON, even when it is empty
+		Network: []dashboard.Carrier{},
 	}
 	for _, l := range d.links {
 		lag := l.cursor.Lag()
@@ -41,6 +42,7 @@ func (d *Daemon) status() dashboard.Status {
 		}
 	}
 	s.Doors = d.doorStatus()
+	d.networkStatus(&s)
 	s.Refined = d.chains.status()
 	s.Problems = problems(s)
 	return s
@@ -195,6 +197,7 @@ func problems(s dashboard.Status) []string {
 	if s.Buffer.Evicted > 0 {
 		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — hint: raise buffer.max_bytes if outages are long", s.Buffer.Evicted))
 	}
+	all = append(all, networkProblems(s)...)
 	all = append(all, silentSlaves(s.Doors)...)
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")

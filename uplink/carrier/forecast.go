@@ -67,7 +67,7 @@ func (l *Link) speed() float64 {
 }
 
 // settled is how long a link must have been watched until its use is a rate.
-const settled = 10 * time.Minute
+const settled = time.Hour
 
 // use is how many bytes a second were used of the budget since yesterday, or in
 // this run if nothing is known of yesterday; zero if that says nothing yet.

@@ -1,6 +1,10 @@
 package carrier
 
-import "time"
+import (
+	"time"
+
+	"github.com/tidegate/tidegate/reading"
+)
 
 // PathStats is the state of a Path.
 type PathStats struct {
@@ -61,6 +65,8 @@ type Stats struct {
 	Open       bool
 	Changes    time.Time
 	ClockWaits bool
+	// Spent says that the budget lets only alarms pass, or nothing.
+	Spent bool
 	// Rests is until when a spread budget lets only alarms pass; zero for not.
 	Rests time.Time
 	// Sent and Received count bytes on the wire since the start.
@@ -95,6 +101,7 @@ func (l *Link) Stats() Stats {
 		Month: Usage{Sent: l.ledger.thisMonth.sent, Received: l.ledger.thisMonth.received, Used: l.ledger.usedMonth(), Budget: b.Month},
 	}
 	s.Permit, _ = l.decide(now)
+	s.Spent = b.lanes(l.ledger) != reading.AllLanes
 	s.Open, s.Changes = l.open(now, trusted)
 	s.ClockWaits = !trusted && !s.Open
 	if trusted {
