@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -53,6 +54,28 @@ func TestConnectionsLeaveByTheirInterface(t *testing.T) {
 	}
 	if got := from(open(t, Config{Name: "lte", Source: netip.MustParseAddr("10.9.1.1")})); got != "10.9.1.1" {
 		t.Errorf("by address: from %s", got)
+	}
+
+	// The daemon has no capabilities. A thread without them makes the socket; it is
+	// never unlocked, so it ends with its goroutine.
+	bare := make(chan string)
+	go func() {
+		runtime.LockOSThread()
+		none := [2]unix.CapUserData{}
+		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+			bare <- err.Error()
+			return
+		}
+		c, err := open(t, Config{Name: "lte", Interface: "w0"}).socket(t.Context(), "tcp", hub+":"+portEcho, true)
+		if err != nil {
+			bare <- err.Error()
+			return
+		}
+		c.Close()
+		bare <- c.LocalAddr().(*net.TCPAddr).IP.String()
+	}()
+	if got := <-bare; got != "10.9.1.1" {
+		t.Errorf("without capabilities: from %s", got)
 	}
 
 	// A kernel that does not let everybody bind to an interface.

@@ -10,9 +10,9 @@ import (
 // cell are back by then, and connections survive it. A Dial does not wait.
 const lostCarrier = 2 * time.Second
 
-// silence is how long nothing has passed on a connection that can be closed
-// without anything being lost.
-const silence = time.Second
+// silence is how long nothing has passed on a connection that nobody waits for any
+// more: an answer that takes longer is rare, and is asked for again.
+const silence = 5 * time.Second
 
 // outcome is how a probe ended.
 type outcome struct {
@@ -118,14 +118,21 @@ func (p *Path) best() int {
 	return -1
 }
 
-// leaving returns the connections over other legs whose time is up.
+// leaving returns the connections that are to be closed: over legs that are not
+// in use any more, and over one that is closed, where keepalives would go on
+// costing. Each has its grace, or until nothing passes; without an interface there
+// is nothing to wait for.
 func (p *Path) leaving(now time.Time, soon func(time.Duration)) (all []*conn) {
 	for c, i := range p.conns {
+		g, since := p.legs[i], p.since
 		if i == p.present {
+			since = g.turned
+		}
+		if i == p.present && (g.usable || g.lost) {
 			continue
 		}
-		left := min(p.since.Add(p.cfg.Grace).Sub(now), silence-now.Sub(c.quietSince()))
-		if left > 0 {
+		left := min(since.Add(p.cfg.Grace).Sub(now), silence-now.Sub(c.quietSince()))
+		if left > 0 && !g.lost {
 			soon(left)
 			continue
 		}

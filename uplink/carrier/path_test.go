@@ -306,6 +306,21 @@ func TestALinkWithoutAllowanceIsPassedOver(t *testing.T) {
 			t.Error("a new day, and still over the satellite")
 		}
 	})
+	within(t, "ItsConnectionsAreClosed", func(t *testing.T) { // keepalives cost, too
+		s := sail(t, PathConfig{}, Config{Name: "lte", Budget: Budget{Day: 2000, WhenSpent: SpentStop}})
+		defer s.stop()
+		c := s.wantOver(t, "lte")
+		c.Write(make([]byte, 3000))
+		synctest.Wait()
+		if closed(c) {
+			t.Error("closed while an answer may be on its way")
+		}
+		time.Sleep(silence)
+		synctest.Wait()
+		if !closed(c) {
+			t.Error("open though nothing may pass")
+		}
+	})
 	within(t, "Alarms", func(t *testing.T) {
 		dear := Config{Name: "lte", Budget: Budget{Day: 2000}}
 		s := sail(t, PathConfig{}, dear, Config{Name: "sat"})
