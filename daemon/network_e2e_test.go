@@ -183,3 +183,8 @@ func TestWaysThatArePassedOver(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// systemNetwork is the network of uplinks that name no link.
+func systemNetwork() network {
+	return peekNetwork(Config{Uplink: Uplink{HTTP: []HTTPUplink{{}}}}, slog.New(slog.DiscardHandler))
+}

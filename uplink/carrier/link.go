@@ -30,8 +30,11 @@ type Link struct {
 	conns  map[*conn]struct{}
 	users  int // of the link, which make it a session: connections and dials
 	heard  []func()
-	permit Permit
-	tally  tally
+	// running says that Run does; it sees off the farewells.
+	running   bool
+	farewells []*farewell
+	permit    Permit
+	tally     tally
 }
 
 // tally is what a Link knows of its own run.
@@ -320,6 +323,18 @@ func (l *Link) count(p passed, info *unix.TCPInfo, stream bool) {
 		permit, _ := l.decide(l.now())
 		rouse = rouse || permit != l.permit
 	}
+	l.mu.Unlock()
+	if rouse {
+		l.rouse()
+	}
+}
+
+// stir lets Run look soon at what has passed.
+func (l *Link) stir() {
+	l.mu.Lock()
+	s := &l.tally
+	rouse := s.idle
+	s.passed, s.idle = true, false
 	l.mu.Unlock()
 	if rouse {
 		l.rouse()
