@@ -102,7 +102,7 @@ func overKafka(t *testing.T) realUpstream {
 	t.Cleanup(cluster.Close)
 	broker := cluster.ListenAddrs()[0]
 	return realUpstream{
-		keys: fmt.Sprintf("brokers = [%q]\ntopic = \"tide\"", broker),
+		keys: fmt.Sprintf("brokers = [%q]\ntls = false\ntopic = \"tide\"", broker),
 		read: func(t *testing.T) (bodies [][]byte) {
 			out, err := exec.Command("kcat", "-b", broker, "-C", "-t", "tide", "-o", "beginning", "-e", "-q", "-f", "%s\n").Output()
 			if err != nil {
