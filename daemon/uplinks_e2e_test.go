@@ -61,7 +61,11 @@ func TestUplinksToRealServersSurviveKills(t *testing.T) {
 	gateway := s.startGateway()
 	ledger, random := firmwaresim.NewLedger(), seeded(t)
 	fleet := s.startFleet(firmwaresim.FleetConfig{Devices: 5, Rate: 20, QoS: 1}, ledger)
-	for round := range max(4, len(mortal)) {
+	rounds := max(4, len(mortal))
+	if os.Getenv("TIDEGATE_E2E") == "all" {
+		rounds = 3 * len(mortal)
+	}
+	for round := range rounds {
 		fleet.eventuallyAcked(40)
 		u := mortal[round%len(mortal)]
 		u.end()

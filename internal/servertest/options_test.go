@@ -55,6 +55,9 @@ func TestFillAndClear(t *testing.T) {
 			}
 			t.Logf("full: %v", refused)
 			s.Clear()
+			if has, err := c.has(s); !has || err != nil {
+				t.Errorf("what it had before is there: %v, %v", has, err)
+			}
 			if err := c.put(s, login{}, noise(100)); err != nil {
 				t.Errorf("when there is room again: %v", err)
 			}
