@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log"
@@ -43,7 +44,10 @@ func expect(t *testing.T, f Finding, level Level, words ...string) {
 }
 
 func TestCheckOfAHealthyGatewayFindsNothingToFix(t *testing.T) {
-	cloud := httptest.NewServer(http.NotFoundHandler())
+	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := map[string]int{"Bearer hunter2": http.StatusBadRequest} // nothing is no chunk
+		w.WriteHeader(cmp.Or(status[r.Header.Get("Authorization")], http.StatusUnauthorized))
+	}))
 	defer cloud.Close()
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")

@@ -122,6 +122,7 @@ func (u Upstream) validateSettings(r refuse, key string, encodings ...string) {
 	}
 	r.oneOf(key+".encoding", u.Encoding, encodings...)
 	r.oneOf(key+".message_per", u.MessagePer, "batch", "device", "series", "reading")
+	u.validateCut(r, key)
 	between(r, key+".max_batch", u.MaxBatch, conf.KiB, 4*conf.MiB)
 	between(r, key+".window", u.Window, 1, 64)
 	between(r, key+".timeout", u.Timeout, conf.Duration(time.Second), conf.Duration(10*time.Minute))
@@ -212,10 +213,33 @@ func hostPort(at *url.URL, usual string) string {
 	return net.JoinHostPort(at.Hostname(), port)
 }
 
-// encoder returns the encoder of an uplink.
-func (u Upstream) encoder(gateway string) uplink.Encoder {
-	if u.Encoding == "json" {
-		return encode.NewJSON(gateway)
+// lineWriter is a door out that has more to say about the encoding line.
+type lineWriter interface{ line() encode.LineConfig }
+
+// wholeSender is a door out that sends no parts: a batch is one message, however
+// large it is.
+type wholeSender interface{ sendsWhole() }
+
+// encoder returns the encoder of a door out.
+func encoder(u doorOut, gateway string) (uplink.Encoder, error) {
+	s := u.settings()
+	cfg := encode.Config{Gateway: gateway, Encoding: s.Encoding}
+	cfg.Per, _ = encode.ParsePer(s.MessagePer)
+	_, whole := u.(wholeSender)
+	cfg.Pieces = !whole
+	if l, ok := u.(lineWriter); ok {
+		cfg.Line = l.line()
 	}
-	return encode.NewPacked(gateway)
+	return encode.New(cfg)
+}
+
+// validateCut checks whether the encoding can be cut as asked for.
+func (u Upstream) validateCut(r refuse, key string) {
+	per, ok := encode.ParsePer(u.MessagePer)
+	if !ok || !slices.Contains(encode.Encodings(), u.Encoding) {
+		return
+	}
+	if _, err := encode.New(encode.Config{Encoding: u.Encoding, Per: per}); err != nil {
+		r.because(key+".message_per", err)
+	}
 }
