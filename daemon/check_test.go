@@ -45,8 +45,7 @@ func expect(t *testing.T, f Finding, level Level, words ...string) {
 
 func TestCheckOfAHealthyGatewayFindsNothingToFix(t *testing.T) {
 	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		status := map[string]int{"Bearer hunter2": http.StatusBadRequest} // nothing is no chunk
-		w.WriteHeader(cmp.Or(status[r.Header.Get("Authorization")], http.StatusUnauthorized))
+		w.WriteHeader(cmp.Or(map[string]int{"Bearer hunter2": 400}[r.Header.Get("Authorization")], 401)) // nothing is no chunk
 	}))
 	defer cloud.Close()
 	dir := t.TempDir()

@@ -60,6 +60,8 @@ func (h *HTTPUplink) SetDefaults() {
 	}
 }
 
+func (HTTPUplink) piecewise() {}
+
 func (h HTTPUplink) target() string { return h.URL }
 
 func (h HTTPUplink) secretFiles() []string {

@@ -50,7 +50,7 @@ func defaultUpstream() Upstream {
 		Encoding:   "packed",
 		MessagePer: "batch",
 		MaxBatch:   256 * conf.KiB,
-		Window:     4,
+		Window:     16,
 		Timeout:    conf.Duration(30 * time.Second),
 	}
 }
@@ -87,6 +87,7 @@ type upstream struct {
 func (u Uplink) all() []upstream {
 	var all []upstream
 	all = listed(all, "http", u.HTTP)
+	all = listed(all, "mqtt", u.MQTT)
 	return all
 }
 
@@ -213,21 +214,19 @@ func hostPort(at *url.URL, usual string) string {
 	return net.JoinHostPort(at.Hostname(), port)
 }
 
+// piecewise is a door out that sends the parts of a message one by one.
+type piecewise interface{ piecewise() }
+
 // lineWriter is a door out that has more to say about the encoding line.
 type lineWriter interface{ line() encode.LineConfig }
 
-// wholeSender is a door out that sends no parts: a batch is one message, however
-// large it is.
-type wholeSender interface{ sendsWhole() }
-
-// encoder returns the encoder of a door out.
-func encoder(u doorOut, gateway string) (uplink.Encoder, error) {
+// encoder returns the encoder of an uplink.
+func (u upstream) encoder(gateway string) (uplink.Encoder, error) {
 	s := u.settings()
 	cfg := encode.Config{Gateway: gateway, Encoding: s.Encoding}
 	cfg.Per, _ = encode.ParsePer(s.MessagePer)
-	_, whole := u.(wholeSender)
-	cfg.Pieces = !whole
-	if l, ok := u.(lineWriter); ok {
+	_, cfg.Pieces = u.doorOut.(piecewise)
+	if l, ok := u.doorOut.(lineWriter); ok {
 		cfg.Line = l.line()
 	}
 	return encode.New(cfg)

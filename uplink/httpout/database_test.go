@@ -235,6 +235,11 @@ func (b *backlog) Next(ctx context.Context, _ reading.LaneSet, _ int) ([]wire.Bl
 	return nil, ctx.Err()
 }
 
+func (b *backlog) NextLive(ctx context.Context, _ reading.LaneSet, _ int) ([]wire.Block, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 func (b *backlog) Ack(_ reading.Lane, first, last uint64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
