@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/servertest"
-	"github.com/tidegate/tidegate/internal/tlsclient"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
@@ -144,24 +143,6 @@ func TestInfluxDBKilledInMidStream(t *testing.T) {
 	}
 	if n := influxCount(t, s, "temp"); n != messages*each {
 		t.Errorf("%d readings after everything was sent again, want %d", n, messages*each)
-	}
-}
-
-func TestInfluxDBFrozenInMidStream(t *testing.T) {
-	s := servertest.InfluxDB(t)
-	sink := database(t, "http://"+s.Addr("http")+"/write?db=tide", Auth{})
-	m := written(t, blockOf(t, 1, measured("boiler", 0, 10, number)))
-	if err := sink.Send(within(t, 10*time.Second), m); err != nil {
-		t.Fatal(err)
-	}
-	s.Freeze()
-	err := sink.Send(within(t, 300*time.Millisecond), m)
-	if err == nil || uplink.IsPermanent(err) {
-		t.Errorf("a frozen server: %v", err)
-	}
-	s.Thaw()
-	if err := sink.Send(within(t, 10*time.Second), m); err != nil {
-		t.Errorf("after it thawed: %v", err)
 	}
 }
 
@@ -321,24 +302,5 @@ func TestInfluxDBsLimitIsKept(t *testing.T) {
 	}
 	if l := sink.Limit(); l <= 0 || l > 40_000 {
 		t.Errorf("the limit is said to be %d", l)
-	}
-}
-
-func TestExpiredCertificateSaysSo(t *testing.T) {
-	authority := servertest.NewAuthority(t)
-	good, expired := servertest.InfluxDB(t, servertest.TLS(authority)), servertest.InfluxDB(t, servertest.TLSWith(authority, authority.Expired()))
-	secure, err := tlsclient.Config{CA: authority.File()}.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := written(t, blockOf(t, 1, measured("boiler", 0, 10, number)))
-	for s, want := range map[*servertest.Server]string{good: "", expired: "clock"} {
-		for _, http2 := range []bool{false, true} {
-			sink := newSink(t, Config{URL: "https://" + s.Addr("https") + "/write?db=tide", TLS: secure, HTTP2: http2, TrustStatus: true, Database: true})
-			err := sink.Send(within(t, 10*time.Second), m)
-			if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || uplink.IsPermanent(err)) {
-				t.Errorf("%v, want %q", err, want)
-			}
-		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/tidegate/tidegate/internal/httpjudge"
 	"github.com/tidegate/tidegate/internal/netfault"
@@ -32,7 +33,7 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 		return "", verdict(resp, answer)
 	}
 	if version := resp.Header.Get("X-Influxdb-Version"); version != "" {
-		about += " as InfluxDB " + printable(version)
+		about = strings.Replace(about, " answers", " answers as InfluxDB "+printable(version), 1)
 	}
 	return about, nil
 }
