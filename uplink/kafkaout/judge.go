@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -134,10 +135,15 @@ func judgeLocal(err error) error {
 	switch {
 	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, errHungUp):
+		return uplink.RetryAfter(fmt.Errorf("%w — hint: %s", err, hintSASL), configDelay)
 	case ok:
 		return fmt.Errorf("%w — hint: is tls right for this port of the broker, and does its listener want sasl?", first)
 	}
-	return netfault.Explain(err)
+	if explained := netfault.Explain(err); strings.Contains(explained.Error(), "hint: ") {
+		return explained
+	}
+	return fmt.Errorf("%w — hint: that is not how Kafka answers; check host and port of the broker", err)
 }
 
 // moved says that another broker has the partition now, and that the library

@@ -106,7 +106,8 @@ func (s *Sink) send(ctx context.Context, m uplink.Message) error {
 
 // attempt sends over the session that there is, or a new one. A session that
 // breaks under its first use since it rested costs nothing: brokers close
-// connections that they think idle.
+// connections that they think idle. Nor does a limit that is not what it was:
+// what was too large in one batch may fit into several.
 func (s *Sink) attempt(ctx context.Context, m uplink.Message) error {
 	for again := false; ; again = true {
 		k, rested, err := s.join()
@@ -115,7 +116,8 @@ func (s *Sink) attempt(ctx context.Context, m uplink.Message) error {
 		}
 		err = k.send(ctx, m)
 		s.leave(k)
-		if err == nil || again || !rested || !k.disconnected() || ctx.Err() != nil {
+		worthwhile := k.learnt.Load() && uplink.IsTooLarge(err) || rested && k.disconnected()
+		if err == nil || again || !worthwhile || ctx.Err() != nil {
 			return err
 		}
 	}

@@ -4,6 +4,9 @@ package kafkaout
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -104,13 +107,16 @@ func (l *limits) note(topic string, bytes int32, now time.Time) (changed bool) {
 	return before.bytes != bytes
 }
 
-// learn asks for limits that are not known yet. Brokers may refuse to tell, and
-// whatever else is wrong will be said about the records.
-func (k *session) learn(ctx context.Context, records []*kgo.Record) {
+// learn asks for limits that are not known yet. Brokers may refuse to tell, but
+// must answer.
+func (k *session) learn(ctx context.Context, records []*kgo.Record) error {
 	now := time.Now()
-	if topics := k.sink.limits.unknown(records, now); topics != nil {
-		k.ask(ctx, topics, now)
+	topics := k.sink.limits.unknown(records, now)
+	if topics == nil {
+		return nil
 	}
+	_, err := k.ask(ctx, topics, now)
+	return err
 }
 
 // relearn asks again after a message was too large, and says whether that has
@@ -120,24 +126,22 @@ func (k *session) relearn(ctx context.Context, records []*kgo.Record) bool {
 	for _, r := range records {
 		seen[r.Topic] = struct{}{}
 	}
-	var topics []string
-	for topic := range seen {
-		topics = append(topics, topic)
-	}
-	return k.ask(ctx, topics, time.Now())
+	changed, err := k.ask(ctx, slices.Collect(maps.Keys(seen)), time.Now())
+	return err == nil && changed
 }
 
-func (k *session) ask(ctx context.Context, topics []string, now time.Time) (changed bool) {
-	for topic, bytes := range maxBytes(ctx, k.client, topics) {
+func (k *session) ask(ctx context.Context, topics []string, now time.Time) (changed bool, err error) {
+	found, err := maxBytes(ctx, k.client, topics)
+	for topic, bytes := range found {
 		changed = k.sink.limits.note(topic, bytes, now) || changed
 	}
-	return changed
+	return changed, err
 }
 
 // maxBytes asks the brokers how large the batches of topics may be; 0 stands for
 // those of which they do not tell. It returns nothing about topics that were not
 // answered for, or are not there yet.
-func maxBytes(ctx context.Context, client *kgo.Client, topics []string) map[string]int32 {
+func maxBytes(ctx context.Context, client *kgo.Client, topics []string) (map[string]int32, error) {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	for _, topic := range topics {
 		r := kmsg.NewDescribeConfigsRequestResource()
@@ -145,8 +149,11 @@ func maxBytes(ctx context.Context, client *kgo.Client, topics []string) map[stri
 		req.Resources = append(req.Resources, r)
 	}
 	resp, err := req.RequestWith(ctx, client)
+	if errors.As(err, new(*kerr.Error)) {
+		return nil, nil // they do not want to tell; what else is wrong will be said of the records
+	}
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	found := make(map[string]int32)
 	for _, r := range resp.Resources {
@@ -155,7 +162,7 @@ func maxBytes(ctx context.Context, client *kgo.Client, topics []string) map[stri
 			found[r.ResourceName] = configured(r, maxMessageBytes)
 		}
 	}
-	return found
+	return found, nil
 }
 
 // configured returns a number of a resource's configuration, 0 if it is not

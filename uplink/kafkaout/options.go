@@ -5,6 +5,7 @@ package kafkaout
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -33,6 +34,9 @@ const (
 	metadataMinAge = 10 * time.Second
 	// answerTimeout bounds one answer, of a request that has no timeout itself.
 	answerTimeout = 30 * time.Second
+	// maxAnswer bounds an answer, in bytes. The longest is the list of a topic's
+	// partitions.
+	maxAnswer = 4 << 20
 	// createTries is how often a topic that was just created is looked for.
 	createTries = 4
 	// maxRecords bounds what the library has of all Sends. It is never reached
@@ -69,6 +73,8 @@ func (c Config) options(batchBytes func(topic string) int32) ([]kgo.Opt, error) 
 		kgo.MetadataMaxAge(metadataMaxAge),
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.ConnIdleTimeout(c.IdleTimeout),
+		kgo.FetchMaxBytes(maxAnswer), // never fetched; it must be below the next
+		kgo.BrokerMaxReadBytes(maxAnswer),
 	}
 	if c.CreateTopics {
 		options = append(options, kgo.AllowAutoTopicCreation(),
@@ -150,6 +156,9 @@ func (c Config) dialer() func(ctx context.Context, network, address string) (net
 		defer cancel()
 		if err := conn.HandshakeContext(ctx); err != nil {
 			plain.Close()
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("the handshake: %w — hint: does that port of the broker speak TLS?", err)
+			}
 			return nil, &net.OpError{Op: "dial", Net: "tls", Err: netfault.Explain(err)}
 		}
 		return conn, nil

@@ -24,8 +24,10 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("probe kafka at %s: %w", s.cfg.Brokers[0], err)
 	}
 	defer s.leave(k)
+	defer k.bind(ctx)()
 	text, err := k.describe(ctx)
 	if err != nil {
+		err = k.because(err)
 		judged, keep := judge(err, 0)
 		if !keep {
 			k.fail(err)
@@ -53,7 +55,7 @@ func (k *session) describe(ctx context.Context) (string, error) {
 	}
 	resp, err := req.RequestWith(ctx, k.client)
 	if err != nil {
-		return "", k.because(ctx, err)
+		return "", err
 	}
 	text := fmt.Sprintf("Kafka cluster of %s", count(len(resp.Brokers), "broker"))
 	if resp.ClusterID != nil {
@@ -73,14 +75,6 @@ func (k *session) describe(ctx context.Context) (string, error) {
 		text += k.describeTopic(ctx, topic, t)
 	}
 	return text, nil
-}
-
-// because adds what is known of connections to an error.
-func (k *session) because(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
-	}
-	return k.silence(err)
 }
 
 func (k *session) describeTopic(ctx context.Context, topic string, t kmsg.MetadataResponseTopic) string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,9 @@ import (
 
 	"github.com/tidegate/tidegate/uplink"
 )
+
+// errHungUp is how brokers before Kafka 1.0, and some others, refuse a login.
+var errHungUp = errors.New("the broker closed the connection during the login")
 
 // session is one client of the library: its connections to the brokers, and a
 // producer's number. It is given up as a whole, because the library would go on
@@ -32,6 +36,7 @@ type session struct {
 	broken chan struct{} // closed then
 
 	throttle atomic.Int64 // the delay that a broker has asked for, in ns
+	learnt   atomic.Bool  // the next session has other limits
 
 	mu      sync.Mutex
 	leaders map[int32]struct{} // brokers that our records go to
@@ -50,7 +55,7 @@ func (k *session) isBroken() bool {
 // disconnected says that the session broke, and not because of anything that a
 // broker said.
 func (k *session) disconnected() bool {
-	if !k.isBroken() {
+	if !k.isBroken() || errors.Is(k.err, errRetired) {
 		return false
 	}
 	_, said := errors.AsType[*kerr.Error](k.err)
@@ -74,8 +79,11 @@ func (k *session) fail(reason error) {
 
 // send produces the pieces, and those once more whose time a broker did not like.
 func (k *session) send(ctx context.Context, m uplink.Message) error {
+	defer k.bind(ctx)()
 	records := k.sink.records(m)
-	k.learn(ctx, records)
+	if err := k.learn(ctx, records); err != nil {
+		return k.worst([]error{k.because(err)})
+	}
 	errs := k.produce(ctx, records)
 	var again []*kgo.Record
 	for i, r := range records {
@@ -93,7 +101,22 @@ func (k *session) send(ctx context.Context, m uplink.Message) error {
 		return nil
 	}
 	if uplink.IsTooLarge(err) && k.relearn(ctx, records) {
+		k.learnt.Store(true)
 		k.sink.retire(k)
+	}
+	return err
+}
+
+// bind ends the session with ctx, because the library does not stop at its end
+// whatever it is doing. The function that it returns ends that.
+func (k *session) bind(ctx context.Context) (release func() bool) {
+	return context.AfterFunc(ctx, func() { k.fail(k.silence(ctx.Err())) })
+}
+
+// because returns why the session ended, if that is why there is err.
+func (k *session) because(err error) error {
+	if k.isBroken() && (err == nil || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return k.err
 	}
 	return err
 }
@@ -108,16 +131,9 @@ func (k *session) produce(ctx context.Context, records []*kgo.Record) []error {
 	}
 	select {
 	case <-tally.done:
-	case <-ctx.Done():
-		k.fail(k.silence(ctx.Err()))
 	case <-k.broken:
 	}
-	return tally.result(func(err error) error {
-		if k.isBroken() && (err == nil || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-			return k.err
-		}
-		return err
-	})
+	return tally.result(k.because)
 }
 
 // silence says why nothing was heard until err, as far as that is known.
@@ -224,8 +240,15 @@ func (k *session) OnBrokerConnect(b kgo.BrokerMetadata, _ time.Duration, _ net.C
 
 // OnBrokerE2E is called for every request that was written, or should have been.
 func (k *session) OnBrokerE2E(b kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
-	if err := e2e.Err(); err != nil && key == int16(kmsg.Produce) {
+	err := e2e.Err()
+	switch {
+	case err == nil:
+	case key == int16(kmsg.Produce):
 		k.fail(fmt.Errorf("broker %s: %w", place(b), err))
+	case key == int16(kmsg.SASLAuthenticate) || key == int16(kmsg.SASLHandshake):
+		if errors.Is(err, io.EOF) {
+			k.fail(errHungUp)
+		}
 	}
 }
 
