@@ -57,7 +57,7 @@ var homes = []struct {
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
 	{"github.com/klauspost/compress", []string{"ingest/httpin", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
-	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin"}},
+	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
 	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -113,23 +112,6 @@ func TestForeignEndpointNeedsOnlyA2xx(t *testing.T) {
 	page := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}}}
 	if err := judge(page, []byte("<html>log in</html>"), key, true); err == nil || uplink.IsPermanent(err) {
 		t.Errorf("a login page: %v, want a transient error", err)
-	}
-}
-
-func TestRetryAfterMayBeADate(t *testing.T) {
-	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	for text, want := range map[string]time.Duration{
-		"Mon, 04 May 2026 03:03:01 GMT": time.Minute,
-		"Mon, 04 May 2026 03:01:01 GMT": 0, // past
-		"-5":                            0,
-		"1.5":                           0,
-		"99999999999999999999":          0,
-		"":                              0,
-	} {
-		got, ok := retryAfter(http.Header{"Retry-After": {text}}, now)
-		if got != want || ok != (want > 0) {
-			t.Errorf("%q: %v %v, want %v", text, got, ok, want)
-		}
 	}
 }
 

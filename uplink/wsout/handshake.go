@@ -1,0 +1,216 @@
+package wsout
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/tidegate/tidegate/internal/netfault"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+	// shakeTimeout bounds a connection in the making, from the first packet to
+	// the answer of the other side.
+	shakeTimeout = 30 * time.Second
+	// maxAnswer bounds a message from the other side in bytes. Answers have a
+	// hundred.
+	maxAnswer = 64 << 10
+)
+
+// dial opens a connection.
+func (s *Sink) dial(ctx context.Context) (*line, error) {
+	ctx, cancel := context.WithTimeout(ctx, shakeTimeout)
+	defer cancel()
+	h := &handshake{cfg: s.cfg, url: s.url}
+	options := &websocket.DialOptions{
+		// Not followed: what a redirect leads to did not promise to keep anything.
+		HTTPClient:   &http.Client{Transport: h, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		HTTPHeader:   s.header(),
+		Subprotocols: []string{Protocol},
+	}
+	if s.cfg.Deflate {
+		options.CompressionMode = websocket.CompressionNoContextTakeover
+	}
+	ws, resp, err := websocket.Dial(ctx, s.url.String(), options)
+	if err != nil {
+		return nil, refusedHandshake(resp, h.fault(ctx, err))
+	}
+	if ws.Subprotocol() != Protocol {
+		ws.CloseNow()
+		return nil, foreign(ws.Subprotocol())
+	}
+	if limit := limitOf(resp.Header); limit > 0 {
+		s.limit.Store(int64(limit))
+	}
+	ws.SetReadLimit(maxAnswer)
+	l := newLine(s, ws, h.conn)
+	l.server = text(resp.Header.Get("Server"))
+	return l, nil
+}
+
+func (s *Sink) header() http.Header {
+	h := http.Header{}
+	maps.Copy(h, s.cfg.Header)
+	if s.cfg.UserAgent != "" {
+		h.Set("User-Agent", s.cfg.UserAgent)
+	}
+	switch {
+	case !s.cfg.Token.IsZero():
+		h.Set("Authorization", "Bearer "+s.cfg.Token.Reveal())
+	case s.cfg.Username != "":
+		r := http.Request{Header: h}
+		r.SetBasicAuth(s.cfg.Username, s.cfg.Password.Reveal())
+	}
+	return h
+}
+
+// handshake is the transport of one request, the one that becomes a WebSocket.
+// http.Transport would go on dialling after its context has ended, and would not
+// tell which connection it has used.
+type handshake struct {
+	cfg  Config
+	url  *url.URL
+	conn *meter
+	err  error // why there was no answer
+}
+
+// RoundTrip implements http.RoundTripper.
+func (h *handshake) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := h.roundTrip(req)
+	if err != nil && h.conn != nil {
+		h.conn.Close()
+	}
+	h.err = err
+	return resp, err
+}
+
+func (h *handshake) roundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	raw, err := h.cfg.Dial(ctx, "tcp", address(h.url))
+	if err != nil {
+		return nil, err
+	}
+	h.conn = &meter{Conn: raw, begun: time.Now()}
+	stop := context.AfterFunc(ctx, func() { h.conn.Close() })
+	defer stop()
+	conn := net.Conn(h.conn)
+	if h.url.Scheme == "wss" {
+		secure := tls.Client(conn, h.tlsConfig())
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		conn = secure
+	}
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	answer := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(answer, req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body = upgraded{answer, conn}
+		return resp, nil
+	}
+	resp.Body = refusal{resp.Body, conn}
+	return resp, nil
+}
+
+func (h *handshake) tlsConfig() *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if h.cfg.TLS != nil {
+		c = h.cfg.TLS.Clone()
+	}
+	if c.ServerName == "" {
+		c.ServerName = h.url.Hostname()
+	}
+	c.NextProtos = []string{"http/1.1"} // a WebSocket begins as HTTP/1.1
+	return c
+}
+
+// fault returns the error of a handshake without the library's words around it.
+func (h *handshake) fault(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return outOfTime(ctx, "the other side has not answered the handshake")
+	}
+	if h.err != nil {
+		return netfault.Explain(h.err)
+	}
+	if h.conn != nil {
+		h.conn.Close()
+	}
+	return err
+}
+
+func address(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// upgraded is the connection behind an answer, with what was read too far.
+type upgraded struct {
+	io.Reader
+	io.WriteCloser
+}
+
+// refusal is the body of an answer that ends its connection, too.
+type refusal struct {
+	io.ReadCloser
+	conn net.Conn
+}
+
+// Close implements io.Closer.
+func (r refusal) Close() error { return errors.Join(r.ReadCloser.Close(), r.conn.Close()) }
+
+// meter is a connection that notes when something moves on it, on a clock that
+// nobody can set.
+type meter struct {
+	net.Conn
+	begun        time.Time
+	heard, moved atomic.Int64 // since begun, in nanoseconds
+}
+
+// Read implements net.Conn.
+func (m *meter) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	if n > 0 {
+		now := m.now()
+		m.heard.Store(now)
+		m.moved.Store(now)
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (m *meter) Write(b []byte) (int, error) {
+	n, err := m.Conn.Write(b)
+	if n > 0 {
+		m.moved.Store(m.now())
+	}
+	return n, err
+}
+
+func (m *meter) now() int64 { return int64(time.Since(m.begun)) }
+
+// quiet is how long nothing has moved.
+func (m *meter) quiet() time.Duration { return time.Duration(m.now() - m.moved.Load()) }
+
+func outOfTime(ctx context.Context, what string) error {
+	return fmt.Errorf("%s: %w — hint: no answer in time; the link is slow or dead", what, ctx.Err())
+}

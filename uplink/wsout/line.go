@@ -1,0 +1,252 @@
+package wsout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/tidegate/tidegate/internal/netfault"
+	"github.com/tidegate/tidegate/uplink"
+)
+
+var (
+	errClosed = errors.New("the uplink is closed")
+	// errUnheard marks a connection that broke, and nothing was heard on it since
+	// the message went out.
+	errUnheard = errors.New("the connection was cut")
+)
+
+// line is one connection, and the messages on it that wait for an answer. It
+// ends with the first error; whoever wants to go on needs another one.
+type line struct {
+	ws     *websocket.Conn
+	conn   *meter
+	times  times
+	ping   time.Duration
+	server string // what the other side calls itself
+	learn  func(limit int)
+
+	writing chan struct{} // held by whoever writes; guards the next two
+	frame   []byte
+	kind    string // media type of the message before
+
+	mu      sync.Mutex
+	waiting []*waiter
+	err     error         // why it has ended
+	ended   chan struct{} // closed then
+	busy    chan struct{} // tells watch that somebody waits
+	tasks   sync.WaitGroup
+}
+
+// waiter is a message without an answer.
+type waiter struct {
+	key    uplink.Key
+	size   int        // of the body, in bytes
+	answer chan error // takes one
+}
+
+func newLine(s *Sink, ws *websocket.Conn, conn *meter) *line {
+	l := &line{
+		ws: ws, conn: conn, times: s.times, ping: s.cfg.Ping, learn: s.learn,
+		writing: make(chan struct{}, 1), ended: make(chan struct{}), busy: make(chan struct{}, 1),
+	}
+	l.tasks.Go(l.listen)
+	l.tasks.Go(l.watch)
+	return l
+}
+
+func (s *Sink) learn(limit int) { s.limit.Store(int64(limit)) }
+
+func (l *line) works() bool {
+	select {
+	case <-l.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// deliver sends the message and waits for its answer.
+func (l *line) deliver(ctx context.Context, m uplink.Message) error {
+	begun := l.conn.now()
+	err := l.exchange(ctx, m)
+	if err != nil && ctx.Err() == nil && !l.works() && l.conn.heard.Load() < begun {
+		return fmt.Errorf("%w: %w", errUnheard, err)
+	}
+	return err
+}
+
+func (l *line) exchange(ctx context.Context, m uplink.Message) error {
+	w := &waiter{m.Key, len(m.Body), make(chan error, 1)}
+	if err := l.expect(w); err != nil {
+		return err
+	}
+	defer l.forget(w)
+	if err := l.write(ctx, m); err != nil {
+		return err
+	}
+	written := l.conn.now()
+	select {
+	case err := <-w.answer:
+		return err
+	case <-ctx.Done():
+	}
+	err := outOfTime(ctx, "no answer to "+m.Key.String())
+	if l.conn.heard.Load() < written {
+		l.fail(err) // half open, most likely: the next message gets a new connection
+	}
+	return err
+}
+
+// expect notes that an answer is due. It comes before the message is written, so
+// that no answer is too early.
+func (l *line) expect(w *waiter) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	l.waiting = append(l.waiting, w)
+	select {
+	case l.busy <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (l *line) forget(w *waiter) { l.take(func(other *waiter) bool { return other == w }) }
+
+// take removes the waiters that match and returns them.
+func (l *line) take(match func(*waiter) bool) (taken []*waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := l.waiting[:0]
+	for _, w := range l.waiting {
+		if match(w) {
+			taken = append(taken, w)
+		} else {
+			left = append(left, w)
+		}
+	}
+	clear(l.waiting[len(left):])
+	l.waiting = left
+	return taken
+}
+
+// write sends the message as one frame. Head and body are joined in a buffer of
+// the connection's own: a frame more would cost more on a dear link.
+func (l *line) write(ctx context.Context, m uplink.Message) error {
+	select {
+	case l.writing <- struct{}{}:
+		defer func() { <-l.writing }()
+	case <-l.ended:
+		return l.broken()
+	case <-ctx.Done():
+		return outOfTime(ctx, "other messages are on their way")
+	}
+	l.frame = l.frame[:0]
+	if m.ContentType != l.kind {
+		l.frame = append(l.frame, m.ContentType...)
+	}
+	l.frame = append(append(l.frame, ' '), m.Key.String()...)
+	l.frame = append(append(l.frame, '\n'), m.Body...)
+	l.kind = m.ContentType
+	err := l.ws.Write(ctx, websocket.MessageBinary, l.frame)
+	if cap(l.frame) > keptFrame {
+		l.frame = nil
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		err = outOfTime(ctx, "the message is not on its way yet")
+	default:
+		err = fmt.Errorf("write: %w", err)
+	}
+	l.fail(netfault.Explain(err)) // a frame that is not whole leaves the connection useless
+	return l.broken()
+}
+
+// keptFrame is the largest buffer in bytes that is kept for the next message.
+const keptFrame = 1 << 20
+
+// broken returns why the connection has ended.
+func (l *line) broken() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// fail ends the connection: those who wait are told why. A refusal that does not
+// say of which message it speaks is believed only where there is no choice; the
+// Forwarder then tries them one by one.
+func (l *line) fail(err error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.err = err
+	waiting := l.waiting
+	l.waiting = nil
+	l.mu.Unlock()
+	if len(waiting) > 1 && uplink.IsPermanent(err) {
+		err = errors.New(err.Error())
+	}
+	for _, w := range waiting {
+		w.answer <- err
+	}
+	close(l.ended)
+	l.conn.Close()
+}
+
+// listen takes answers until the connection ends.
+func (l *line) listen() {
+	for {
+		kind, message, err := l.ws.Read(context.Background())
+		if err != nil {
+			l.fail(closed(err))
+			break
+		}
+		if err := l.hear(kind, message); err != nil {
+			l.fail(err)
+			break
+		}
+	}
+	l.ws.CloseNow()
+}
+
+// hear gives an answer to those whom it concerns. An error says that it was none.
+func (l *line) hear(kind websocket.MessageType, message []byte) error {
+	a, err := parseAnswer(kind, message)
+	if err != nil {
+		return err
+	}
+	if a.limit > 0 {
+		l.learn(a.limit)
+	}
+	for _, w := range l.take(a.concerns) {
+		w.answer <- a.err
+	}
+	return nil
+}
+
+// end closes the connection without a word and returns when nothing is left of it.
+func (l *line) end() {
+	l.fail(errClosed)
+	l.tasks.Wait()
+}
+
+// leave says goodbye first, as far as anybody listens.
+func (l *line) leave() {
+	if l.works() {
+		cut := time.AfterFunc(l.times.farewell, func() { l.conn.Close() })
+		l.ws.Close(websocket.StatusNormalClosure, "")
+		cut.Stop()
+	}
+	l.end()
+}
