@@ -55,11 +55,7 @@ func (k *session) isBroken() bool {
 // disconnected says that the session broke, and not because of anything that a
 // broker said.
 func (k *session) disconnected() bool {
-	if !k.isBroken() || errors.Is(k.err, errRetired) {
-		return false
-	}
-	_, said := errors.AsType[*kerr.Error](k.err)
-	return !said
+	return k.isBroken() && !errors.Is(k.err, errRetired) && !said(k.err)
 }
 
 // fail ends the session and all that is in flight in it. Only the first reason
@@ -113,13 +109,17 @@ func (k *session) bind(ctx context.Context) (release func() bool) {
 	return context.AfterFunc(ctx, func() { k.fail(k.silence(ctx.Err())) })
 }
 
-// because returns why the session ended, if that is why there is err.
+// because returns why the session ended, unless a broker has said something
+// about the matter itself.
 func (k *session) because(err error) error {
-	if k.isBroken() && (err == nil || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+	if k.isBroken() && !said(err) {
 		return k.err
 	}
 	return err
 }
+
+// said reports whether err is the word of a broker.
+func said(err error) bool { return errors.As(err, new(*kerr.Error)) }
 
 // produce sends the records and returns an error for each, nil where all
 // replicas in sync have it. It returns soon after ctx or the session has ended;
