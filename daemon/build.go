@@ -239,10 +239,14 @@ func (d *Daemon) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
+	encoder, err := u.encoder(d.gateway)
+	if err != nil {
+		return err
+	}
 	cursor, wake := d.buffer.Cursor(s.Name), make(chan struct{}, 1)
 	forwarder := uplink.New(uplink.Config{
 		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: wake,
-	}, cursor, s.encoder(d.gateway), sink, quarantine{d.buffer, s.Name}, log)
+	}, cursor, encoder, sink, quarantine{d.buffer, s.Name}, log)
 	d.links = append(d.links, link{name: s.Name, kind: u.kind, forwarder: forwarder, cursor: cursor, wake: wake, close: closer(sink)})
 	return nil
 }

@@ -172,7 +172,9 @@ type Route struct {
 
 // Uplink holds the doors out.
 type Uplink struct {
-	HTTP []HTTPUplink `toml:"http"`
+	HTTP  []HTTPUplink  `toml:"http"`
+	Kafka []KafkaUplink `toml:"kafka"`
+	Redis []RedisUplink `toml:"redis"`
 }
 
 // Dashboard is [dashboard]: the live page.

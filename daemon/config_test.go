@@ -147,6 +147,18 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
 	}
+	var cluster KafkaUplink
+	cluster.SetDefaults()
+	cluster.Name, cluster.Brokers = "kafka", []string{"kafka.example:9093"}
+	if want := []KafkaUplink{cluster}; !reflect.DeepEqual(c.Uplink.Kafka, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.Kafka, want)
+	}
+	var server RedisUplink
+	server.SetDefaults()
+	server.Name, server.URL = "redis", "rediss://redis.example"
+	if want := []RedisUplink{server}; !reflect.DeepEqual(c.Uplink.Redis, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.Redis, want)
+	}
 	var refined Refine
 	refined.SetDefaults()
 	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"

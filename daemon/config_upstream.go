@@ -87,6 +87,8 @@ type upstream struct {
 func (u Uplink) all() []upstream {
 	var all []upstream
 	all = listed(all, "http", u.HTTP)
+	all = listed(all, "kafka", u.Kafka)
+	all = listed(all, "redis", u.Redis)
 	return all
 }
 
@@ -212,10 +214,13 @@ func hostPort(at *url.URL, usual string) string {
 	return net.JoinHostPort(at.Hostname(), port)
 }
 
+// piecewise is a door out that sends the parts of a message one by one.
+type piecewise interface{ piecewise() }
+
 // encoder returns the encoder of an uplink.
-func (u Upstream) encoder(gateway string) uplink.Encoder {
-	if u.Encoding == "json" {
-		return encode.NewJSON(gateway)
-	}
-	return encode.NewPacked(gateway)
+func (u upstream) encoder(gateway string) (uplink.Encoder, error) {
+	s := u.settings()
+	per, _ := encode.ParsePer(s.MessagePer)
+	_, pieces := u.doorOut.(piecewise)
+	return encode.New(encode.Config{Gateway: gateway, Encoding: s.Encoding, Per: per, Pieces: pieces})
 }

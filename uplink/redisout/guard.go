@@ -26,11 +26,14 @@ type guarded struct {
 func (g *guarded) Read(p []byte) (int, error) {
 	n, err := g.Conn.Read(p)
 	if bad := g.reply.check(p[:n]); bad != nil {
-		g.Close()
 		return 0, bad
 	}
 	return n, err
 }
+
+// Close does nothing. The library closes when a write fails, and what the server
+// has said about it by then would never be read.
+func (*guarded) Close() error { return nil }
 
 // replies follows a stream of replies, of version 2 of the protocol
 // (https://redis.io/docs/latest/develop/reference/protocol-spec/).

@@ -87,7 +87,7 @@ func (l *link) listen() {
 		reply, err := l.conn.Receive()
 		var refused redis.Error
 		if err != nil && !errors.As(err, &refused) {
-			l.end(broken(err))
+			l.end(l.broken(err))
 			return
 		}
 		if l.deliver(reply, err) {
@@ -102,10 +102,14 @@ func (l *link) listen() {
 	}
 }
 
-// broken explains an error of the network, or of what came over it.
-func broken(err error) error {
+// broken explains an error of the network, or of what came over it. The first
+// that happened is the cause.
+func (l *link) broken(err error) error {
 	if errors.Is(err, errReply) || strings.HasPrefix(err.Error(), "redigo: ") {
 		return fmt.Errorf("connection lost: %w", errReply)
+	}
+	if first := l.wire.Fault(); first != nil {
+		err = first
 	}
 	return fmt.Errorf("connection lost: %w", netfault.Explain(err))
 }
