@@ -173,6 +173,7 @@ type Route struct {
 // Uplink holds the doors out.
 type Uplink struct {
 	HTTP  []HTTPUplink  `toml:"http"`
+	MQTT  []MQTTUplink  `toml:"mqtt"`
 	Kafka []KafkaUplink `toml:"kafka"`
 	Redis []RedisUplink `toml:"redis"`
 }

@@ -50,7 +50,7 @@ func defaultUpstream() Upstream {
 		Encoding:   "packed",
 		MessagePer: "batch",
 		MaxBatch:   256 * conf.KiB,
-		Window:     4,
+		Window:     16,
 		Timeout:    conf.Duration(30 * time.Second),
 	}
 }
@@ -87,6 +87,7 @@ type upstream struct {
 func (u Uplink) all() []upstream {
 	var all []upstream
 	all = listed(all, "http", u.HTTP)
+	all = listed(all, "mqtt", u.MQTT)
 	all = listed(all, "kafka", u.Kafka)
 	all = listed(all, "redis", u.Redis)
 	return all

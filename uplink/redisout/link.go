@@ -13,8 +13,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/tidegate/tidegate/internal/netfault"
-	"github.com/tidegate/tidegate/internal/onelink"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // maxWait bounds how long a server is asked to wait for its replicas and disk.

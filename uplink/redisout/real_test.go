@@ -30,7 +30,9 @@ func TestRealRedis(t *testing.T) {
 		},
 		Protocol: "redis",
 		New:      func(t *testing.T, address string) uplink.Sink { return as(t, address, password, nil) },
-		Read:     func(t *testing.T, address string) []uplinktest.Received { return entries(t, dial(t, address), "telemetry") },
+		Read: func(t *testing.T, address string) []uplinktest.Received {
+			return entries(t, dial(t, address), "telemetry")
+		},
 		BadPassword: func(t *testing.T, address string) uplink.Sink {
 			return as(t, address, uplinktest.WrongPassword, nil)
 		},
