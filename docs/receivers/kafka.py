@@ -3,9 +3,7 @@
 
     kafka.py BROKER TOPIC DATABASE        (Debian: python3-confluent-kafka)
 """
-import json
-import sqlite3
-import sys
+import json, sqlite3, sys
 
 from confluent_kafka import Consumer
 

@@ -3,11 +3,9 @@
 
     redis.py redis://HOST:PORT/DB STREAM DATABASE        (Debian: python3-redis)
 """
-import json
-import sqlite3
-import sys
+import json, sqlite3, sys
 
-sys.path = sys.path[1:]  # this file is called redis, too
+sys.path.pop(0)  # where a file is that is called redis, too: this one
 import redis
 
 url, stream, database = sys.argv[1:]
@@ -24,13 +22,12 @@ def rows(text):
         yield (doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"],
                r.get("value", r.get("bytes")))
 
-
 server = redis.from_url(url)
 try:
     server.xgroup_create(stream, "readings", id="0", mkstream=True)
-except redis.ResponseError:
-    pass  # the group is there already
-start = "0"  # at first what an earlier run was given and has not acknowledged, then what is new
+except redis.ResponseError:  # the group is there already
+    pass
+start = "0"  # first what an earlier run was given and has not acknowledged, then what is new
 while True:
     found = server.xreadgroup("readings", "one", {stream: start}, count=500, block=1000)
     entries = found[0][1] if found else []
@@ -39,6 +36,5 @@ while True:
             db.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows(fields[b"body"]))
     if entries:
         server.xack(stream, "readings", *[number for number, _ in entries])
-        print(db.execute("SELECT count(*) FROM readings").fetchone()[0], "readings", flush=True)
-    else:
-        start = ">"
+    print(db.execute("SELECT count(*) FROM readings").fetchone()[0], "readings", flush=True)
+    start = start if entries else ">"
