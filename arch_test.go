@@ -61,6 +61,8 @@ var homes = []struct {
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
 	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
+	{"github.com/twmb/franz-go", []string{"uplink/kafkaout"}},
+	{"github.com/gomodule/redigo", []string{"uplink/redisout"}},
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
 	{"github.com/pion/logging", []string{"ingest/coapin"}},
 	{"github.com/Azure/go-amqp", []string{"uplink/amqp1out"}},
