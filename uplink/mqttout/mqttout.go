@@ -116,6 +116,7 @@ type Sink struct {
 	cfg     Config
 	learned learned
 	closes  closes
+	partly  partly
 
 	turn    chan struct{} // has room for whoever makes a link
 	mu      sync.Mutex
@@ -181,6 +182,10 @@ func (s *Sink) Close() error {
 // server has them all.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 	pubs, err := s.publications(m)
+	if err == nil && len(pubs) == 0 { // all have arrived, one by one
+		s.partly.forget(m)
+		return nil
+	}
 	for again := false; err == nil; again = true {
 		var l *link
 		var fresh bool
@@ -192,8 +197,10 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 		}
 		if err = l.publish(ctx, pubs); err == nil {
 			s.closes.forget()
+			s.partly.forget(m)
 			return nil
 		}
+		pubs = s.partly.note(m, pubs)
 		// A connection that has been idle may have been closed long ago, by
 		// either side, and nobody noticed. That is not an outage.
 		if fresh || again || !errors.Is(err, errClosed) && !errors.Is(err, errRetired) {

@@ -39,6 +39,9 @@ type publication struct {
 	expiry uint32
 	// stamp is for what is retained; see newest.
 	stamp stamp
+	// arrived says that the server has it. It is guarded by the link's lock;
+	// publish copies it to settled.
+	arrived, settled bool
 }
 
 // wireForm is what a publication becomes on one connection.

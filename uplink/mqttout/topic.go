@@ -17,17 +17,23 @@ const rawMetric = "raw"
 // maxTopic is the longest topic that a packet has room for, in bytes.
 const maxTopic = 65535
 
-// publications makes the publications of a message.
+// publications makes the publications of a message, of all pieces that have not
+// arrived.
 func (s *Sink) publications(m uplink.Message) ([]publication, error) {
 	pieces := m.Pieces()
-	pubs := make([]publication, len(pieces))
-	for i, part := range pieces {
-		p := &pubs[i]
-		*p = publication{
+	arrived := s.partly.of(m)
+	pubs := make([]publication, 0, len(pieces))
+	for _, part := range pieces {
+		pubs = append(pubs, publication{
 			payload: part.Body, qos: s.cfg.QoS, retain: s.cfg.Retain,
 			key: m.PartKey(part), carryKey: !s.cfg.Bare,
 			expiry: uint32(s.cfg.Expiry / time.Second),
 			stamp:  stamp{epoch: m.Epoch, lane: m.Lane, seq: part.Last, time: part.Time},
+		})
+		p := &pubs[len(pubs)-1]
+		if arrived.has(p) {
+			pubs = pubs[:len(pubs)-1]
+			continue
 		}
 		if s.cfg.Raw {
 			p.topic = s.topicOf(part)
