@@ -50,7 +50,7 @@ func defaultUpstream() Upstream {
 		Encoding:   "packed",
 		MessagePer: "batch",
 		MaxBatch:   256 * conf.KiB,
-		Window:     4,
+		Window:     16,
 		Timeout:    conf.Duration(30 * time.Second),
 	}
 }
