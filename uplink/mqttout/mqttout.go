@@ -25,6 +25,7 @@
 package mqttout
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -140,28 +141,25 @@ func New(cfg Config) (*Sink, error) {
 	case cfg.KeepAlive < 0 || cfg.KeepAlive > 65535*time.Second:
 		return nil, fmt.Errorf("mqtt uplink: keep-alive of %v — hint: set keepalive to 18h or less", cfg.KeepAlive)
 	}
-	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
+	host, _, err := net.SplitHostPort(cfg.Address)
+	if err != nil {
 		return nil, fmt.Errorf("mqtt uplink: address %q — hint: write host:port", cfg.Address)
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
-	if cfg.TLS != nil && cfg.TLS.ClientSessionCache == nil {
-		// A resumed session needs no certificates: two kilobytes and more that a
-		// connection does not cost.
+	if cfg.TLS != nil {
 		cfg.TLS = cfg.TLS.Clone()
-		cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		cfg.TLS.ServerName = cmp.Or(cfg.TLS.ServerName, host)
+		if cfg.TLS.ClientSessionCache == nil {
+			// A resumed session needs no certificates: two kilobytes and more that
+			// a connection does not cost.
+			cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		}
 	}
-	if cfg.Protocol == "" {
-		cfg.Protocol = Auto
-	}
-	if cfg.MaxInflight == 0 {
-		cfg.MaxInflight = defaultInflight
-	}
-	if cfg.MaxAliases == 0 {
-		cfg.MaxAliases = defaultAliases
-	}
-	cfg.MaxInflight, cfg.MaxAliases = min(cfg.MaxInflight, maxExchanges), max(cfg.MaxAliases, 0)
+	cfg.Protocol = cmp.Or(cfg.Protocol, Auto)
+	cfg.MaxInflight = min(cmp.Or(cfg.MaxInflight, defaultInflight), maxExchanges)
+	cfg.MaxAliases = max(cmp.Or(cfg.MaxAliases, defaultAliases), 0)
 	return &Sink{cfg: cfg, turn: make(chan struct{}, 1)}, nil
 }
 

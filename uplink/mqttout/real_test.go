@@ -25,7 +25,7 @@ import (
 
 var rabbit = servertest.Share(servertest.RabbitMQ, servertest.User("gw", "s3cret"))
 
-func TestMain(m *testing.M) { servertest.Main(m, rabbit) }
+func TestMain(m *testing.M) { servertest.Main(m, rabbit, mosquitto) }
 
 // patience bounds everything that must happen soon on a machine that has other
 // things to do.
