@@ -30,7 +30,7 @@ func TestReality(t *testing.T) {
 		{"Mosquitto5", 1, realMosquitto(V5, readSession5)},
 		{"Mosquitto5QoS2", 2, realMosquitto(V5, readSession5)},
 		{"Mosquitto311", 1, realMosquitto(V311, readSession3)},
-		{"RabbitMQ", 1, uplinktest.Real{Server: func(t *testing.T) *servertest.Server { return subscribed(t, rabbit.Get(t)) }, Read: readSession3}},
+		{"RabbitMQ", 1, uplinktest.Real{Fills: true, Server: func(t *testing.T) *servertest.Server { return subscribed(t, rabbit.Get(t)) }, Read: readSession3}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := c.real
