@@ -48,8 +48,8 @@ func (k *learned) limit() int {
 	return int(max(most-max(k.overhead.Load(), usualOverhead), 1))
 }
 
-// count notes a publication on its way.
-func (k *learned) count(p *publication, f wireForm) {
+// count notes a publication on its way, and the size of its largest form.
+func (k *learned) count(p *publication, f wireForm, size int) {
 	k.published.Add(1)
 	switch {
 	case f.known:
@@ -57,7 +57,7 @@ func (k *learned) count(p *publication, f wireForm) {
 	case f.alias > 0:
 		k.saved.Add(-aliasCost)
 	}
-	over := int64(p.size(f.level) - len(p.payload))
+	over := int64(size - len(p.payload))
 	for old := k.overhead.Load(); over > old && !k.overhead.CompareAndSwap(old, over); {
 		old = k.overhead.Load()
 	}

@@ -188,9 +188,9 @@ func (l *link) enqueue(b *batch, p *publication, id uint16) {
 	l.learned.newest.mayRetain(p)
 	f := wireForm{level: l.terms.level, id: id, dup: id > 0}
 	f.alias, f.known = l.aliases.name(p.topic)
-	out := outgoing{payload: p.payload}
+	out, size := outgoing{payload: p.payload}, p.size(f.level)
 	if p.qos > 0 {
-		e := &exchange{batch: b, pub: p, aliased: f.known, size: p.size(f.level)}
+		e := &exchange{batch: b, pub: p, aliased: f.known, size: size}
 		if id > 0 {
 			l.under.again(id, e)
 		} else {
@@ -199,8 +199,8 @@ func (l *link) enqueue(b *batch, p *publication, id uint16) {
 	} else {
 		out.batch = b
 	}
-	out.head = p.appendHead(nil, f)
-	l.learned.count(p, f)
+	out.head = p.appendHead(make([]byte, 0, size-len(p.payload)), f)
+	l.learned.count(p, f, size)
 	l.push(out)
 }
 

@@ -61,7 +61,7 @@ func (p *partly) note(m uplink.Message, pubs []publication) (left []publication)
 	}
 	for i := range pubs {
 		if pubs[i].settled {
-			more[pubs[i].key] = checksum(pubs[i].payload)
+			more[m.PartKey(m.Parts[pubs[i].index])] = checksum(pubs[i].payload)
 		}
 	}
 	p.remember(m.Key, more)
