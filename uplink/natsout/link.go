@@ -212,31 +212,10 @@ func (l *link) hear(msg *nats.Msg) {
 // settle notes what has become of a piece.
 func (l *link) settle(a answer, err error) {
 	f := a.flight
-	f.err = worse(f.err, err)
+	f.err = uplink.Worse(f.err, err)
 	if f.missing--; f.missing == 0 || uplink.IsPermanent(f.err) {
 		l.finish(f)
 	}
-}
-
-// worse returns the error that decides about a message: the one that concerns its
-// bytes, then the one that names a delay.
-func worse(a, b error) error {
-	rank := func(err error) int {
-		_, delayed := uplink.RetryDelay(err)
-		switch {
-		case err == nil:
-			return 0
-		case uplink.IsPermanent(err):
-			return 3
-		case delayed:
-			return 2
-		}
-		return 1
-	}
-	if rank(b) > rank(a) {
-		return b
-	}
-	return a
 }
 
 // fail ends the link, and all flights with it. The first reason stays.
@@ -250,7 +229,7 @@ func (l *link) fail(why error) {
 	close(l.gone)
 	l.wire.Close()
 	for f := range l.flying {
-		f.err = worse(f.err, why)
+		f.err = uplink.Worse(f.err, why)
 		l.finish(f)
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/tidegate/tidegate/uplink"
 )
 
+// errTakenBack is the end of a flight that nobody waits for any more.
+var errTakenBack = errors.New("taken back")
+
 // Bounds of a link.
 const (
 	farewell = time.Second // how long a polite close may take
@@ -55,9 +58,9 @@ type flight struct {
 	count    int            // of its pieces
 	largest  int            // of its pieces, in bytes
 	departed time.Time
-	begun    bool // some of it has been written
-	missing  int  // receipts
-	err      error
+	begun    bool          // some of it has been written
+	missing  int           // receipts
+	err      error         // the worst so far
 	done     chan struct{} // closed when err is final
 }
 
@@ -182,16 +185,16 @@ func (l *link) unqueue(f *flight) {
 	if i := slices.Index(l.queue, f); i >= 0 {
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
-	l.finish(f, errors.New("taken back"))
+	f.err = errTakenBack
+	l.finish(f)
 }
 
 // finish ends a flight, whoever waits for it.
-func (l *link) finish(f *flight, err error) {
+func (l *link) finish(f *flight) {
 	for n := range uint64(f.count) {
 		delete(l.receipts, f.first+n)
 	}
 	delete(l.flying, f)
-	f.err = err
 	close(f.done)
 }
 
@@ -214,10 +217,11 @@ func (l *link) failFor(why error, culprit *flight) {
 	l.wire.Close()
 	for f := range l.flying {
 		if f == culprit {
-			l.finish(f, why)
+			f.err = uplink.Worse(f.err, why)
 		} else {
-			l.finish(f, l.err)
+			f.err = uplink.Worse(f.err, l.err)
 		}
+		l.finish(f)
 	}
 	l.queue = nil
 }
@@ -271,7 +275,7 @@ func (l *link) land(receipt string) {
 	}
 	delete(l.receipts, n)
 	if f.missing--; f.missing == 0 {
-		l.finish(f, nil)
+		l.finish(f)
 	}
 }
 
@@ -284,7 +288,11 @@ func (l *link) refuse(e *frame) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f := l.receipts[n]; err == nil && f != nil {
-		l.finish(f, outgrown(why, f.largest))
+		delete(l.receipts, n)
+		f.err = uplink.Worse(f.err, outgrown(why, f.largest))
+		if f.missing--; f.missing == 0 || uplink.IsPermanent(f.err) {
+			l.finish(f)
+		}
 		return
 	}
 	f := l.suspect(why)
