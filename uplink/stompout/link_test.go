@@ -131,8 +131,8 @@ func TestRefusedLoginsWaitForPeople(t *testing.T) {
 		"Full": {func(c *fakeConn, _ *frame) {
 			c.say(errorCommand, "", "message", "The maximum data length was exceeded")
 		}, isTransient, "smaller"},
-		"HTTP":      {func(c *fakeConn, _ *frame) { c.write("HTTP/1.1 400 Bad Request\r\n\r\n") }, isTransient, "check the port"},
-		"HangsUp":   {func(c *fakeConn, _ *frame) { c.Close() }, isTransient, "check the port"},
+		"HTTP":      {func(c *fakeConn, _ *frame) { c.write("HTTP/1.1 400 Bad Request\r\n\r\n") }, isTransient, "the port"},
+		"HangsUp":   {func(c *fakeConn, _ *frame) { c.Close() }, isTransient, "the port"},
 		"HeartBeat": {func(c *fakeConn, _ *frame) { c.say(connectedCommand, "", "version", "1.2", "heart-beat", "often") }, isTransient, "STOMP"},
 	} {
 		t.Run(name, func(t *testing.T) {
