@@ -53,11 +53,11 @@ var homes = []struct {
 	dependency string
 	packages   []string
 }{
-	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin"}},
+	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin", "uplink/mqttout"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
-	{"github.com/klauspost/compress", []string{"ingest/httpin", "wire"}},
+	{"github.com/klauspost/compress", []string{"ingest/httpin", "uplink/httpout", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
-	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/wsout"}},
+	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
 	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},

@@ -72,9 +72,27 @@ func (b *Buffer) Cursor(name string) *Cursor {
 // as they come and the backlog from its oldest on, and lanes share the link by
 // their weights; see shares.
 func (c *Cursor) Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
+	return c.next(ctx, flowsOf(lanes, true), limit)
+}
+
+// NextLive is Next without the backlogs: only what has come since.
+func (c *Cursor) NextLive(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
+	return c.next(ctx, flowsOf(lanes, false), limit)
+}
+
+// flowsOf returns the flows of the lanes.
+func flowsOf(lanes reading.LaneSet, backlogs bool) (wanted [flows]bool) {
+	for lane := range reading.Lane(reading.Lanes) {
+		wanted[flowOf(lane, false)] = lanes.Has(lane)
+		wanted[flowOf(lane, true)] = lanes.Has(lane) && backlogs
+	}
+	return wanted
+}
+
+func (c *Cursor) next(ctx context.Context, wanted [flows]bool, limit int) ([]wire.Block, error) {
 	for {
 		changed := c.buf.index.wait()
-		blocks, err := c.look(lanes, limit)
+		blocks, err := c.look(wanted, limit)
 		if err != nil || len(blocks) > 0 {
 			return blocks, err
 		}
@@ -87,7 +105,7 @@ func (c *Cursor) Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]
 }
 
 // look returns blocks of the flow whose turn it is; none when nothing is there.
-func (c *Cursor) look(lanes reading.LaneSet, limit int) ([]wire.Block, error) {
+func (c *Cursor) look(wanted [flows]bool, limit int) ([]wire.Block, error) {
 	c.place.Lock()
 	defer c.place.Unlock()
 	if c.closed {
@@ -95,7 +113,7 @@ func (c *Cursor) look(lanes reading.LaneSet, limit int) ([]wire.Block, error) {
 	}
 	ready := c.ready()
 	for flow := range ready {
-		ready[flow] = ready[flow] && lanes.Has(reading.Lane(flow/2))
+		ready[flow] = ready[flow] && wanted[flow]
 	}
 	for flow := c.shares.next(ready); flow >= 0; flow = c.shares.next(ready) {
 		blocks, err := c.take(flow, limit)

@@ -235,15 +235,19 @@ func (d *Daemon) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
-	sink, err := u.sink(way{gateway: d.gateway, tls: secure, log: log})
+	l := link{name: s.Name, kind: u.kind, cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
+	l.open = func() (uplink.Sink, error) { return u.sink(way{gateway: d.gateway, tls: secure, log: log}) }
+	if l.sink, err = l.open(); err != nil {
+		return err
+	}
+	encoder, err := u.encoder(d.gateway)
 	if err != nil {
 		return err
 	}
-	cursor, wake := d.buffer.Cursor(s.Name), make(chan struct{}, 1)
-	forwarder := uplink.New(uplink.Config{
-		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: wake,
-	}, cursor, s.encoder(d.gateway), sink, quarantine{d.buffer, s.Name}, log)
-	d.links = append(d.links, link{name: s.Name, kind: u.kind, forwarder: forwarder, cursor: cursor, wake: wake, close: closer(sink)})
+	l.forwarder = uplink.New(uplink.Config{
+		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Stall: stallAfter,
+	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
+	d.links = append(d.links, &l)
 	return nil
 }
 

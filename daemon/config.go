@@ -173,6 +173,7 @@ type Route struct {
 // Uplink holds the doors out.
 type Uplink struct {
 	HTTP []HTTPUplink `toml:"http"`
+	MQTT []MQTTUplink `toml:"mqtt"`
 }
 
 // Dashboard is [dashboard]: the live page.

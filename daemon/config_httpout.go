@@ -3,7 +3,6 @@ package daemon
 import (
 	"net/url"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/httpout"
 )
@@ -29,20 +28,14 @@ func (h HTTPUplink) validate(r refuse, key string) {
 }
 
 func (h HTTPUplink) sink(w way) (uplink.Sink, error) {
-	var token conf.Secret
-	if h.TokenFile != "" {
-		var err error
-		if token, err = conf.ReadSecret(h.TokenFile); err != nil {
-			return nil, err
-		}
-	}
 	at, err := url.Parse(h.URL)
 	if err != nil {
 		return nil, err
 	}
 	return httpout.New(httpout.Config{
-		URL: h.URL, Token: token, UserAgent: "tidegate/" + Version,
-		TrustStatus: h.Encoding != "packed", Gzip: true, Connections: h.Window,
+		URL: h.URL, UserAgent: "tidegate/" + Version,
+		Auth:        httpout.Auth{TokenFile: h.TokenFile, TokenHeader: "Authorization", TokenScheme: "Bearer"},
+		TrustStatus: h.Encoding != "packed", Compression: httpout.Auto, Connections: h.Window,
 		Dial: w.dial, TLS: w.tlsFor(at, "https"),
 	})
 }

@@ -147,6 +147,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
 	}
+	var broker MQTTUplink
+	broker.SetDefaults()
+	broker.Name, broker.URL = "broker", "mqtts://broker.example"
+	if want := []MQTTUplink{broker}; !reflect.DeepEqual(c.Uplink.MQTT, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.MQTT, want)
+	}
 	var refined Refine
 	refined.SetDefaults()
 	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"

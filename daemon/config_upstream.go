@@ -50,7 +50,7 @@ func defaultUpstream() Upstream {
 		Encoding:   "packed",
 		MessagePer: "batch",
 		MaxBatch:   256 * conf.KiB,
-		Window:     4,
+		Window:     16,
 		Timeout:    conf.Duration(30 * time.Second),
 	}
 }
@@ -87,6 +87,7 @@ type upstream struct {
 func (u Uplink) all() []upstream {
 	var all []upstream
 	all = listed(all, "http", u.HTTP)
+	all = listed(all, "mqtt", u.MQTT)
 	return all
 }
 
@@ -212,10 +213,13 @@ func hostPort(at *url.URL, usual string) string {
 	return net.JoinHostPort(at.Hostname(), port)
 }
 
+// piecewise is a door out that sends the parts of a message one by one.
+type piecewise interface{ piecewise() }
+
 // encoder returns the encoder of an uplink.
-func (u Upstream) encoder(gateway string) uplink.Encoder {
-	if u.Encoding == "json" {
-		return encode.NewJSON(gateway)
-	}
-	return encode.NewPacked(gateway)
+func (u upstream) encoder(gateway string) (uplink.Encoder, error) {
+	s := u.settings()
+	per, _ := encode.ParsePer(s.MessagePer)
+	_, pieces := u.doorOut.(piecewise)
+	return encode.New(encode.Config{Gateway: gateway, Encoding: s.Encoding, Per: per, Pieces: pieces})
 }

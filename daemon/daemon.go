@@ -39,7 +39,7 @@ type Daemon struct {
 	hub    *dashboard.Hub
 	doors  []door
 	chains *chains // of readings on their way from the doors to the buffer
-	links  []link
+	links  []*link
 	page   net.Listener // nil when the dashboard is off
 	admin  net.Listener
 	// beside is what is served where the dashboard listens, by its pattern of
@@ -60,7 +60,8 @@ type link struct {
 	forwarder  *uplink.Forwarder
 	cursor     *buffer.Cursor
 	wake       chan struct{} // receives when the network may have come back
-	close      func() error  // lets go of the sink's connections
+	sink       uplink.Sink
+	open       func() (uplink.Sink, error) // makes another one
 }
 
 // drainGrace is how long a stop waits for what the links are just delivering.

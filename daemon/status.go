@@ -87,7 +87,7 @@ func losses(gaps []buffer.Gap) []dashboard.Loss {
 	return all
 }
 
-func (l link) status(lag buffer.Lag) dashboard.Link {
+func (l *link) status(lag buffer.Lag) dashboard.Link {
 	f := l.forwarder.Stats()
 	s := dashboard.Link{
 		Name: l.name, Kind: l.kind, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(f.LastAck),
@@ -98,6 +98,8 @@ func (l link) status(lag buffer.Lag) dashboard.Link {
 		s.State = dashboard.LinkDown
 	case uplink.Up:
 		s.State = dashboard.LinkUp
+	case uplink.Held:
+		s.State = dashboard.LinkHeld
 	default:
 		s.State = dashboard.LinkIdle
 		if !f.LastAck.IsZero() {

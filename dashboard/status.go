@@ -83,11 +83,13 @@ type Loss struct {
 // LinkState says whether a door out gets its messages acknowledged.
 type LinkState string
 
-// The states of a link. An idle link has had nothing to send and no failure.
+// The states of a link. An idle link has had nothing to send and no failure; one
+// that is held has, and may not send it yet.
 const (
 	LinkUp   LinkState = "up"
 	LinkDown LinkState = "down"
 	LinkIdle LinkState = "idle"
+	LinkHeld LinkState = "held"
 )
 
 // Link is the state of one door out.

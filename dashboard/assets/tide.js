@@ -3,7 +3,7 @@ import { byId, make, say, show } from "./dom.js";
 import { lists } from "./truth.js";
 import { advice, age, bytes, count, plural, rate, span } from "./words.js";
 
-const linkWords = { up: "Up", down: "Down", idle: "Idle" };
+const linkWords = { up: "Up", down: "Down", idle: "Idle", held: "Held back" };
 
 export function renderTide(state) {
   const { buffer, doors, links } = lists(state.status);
@@ -69,7 +69,7 @@ function linkRow(row, link, state) {
     link.sent_bytes > 0 && `${bytes(link.sent_bytes)} sent`,
   ];
   fillRow(row, {
-    mood: down ? "bad" : link.state === "idle" ? "idle" : "ok",
+    mood: down ? "bad" : link.state === "idle" || link.state === "held" ? "idle" : "ok",
     name: link.name,
     state: linkWords[link.state] ?? link.state,
     flow: rate(state.rate(`link ${link.name}`)),

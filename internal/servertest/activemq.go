@@ -18,7 +18,7 @@ const activeHome = "/usr/share/activemq"
 func ActiveMQ(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return begin(t, kind{
-		name: "ActiveMQ", pack: "activemq", program: activeHome + "/bin/activemq.jar", slow: true,
+		name: "ActiveMQ", pack: "activemq", programs: []string{activeHome + "/bin/activemq.jar", "java"}, slow: true,
 		plan: planActiveMQ, fill: refilled,
 	}, opts)
 }

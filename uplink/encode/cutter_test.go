@@ -86,7 +86,7 @@ func anyValue(rng *rand.Rand) reading.Value {
 // of the body, in order, without anything between them; every reading is in one.
 func TestPartsAreTheWholeMessage(t *testing.T) {
 	blocks := anyKind(t, 7, 9, 25)
-	all := decode(t, blocks)
+	all := decodeAll(t, blocks)
 	for _, name := range Encodings() {
 		for per := range Per(pers) {
 			for _, limit := range []int{math.MaxInt, 900, 1} {
@@ -179,7 +179,7 @@ func checkGroups(t *testing.T, parts []uplink.Part, all []numbered, per Per) {
 // they ascend within each, and all are there once.
 func TestCutKeepsOrder(t *testing.T) {
 	blocks := anyKind(t, 3, 5, 60)
-	want := len(decode(t, blocks))
+	want := len(decodeAll(t, blocks))
 	for _, per := range []Per{Device, Series, Reading} {
 		_, parts := encoded(t, Config{Encoding: ndjsonName, Per: per}, blocks, 2000)
 		seen := map[uint64]bool{}
