@@ -18,6 +18,7 @@ var storeys = []struct {
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
 	{2, "buffer"}, {2, "uplink"}, {2, "uplink/onelink"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
 	{1, "ingest/refine"},
+	{1, "uplink/carrier"},
 	{1, "wire"}, {1, "ingest"}, {1, "ingest/decode"}, {1, "ingest/sparkplug"},
 	{0, "reading"}, {0, "ingest/frame"}, {0, "internal/*"},
 }
@@ -59,7 +60,7 @@ var homes = []struct {
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/carrier"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"github.com/twmb/franz-go", []string{"uplink/kafkaout"}},
 	{"github.com/gomodule/redigo", []string{"uplink/redisout"}},

@@ -33,6 +33,9 @@ type Upstream struct {
 	Window int `toml:"window"`
 	// Timeout bounds one message.
 	Timeout conf.Duration `toml:"timeout"`
+	// Links are the ways to the network that are used, the best first; none stands
+	// for the system's routing.
+	Links []string `toml:"links"`
 	// TLSCA, TLSCert and TLSKey are PEM files: who vouches for the other side,
 	// and the gateway's own certificate. TLSServerName is the name that the other
 	// side's certificate must have.
