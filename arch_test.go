@@ -55,11 +55,11 @@ var homes = []struct {
 }{
 	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
-	{"github.com/klauspost/compress", []string{"ingest/httpin", "wire"}},
+	{"github.com/klauspost/compress", []string{"ingest/httpin", "uplink/fileout", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/fileout"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
 	{"github.com/pion/logging", []string{"ingest/coapin"}},
