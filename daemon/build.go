@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,11 +21,8 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
-	"github.com/tidegate/tidegate/uplink/encode"
-	"github.com/tidegate/tidegate/uplink/httpout"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -220,41 +218,51 @@ func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
 	d.doors = append(d.doors, door{name, source, intake})
 }
 
-// buildLinks has one loop for every kind of door out.
+// buildLinks builds the doors out, of whatever kind.
 func (d *Daemon) buildLinks() error {
-	for _, h := range d.cfg.Uplink.HTTP {
-		var token conf.Secret
-		if h.TokenFile != "" {
-			var err error
-			if token, err = conf.ReadSecret(h.TokenFile); err != nil {
-				return fmt.Errorf("uplink.http %q: %w", h.Name, err)
-			}
+	for _, u := range d.cfg.Uplink.all() {
+		if err := d.addLink(u); err != nil {
+			return fmt.Errorf("uplink.%s %q: %w", u.kind, u.settings().Name, err)
 		}
-		sink, err := httpout.New(httpout.Config{
-			URL: h.URL, Token: token, UserAgent: "tidegate/" + Version,
-			TrustStatus: h.Encoding != "packed", Gzip: true, Connections: h.Window,
-		})
-		if err != nil {
-			return fmt.Errorf("uplink.http %q: %w", h.Name, err)
-		}
-		settings := uplink.Config{Gateway: d.gateway, MaxBatch: int(h.MaxBatch), Window: h.Window, Timeout: time.Duration(h.Timeout)}
-		d.addLink(h.Name, "http", settings, d.encoder(h.Encoding), sink, sink.Close)
 	}
 	return nil
 }
 
-func (d *Daemon) addLink(name, kind string, settings uplink.Config, encoder uplink.Encoder, sink uplink.Sink, close func() error) {
-	cursor, wake := d.buffer.Cursor(name), make(chan struct{}, 1)
-	settings.Wake = wake
-	forwarder := uplink.New(settings, cursor, encoder, sink, quarantine{d.buffer, name}, d.log.With("sink", name))
-	d.links = append(d.links, link{name: name, kind: kind, forwarder: forwarder, cursor: cursor, wake: wake, close: close})
+func (d *Daemon) addLink(u upstream) error {
+	s := u.settings()
+	log := d.log.With("sink", s.Name)
+	secure, err := s.tlsClient(d.clockFloor(), log)
+	if err != nil {
+		return err
+	}
+	sink, err := u.sink(way{gateway: d.gateway, tls: secure, log: log})
+	if err != nil {
+		return err
+	}
+	cursor, wake := d.buffer.Cursor(s.Name), make(chan struct{}, 1)
+	forwarder := uplink.New(uplink.Config{
+		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: wake,
+	}, cursor, s.encoder(d.gateway), sink, quarantine{d.buffer, s.Name}, log)
+	d.links = append(d.links, link{name: s.Name, kind: u.kind, forwarder: forwarder, cursor: cursor, wake: wake, close: closer(sink)})
+	return nil
 }
 
-func (d *Daemon) encoder(name string) uplink.Encoder {
-	if name == "json" {
-		return encode.NewJSON(d.gateway)
+// closer is how a sink lets go of its connections.
+func closer(sink uplink.Sink) func() error {
+	if c, ok := sink.(io.Closer); ok {
+		return c.Close
 	}
-	return encode.NewPacked(d.gateway)
+	return func() error { return nil }
+}
+
+// clockFloor is a time that has passed for certain: the last one at which this
+// gateway, or the gateway before this start, wrote to its folder.
+func (d *Daemon) clockFloor() time.Time {
+	info, err := os.Stat(filepath.Join(d.cfg.Gateway.DataDir, "journal", "state.db"))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 func (d *Daemon) buildPages() (err error) {

@@ -52,7 +52,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, time.Now())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
 	k.refinements(c)
-	k.uplinks(ctx, c.Uplink)
+	k.uplinks(ctx, c)
 	return k.findings
 }
 

@@ -1,17 +1,21 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
-	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/uplink"
 )
 
 // reachTimeout bounds the look at one uplink, name service included.
@@ -69,84 +73,117 @@ func answers(socket string) bool {
 
 // uplinks looks at all uplinks at once, because those that are out of reach
 // take their time.
-func (k *checklist) uplinks(ctx context.Context, u Uplink) {
-	if len(u.HTTP) == 0 {
+func (k *checklist) uplinks(ctx context.Context, c Config) {
+	all := c.Uplink.all()
+	if len(all) == 0 {
 		k.warn("add an [[uplink.http]]", "there is no uplink: readings are kept until the buffer is full")
 		return
 	}
-	parts := make([]checklist, len(u.HTTP))
-	var all sync.WaitGroup
-	for i, h := range u.HTTP {
-		all.Go(func() {
-			parts[i].tokenFile(h)
-			parts[i].reach(ctx, h)
+	parts := make([]checklist, len(all))
+	var looking sync.WaitGroup
+	for i, u := range all {
+		looking.Go(func() {
+			if parts[i].secrets(u) {
+				parts[i].reach(ctx, c.Gateway, u)
+			}
 		})
 	}
-	all.Wait()
+	looking.Wait()
 	for _, part := range parts {
 		k.findings = append(k.findings, part.findings...)
 	}
 }
 
-func (k *checklist) tokenFile(h HTTPUplink) {
-	if h.TokenFile == "" {
-		return
+// secrets looks at the files with the uplink's secrets, and reports whether all
+// of them can be read.
+func (k *checklist) secrets(u upstream) bool {
+	keeper, ok := u.doorOut.(secretKeeper)
+	if !ok {
+		return true
 	}
-	if _, err := conf.ReadSecret(h.TokenFile); err != nil {
-		k.fail("put the token, alone, into the file, readable for the user who runs the gateway", "uplink %s: %v", h.Name, err)
-		return
+	readable := true
+	for _, path := range keeper.secretFiles() {
+		if path != "" {
+			readable = k.secret(u.settings().Name, path) && readable
+		}
 	}
-	if info, err := os.Stat(h.TokenFile); err == nil && isOpen(info) {
-		k.warn("chmod o-rwx "+h.TokenFile, "uplink %s: everybody on this machine can use %s", h.Name, h.TokenFile)
-		return
-	}
-	k.ok("uplink %s: the token is readable", h.Name)
+	return readable
 }
 
-// reach connects as the uplink would, and no further. An uplink that is out of
-// reach is no failure: waiting for it is what the gateway is for.
-func (k *checklist) reach(ctx context.Context, h HTTPUplink) {
-	const wait = "check the link and the name; readings are kept until it answers"
+func (k *checklist) secret(name, path string) bool {
+	if _, err := conf.ReadSecret(path); err != nil {
+		k.fail("put the secret, alone, into the file, readable for the user who runs the gateway", "uplink %s: %v", name, err)
+		return false
+	}
+	if info, err := os.Stat(path); err == nil && isOpen(info) {
+		k.warn("chmod o-rwx "+path, "uplink %s: everybody on this machine can use %s", name, path)
+		return true
+	}
+	k.ok("uplink %s: the secret in %s is readable", name, path)
+	return true
+}
+
+// reach connects and logs in as the uplink would, and sends nothing. An uplink
+// that is out of reach is no failure: waiting for it is what the gateway is for.
+func (k *checklist) reach(ctx context.Context, g Gateway, u upstream) {
+	name := u.settings().Name
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	u, err := url.Parse(h.URL)
+	log := slog.New(slog.DiscardHandler)
+	secure, err := u.settings().tlsClient(time.Time{}, log)
 	if err != nil {
-		k.fail("correct the url", "uplink %s: %v", h.Name, err)
+		k.fault(Fail, name, err)
 		return
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(u))
+	var ends time.Time
+	secure.VerifyConnection = func(s tls.ConnectionState) error {
+		ends = s.PeerCertificates[0].NotAfter
+		return nil
+	}
+	gateway, err := g.Identity()
 	if err != nil {
-		k.warn(wait, "uplink %s is out of reach: %v", h.Name, err)
+		return // said already
+	}
+	sink, err := u.sink(way{gateway: gateway, tls: secure, log: log})
+	if err != nil {
+		k.fault(Fail, name, err)
 		return
 	}
-	defer conn.Close()
-	if u.Scheme == "http" {
-		k.ok("uplink %s: %s answers, without encryption", h.Name, u.Host)
+	defer closer(sink)()
+	about, err := tryOut(ctx, sink)
+	if err != nil {
+		k.fault(Warn, name, err)
 		return
 	}
-	secure := tls.Client(conn, &tls.Config{ServerName: u.Hostname()})
-	if err := secure.HandshakeContext(ctx); err != nil {
-		k.warn("check the server's certificate, and this machine's clock and ca-certificates", "uplink %s: %s answers, but not safely: %v", h.Name, u.Host, err)
-		return
+	k.ok("uplink %s: %s", name, cmp.Or(about, u.target()))
+	if !ends.IsZero() {
+		k.certificate(name, ends, time.Now())
 	}
-	k.certificate(h.Name, u.Host, secure.ConnectionState().PeerCertificates[0].NotAfter, time.Now())
+}
+
+// tryOut asks a sink whether it could send.
+func tryOut(ctx context.Context, sink uplink.Sink) (string, error) {
+	p, ok := sink.(uplink.Prober)
+	if !ok {
+		return "", nil
+	}
+	return p.Probe(ctx)
+}
+
+// fault notes an error of an uplink, with its hint if it has one.
+func (k *checklist) fault(level Level, name string, err error) {
+	what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+	hint = cmp.Or(hint, "check the link and the name; readings are kept until it answers")
+	k.findings = append(k.findings, Finding{level, fmt.Sprintf("uplink %s: %s", name, what), hint})
 }
 
 // certificate warns of a certificate that ends soon: a gateway in the field
 // then stops delivering without anybody having changed anything.
-func (k *checklist) certificate(name, host string, ends, now time.Time) {
+func (k *checklist) certificate(name string, ends, now time.Time) {
 	date := ends.UTC().Format(time.DateOnly)
 	if ends.Sub(now) < 14*24*time.Hour {
-		k.warn("have it renewed", "uplink %s: the certificate of %s ends on %s", name, host, date)
+		k.warn("have it renewed", "uplink %s: the other side's certificate ends on %s", name, date)
 		return
 	}
-	k.ok("uplink %s: %s answers, certificate valid until %s", name, host, date)
-}
-
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = u.Scheme // "http" and "https" are names of their ports
-	}
-	return net.JoinHostPort(u.Hostname(), port)
+	k.ok("uplink %s: the other side's certificate is valid until %s", name, date)
 }

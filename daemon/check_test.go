@@ -78,7 +78,7 @@ token_file = "`+token+`"
 	}
 	for _, want := range []string{
 		"✓ the gateway's id is north-7\n", "does not exist yet and can be made", "✓ ingest.mqtt can listen on 127.0.0.1:0\n",
-		"✓ dashboard is off\n", "✓ uplink cloud: the token is readable\n", "answers, without encryption", ", 0 to fix\n",
+		"✓ dashboard is off\n", "✓ uplink cloud: the secret in ", "answers, without encryption", ", 0 to fix\n",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is not in\n%s", want, text.String())
@@ -300,15 +300,18 @@ func TestListenerThatCannotBeBoundFails(t *testing.T) {
 
 func TestNoUplinkIsNoticed(t *testing.T) {
 	k := &checklist{}
-	k.uplinks(t.Context(), Uplink{})
+	k.uplinks(t.Context(), Config{})
 	expect(t, only(t, k), Warn, "there is no uplink")
 }
 
-func TestTokenFilesAreRead(t *testing.T) {
+func TestSecretFilesAreRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
-	uplink := HTTPUplink{Name: "cloud", TokenFile: path}
+	up := cloudUplink("https://cloud.example/")
+	up.doorOut.(*HTTPUplink).TokenFile = path
 	k := &checklist{}
-	k.tokenFile(uplink)
+	if k.secrets(up) {
+		t.Error("a file that is not there can be read")
+	}
 	expect(t, only(t, k), Fail, "no such file")
 
 	if err := os.WriteFile(path, []byte("hunter2"), 0o600); err != nil {
@@ -319,9 +322,18 @@ func TestTokenFilesAreRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := &checklist{}
-		k.tokenFile(uplink)
+		if !k.secrets(up) {
+			t.Error("the file cannot be read")
+		}
 		expect(t, only(t, k), level)
 	}
+}
+
+func cloudUplink(url string) upstream {
+	var h HTTPUplink
+	h.SetDefaults()
+	h.Name, h.URL = "cloud", url
+	return upstream{"uplink.http[0]", "http", &h}
 }
 
 // An uplink that does not answer is what the buffer is for: never a failure.
@@ -333,14 +345,14 @@ func TestUplinkOutOfReachIsAWarning(t *testing.T) {
 	url := "http://" + l.Addr().String()
 	l.Close()
 	k := &checklist{}
-	k.reach(t.Context(), HTTPUplink{Name: "cloud", URL: url})
-	expect(t, only(t, k), Warn, "out of reach")
+	k.reach(t.Context(), Gateway{ID: "gw"}, cloudUplink(url))
+	expect(t, only(t, k), Warn, "connection refused", "nothing listens")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	k = &checklist{}
-	k.reach(ctx, HTTPUplink{Name: "cloud", URL: "https://cloud.invalid"})
-	expect(t, only(t, k), Warn, "out of reach")
+	k.reach(ctx, Gateway{ID: "gw"}, cloudUplink("https://cloud.invalid"))
+	expect(t, only(t, k), Warn, "uplink cloud")
 }
 
 func TestUplinkWithAForeignCertificateIsNoticed(t *testing.T) {
@@ -349,7 +361,7 @@ func TestUplinkWithAForeignCertificateIsNoticed(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	k := &checklist{}
-	k.reach(t.Context(), HTTPUplink{Name: "cloud", URL: server.URL})
+	k.reach(t.Context(), Gateway{ID: "gw"}, cloudUplink(server.URL))
 	expect(t, only(t, k), Warn, "not safely", "certificate")
 }
 
@@ -361,7 +373,7 @@ func TestCertificateThatEndsSoonIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := &checklist{}
-		k.certificate("cloud", "cloud.example", date, now)
+		k.certificate("cloud", date, now)
 		expect(t, only(t, k), level, ends)
 	}
 }

@@ -175,26 +175,6 @@ type Uplink struct {
 	HTTP []HTTPUplink `toml:"http"`
 }
 
-// HTTPUplink is [[uplink.http]]: a cloud that takes POSTs.
-type HTTPUplink struct {
-	// Name names the uplink and its cursor: under a new name, everything that
-	// the buffer holds is sent again.
-	Name string `toml:"name"`
-	URL  string `toml:"url"`
-	// Encoding is packed (tidegate's own, the smallest) or json.
-	Encoding string `toml:"encoding"`
-	// TokenFile holds the bearer token; empty sends none.
-	TokenFile string `toml:"token_file"`
-	// MaxBatch bounds the body of a request.
-	MaxBatch conf.Size `toml:"max_batch"`
-	// Window is how many requests may be under way at once.
-	Window int `toml:"window"`
-	// Timeout bounds one request.
-	Timeout conf.Duration `toml:"timeout"`
-	// InsecureIKnow allows plain HTTP to another machine.
-	InsecureIKnow bool `toml:"insecure_i_know"`
-}
-
 // Dashboard is [dashboard]: the live page.
 type Dashboard struct {
 	Listen string `toml:"listen"`
@@ -243,16 +223,6 @@ func Default() Config {
 // SetDefaults makes r what an empty [[ingest.mqtt.route]] would be.
 func (r *Route) SetDefaults() {
 	*r = Route{Decode: "json", Lane: "normal", Undecodable: "keep"}
-}
-
-// SetDefaults makes u what an empty [[uplink.http]] would be.
-func (u *HTTPUplink) SetDefaults() {
-	*u = HTTPUplink{
-		Encoding: "packed",
-		MaxBatch: 256 * conf.KiB,
-		Window:   4,
-		Timeout:  conf.Duration(30 * time.Second),
-	}
 }
 
 // Load reads a configuration file. Its error is of type conf.Problems unless

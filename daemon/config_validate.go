@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,54 +192,6 @@ func (t Route) validateNames(r refuse, key string, users bool) {
 	}
 	if _, err := template.Pattern(t.Metric); err != nil {
 		r.because(key+".metric", err)
-	}
-}
-
-func (u Uplink) validate(r refuse) {
-	for i, h := range u.HTTP {
-		key := fmt.Sprintf("uplink.http[%d]", i)
-		h.validate(r, key)
-		same := func(other HTTPUplink) bool { return other.Name == h.Name }
-		if h.Name != "" && slices.IndexFunc(u.HTTP, same) < i {
-			r(key+".name", "give each uplink a name of its own: it names a place in the buffer", "%q is taken", h.Name)
-		}
-	}
-}
-
-func (h HTTPUplink) validate(r refuse, key string) {
-	switch {
-	case h.Name == "":
-		r(key+".name", `write for example "cloud"`, "is missing")
-	case !isName(h.Name):
-		r(key+".name", nameHint, "%q is no valid name", h.Name)
-	}
-	h.validateURL(r, key+".url")
-	r.oneOf(key+".encoding", h.Encoding, "packed", "json")
-	between(r, key+".max_batch", h.MaxBatch, 4*conf.KiB, 4*conf.MiB)
-	between(r, key+".window", h.Window, 1, 64)
-	between(r, key+".timeout", h.Timeout, conf.Duration(time.Second), conf.Duration(10*time.Minute))
-}
-
-func (h HTTPUplink) validateURL(r refuse, key string) {
-	const example = `write for example "https://cloud.example/v1/ingest"`
-	if h.URL == "" {
-		r(key, example, "is missing")
-		return
-	}
-	u, err := url.Parse(h.URL)
-	switch {
-	case err != nil:
-		r(key, example, "is no URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		r(key, example, "%q begins with neither https:// nor http://", h.URL)
-	case u.Hostname() == "":
-		r(key, example, "%q names no host", h.URL)
-	case u.User != nil:
-		r(key, "put a token into a file and name it in token_file", "holds credentials, which end up in logs")
-	case u.Fragment != "":
-		r(key, "leave out what begins with #", "%q has a fragment, which is never sent", h.URL)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !h.InsecureIKnow:
-		r(key, "use https://, "+insecure, "%q leaves this machine without encryption", h.URL)
 	}
 }
 

@@ -7,9 +7,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
-
-	"github.com/tidegate/tidegate/internal/fresh"
 )
 
 // Config names files, in PEM. The zero value trusts the system's authorities and
@@ -19,7 +18,8 @@ type Config struct {
 	// system's.
 	CA string
 	// Cert and Key are the gateway's own certificate, with those between it and
-	// its authority, and its private key. They are read again when they change.
+	// its authority, and its private key. They are read for every handshake, so
+	// that a renewed certificate is used at once.
 	Cert, Key string
 	// ServerName is the name that the other side's certificate must have; empty
 	// stands for the host that is dialled.
@@ -28,9 +28,9 @@ type Config struct {
 	// lost, and certificates are judged as of Floor: a gateway without a battery
 	// would otherwise be cut off until its clock is set.
 	Floor time.Time
-	// Renewed is told when a certificate that has changed cannot be read; the one
-	// before stays in use. Nil tells nobody.
-	Renewed func(error)
+	// Unread is told when the certificate cannot be read any more; the one before
+	// stays in use. Nil tells nobody.
+	Unread func(error)
 }
 
 // Build reads the files. The versions of TLS are 1.2 and 1.3. Where
@@ -50,12 +50,19 @@ func (c Config) Build() (*tls.Config, error) {
 	if c.Cert == "" && c.Key == "" {
 		return t, nil
 	}
-	pair, err := fresh.Open(c.load, c.tell, c.Cert, c.Key)
+	last, err := c.load()
 	if err != nil {
 		return nil, err
 	}
+	var latest atomic.Pointer[tls.Certificate]
+	latest.Store(last)
 	t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		return pair.Get(), nil
+		if pair, err := c.load(); err == nil {
+			latest.Store(pair)
+		} else if c.Unread != nil {
+			c.Unread(err)
+		}
+		return latest.Load(), nil
 	}
 	return t, nil
 }
@@ -66,12 +73,6 @@ func (c Config) load() (*tls.Certificate, error) {
 		return nil, fmt.Errorf("read client certificate: %w — hint: tls_cert and tls_key belong together and are in PEM", err)
 	}
 	return &pair, nil
-}
-
-func (c Config) tell(err error) {
-	if c.Renewed != nil {
-		c.Renewed(err)
-	}
 }
 
 func (c Config) now() time.Time {

@@ -55,8 +55,19 @@ func newPair(t *testing.T, name string, from, to time.Time) pair {
 // shake makes a handshake and returns the client's error, and what it showed.
 func shake(t *testing.T, client *tls.Config, server pair) (error, []*x509.Certificate) {
 	t.Helper()
-	near, far := net.Pipe()
-	defer near.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
 	shown := make(chan []*x509.Certificate, 1)
 	go func() {
 		defer far.Close()
@@ -66,7 +77,7 @@ func shake(t *testing.T, client *tls.Config, server pair) (error, []*x509.Certif
 	}()
 	client = client.Clone()
 	client.ServerName = "shore"
-	err := tls.Client(near, client).HandshakeContext(t.Context())
+	err = tls.Client(near, client).HandshakeContext(t.Context())
 	near.Close()
 	return err, <-shown
 }
@@ -108,6 +119,35 @@ func TestTheGatewaysCertificateIsShown(t *testing.T) {
 	}
 	if err, shown := shake(t, cfg, server); err != nil || len(shown) != 1 || shown[0].Subject.CommonName != "gateway" {
 		t.Errorf("%v, shown %v", err, shown)
+	}
+}
+
+func TestARenewedCertificateIsUsedAtOnce(t *testing.T) {
+	now := time.Now()
+	server, old, renewed := newPair(t, "shore", now.Add(-time.Hour), now.Add(time.Hour)), newPair(t, "old", now, now.Add(time.Hour)), newPair(t, "new", now, now.Add(time.Hour))
+	complaints := 0
+	cfg, err := Config{CA: server.cert, Cert: old.cert, Key: old.key, Unread: func(error) { complaints++ }}.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, renewed.cert, old.cert) // the key does not fit yet
+	if err, shown := shake(t, cfg, server); err != nil || shown[0].Subject.CommonName != "old" || complaints != 1 {
+		t.Errorf("%v, shown %v, %d complaints", err, shown, complaints)
+	}
+	copyFile(t, renewed.key, old.key)
+	if err, shown := shake(t, cfg, server); err != nil || shown[0].Subject.CommonName != "new" || complaints != 1 {
+		t.Errorf("%v, shown %v, %d complaints", err, shown, complaints)
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, text, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -3,21 +3,21 @@ package encode
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
 
 	"github.com/tidegate/tidegate/reading"
-	"github.com/tidegate/tidegate/uplink"
-	"github.com/tidegate/tidegate/wire"
 )
 
 // JSONType is the media type of a JSON body.
 const JSONType = "application/json"
 
-// JSON encodes blocks as one JSON document (shown with line ends that it does
-// not have):
+// NDJSONType is the media type of JSON objects, one a line.
+const NDJSONType = "application/x-ndjson"
+
+// NewJSON returns an encoder for the gateway that encodes a message as one JSON
+// document (shown with line ends that it does not have):
 //
 //	{"gateway":"north-7","epoch":"00000000000004d2","lane":"normal","first":1,"last":4,
 //	 "readings":[
@@ -28,66 +28,67 @@ const JSONType = "application/json"
 //
 // epoch is 16 hexadecimal digits, because not every JSON reader keeps 64-bit
 // integers whole. Together with gateway, lane and seq it names a reading for
-// ever, so a receiver can drop what it has already. time is in nanoseconds
-// since the Unix epoch, UTC. unit is absent when unknown. value is a number, a
-// boolean or a text; the numbers that JSON lacks are the texts "NaN", "+Inf"
-// and "-Inf". Opaque readings have bytes, in base64, instead of a value.
+// ever, so a receiver can drop what it has already. first and last are the
+// lowest and the highest seq of the document; where it is one of several that a
+// message was cut into, others may have numbers in between. time is in
+// nanoseconds since the Unix epoch, UTC. unit is absent when unknown. value is a
+// number, a boolean or a text; the numbers that JSON lacks are the texts "NaN",
+// "+Inf" and "-Inf". Opaque readings have bytes, in base64, instead of a value.
 // quality is good, uncertain or bad.
-type JSON struct {
-	gateway  string
-	decoder  *wire.Decoder
-	readings []reading.Reading
+//
+// New gives the same with Config.Per; a message per reading is one object, that
+// of the list with gateway, epoch and lane before its seq. "ndjson" has these
+// objects in lines.
+func NewJSON(gateway string) *Cutter {
+	c := newCutter(Config{Gateway: gateway})
+	c.format = jsonFormat{}
+	return c
 }
 
-// NewJSON returns a JSON encoder for the gateway.
-func NewJSON(gateway string) *JSON {
-	return &JSON{gateway: gateway, decoder: wire.NewDecoder()}
-}
+// jsonFormat writes documents, or objects of lone readings.
+type jsonFormat struct{ lone bool }
 
-// ContentType returns JSONType.
-func (j *JSON) ContentType() string { return JSONType }
+func (jsonFormat) contentType() string { return JSONType }
 
-// Encode appends the document to dst. An error that wraps wire.ErrCorrupt means
-// that a block cannot be decoded.
-func (j *JSON) Encode(dst []byte, blocks []wire.Block, _ int) ([]byte, []uplink.Part, error) {
-	if len(blocks) == 0 {
-		return dst, nil, errors.New("encode json: no blocks")
+func (j jsonFormat) append(dst []byte, p piece) ([]byte, int) {
+	if j.lone {
+		seq, r := p.at(0)
+		return appendReading(append(dst, p.head.flat...), seq, r), 0
 	}
-	body := j.appendHead(dst, blocks[0], blocks[len(blocks)-1])
-	for i, b := range blocks {
-		var err error
-		if j.readings, err = j.decoder.Decode(j.readings[:0], b); err != nil {
-			return dst, nil, fmt.Errorf("encode json: %w", err)
-		}
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = appendReadings(body, b.First, j.readings)
-	}
-	return append(body, "]}"...), nil, nil
-}
-
-func (j *JSON) appendHead(dst []byte, first, last wire.Block) []byte {
-	dst = append(dst, `{"gateway":`...)
-	dst = appendText(dst, j.gateway)
-	dst = fmt.Appendf(dst, `,"epoch":"%016x","lane":"%s","first":%d,"last":%d,"readings":[`,
-		first.Epoch, first.Lane, first.First, last.Last())
-	return dst
-}
-
-func appendReadings(dst []byte, seq uint64, rs []reading.Reading) []byte {
-	for i := range rs {
+	first, last := p.span()
+	dst = p.head.appendJSON(append(dst, '{'))
+	dst = fmt.Appendf(dst, `,"first":%d,"last":%d,"readings":[`, first, last)
+	for i := range p.len() {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = AppendReading(dst, seq+uint64(i), &rs[i])
+		seq, r := p.at(i)
+		dst = AppendReading(dst, seq, r)
 	}
-	return dst
+	return append(dst, "]}"...), 0
+}
+
+// ndjson writes a line a reading.
+type ndjson struct{}
+
+func (ndjson) contentType() string { return NDJSONType }
+
+func (ndjson) append(dst []byte, p piece) ([]byte, int) {
+	for i := range p.len() {
+		seq, r := p.at(i)
+		dst = append(appendReading(append(dst, p.head.flat...), seq, r), '\n')
+	}
+	return dst, 0
 }
 
 // AppendReading appends one of the readings of a document.
 func AppendReading(dst []byte, seq uint64, r *reading.Reading) []byte {
-	dst = append(dst, `{"seq":`...)
+	return appendReading(append(dst, '{'), seq, r)
+}
+
+// appendReading appends the members of a reading, and the end of the object.
+func appendReading(dst []byte, seq uint64, r *reading.Reading) []byte {
+	dst = append(dst, `"seq":`...)
 	dst = strconv.AppendUint(dst, seq, 10)
 	dst = append(dst, `,"device":`...)
 	dst = appendText(dst, r.Device)
@@ -99,43 +100,58 @@ func AppendReading(dst []byte, seq uint64, r *reading.Reading) []byte {
 	}
 	dst = append(dst, `,"time":`...)
 	dst = strconv.AppendInt(dst, r.Time, 10)
-	dst = appendValue(dst, r.Value)
-	switch r.Flags.Quality() {
-	case reading.Bad:
-		dst = append(dst, `,"quality":"bad"}`...)
-	case reading.Uncertain:
-		dst = append(dst, `,"quality":"uncertain"}`...)
-	default:
-		dst = append(dst, `,"quality":"good"}`...)
-	}
-	return dst
+	dst = appendMember(dst, r.Value)
+	dst = append(dst, `,"quality":"`...)
+	dst = append(dst, quality(r.Flags)...)
+	return append(dst, `"}`...)
 }
 
-func appendValue(dst []byte, v reading.Value) []byte {
-	if v.Kind() == reading.KindBytes {
-		dst = append(dst, `,"bytes":"`...)
-		dst = base64.StdEncoding.AppendEncode(dst, []byte(v.Text()))
-		return append(dst, '"')
+// quality is what a reading's quality is called.
+func quality(f reading.Flags) string {
+	switch f.Quality() {
+	case reading.Bad:
+		return "bad"
+	case reading.Uncertain:
+		return "uncertain"
 	}
-	dst = append(dst, `,"value":`...)
+	return "good"
+}
+
+// appendMember appends the member value, or bytes.
+func appendMember(dst []byte, v reading.Value) []byte {
+	if v.Kind() == reading.KindBytes {
+		dst = append(dst, `,"bytes":`...)
+	} else {
+		dst = append(dst, `,"value":`...)
+	}
+	return appendValue(dst, v)
+}
+
+// appendValue appends the value in JSON, opaque bytes in base64.
+func appendValue(dst []byte, v reading.Value) []byte {
 	switch v.Kind() {
 	case reading.KindFloat:
+		if !finite(v.Float()) {
+			return append(appendFloat(append(dst, '"'), v.Float()), '"')
+		}
 		return appendFloat(dst, v.Float())
 	case reading.KindInt:
 		return strconv.AppendInt(dst, v.Int(), 10)
 	case reading.KindBool:
 		return strconv.AppendBool(dst, v.Bool())
+	case reading.KindBytes:
+		dst = append(dst, '"')
+		dst = base64.StdEncoding.AppendEncode(dst, []byte(v.Text()))
+		return append(dst, '"')
 	}
 	return appendText(dst, v.Text())
 }
 
-// appendFloat appends the shortest digits that read back as f.
+func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+
+// appendFloat appends the shortest digits that read back as f, or NaN, +Inf and
+// -Inf.
 func appendFloat(dst []byte, f float64) []byte {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		dst = append(dst, '"')
-		dst = strconv.AppendFloat(dst, f, 'g', -1, 64)
-		return append(dst, '"')
-	}
 	format := byte('f')
 	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
 		format = 'e'

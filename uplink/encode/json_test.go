@@ -11,7 +11,7 @@ import (
 	"github.com/tidegate/tidegate/wire"
 )
 
-// The document in the comment of type JSON, without its line ends.
+// The document in the comment of NewJSON, without its line ends.
 const example = `{"gateway":"north-7","epoch":"00000000000004d2","lane":"normal","first":1,"last":4,"readings":[` +
 	`{"seq":1,"device":"boiler","metric":"temp","unit":"Cel","time":1700000000123000000,"value":21.37,"quality":"good"},` +
 	`{"seq":2,"device":"boiler","metric":"on","time":1700000000123000000,"value":true,"quality":"good"},` +
@@ -98,7 +98,7 @@ func TestJSONValues(t *testing.T) {
 		{reading.String(`say "hi"` + "\n"), `"say \"hi\"\n"`},
 		{reading.String("Grüße"), `"Grüße"`},
 	} {
-		if got := string(appendValue(nil, c.v)); got != `,"value":`+c.want {
+		if got := string(appendMember(nil, c.v)); got != `,"value":`+c.want {
 			t.Errorf("%v: %s, want %s", c.v, got, c.want)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +65,11 @@ type Config struct {
 	TrustStatus bool
 	// Gzip compresses JSON bodies. Packed ones are compressed already.
 	Gzip bool
+	// Dial is how the sink reaches the network; nil stands for the network as it
+	// is.
+	Dial uplink.Dial
+	// TLS is for https; nil stands for the system's authorities.
+	TLS *tls.Config
 	// Connections is how many connections are kept open: the window of the
 	// Forwarder. 1 if zero.
 	Connections int
@@ -87,19 +93,24 @@ func New(cfg Config) (*Sink, error) {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("http uplink: url %q — hint: write https://host/path", cfg.URL)
 	}
-	return &Sink{cfg: cfg, url: u, transport: newTransport(max(cfg.Connections, 1))}, nil
+	return &Sink{cfg: cfg, url: u, transport: newTransport(cfg)}, nil
 }
 
 // newTransport returns a transport of HTTP/1.1 that uses no proxy: a gateway's
 // environment is nobody's configuration. Go's client speaks TLS 1.2 or later.
-func newTransport(connections int) *http.Transport {
+func newTransport(cfg Config) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	}
 	return &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:           dial,
+		TLSClientConfig:       cfg.TLS,
 		TLSHandshakeTimeout:   tlsTimeout,
 		ResponseHeaderTimeout: answerTimeout,
-		MaxIdleConnsPerHost:   connections,
+		MaxIdleConnsPerHost:   max(cfg.Connections, 1),
 		IdleConnTimeout:       idleTimeout,
 		DisableCompression:    true,
 		Protocols:             protocols,
@@ -110,6 +121,34 @@ func newTransport(connections int) *http.Transport {
 func (s *Sink) Close() error {
 	s.transport.CloseIdleConnections()
 	return nil
+}
+
+// Probe connects as Send would, and asks nothing: what a POST would be answered
+// only a POST can tell.
+func (s *Sink) Probe(ctx context.Context) (string, error) {
+	port := s.url.Port()
+	if port == "" {
+		port = s.url.Scheme // "http" and "https" are names of their ports
+	}
+	conn, err := s.transport.DialContext(ctx, "tcp", net.JoinHostPort(s.url.Hostname(), port))
+	if err != nil {
+		return "", netfault.Explain(err)
+	}
+	defer conn.Close()
+	if s.url.Scheme == "http" {
+		return s.url.Host + " answers, without encryption", nil
+	}
+	secure := s.cfg.TLS.Clone()
+	if secure == nil {
+		secure = new(tls.Config)
+	}
+	if secure.ServerName == "" {
+		secure.ServerName = s.url.Hostname()
+	}
+	if err := tls.Client(conn, secure).HandshakeContext(ctx); err != nil {
+		return "", fmt.Errorf("%s answers, but not safely: %w", s.url.Host, netfault.Explain(err))
+	}
+	return s.url.Host + " answers", nil
 }
 
 // Send POSTs the message. It returns nil when the answer takes custody of the

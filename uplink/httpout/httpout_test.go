@@ -174,7 +174,7 @@ func TestKeptConnectionThatIsClosedCostsNothing(t *testing.T) {
 func TestProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	t.Setenv("http_proxy", "http://127.0.0.1:1")
-	if newTransport(1).Proxy != nil {
+	if newTransport(Config{}).Proxy != nil {
 		t.Error("the transport asks somebody for a proxy")
 	}
 }
