@@ -235,7 +235,7 @@ func (d *Daemon) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
-	sink, err := u.sink(way{gateway: d.gateway, tls: secure, log: log})
+	sink, err := u.sink(way{gateway: d.gateway, tls: secure, log: log, reserved: reservation(d.cfg)})
 	if err != nil {
 		return err
 	}

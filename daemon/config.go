@@ -172,7 +172,9 @@ type Route struct {
 
 // Uplink holds the doors out.
 type Uplink struct {
-	HTTP []HTTPUplink `toml:"http"`
+	HTTP      []HTTPUplink      `toml:"http"`
+	WebSocket []WebSocketUplink `toml:"websocket"`
+	File      []FileUplink      `toml:"file"`
 }
 
 // Dashboard is [dashboard]: the live page.

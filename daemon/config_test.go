@@ -147,6 +147,18 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
 	}
+	var socket WebSocketUplink
+	socket.SetDefaults()
+	socket.Name, socket.URL = "cloud-ws", "wss://cloud.example/v1/ingest"
+	if want := []WebSocketUplink{socket}; !reflect.DeepEqual(c.Uplink.WebSocket, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.WebSocket, want)
+	}
+	var file FileUplink
+	file.SetDefaults()
+	file.Name, file.Dir = "stick", "/media/usb"
+	if want := []FileUplink{file}; !reflect.DeepEqual(c.Uplink.File, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.File, want)
+	}
 	var refined Refine
 	refined.SetDefaults()
 	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"

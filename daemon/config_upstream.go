@@ -71,6 +71,9 @@ type way struct {
 	dial    uplink.Dial // nil: the network as it is
 	tls     *tls.Config
 	log     *slog.Logger
+	// reserved is how many bytes the buffer may still need on the file system of
+	// a folder.
+	reserved func(dir string) int64
 }
 
 // secretKeeper is a door out that reads secrets from files.
@@ -87,6 +90,8 @@ type upstream struct {
 func (u Uplink) all() []upstream {
 	var all []upstream
 	all = listed(all, "http", u.HTTP)
+	all = listed(all, "websocket", u.WebSocket)
+	all = listed(all, "file", u.File)
 	return all
 }
 
@@ -214,8 +219,14 @@ func hostPort(at *url.URL, usual string) string {
 
 // encoder returns the encoder of an uplink.
 func (u Upstream) encoder(gateway string) uplink.Encoder {
-	if u.Encoding == "json" {
+	switch u.Encoding {
+	case "json":
 		return encode.NewJSON(gateway)
+	case "ndjson":
+		lines, err := encode.New(encode.Config{Gateway: gateway, Encoding: u.Encoding})
+		if err == nil {
+			return lines
+		}
 	}
 	return encode.NewPacked(gateway)
 }

@@ -38,8 +38,8 @@ func (s *Sink) ready(k kind, need int64) error {
 		s.letGo()
 		return err
 	}
-	if free-need < s.cfg.MinFree {
-		return noRoom{free, s.cfg.MinFree}
+	if keep := s.cfg.MinFree + s.reservedNow(); free-need < keep {
+		return noRoom{free, keep}
 	}
 	if !s.looked {
 		if err := s.look(); err != nil {
@@ -57,6 +57,16 @@ func (s *Sink) ready(k kind, need int64) error {
 		s.file = &file{path: s.pathOf(now, s.number, k) + partEnd, kind: k, begun: now}
 	}
 	return nil
+}
+
+// reservedFor is how long an answer of Config.Reserved counts.
+const reservedFor = 10 * time.Second
+
+func (s *Sink) reservedNow() int64 {
+	if s.cfg.Reserved != nil && (s.asked.IsZero() || time.Since(s.asked) > reservedFor) {
+		s.reserved, s.asked = s.cfg.Reserved(s.cfg.Dir), time.Now()
+	}
+	return s.reserved
 }
 
 // append writes the messages behind what the file has. Whatever fails, what was

@@ -61,8 +61,10 @@ type Config struct {
 	KeepBytes int64
 	// Compress is for finished files.
 	Compress Compression
-	// MinFree is how many bytes of the file system stay free.
-	MinFree int64
+	// MinFree is how many bytes of the file system stay free, beside those that
+	// Reserved, if it is not nil, says others will need in the folder.
+	MinFree  int64
+	Reserved func(dir string) int64
 }
 
 // Sink writes messages into files. It is safe for concurrent use. Only one may
@@ -87,11 +89,13 @@ type Sink struct {
 
 // state is what the working goroutine knows of the folder.
 type state struct {
-	looked  bool // into the folder
-	number  int  // of the newest file
-	file    *file
-	expiry  *time.Timer
-	spoiled map[string]bool // files after a failed sync, by path: nothing is added
+	looked   bool      // into the folder
+	reserved int64     // what Reserved has said
+	asked    time.Time // when it was asked
+	number   int       // of the newest file
+	file     *file
+	expiry   *time.Timer
+	spoiled  map[string]bool // files after a failed sync, by path: nothing is added
 }
 
 // job is a message that waits for its sync.
