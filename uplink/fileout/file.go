@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -52,11 +53,36 @@ func (s *Sink) ready(k kind, need int64) error {
 		}
 	}
 	if s.file == nil {
-		s.number++
-		now := time.Now()
-		s.file = &file{path: s.pathOf(now, s.number, k) + partEnd, kind: k, begun: now}
+		return s.begin(k)
 	}
 	return nil
+}
+
+// begin chooses the name of a file that will be made.
+func (s *Sink) begin(k kind) error {
+	for now := time.Now(); ; {
+		s.number++
+		f := &file{path: s.pathOf(now, s.number, k) + partEnd, kind: k, begun: now}
+		taken, err := taken(f.path)
+		if err != nil {
+			return err
+		}
+		if !taken {
+			s.file = f
+			return nil
+		}
+	}
+}
+
+// taken reports whether there is something that has the name of a file, or one that
+// the file will get.
+func taken(part string) (bool, error) {
+	for _, path := range []string{part, finished(part), finished(part) + ".gz", finished(part) + ".zst"} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // reservedFor is how long an answer of Config.Reserved counts.
@@ -74,7 +100,7 @@ func (s *Sink) reservedNow() int64 {
 func (s *Sink) append(group []*job) error {
 	f, fresh := s.file, s.file.size == 0
 	h, err := s.disk.open(f.path, fresh)
-	if errors.Is(err, os.ErrNotExist) && !fresh {
+	if !fresh && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ELOOP)) {
 		s.letGo()
 		return changed{fmt.Sprintf("%s was moved or removed", filepath.Base(f.path))}
 	}

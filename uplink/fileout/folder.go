@@ -92,15 +92,15 @@ func (s *Sink) look() error {
 	if err != nil {
 		return err
 	}
-	s.number = 0
-	for i, e := range all {
-		s.number = e.number
+	for _, e := range all {
+		// Never back: a listing may miss a file that is renamed meanwhile.
+		s.number = max(s.number, e.number)
 		switch {
 		case s.isLeaving(e):
 		case e.end == tmpEnd:
 			os.Remove(e.path) // or once more next time: what it was made of is there
 		case e.end == partEnd:
-			s.resume(e, i == len(all)-1)
+			s.resume(e, e.number == all[len(all)-1].number)
 		}
 	}
 	s.looked = true
@@ -139,10 +139,13 @@ func (s *Sink) resume(e entry, newest bool) {
 }
 
 // packedAlready finishes what a kill has interrupted: the compressed file is whole
-// as soon as it has its name.
+// as soon as it has its name, and the other one may go as soon as that is durable.
 func (s *Sink) packedAlready(e entry) (bool, error) {
 	for _, end := range []string{".gz", ".zst"} {
 		if _, err := os.Lstat(finished(e.path) + end); err == nil {
+			if err := s.disk.syncFolder(s.cfg.Dir); err != nil {
+				return true, err
+			}
 			return true, os.Remove(e.path)
 		}
 	}

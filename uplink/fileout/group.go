@@ -14,12 +14,12 @@ func (s *Sink) enqueue(j *job) error {
 		return errClosed
 	}
 	s.queue = append(s.queue, j)
-	s.begin()
+	s.wake()
 	return nil
 }
 
-// begin needs mu.
-func (s *Sink) begin() {
+// wake needs mu.
+func (s *Sink) wake() {
 	if !s.working {
 		s.working = true
 		s.tasks.Go(s.work)
@@ -90,7 +90,7 @@ func (s *Sink) expire(f *file) {
 		defer s.mu.Unlock()
 		if !s.closed {
 			s.overdue = true
-			s.begin()
+			s.wake()
 		}
 	})
 }
