@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log"
@@ -43,7 +44,9 @@ func expect(t *testing.T, f Finding, level Level, words ...string) {
 }
 
 func TestCheckOfAHealthyGatewayFindsNothingToFix(t *testing.T) {
-	cloud := httptest.NewServer(http.NotFoundHandler())
+	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(cmp.Or(map[string]int{"Bearer hunter2": 400}[r.Header.Get("Authorization")], 401)) // nothing is no chunk
+	}))
 	defer cloud.Close()
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")

@@ -174,8 +174,12 @@ type Route struct {
 
 // Uplink holds the doors out.
 type Uplink struct {
-	HTTP []HTTPUplink `toml:"http"`
-	MQTT []MQTTUplink `toml:"mqtt"`
+	HTTP      []HTTPUplink      `toml:"http"`
+	MQTT      []MQTTUplink      `toml:"mqtt"`
+	Kafka     []KafkaUplink     `toml:"kafka"`
+	Redis     []RedisUplink     `toml:"redis"`
+	WebSocket []WebSocketUplink `toml:"websocket"`
+	File      []FileUplink      `toml:"file"`
 }
 
 // Dashboard is [dashboard]: the live page.

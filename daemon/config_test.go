@@ -147,18 +147,7 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []Carrier{lte}; !reflect.DeepEqual(c.Link, want) {
 		t.Errorf("link: %+v, want %+v", c.Link, want)
 	}
-	var uplink HTTPUplink
-	uplink.SetDefaults()
-	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"
-	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
-	}
-	var broker MQTTUplink
-	broker.SetDefaults()
-	broker.Name, broker.URL = "broker", "mqtts://broker.example"
-	if want := []MQTTUplink{broker}; !reflect.DeepEqual(c.Uplink.MQTT, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.MQTT, want)
-	}
+	checkUplinkExamples(t, c.Uplink)
 	var refined Refine
 	refined.SetDefaults()
 	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
