@@ -172,8 +172,10 @@ type Route struct {
 
 // Uplink holds the doors out.
 type Uplink struct {
-	HTTP []HTTPUplink `toml:"http"`
-	MQTT []MQTTUplink `toml:"mqtt"`
+	HTTP  []HTTPUplink  `toml:"http"`
+	MQTT  []MQTTUplink  `toml:"mqtt"`
+	Kafka []KafkaUplink `toml:"kafka"`
+	Redis []RedisUplink `toml:"redis"`
 }
 
 // Dashboard is [dashboard]: the live page.

@@ -153,6 +153,18 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []MQTTUplink{broker}; !reflect.DeepEqual(c.Uplink.MQTT, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.MQTT, want)
 	}
+	var cluster KafkaUplink
+	cluster.SetDefaults()
+	cluster.Name, cluster.Brokers = "kafka", []string{"kafka.example:9093"}
+	if want := []KafkaUplink{cluster}; !reflect.DeepEqual(c.Uplink.Kafka, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.Kafka, want)
+	}
+	var server RedisUplink
+	server.SetDefaults()
+	server.Name, server.URL = "redis", "rediss://redis.example"
+	if want := []RedisUplink{server}; !reflect.DeepEqual(c.Uplink.Redis, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.Redis, want)
+	}
 	var refined Refine
 	refined.SetDefaults()
 	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"

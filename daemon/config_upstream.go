@@ -88,6 +88,8 @@ func (u Uplink) all() []upstream {
 	var all []upstream
 	all = listed(all, "http", u.HTTP)
 	all = listed(all, "mqtt", u.MQTT)
+	all = listed(all, "kafka", u.Kafka)
+	all = listed(all, "redis", u.Redis)
 	return all
 }
 

@@ -55,6 +55,8 @@ type Buffer struct {
 	Life string `json:"life"`
 	// Losses are the last declared losses, the newest first.
 	Losses []Loss `json:"losses"`
+	// Refused blocks were refused by an uplink for good, and are set aside.
+	Refused int `json:"refused"`
 	// Wear is what the medium tells of its own life ("10 to 20 % worn"); empty
 	// when it tells nothing.
 	Wear string `json:"wear"`
