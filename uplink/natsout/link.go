@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/tidegate/tidegate/internal/onelink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 	"github.com/tidegate/tidegate/uplink"
 )
 

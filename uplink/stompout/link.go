@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidegate/tidegate/internal/onelink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 	"github.com/tidegate/tidegate/uplink"
 )
 

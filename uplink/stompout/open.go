@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/netfault"
-	"github.com/tidegate/tidegate/internal/onelink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 	"github.com/tidegate/tidegate/uplink"
 )
 

@@ -31,7 +31,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
-	"github.com/tidegate/tidegate/internal/onelink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 	"github.com/tidegate/tidegate/uplink"
 )
 
