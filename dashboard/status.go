@@ -17,7 +17,9 @@ type Status struct {
 
 	Buffer Buffer `json:"buffer"`
 	Links  []Link `json:"links"`
-	Doors  []Door `json:"doors"`
+	// Network are the ways that the links go.
+	Network []Carrier `json:"network"`
+	Doors   []Door    `json:"doors"`
 	// Refined is what happened to readings before they were stored; nil if the
 	// configuration wants nothing of the kind.
 	Refined *Refined `json:"refined,omitempty"`
@@ -112,6 +114,8 @@ type Link struct {
 	InFlight int `json:"in_flight"`
 	// LeftOut readings had no representation in the encoding. They count as acked.
 	LeftOut uint64 `json:"left_out,omitempty"`
+	// Over is how it reaches the network.
+	Over Over `json:"over"`
 }
 
 // Door is the state of one door in.
