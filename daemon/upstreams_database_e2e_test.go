@@ -45,10 +45,10 @@ func toInfluxDB(t *testing.T) realUpstream {
 		}}
 }
 
-// toVictoriaMetrics writes lines to VictoriaMetrics, which keeps re-sends beside
-// what they repeat unless it is told to drop them.
+// toVictoriaMetrics writes lines to VictoriaMetrics. It keeps re-sends beside what
+// they repeat unless it is told to drop them.
 func toVictoriaMetrics(t *testing.T) realUpstream {
-	s := servertest.VictoriaMetrics(t, servertest.User(realUser, realPassword), servertest.OrNil())
+	s := servertest.VictoriaMetrics(t, servertest.User(realUser, realPassword), servertest.OrNil(), servertest.Config("-dedup.minScrapeInterval=1ms"))
 	if s == nil {
 		return realUpstream{}
 	}
