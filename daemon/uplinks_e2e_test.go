@@ -189,7 +189,7 @@ func onlyIn(a, b map[string]string) []string {
 }
 
 // rowsOf returns the readings of a body as an export has them, by what a receiver
-// tells them apart.
+// tells them apart. A body is a document, or one line of NDJSON.
 func rowsOf(t *testing.T, body []byte) map[string]string {
 	t.Helper()
 	var document struct {
@@ -198,6 +198,9 @@ func rowsOf(t *testing.T, body []byte) map[string]string {
 	}
 	if err := json.Unmarshal(body, &document); err != nil {
 		t.Fatalf("%v: %.200s", err, body)
+	}
+	if document.Readings == nil {
+		return map[string]string{keyOfRow(t, body): string(body)}
 	}
 	rows := make(map[string]string)
 	for _, r := range document.Readings {
@@ -249,6 +252,7 @@ func realUpstreams(t *testing.T) []realUpstream {
 		{"amqp", "url", overAMQP}, {"amqp1", "url", overAMQP1}, {"stomp", "url", overSTOMP}, {"redis", "url", overRedis},
 		{"nats", "url", overNATS}, {"mqtt", "url", overMQTT}, {"kafka", "brokers", overKafka},
 		{"http", "measurement", toInfluxDB}, {"http", "measurement", toVictoriaMetrics},
+		{"file", "dir", toFiles},
 	} {
 		if tables, ok := tomlField(reflect.TypeFor[Uplink](), m.kind); !ok {
 			t.Logf("[[uplink.%s]] is not in this program", m.kind)
