@@ -70,17 +70,14 @@ func (l *link) Alive() bool {
 	return !l.ch.IsClosed() && !l.conn.IsClosed() && l.wire.Fault() == nil
 }
 
-// Close logs out, and returns when everything of the link has ended.
+// Close logs out, and returns when everything of the link has ended. What a server
+// says to that is of no use.
 func (l *link) Close() error {
-	err := l.conn.CloseDeadline(time.Now().Add(farewell))
-	if err != nil {
+	if err := l.conn.CloseDeadline(time.Now().Add(farewell)); err != nil {
 		l.wire.Close()
 	}
 	l.tasks.Wait()
-	if errors.Is(err, amqp.ErrClosed) || l.wire.Fault() != nil {
-		return nil // it was closed before, or nobody is there to say goodbye to
-	}
-	return err
+	return nil
 }
 
 // listen hears the server until the channel and the connection are closed.

@@ -156,6 +156,12 @@ func (c *Conn) Unstick() {
 	}
 }
 
+// Close closes the connection, which from now on has a Fault.
+func (c *Conn) Close() error {
+	c.note(net.ErrClosed)
+	return c.Conn.Close()
+}
+
 // Fault returns the first error of a read or a write, with a hint; nil if there
 // was none.
 func (c *Conn) Fault() error {
