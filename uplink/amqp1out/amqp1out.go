@@ -140,7 +140,7 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 	if strings.Contains(target, "{") {
 		return about + ", targets " + target, nil
 	}
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
+	release := context.AfterFunc(ctx, l.wire.Drop)
 	defer release()
 	_, err = l.sender(ctx, target)
 	if err == nil {

@@ -74,7 +74,7 @@ func (l *link) Alive() bool {
 // says to that is of no use.
 func (l *link) Close() error {
 	if err := l.conn.CloseDeadline(time.Now().Add(farewell)); err != nil {
-		l.wire.Close()
+		l.wire.Drop()
 	}
 	l.tasks.Wait()
 	return nil
@@ -214,7 +214,7 @@ func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, make
 		return l.noAnswer(ctx)
 	}
 	defer func() { <-l.turn }()
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
+	release := context.AfterFunc(ctx, l.wire.Drop)
 	l.wire.Cork()
 	err := l.publishAll(d, m, make)
 	if flushed := l.wire.Uncork(); err == nil {
@@ -271,7 +271,7 @@ func (l *link) await(ctx context.Context, d *departure, raised <-chan struct{}) 
 			return err
 		case <-ctx.Done():
 			if l.wire.Heard() == d.heard {
-				l.wire.Close() // half-open: nobody is there
+				l.wire.Drop() // half-open: nobody is there
 			}
 			return l.noAnswer(ctx)
 		}
