@@ -33,6 +33,9 @@ type Upstream struct {
 	Window int `toml:"window"`
 	// Timeout bounds one message.
 	Timeout conf.Duration `toml:"timeout"`
+	// Links are the ways to the network that are used, the best first; none stands
+	// for the system's routing.
+	Links []string `toml:"links"`
 	// TLSCA, TLSCert and TLSKey are PEM files: who vouches for the other side,
 	// and the gateway's own certificate. TLSServerName is the name that the other
 	// side's certificate must have.
@@ -71,6 +74,9 @@ type way struct {
 	dial    uplink.Dial // nil: the network as it is
 	tls     *tls.Config
 	log     *slog.Logger
+	// reserved is how many bytes the buffer may still need on the file system of
+	// a folder.
+	reserved func(dir string) int64
 }
 
 // secretKeeper is a door out that reads secrets from files.
@@ -90,6 +96,8 @@ func (u Uplink) all() []upstream {
 	all = listed(all, "mqtt", u.MQTT)
 	all = listed(all, "kafka", u.Kafka)
 	all = listed(all, "redis", u.Redis)
+	all = listed(all, "websocket", u.WebSocket)
+	all = listed(all, "file", u.File)
 	return all
 }
 

@@ -30,6 +30,7 @@ func (d *Daemon) status() dashboard.Status {
 		Clock:   clockState().String(),
 		Buffer:  d.bufferStatus(),
 		Links:   []dashboard.Link{}, // a list in JSON, even when it is empty
+		Network: []dashboard.Carrier{},
 	}
 	for _, l := range d.links {
 		lag := l.cursor.Lag()
@@ -41,6 +42,7 @@ func (d *Daemon) status() dashboard.Status {
 		}
 	}
 	s.Doors = d.doorStatus()
+	d.networkStatus(&s)
 	s.Refined = d.chains.status()
 	s.Problems = problems(s)
 	return s
@@ -198,6 +200,7 @@ func problems(s dashboard.Status) []string {
 	if s.Buffer.Refused > 0 {
 		all = append(all, fmt.Sprintf("%s of readings that an uplink refused for good: set aside — hint: \"tidegate quarantine ls\" says why, and can send them again", count(uint64(s.Buffer.Refused), "block")))
 	}
+	all = append(all, networkProblems(s)...)
 	all = append(all, silentSlaves(s.Doors)...)
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")

@@ -17,7 +17,9 @@ type Status struct {
 
 	Buffer Buffer `json:"buffer"`
 	Links  []Link `json:"links"`
-	Doors  []Door `json:"doors"`
+	// Network are the ways that the links go.
+	Network []Carrier `json:"network"`
+	Doors   []Door    `json:"doors"`
 	// Refined is what happened to readings before they were stored; nil if the
 	// configuration wants nothing of the kind.
 	Refined *Refined `json:"refined,omitempty"`
@@ -110,6 +112,8 @@ type Link struct {
 	Waiting uint64 `json:"waiting"`
 	// InFlight messages are sent and not yet acknowledged.
 	InFlight int `json:"in_flight"`
+	// Over is how it reaches the network.
+	Over Over `json:"over"`
 }
 
 // Door is the state of one door in.
