@@ -118,16 +118,16 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 		probe        string // in what Probe says, or in its error
 	}{
 		"Good":         {nil, "accepted", "", "RabbitMQ 3."},
-		"Bare":         {func(c *Config) { c.Target = template(t, "there") }, "accepted", "", "target there"},
+		"Bare":         {func(c *Config) { c.Target = template(t, "there") }, "accepted", "", "address there"},
 		"NoQueue":      {func(c *Config) { c.Target = template(t, "/amq/queue/nowhere") }, "1m0s", "create the queue", "create the queue"},
 		"NoExchange":   {func(c *Config) { c.Target, c.TrustRouting = template(t, "/exchange/nowhere"), true }, "1m0s", "create it", "create it"},
 		"NotTrusted":   {func(c *Config) { c.Target = template(t, "/exchange/amq.topic") }, "1m0s", "trust_routing", "trust_routing"},
 		"NoVhost":      {func(c *Config) { c.Hostname = "vhost:nowhere" }, "1m0s", "vhost", "vhost"},
-		"NoPermission": {func(c *Config) { c.Username, c.Password = "weak", secret(t, "weak") }, "1m0s", "what the user may do", "target /amq/queue/there"},
+		"NoPermission": {func(c *Config) { c.Username, c.Password = "weak", secret(t, "weak") }, "1m0s", "what the user may do", "address /amq/queue/there"},
 		"NotTLS":       {func(c *Config) { c.TLS = &tls.Config{} }, "transient", "does not speak TLS", "does not speak TLS"},
 		"Trusted": {func(c *Config) {
 			c.Target, c.Subject, c.TrustRouting = template(t, "/exchange/amq.topic"), template(t, "{gateway}.{device}"), true
-		}, "accepted", "", "target /exchange/amq.topic"},
+		}, "accepted", "", "address /exchange/amq.topic"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sink := newSink(t, address, func(cfg *Config) {
@@ -152,4 +152,20 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 	if got := drain(t, address, "there"); len(got) != 3*3 {
 		t.Errorf("%d messages are there, want the three times three that were accepted", len(got))
 	}
+}
+
+func TestReceiverCountsEachReadingOnce(t *testing.T) {
+	const queue = "received"
+	s := rabbit.Get(t)
+	declare(t, channel(t, s.Addr("amqp")), queue, true)
+	address := s.Addr("amqp1.0")
+	uplinktest.RunRecipe(t, uplinktest.Recipe{
+		Script: "amqp1.py", Module: "proton", Package: "python3-qpid-proton",
+		Server: s, Args: []string{"guest:guest@" + address, "/amq/queue/" + queue},
+		New: func(t *testing.T) uplink.Sink {
+			return newSink(t, address, func(c *Config) {
+				c.Username, c.Password, c.Target = "guest", secret(t, "guest"), template(t, "/amq/queue/"+queue)
+			})
+		},
+	})
 }

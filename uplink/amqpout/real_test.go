@@ -155,3 +155,18 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 		t.Errorf("the queue that was declared has %d messages, want 3", len(got))
 	}
 }
+
+func TestReceiverCountsEachReadingOnce(t *testing.T) {
+	const queue = "received"
+	s := rabbit.Get(t)
+	address := s.Addr("amqp")
+	uplinktest.RunRecipe(t, uplinktest.Recipe{
+		Script: "amqp.py", Module: "pika", Package: "python3-pika",
+		Server: s, Args: []string{"amqp://guest:guest@" + address + "/%2F", queue},
+		New: func(t *testing.T) uplink.Sink {
+			return newSink(t, address, func(c *Config) {
+				c.Password, c.RoutingKey, c.Declare = secret(t, "guest"), template(t, queue), DeclareQueue
+			})
+		},
+	})
+}
