@@ -177,6 +177,8 @@ type Uplink struct {
 	HTTP      []HTTPUplink      `toml:"http"`
 	MQTT      []MQTTUplink      `toml:"mqtt"`
 	Kafka     []KafkaUplink     `toml:"kafka"`
+	AMQP      []AMQPUplink      `toml:"amqp"`
+	AMQP1     []AMQP1Uplink     `toml:"amqp1"`
 	Redis     []RedisUplink     `toml:"redis"`
 	WebSocket []WebSocketUplink `toml:"websocket"`
 	File      []FileUplink      `toml:"file"`
