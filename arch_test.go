@@ -55,7 +55,7 @@ var homes = []struct {
 }{
 	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
-	{"github.com/klauspost/compress", []string{"ingest/httpin", "uplink/fileout", "wire"}},
+	{"github.com/klauspost/compress", []string{"cmd/tidegate-cloud", "ingest/httpin", "uplink/fileout", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
