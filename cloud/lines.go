@@ -27,9 +27,11 @@ const (
 // Errors are as those of ReadChunks: a line that is neither is passed over, and
 // yielded as a *Damage; so is a reading that cannot be kept, with an error that wraps
 // wire.ErrCorrupt. Any other error is the last.
-func ReadLines(r io.Reader) iter.Seq2[wire.Chunk, error] {
+func ReadLines(r io.Reader) iter.Seq2[wire.Chunk, error] { return readLines(r, &transcoder{}) }
+
+func readLines(r io.Reader, t *transcoder) iter.Seq2[wire.Chunk, error] {
 	return func(yield func(wire.Chunk, error) bool) {
-		f := lineFile{in: bufio.NewReaderSize(r, 64<<10), yield: yield}
+		f := lineFile{in: bufio.NewReaderSize(r, 64<<10), yield: yield, t: t}
 		for f.next() {
 		}
 	}
@@ -39,7 +41,7 @@ func ReadLines(r io.Reader) iter.Seq2[wire.Chunk, error] {
 type lineFile struct {
 	in    *bufio.Reader
 	yield func(wire.Chunk, error) bool
-	t     transcoder
+	t     *transcoder
 	line  []byte
 	begin int64 // offset of the line
 	end   int64

@@ -10,8 +10,8 @@ import (
 	"github.com/tidegate/tidegate/wire"
 )
 
-// readLines stores what a file of lines holds, and returns its errors.
-func readLines(t testing.TB, s *Store, text string) []error {
+// storeLines stores what a file of lines holds, and returns its errors.
+func storeLines(t testing.TB, s *Store, text string) []error {
 	t.Helper()
 	var all []error
 	for c, err := range ReadLines(strings.NewReader(text)) {
@@ -28,11 +28,11 @@ func readLines(t testing.TB, s *Store, text string) []error {
 // What was exported can be imported, and is then the same.
 func TestLinesOfAnExportComeBack(t *testing.T) {
 	s := openStore(t)
-	if err := readLines(t, s, rows(Range{1, 10}, Range{12, 20_000})); err != nil {
+	if err := storeLines(t, s, rows(Range{1, 10}, Range{12, 20_000})); err != nil {
 		t.Error(err)
 	}
 	wantExport(t, s, Range{1, 10}, Range{12, 20_000})
-	if err := readLines(t, s, rows(Range{5, 10})+"\r\n\n"); err != nil {
+	if err := storeLines(t, s, rows(Range{5, 10})+"\r\n\n"); err != nil {
 		t.Error(err)
 	}
 	wantExport(t, s, Range{1, 10}, Range{12, 20_000}) // once more: each counts once
@@ -48,7 +48,7 @@ func TestLinesMayBeMixed(t *testing.T) {
 	other := strings.ReplaceAll(rows(Range{1, 3}), `"gateway":"g"`, `"gateway":"h"`)
 	alarm := strings.ReplaceAll(rows(Range{1, 2}), `"lane":"normal"`, `"lane":"alarm"`)
 	document := `{"gateway":"g","epoch":"00000000000000a1","lane":"bulk","first":7,"last":7,"readings":[{"seq":7,"device":"d","metric":"m","time":1,"value":1}]}` + "\n"
-	if err := readLines(t, s, rows(Range{4, 6})+other+rows(Range{1, 3})+document+alarm); err != nil {
+	if err := storeLines(t, s, rows(Range{4, 6})+other+rows(Range{1, 3})+document+alarm); err != nil {
 		t.Error(err)
 	}
 	var got []string
@@ -78,7 +78,7 @@ func TestLinesThatAreDamaged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openStore(t)
-			errs := readLines(t, s, one+c.bad+three)
+			errs := storeLines(t, s, one+c.bad+three)
 			if len(errs) != 1 || !strings.Contains(errs[0].Error(), c.want) || !errors.Is(errs[0], wire.ErrCorrupt) {
 				t.Errorf("%v, want %q", errs, c.want)
 			}
@@ -86,7 +86,7 @@ func TestLinesThatAreDamaged(t *testing.T) {
 		})
 	}
 	s := openStore(t)
-	errs := readLines(t, s, one+three[:30])
+	errs := storeLines(t, s, one+three[:30])
 	var cut *Damage
 	if len(errs) != 1 || !errors.As(errs[0], &cut) || !cut.Cut || cut.From != int64(len(one)) || cut.To != int64(len(one))+30 {
 		t.Errorf("%v", errs)
@@ -99,10 +99,10 @@ func TestLinesThatAreDamaged(t *testing.T) {
 func FuzzReadLines(f *testing.F) {
 	f.Add(rows(Range{1, 3}) + "x\n" + rows(Range{2, 2}))
 	f.Add(`{"gateway":"g","epoch":"00000000000000a1","lane":"bulk","first":7,"last":7,"readings":[{"seq":7,"device":"d","metric":"m","time":1,"value":1}]}`)
+	v, shared := &verifier{}, &transcoder{} // they are dear to make
 	f.Fuzz(func(t *testing.T, text string) {
-		v := &verifier{}
 		lines := 0
-		for c, err := range ReadLines(strings.NewReader(text)) {
+		for c, err := range readLines(strings.NewReader(text), shared) {
 			if lines++; err != nil {
 				if !errors.Is(err, wire.ErrCorrupt) {
 					t.Errorf("%v", err)
