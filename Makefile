@@ -40,6 +40,11 @@ storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STO
 	cd buffer && go test -timeout=0 -run 'Accident|Model|KillNine' -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
 	cd daemon && go test -timeout=0 -run 'KillNine|StormOf' -count=$$((5 * $(STORM)))
 
+e2e: ## the doors out against real servers, which are installed with apt-get; docs/servers.md
+	.ci/servers
+	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/...
+	TIDEGATE_E2E=all go test -count=1 -timeout=40m -run 'Uplinks' ./daemon
+
 cover: ## how much of the code the tests reach
 	@mkdir -p bin
 	go test -coverprofile=bin/cover.prof ./... && go tool cover -func=bin/cover.prof | tail -1
@@ -55,4 +60,4 @@ demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdi
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build test short lint fuzz bench storm cover cross demo clean
+.PHONY: help build test short lint fuzz bench storm e2e cover cross demo clean

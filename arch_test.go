@@ -16,8 +16,9 @@ var storeys = []struct {
 	{4, "daemon"},
 	{3, "ingest/*in"}, {3, "uplink/*out"}, {3, "uplink/encode"}, {3, "firmware-sim"},
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
-	{2, "buffer"}, {2, "uplink"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
+	{2, "buffer"}, {2, "uplink"}, {2, "uplink/onelink"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
 	{1, "ingest/refine"},
+	{1, "uplink/carrier"},
 	{1, "wire"}, {1, "ingest"}, {1, "ingest/decode"}, {1, "ingest/sparkplug"},
 	{0, "reading"}, {0, "ingest/frame"}, {0, "internal/*"},
 }
@@ -39,7 +40,7 @@ var forbidden = []struct {
 		"a door in knows its intake: what is behind it may change"},
 	{[]string{"uplink/*out"}, []string{"ingest", "ingest/decode", "ingest/route", "buffer", "dashboard", "cloud"},
 		"a door out knows the sink contract: what is before it may change"},
-	{[]string{"cmd/tidegate", "cmd/tidegate-cloud", "daemon"}, []string{"firmware-sim", "ingest/ingesttest", "uplink/uplinktest"},
+	{[]string{"cmd/tidegate", "cmd/tidegate-cloud", "daemon"}, []string{"firmware-sim", "ingest/ingesttest", "uplink/uplinktest", "internal/servertest"},
 		"what is shipped does not carry its simulation and its test suites along"},
 	{[]string{"cmd/tidegate", "cmd/firmware-sim"}, []string{"cloud"},
 		"a gateway runs without a cloud on board"},
@@ -53,16 +54,21 @@ var homes = []struct {
 	dependency string
 	packages   []string
 }{
-	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin"}},
+	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin", "uplink/mqttout"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
-	{"github.com/klauspost/compress", []string{"cmd/tidegate-cloud", "ingest/httpin", "uplink/fileout", "wire"}},
+	{"github.com/klauspost/compress", []string{"cmd/tidegate-cloud", "ingest/httpin", "uplink/fileout", "uplink/httpout", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/fileout"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
+	{"github.com/twmb/franz-go", []string{"uplink/kafkaout"}},
+	{"github.com/gomodule/redigo", []string{"uplink/redisout"}},
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
 	{"github.com/pion/logging", []string{"ingest/coapin"}},
+	{"github.com/Azure/go-amqp", []string{"uplink/amqp1out"}},
+	{"github.com/nats-io/nats.go", []string{"uplink/natsout"}},
+	{"github.com/rabbitmq/amqp091-go", []string{"uplink/amqpout"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }
 

@@ -113,7 +113,7 @@ func (a *accounts) take(rs ...reading.Reading) {
 }
 
 func (a *accounts) deliver(sink string) {
-	got, err := a.b.cursors[sink].look(reading.AllLanes, 1<<20)
+	got, err := a.b.cursors[sink].look(flowsOf(reading.AllLanes, true), 1<<20)
 	if err != nil {
 		a.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func (a *accounts) close() {
 	a.take()
 	for sink, had := range a.had {
 		for {
-			got, err := a.b.cursors[sink].look(reading.AllLanes, 1<<20)
+			got, err := a.b.cursors[sink].look(flowsOf(reading.AllLanes, true), 1<<20)
 			if err != nil {
 				a.Fatal(err)
 			}

@@ -22,6 +22,7 @@ type Cursor struct {
 	acked [reading.Lanes]ranges // what is elsewhere
 	dirty bool                  // acked moved since it was last saved
 	out   [reading.Lanes][]handed
+	again again
 
 	place  sync.Mutex // held while Next looks, not while it waits; taken before mu
 	shares shares
@@ -43,6 +44,7 @@ const liveDistance = groupReadings
 // acknowledged. A new one begins at the oldest there is: what was never
 // delivered anywhere is its business, too.
 func (b *Buffer) Cursor(name string) *Cursor {
+	once := b.toSendAgain(name)
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	c, ok := b.cursors[name]
@@ -55,6 +57,7 @@ func (b *Buffer) Cursor(name string) *Cursor {
 	c.closeFiles()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.again = again{waiting: once}
 	for lane := range reading.Lane(reading.Lanes) {
 		c.out[lane] = nil
 		c.heads[flowOf(lane, true)] = head{}
@@ -72,9 +75,27 @@ func (b *Buffer) Cursor(name string) *Cursor {
 // as they come and the backlog from its oldest on, and lanes share the link by
 // their weights; see shares.
 func (c *Cursor) Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
+	return c.next(ctx, flowsOf(lanes, true), limit)
+}
+
+// NextLive is Next without the backlogs: only what has come since.
+func (c *Cursor) NextLive(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
+	return c.next(ctx, flowsOf(lanes, false), limit)
+}
+
+// flowsOf returns the flows of the lanes.
+func flowsOf(lanes reading.LaneSet, backlogs bool) (wanted [flows]bool) {
+	for lane := range reading.Lane(reading.Lanes) {
+		wanted[flowOf(lane, false)] = lanes.Has(lane)
+		wanted[flowOf(lane, true)] = lanes.Has(lane) && backlogs
+	}
+	return wanted
+}
+
+func (c *Cursor) next(ctx context.Context, wanted [flows]bool, limit int) ([]wire.Block, error) {
 	for {
 		changed := c.buf.index.wait()
-		blocks, err := c.look(lanes, limit)
+		blocks, err := c.look(wanted, limit)
 		if err != nil || len(blocks) > 0 {
 			return blocks, err
 		}
@@ -87,15 +108,18 @@ func (c *Cursor) Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]
 }
 
 // look returns blocks of the flow whose turn it is; none when nothing is there.
-func (c *Cursor) look(lanes reading.LaneSet, limit int) ([]wire.Block, error) {
+func (c *Cursor) look(wanted [flows]bool, limit int) ([]wire.Block, error) {
 	c.place.Lock()
 	defer c.place.Unlock()
 	if c.closed {
 		return nil, ErrClosed
 	}
+	if blocks := c.takeAgain(wanted); blocks != nil {
+		return blocks, nil
+	}
 	ready := c.ready()
 	for flow := range ready {
-		ready[flow] = ready[flow] && lanes.Has(reading.Lane(flow/2))
+		ready[flow] = ready[flow] && wanted[flow]
 	}
 	for flow := c.shares.next(ready); flow >= 0; flow = c.shares.next(ready) {
 		blocks, err := c.take(flow, limit)
@@ -160,7 +184,11 @@ func (c *Cursor) Ack(lane reading.Lane, first, last uint64) error {
 	c.acked[lane] = c.acked[lane].add(first, last)
 	c.dirty = true
 	c.out[lane] = slices.DeleteFunc(c.out[lane], func(h handed) bool { return first <= h.First && h.Last <= last })
+	taken := c.takenAgain(lane, first, last)
 	c.mu.Unlock()
+	if taken != nil {
+		c.buf.acquit(c.name, taken)
+	}
 	c.buf.signal()
 	return nil
 }

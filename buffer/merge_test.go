@@ -82,7 +82,7 @@ func TestWhatIsBeingDeliveredIsNotMerged(t *testing.T) {
 	if !b.isUntouched(s) {
 		t.Error("nobody has any of it")
 	}
-	blocks, err := c.look(reading.AllLanes, 1)
+	blocks, err := c.look(flowsOf(reading.AllLanes, true), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestReaderGoesOnInAnExchangedFile(t *testing.T) {
 	c := b.Cursor("cloud")
 	var got []wire.Block
 	for range 3 {
-		blocks, err := c.look(reading.AllLanes, 1000)
+		blocks, err := c.look(flowsOf(reading.AllLanes, true), 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +151,7 @@ func TestReaderGoesOnInAnExchangedFile(t *testing.T) {
 	}
 	damage(t, filepath.Join(b.cfg.Dir, spareFile), func(old []byte) []byte { return make([]byte, len(old)) }) // used again
 	for {
-		blocks, err := c.look(reading.AllLanes, 64<<10)
+		blocks, err := c.look(flowsOf(reading.AllLanes, true), 64<<10)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -129,7 +129,7 @@ func (r *running) everything(name string) (all []wire.Block) {
 	r.t.Helper()
 	c := r.Cursor(name)
 	for {
-		blocks, err := c.look(reading.AllLanes, 1<<20)
+		blocks, err := c.look(flowsOf(reading.AllLanes, true), 1<<20)
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -167,7 +167,7 @@ func TestDeliveredLanesMakeRoomBeforeAnythingIsLost(t *testing.T) {
 	for n := range 5 * segmentSize / (1 << 20) {
 		r.acceptAll(mixed(n)...)
 		for { // bulk arrives, nothing else does
-			blocks, err := c.look(reading.AllLanes, 1<<20)
+			blocks, err := c.look(flowsOf(reading.AllLanes, true), 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -219,7 +219,10 @@ func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
 }
 
 // buildLinks builds the doors out, of whatever kind.
-func (d *Daemon) buildLinks() error {
+func (d *Daemon) buildLinks() (err error) {
+	if d.network, err = openNetwork(d.cfg, d.log); err != nil {
+		return err
+	}
 	for _, u := range d.cfg.Uplink.all() {
 		if err := d.addLink(u); err != nil {
 			return fmt.Errorf("uplink.%s %q: %w", u.kind, u.settings().Name, err)
@@ -235,15 +238,22 @@ func (d *Daemon) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
-	sink, err := u.sink(way{gateway: d.gateway, tls: secure, log: log, reserved: reservation(d.cfg)})
+	l := link{name: s.Name, kind: u.kind, cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
+	l.path = d.network.path(s.Links, l.rouse, log)
+	l.open = func() (uplink.Sink, error) {
+		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(d.cfg)})
+	}
+	if l.sink, err = l.open(); err != nil {
+		return err
+	}
+	encoder, err := u.encoder(d.gateway)
 	if err != nil {
 		return err
 	}
-	cursor, wake := d.buffer.Cursor(s.Name), make(chan struct{}, 1)
-	forwarder := uplink.New(uplink.Config{
-		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: wake,
-	}, cursor, s.encoder(d.gateway), sink, quarantine{d.buffer, s.Name}, log)
-	d.links = append(d.links, link{name: s.Name, kind: u.kind, forwarder: forwarder, cursor: cursor, wake: wake, close: closer(sink)})
+	l.forwarder = uplink.New(uplink.Config{
+		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: stallAfter,
+	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
+	d.links = append(d.links, &l)
 	return nil
 }
 

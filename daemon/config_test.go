@@ -141,24 +141,13 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 		t.Errorf("acl: %+v, want %+v", c.Ingest.MQTT.ACL, want)
 	}
 	checkModbusExample(t, c)
-	var uplink HTTPUplink
-	uplink.SetDefaults()
-	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"
-	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
+	var lte Carrier
+	lte.SetDefaults()
+	lte.Name = "lte"
+	if want := []Carrier{lte}; !reflect.DeepEqual(c.Link, want) {
+		t.Errorf("link: %+v, want %+v", c.Link, want)
 	}
-	var socket WebSocketUplink
-	socket.SetDefaults()
-	socket.Name, socket.URL = "cloud-ws", "wss://cloud.example/v1/ingest"
-	if want := []WebSocketUplink{socket}; !reflect.DeepEqual(c.Uplink.WebSocket, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.WebSocket, want)
-	}
-	var file FileUplink
-	file.SetDefaults()
-	file.Name, file.Dir = "stick", "/media/usb"
-	if want := []FileUplink{file}; !reflect.DeepEqual(c.Uplink.File, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.File, want)
-	}
+	checkUplinkExamples(t, c.Uplink)
 	var refined Refine
 	refined.SetDefaults()
 	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"

@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/backoff"
+	"github.com/tidegate/tidegate/uplink"
 )
 
 // restart paces the restarts of what breaks: a cable that was pulled comes back
@@ -16,17 +18,38 @@ const (
 	steady = time.Minute
 )
 
+// stallAfter is how long a sink may be without an acknowledgement while readings
+// wait, before it is replaced.
+const stallAfter = 10 * time.Minute
+
 // superviseLink runs a link until ctx ends. A sink that cannot be reached is the
-// forwarder's business; it returns only when the buffer cannot be read, and then
-// begins again at the first reading that is not delivered.
-func (d *Daemon) superviseLink(ctx context.Context, l link) {
+// forwarder's business; it returns when the buffer cannot be read, and then begins
+// again at the first reading that is not delivered, or when the sink is stuck, which
+// is then replaced.
+func (d *Daemon) superviseLink(ctx context.Context, l *link) {
 	d.again(ctx, "sink", l.name, func() error {
 		d.buffer.Cursor(l.name)
-		return l.forwarder.Run(ctx)
+		err := l.forwarder.Run(ctx)
+		if errors.Is(err, uplink.ErrStalled) {
+			return errors.Join(err, l.renew())
+		}
+		return err
 	})
-	if err := l.close(); err != nil {
+	if err := closer(l.sink)(); err != nil {
 		d.log.Warn("link not closed cleanly", "sink", l.name, "err", err)
 	}
+}
+
+// renew replaces the sink. The old one is closed, however long that takes it.
+func (l *link) renew() error {
+	fresh, err := l.open()
+	if err != nil {
+		return err
+	}
+	go closer(l.sink)()
+	l.sink = fresh
+	l.forwarder.Renew(fresh)
+	return nil
 }
 
 // supervise runs a door until ctx ends.

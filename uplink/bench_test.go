@@ -101,6 +101,10 @@ type dripping struct {
 	acked chan struct{}
 }
 
+func (d dripping) NextLive(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
+	return d.Next(ctx, lanes, limit)
+}
+
 func (d dripping) Next(ctx context.Context, _ reading.LaneSet, _ int) ([]wire.Block, error) {
 	select {
 	case b := <-d.next:

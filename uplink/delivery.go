@@ -16,6 +16,7 @@ type delivery struct {
 	blocks   []wire.Block
 	bytes    int // of the blocks
 	opened   time.Time
+	live     bool   // fetched beside a backlog
 	body     []byte // encoded once, so that a re-send repeats every byte
 	parts    []Part // of the body
 	timeouts int    // sends that ran out of time
@@ -26,6 +27,7 @@ type delivery struct {
 	begun  time.Time
 	cancel context.CancelFunc
 	probe  bool // the link was down
+	sample sample
 }
 
 // state is how far a delivery has come. Those that are waiting or sending hold
@@ -55,12 +57,6 @@ func (d *delivery) count() int {
 func (d *delivery) add(b wire.Block) {
 	d.blocks = append(d.blocks, b)
 	d.bytes += len(b.Raw)
-}
-
-// canJoin says whether the block goes on where the delivery ends: a message's
-// key names all numbers from its first to its last.
-func (d *delivery) canJoin(b wire.Block, limit int) bool {
-	return b.Epoch == d.epoch() && b.First == d.last()+1 && d.bytes+len(b.Raw) <= limit
 }
 
 // finish notes that the delivery is done, and lets go of all but its place.
@@ -98,43 +94,79 @@ func (fl *flow) count(s state) int {
 	return n
 }
 
-// hasRoom reports whether the window has room for another delivery. Those that
-// may not travel now are in nobody's way.
+// fits reports whether the delivery may be in flight beside what is. New readings
+// that a backlog leaves no room for are small, and go beside it: there is room in
+// the link for one body more.
+func (fl *flow) fits(d *delivery) bool {
+	n, flight, limit := fl.count(sending), fl.size.flight, fl.size.pipe.limit()
+	switch {
+	case n == 0:
+		return true
+	case n >= fl.cfg.Window, fl.isSuspicious():
+		return false
+	}
+	beside := (d.live || d.lane() == reading.Alarm) && flight+fl.size.body(d.bytes) <= limit+fl.size.target()
+	return beside || flight+fl.size.target()/2 <= limit
+}
+
+// isSuspicious reports whether the sink has just refused a block and taken nothing
+// since: it may refuse them all, and is asked for one at a time.
+func (fl *flow) isSuspicious() bool {
+	return fl.refusals > 0 || slices.ContainsFunc(fl.queue, func(d *delivery) bool { return d.refused && d.state != done })
+}
+
+// has reports whether something of the lane is to be sent.
+func (fl *flow) has(lane reading.Lane) bool {
+	return slices.ContainsFunc(fl.queue, func(d *delivery) bool {
+		return (d.state == open || d.state == waiting) && d.lane() == lane
+	})
+}
+
+// hasRoom reports whether the window has room for another delivery, beside those
+// that are ready. Those that may not travel now are in nobody's way.
 func (fl *flow) hasRoom() bool {
-	n := fl.count(sending)
+	n, bytes := fl.count(sending), fl.size.flight
 	for _, d := range fl.queue {
 		if d.state == waiting && fl.gate.Lanes.Has(d.lane()) {
 			n++
+			bytes += fl.size.body(d.bytes)
 		}
 	}
-	return n < fl.cfg.Window
+	return n == 0 || n < fl.cfg.Window && !fl.isSuspicious() && bytes+fl.size.target()/2 <= fl.size.pipe.limit()
 }
 
 // gathered is the size of the blocks that have been read ahead and may travel,
-// in bytes.
-func (fl *flow) gathered() int {
+// in bytes: all of them, or those that were read beside a backlog.
+func (fl *flow) gathered(live bool) int {
 	n := 0
 	for _, d := range fl.queue {
-		if d.state == open && fl.gate.Lanes.Has(d.lane()) {
+		if (d.state == open || live && d.state == waiting) && (d.live || !live) && fl.gate.Lanes.Has(d.lane()) {
 			n += d.bytes
 		}
 	}
 	return n
 }
 
-// opened is the open delivery of the lane, or nil.
-func (fl *flow) opened(lane reading.Lane) *delivery {
+// continued is the open delivery that the block goes on from, or nil: a message's
+// key names all numbers from its first to its last.
+func (fl *flow) continued(b wire.Block) *delivery {
 	for _, d := range fl.queue {
-		if d.state == open && d.lane() == lane {
+		if d.state == open && d.lane() == b.Lane && d.epoch() == b.Epoch && b.First == d.last()+1 {
 			return d
 		}
 	}
 	return nil
 }
 
-// isBusy reports whether a message of the lane is in flight.
-func (fl *flow) isBusy(lane reading.Lane) bool {
-	return slices.ContainsFunc(fl.queue, func(d *delivery) bool { return d.state == sending && d.lane() == lane })
+// before is what comes just before the delivery in its lane and is in flight, or
+// nil.
+func (fl *flow) before(d *delivery) *delivery {
+	for _, o := range fl.queue {
+		if o.state == sending && o.lane() == d.lane() && o.last()+1 == d.first() {
+			return o
+		}
+	}
+	return nil
 }
 
 // probing reports whether the probe of a link that is down is in flight.

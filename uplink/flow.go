@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -18,29 +19,39 @@ type flow struct {
 	size  sizer
 	link  link
 	gate  gate
-	queue []*delivery // in the order in which the cursor gave their blocks
+	dog   watchdog
+	ripe  <-chan time.Time // fires when something that waits for company need not wait longer
+	queue []*delivery      // in the order in which the cursor gave their blocks
 
-	fetching   bool
-	fetchLanes reading.LaneSet
-	callOff    context.CancelFunc // ends the fetching
-	fetched    chan fetch         // buffered, so that no goroutine outlives its reader
-	sent       chan result        // as well
-	tasks      sync.WaitGroup
-	refusals   int // blocks set aside since the sink last took anything
-	stats      Stats
+	fetching bool
+	wanted   want
+	callOff  context.CancelFunc // ends the fetching
+	fetched  chan fetch         // buffered, so that no goroutine outlives its reader
+	sent     chan result        // as well
+	tasks    sync.WaitGroup
+	refusals int // blocks set aside since the sink last took anything
+	stats    Stats
+}
+
+// want is what the cursor is asked for.
+type want struct {
+	lanes reading.LaneSet
+	live  bool // nothing of a backlog
 }
 
 type fetch struct {
 	blocks    []wire.Block
 	err       error
 	calledOff bool
+	live      bool
 }
 
 type result struct {
 	d    *delivery
 	err  error
 	took time.Duration
-	late bool // Send ran out of time
+	at   time.Time // when Send returned
+	late bool      // Send ran out of time
 }
 
 func newFlow(f *Forwarder) *flow {
@@ -48,6 +59,7 @@ func newFlow(f *Forwarder) *flow {
 		Forwarder: f,
 		size:      newSizer(f.cfg.MaxBatch),
 		link:      link{backoff: f.cfg.Backoff},
+		dog:       watchdog{limit: f.cfg.Stall},
 		fetched:   make(chan fetch, 1),
 		sent:      make(chan result, f.cfg.Window),
 		stats:     f.Stats(), // of the runs before this one
@@ -66,6 +78,7 @@ func (fl *flow) loop(ctx context.Context) error {
 			return err
 		}
 		fl.fetch(ctx)
+		fl.watch()
 		fl.report()
 		select {
 		case got := <-fl.fetched:
@@ -76,11 +89,13 @@ func (fl *flow) loop(ctx context.Context) error {
 			if got.err != nil && !got.calledOff {
 				return fmt.Errorf("next blocks: %w", got.err)
 			}
-			fl.take(got.blocks)
+			fl.take(got)
 		case <-fl.gate.changed:
-		case <-fl.gate.ripe:
+		case <-fl.ripe:
 		case r := <-fl.sent:
 			fl.conclude(ctx, r)
+		case <-fl.dog.barked:
+			return fl.stalled()
 		case <-fl.link.hold:
 			fl.link.release()
 		case _, more := <-wake:
@@ -97,15 +112,9 @@ func (fl *flow) loop(ctx context.Context) error {
 // end waits for the goroutines, acks what was still accepted unless the cursor
 // is broken, and leaves a last word for those who watch.
 func (fl *flow) end(err error) error {
-	fl.tasks.Wait()
-	close(fl.sent)
-	for r := range fl.sent {
-		if r.err == nil {
-			fl.accept(r)
-		}
-	}
-	if err == nil {
-		err = fl.settle()
+	fl.part()
+	if err == nil || errors.Is(err, ErrStalled) {
+		err = errors.Join(err, fl.settle())
 	}
 	fl.stats.State, fl.stats.InFlight = Idle, 0
 	if err != nil {
@@ -148,24 +157,59 @@ func (fl *flow) settle() error {
 	return err
 }
 
-// next returns the delivery that may start now, or nil. While the link is down
+// next returns the delivery that may start now, or nil: an alarm if there is one,
+// otherwise in the cursor's order. While the link is down
 // that is a single probe, and only when its time has come.
 func (fl *flow) next() *delivery {
-	if fl.link.held() || fl.count(sending) >= fl.cfg.Window || fl.link.down && fl.probing() {
+	fl.ripe = nil
+	if fl.link.held() || fl.link.down && fl.probing() {
 		return nil
 	}
+	var first *delivery
+	least := forEver
 	for _, d := range fl.queue {
-		if fl.gate.Lanes.Has(d.lane()) && (d.state == waiting || d.state == open && fl.isWorthSending(d)) {
-			return d
+		if !fl.mayTravel(d) || !fl.fits(d) || first != nil && d.lane() != reading.Alarm {
+			continue
 		}
+		wait := fl.wait(d)
+		if wait == 0 && (first == nil || first.lane() != reading.Alarm) {
+			first = d
+		}
+		least = min(least, wait)
 	}
-	return nil
+	if first == nil && least < forEver {
+		fl.ripe = time.After(least)
+	}
+	return first
 }
 
-// isWorthSending is Nagle's rule for messages: at once when nothing of the lane
-// is in flight, otherwise not before it is worth its headers. Alarms do not wait.
-func (fl *flow) isWorthSending(d *delivery) bool {
-	return fl.hasRoom() && fl.isRipe(d, fl.gate.Permit) && (!fl.isBusy(d.lane()) || d.bytes >= worthwhile || d.lane() == reading.Alarm)
+// mayTravel reports whether the delivery is to be sent, and the gate open for it.
+func (fl *flow) mayTravel(d *delivery) bool {
+	return (d.state == waiting || d.state == open) && fl.gate.Lanes.Has(d.lane())
+}
+
+// forEver is until something happens.
+const forEver = time.Duration(math.MaxInt64)
+
+// wait is how long the delivery had better wait for blocks to join it. It is
+// Nagle's rule for messages: not at all when what comes just before is not in
+// flight, otherwise until it is worth its headers. New readings come just before
+// nothing that a backlog has in flight, and while that shares the link they wait
+// for no more than a part of a round trip. Alarms do not wait.
+func (fl *flow) wait(d *delivery) time.Duration {
+	if d.state == waiting {
+		return 0
+	}
+	wait := fl.company(d)
+	before := fl.before(d)
+	switch {
+	case before == nil, fl.size.body(d.bytes) >= fl.size.target()*3/4, d.lane() == reading.Alarm:
+	case fl.size.flight > len(before.body) && fl.size.trip > 0:
+		wait = max(wait, fl.size.trip/4-time.Since(before.begun))
+	default:
+		wait = forEver
+	}
+	return wait
 }
 
 // start encodes the delivery if that is still to be done, and sends it.
@@ -185,6 +229,7 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 		}
 	}
 	d.state, d.probe = sending, fl.link.down
+	d.sample = fl.size.sent(len(d.body), time.Now())
 	fl.stats.SentMessages++
 	fl.stats.SentBytes += uint64(len(d.body))
 	m, allowed := fl.message(d), fl.cfg.Timeout<<min(d.timeouts, 3)
@@ -229,36 +274,49 @@ func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) 
 	defer cancel()
 	begun := time.Now()
 	err := f.sink.Send(ctx, m)
-	return result{err: err, took: time.Since(begun), late: errors.Is(ctx.Err(), context.DeadlineExceeded)}
+	now := time.Now()
+	return result{err: err, took: now.Sub(begun), at: now, late: errors.Is(ctx.Err(), context.DeadlineExceeded)}
 }
 
-// fetch asks the cursor for more, unless the window is full: an alarm that
-// comes in the meantime is then first when there is room again.
+// fetch asks the cursor for more. When the window is full, that is for new
+// readings only: they go beside a backlog, and an alarm that comes is first.
 func (fl *flow) fetch(ctx context.Context) {
-	room, lanes := fl.size.limit()-fl.gathered(), fl.gate.Lanes
-	if fl.fetching || room <= 0 || lanes == 0 || !fl.hasRoom() {
+	w := want{lanes: fl.gate.Lanes, live: !fl.hasRoom() || fl.gathered(false) >= fl.size.blocks()}
+	room := fl.size.blocks() - fl.gathered(w.live)
+	if w.live && room <= 0 && !fl.has(reading.Alarm) {
+		w.lanes &= reading.LanesOf(reading.Alarm)
+		room = fl.size.blocks()
+	}
+	if fl.fetching && w != fl.wanted {
+		fl.callOff() // and begin again when it has ended
+	}
+	if fl.fetching || room <= 0 || w.lanes == 0 || w.live && fl.isSuspicious() {
 		return
 	}
+	next := fl.cursor.Next
+	if w.live {
+		next = fl.cursor.NextLive
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	fl.fetching, fl.fetchLanes, fl.callOff = true, lanes, cancel
+	fl.fetching, fl.wanted, fl.callOff = true, w, cancel
 	fl.tasks.Go(func() {
 		defer cancel()
-		blocks, err := fl.cursor.Next(ctx, lanes, room)
-		fl.fetched <- fetch{blocks, err, ctx.Err() != nil}
+		blocks, err := next(ctx, w.lanes, room)
+		fl.fetched <- fetch{blocks, err, ctx.Err() != nil, w.live}
 	})
 }
 
-// take adds blocks to the open delivery of their lane. One that a block cannot
-// join is complete.
-func (fl *flow) take(blocks []wire.Block) {
-	for _, b := range blocks {
-		d := fl.opened(b.Lane)
-		if d != nil && !d.canJoin(b, fl.size.limit()) {
+// take adds blocks to the open delivery that they go on from. One that has no
+// room for them is complete.
+func (fl *flow) take(got fetch) {
+	for _, b := range got.blocks {
+		d := fl.continued(b)
+		if d != nil && d.bytes+len(b.Raw) > fl.size.blocks() {
 			d.state = waiting
 			d = nil
 		}
 		if d == nil {
-			d = &delivery{state: open, opened: time.Now()}
+			d = &delivery{state: open, opened: time.Now(), live: got.live}
 			fl.queue = append(fl.queue, d)
 		}
 		d.add(b)

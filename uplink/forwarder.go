@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -11,13 +12,17 @@ import (
 // Defaults of Config.
 const (
 	DefaultMaxBatch   = 256 << 10
-	DefaultWindow     = 4
+	DefaultWindow     = 16
 	DefaultTimeout    = 30 * time.Second
 	DefaultMinBackoff = time.Second
 	// A try costs some hundred bytes; a link that is back and not used costs
 	// more.
 	DefaultMaxBackoff = 15 * time.Second
 )
+
+// ErrStalled says that nothing was acknowledged for Config.Stall although there
+// was something to send. The way out is a new Sink.
+var ErrStalled = errors.New("no acknowledgement")
 
 // Config says how a Forwarder sends. Every field but Gateway may be left zero.
 type Config struct {
@@ -26,7 +31,8 @@ type Config struct {
 	// MaxBatch is the largest message body in bytes, DefaultMaxBatch if zero.
 	// Only a single block that is larger by itself exceeds it.
 	MaxBatch int
-	// Window is how many messages may be in flight, DefaultWindow if zero.
+	// Window is how many messages may be in flight at the most, DefaultWindow if
+	// zero. How many are, depends on the link.
 	Window int
 	// Timeout bounds one Send, DefaultTimeout if zero. A message that runs out
 	// of time gets twice as much on its next try, up to eight times: the link
@@ -38,6 +44,10 @@ type Config struct {
 	// Wake receives when the link has come up: the next try is then made at
 	// once. Nil never does.
 	Wake <-chan struct{}
+	// Stall is how long nothing may be acknowledged, while there is something to
+	// send and the gate is open, before Run gives the Sink up and returns
+	// ErrStalled: whatever it is stuck in, a new one is not. Zero is for ever.
+	Stall time.Duration
 	// Gate says what the link allows at present; nil allows everything, always.
 	Gate Gate
 }
@@ -87,8 +97,9 @@ func New(cfg Config, cursor Cursor, encoder Encoder, sink Sink, quarantine Quara
 
 // Run forwards until ctx ends, and then returns nil; what was in flight is cut
 // off and stays in the buffer. Any other return is an error of the cursor: the
-// sink's own errors are retried for ever. Run may be called again once it has
-// returned and the cursor is back at the first block that is not acked.
+// sink's own errors are retried for ever, unless Config.Stall says how long. Run
+// may be called again once it has returned and the cursor is back at the first
+// block that is not acked.
 func (f *Forwarder) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -97,6 +108,9 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	stop()
 	return fl.end(err)
 }
+
+// Renew gives the Forwarder another Sink, between two Runs.
+func (f *Forwarder) Renew(sink Sink) { f.sink = sink }
 
 // Stats returns a snapshot of the progress so far.
 func (f *Forwarder) Stats() Stats { return f.progress.snapshot() }

@@ -33,38 +33,18 @@ func (alwaysOpen) Permit() (Permit, <-chan struct{}) { return Permit{Lanes: read
 type gate struct {
 	Permit
 	changed <-chan struct{}
-	ripe    <-chan time.Time // fires when the next message has waited for long enough
 }
 
-// look asks the Gate. When the lanes are other ones, what is being fetched is
-// called off: it may be of a lane that is closed now, or miss one that is open.
+// look asks the Gate.
 func (fl *flow) look() {
-	permit, changed := fl.cfg.Gate.Permit()
-	if fl.fetching && permit.Lanes != fl.fetchLanes {
-		fl.callOff()
-	}
-	fl.gate = gate{Permit: permit, changed: changed, ripe: fl.untilRipe(permit)}
+	fl.gate.Permit, fl.gate.changed = fl.cfg.Gate.Permit()
 }
 
-// untilRipe is when the next of the open deliveries has waited for long enough.
-func (fl *flow) untilRipe(p Permit) <-chan time.Time {
-	var next time.Duration
-	for _, d := range fl.queue {
-		if d.state != open || !p.Lanes.Has(d.lane()) || fl.isRipe(d, p) {
-			continue
-		}
-		if left := p.MinAge - time.Since(d.opened); next == 0 || left < next {
-			next = left
-		}
+// company is how long the delivery still waits for others to join it, as the Gate
+// wants it.
+func (fl *flow) company(d *delivery) time.Duration {
+	if d.lane() == reading.Alarm || fl.size.body(d.bytes) >= min(fl.gate.MinBytes, fl.size.target()) {
+		return 0
 	}
-	if next <= 0 {
-		return nil
-	}
-	return time.After(next)
-}
-
-// isRipe reports whether the delivery need not wait for company.
-func (fl *flow) isRipe(d *delivery, p Permit) bool {
-	return d.lane() == reading.Alarm || fl.size.body(d.bytes) >= min(p.MinBytes, fl.size.target) ||
-		time.Since(d.opened) >= p.MinAge
+	return max(fl.gate.MinAge-time.Since(d.opened), 0)
 }

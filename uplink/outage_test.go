@@ -18,6 +18,7 @@ import (
 
 func TestOnlyOneProbeIsSentWhileTheLinkIsDown(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, s *sea) {
+		s.cfg.Window = 4
 		var up atomic.Bool
 		s.shore.answer = func(context.Context, uplink.Message) error {
 			time.Sleep(10 * time.Millisecond)

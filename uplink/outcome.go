@@ -15,6 +15,9 @@ const overdue = 5 * time.Second
 // conclude notes how a Send ended. An error after ctx has ended says nothing
 // about the sink.
 func (fl *flow) conclude(ctx context.Context, r result) {
+	if r.err != nil {
+		fl.size.lost(len(r.d.body))
+	}
 	switch {
 	case r.err == nil:
 		fl.accept(r)
@@ -24,7 +27,7 @@ func (fl *flow) conclude(ctx context.Context, r result) {
 	default:
 		if r.late {
 			r.d.timeouts++
-			fl.size.shrink()
+			fl.size.narrow(fl.size.rate() / 2)
 		}
 		r.d.state = waiting
 		fl.stats.Retries++
@@ -33,14 +36,16 @@ func (fl *flow) conclude(ctx context.Context, r result) {
 }
 
 func (fl *flow) accept(r result) {
-	fl.size.arrived(len(r.d.body), r.took)
+	fl.size.arrived(len(r.d.body), r.d.sample, r.took, r.at)
 	fl.refusals = 0
+	fl.dog.progress()
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
 	r.d.finish()
 	if r.d.probe && fl.link.down {
 		fl.log.Info("link is up again", "after", fl.link.up().Round(time.Millisecond))
 		fl.stats.LastError = ""
+		fl.size.restart() // it may be another link
 	}
 }
 
@@ -121,7 +126,7 @@ func (fl *flow) report() {
 // isHeld reports whether nothing moves because the link does not allow it.
 func (fl *flow) isHeld() bool {
 	for _, d := range fl.queue {
-		if d.state == sending || fl.gate.Lanes.Has(d.lane()) && (d.state != open || fl.isRipe(d, fl.gate.Permit)) {
+		if d.state == sending || fl.mayTravel(d) && fl.company(d) == 0 {
 			return false
 		}
 	}

@@ -94,6 +94,11 @@ func readings(start, n int) []reading.Reading {
 	return rs
 }
 
+// NextLive takes the bulk lane for a backlog.
+func (k *tank) NextLive(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
+	return k.Next(ctx, lanes&reading.LanesOf(reading.Alarm, reading.Normal), limit)
+}
+
 func (k *tank) Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error) {
 	for {
 		k.mu.Lock()

@@ -31,6 +31,9 @@ type Cursor interface {
 	// twice in one run, but after a crash Next may repeat, never skip. An error
 	// of a ctx that has ended means that no blocks were given out.
 	Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error)
+	// NextLive is Next without what is left of a backlog: it returns what has
+	// come since, so that this need not wait behind the backlog.
+	NextLive(ctx context.Context, lanes reading.LaneSet, limit int) ([]wire.Block, error)
 	// Ack says that the readings first..last of the lane are elsewhere. Acks
 	// come in any order.
 	Ack(lane reading.Lane, first, last uint64) error

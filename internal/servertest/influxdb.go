@@ -17,7 +17,7 @@ import (
 func InfluxDB(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return begin(t, kind{
-		name: "InfluxDB", pack: "influxdb", program: "influxd",
+		name: "InfluxDB", pack: "influxdb", programs: []string{"influxd"},
 		plan: planInfluxDB, settle: settleInfluxDB,
 	}, opts)
 }

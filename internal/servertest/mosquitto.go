@@ -11,12 +11,12 @@ import (
 
 // Mosquitto starts mosquitto, for MQTT 3.1.1 and 5. It writes what it keeps for
 // absent subscribers when it is stopped, and every half hour: Kill loses it,
-// acknowledged or not, as with every mosquitto that is not told otherwise
-// (autosave_interval, autosave_on_changes).
+// acknowledged or not. Its autosave_on_changes, through Config, does not save the
+// last message either.
 func Mosquitto(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return begin(t, kind{
-		name: "mosquitto", pack: "mosquitto", program: "mosquitto",
+		name: "mosquitto", pack: "mosquitto", programs: []string{"mosquitto"},
 		plan: planMosquitto,
 	}, opts)
 }

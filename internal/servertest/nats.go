@@ -12,7 +12,7 @@ import (
 func NATS(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return begin(t, kind{
-		name: "NATS", pack: "nats-server", program: "nats-server",
+		name: "NATS", pack: "nats-server", programs: []string{"nats-server"},
 		plan: planNATS, fill: refilled,
 	}, opts)
 }

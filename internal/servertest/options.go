@@ -10,10 +10,13 @@ type options struct {
 	pair           Pair
 	maxMessage     int
 	volatile       bool
+	only           []string
+	orNil          bool
 	lines          []string
 }
 
-// User lets nobody in but this user (and, on RabbitMQ, nobody as guest either).
+// User lets nobody in but this user. For Redis, the user "default" is who logs in
+// with a password only.
 func User(name, password string) Option {
 	return func(o *options) { o.user, o.password = name, password }
 }
@@ -40,6 +43,17 @@ func MaxMessage(bytes int) Option {
 // Volatile makes a server keep nothing on disk.
 func Volatile() Option {
 	return func(o *options) { o.volatile = true }
+}
+
+// Only leaves away the other protocols of RabbitMQ (which always speaks AMQP).
+func Only(protocols ...string) Option {
+	return func(o *options) { o.only = protocols }
+}
+
+// OrNil makes the constructor return nil, and log why, where it would skip the test:
+// for tests of several servers at once.
+func OrNil() Option {
+	return func(o *options) { o.orNil = true }
 }
 
 // Config adds lines to the server's configuration, in its own language: before

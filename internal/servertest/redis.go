@@ -17,7 +17,7 @@ import (
 func Redis(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return begin(t, kind{
-		name: "Redis", pack: "redis-server", program: "redis-server",
+		name: "Redis", pack: "redis-server", programs: []string{"redis-server"},
 		plan: planRedis, fill: fillRedis,
 	}, opts)
 }
@@ -32,7 +32,9 @@ func planRedis(e *engine) (plan, error) {
 	if !e.options.volatile {
 		lines = append(lines, "appendonly yes", "appendfsync always")
 	}
-	if o := e.options; o.user != "" {
+	if o := e.options; o.user == "default" {
+		lines = append(lines, "requirepass "+o.password)
+	} else if o.user != "" {
 		lines = append(lines, "user default off", fmt.Sprintf("user %s on >%s ~* &* +@all", o.user, o.password))
 	}
 	if e.options.maxMessage > 0 {

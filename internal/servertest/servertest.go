@@ -57,10 +57,10 @@ type engine struct {
 
 // kind is what the servers differ in.
 type kind struct {
-	name    string
-	pack    string // of Debian
-	program string
-	slow    bool // takes seconds to start
+	name     string
+	pack     string   // of Debian
+	programs []string // which it must have brought
+	slow     bool     // takes seconds to start
 	// plan writes the configuration, and says what to run and when it is up.
 	plan func(e *engine) (plan, error)
 	// settle is called once, when the server is up for the first time; nil for
@@ -125,7 +125,7 @@ func (s *Server) Freeze() { s.t.Helper(); s.must("freeze", s.freeze(true)) }
 func (s *Server) Thaw() { s.t.Helper(); s.must("thaw", s.freeze(false)) }
 
 // Fill makes the server refuse messages for lack of space, in the way that is its
-// own (an alarm, an error, silence). Some are killed and started again for it.
+// own (an alarm, an error, silence). Some are stopped and started again for it.
 func (s *Server) Fill() { s.t.Helper(); s.must("fill", s.fill(true)) }
 
 // Clear ends Fill.
@@ -164,7 +164,9 @@ func (e *engine) logFile() string { return filepath.Join(e.dir, "output.log") }
 // begin returns a Server of the kind that lives as long as the test.
 func begin(t testing.TB, k kind, opts []Option) *Server {
 	t.Helper()
-	require(t, k)
+	if !require(t, k, opts) {
+		return nil
+	}
 	s := &Server{t: t, engine: &engine{kind: k, dir: t.TempDir(), addrs: map[string]string{}}}
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -1,10 +1,10 @@
 package servertest
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 )
@@ -94,28 +94,44 @@ func (l lasting) Cleanup(f func()) { l.shared.cleanup = append(l.shared.cleanup,
 func (l lasting) Failed() bool { return false }
 
 // require skips a test whose server is not installed, or fails it if all are asked
-// for.
-func require(t testing.TB, k kind) {
+// for. It reports false to one that can do without.
+func require(t testing.TB, k kind, opts []Option) bool {
 	t.Helper()
+	var asked options
+	for _, o := range opts {
+		o(&asked)
+	}
 	all := os.Getenv("TIDEGATE_E2E") == "all"
-	if k.slow && testing.Short() && !all {
-		t.Skipf("%s takes seconds to start: not in -short", k.name)
+	var reason string
+	if missing := lacking(k); missing != nil {
+		reason = missing.Error()
+	} else if k.slow && testing.Short() && !all {
+		reason = k.name + " takes seconds to start: not in -short"
 	}
-	missing := lacking(k)
-	if missing == nil {
-		return
+	switch {
+	case reason == "":
+		return true
+	case all:
+		t.Fatal(reason)
+	case asked.orNil:
+		t.Log(reason)
+	default:
+		t.Skip(reason)
 	}
-	if all {
-		t.Fatalf("%v", missing)
-	}
-	t.Skipf("%v", missing)
+	return false
 }
 
 func lacking(k kind) error {
-	if _, err := exec.LookPath(k.program); err == nil {
-		return nil
-	} else if !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, os.ErrNotExist) {
-		return err
+	for _, program := range k.programs {
+		var err error
+		if filepath.IsAbs(program) {
+			_, err = os.Stat(program)
+		} else {
+			_, err = exec.LookPath(program)
+		}
+		if err != nil {
+			return fmt.Errorf("%s is not installed (%s is missing) — hint: apt-get install %s", k.name, program, k.pack)
+		}
 	}
-	return fmt.Errorf("%s is not installed (%s is missing) — hint: apt-get install %s", k.name, k.program, k.pack)
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 func VictoriaMetrics(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return begin(t, kind{
-		name: "VictoriaMetrics", pack: "victoria-metrics", program: "victoria-metrics",
+		name: "VictoriaMetrics", pack: "victoria-metrics", programs: []string{"victoria-metrics"},
 		plan: planVictoriaMetrics, fill: refilled,
 	}, opts)
 }

@@ -30,8 +30,9 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
-	"github.com/tidegate/tidegate/internal/onelink"
+	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // KeyHeader is the header that carries the key where it does not fit into the
@@ -172,7 +173,7 @@ func (s *Sink) named(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("publish to %s: %w", s.cfg.Address, err)
+	return fmt.Errorf("publish to %s: %w", s.cfg.Address, netfault.Explain(err))
 }
 
 // learn keeps the limit that an error names.

@@ -3,14 +3,13 @@ package amqpout
 import (
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // Delays after answers that do not change by themselves.
@@ -22,9 +21,6 @@ const (
 	// nothing is sent, so asking again costs nothing.
 	alarmDelay = 10 * time.Second
 )
-
-// maxQuote is how much of a server's text is quoted in an error, in bytes.
-const maxQuote = 200
 
 type class int
 
@@ -88,19 +84,16 @@ func judge(code int, text string) error {
 		case alarmed:
 			return uplink.RetryAfter(err, alarmDelay)
 		case tooLarge:
-			return uplink.TooLarge(sized{err, statedLimit(text)})
+			return uplink.TooLarge(sized{err, onelink.StatedLimit(text)})
 		}
 		return err
 	}
 	return fmt.Errorf("%s — hint: does the server speak AMQP 0-9-1? See its log", reply(code, text))
 }
 
-// reply is a foreign text, made safe for logs and terminals.
+// reply is what the server said, as an error has it.
 func reply(code int, text string) string {
-	if len(text) > maxQuote {
-		text = text[:maxQuote] + "..."
-	}
-	text = strconv.Quote(strings.ToValidUTF8(text, "?"))
+	text = onelink.Quote(text)
 	switch code {
 	case nacked:
 		return "refused (nack)"
@@ -116,22 +109,6 @@ func reply(code int, text string) string {
 type sized struct {
 	error
 	limit int64
-}
-
-var limitText = regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d{1,10})\b`)
-
-// statedLimit returns the limit that RabbitMQ names in its refusal, 0 if it names
-// none.
-func statedLimit(text string) int64 {
-	found := limitText.FindStringSubmatch(text)
-	if found == nil {
-		return 0
-	}
-	n, err := strconv.ParseInt(found[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // limitIn returns the limit that an error names, 0 if it names none.

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/tidegate/tidegate/internal/onelink"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // farewell is how long a polite close may take.
@@ -127,6 +128,8 @@ func (l *link) explain(e *amqp.Error) error {
 	switch {
 	case e != nil && e.Server:
 		return judge(e.Code, e.Reason)
+	case errors.Is(fault, net.ErrClosed):
+		return errors.New("the connection was given up — hint: nothing was heard of the other side in time")
 	case fault != nil:
 		return fmt.Errorf("connection lost: %w", fault)
 	case e != nil:
@@ -196,7 +199,7 @@ func (l *link) send(ctx context.Context, m uplink.Message, make func(uplink.Mess
 	case <-l.heed: // every return that came before the confirms is noted
 	case <-l.gone: // then, too
 	case <-ctx.Done():
-		return ctx.Err()
+		return l.noAnswer(ctx)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,7 +214,7 @@ func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, make
 	case <-l.gone:
 		return l.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return l.noAnswer(ctx)
 	}
 	defer func() { <-l.turn }()
 	release := context.AfterFunc(ctx, func() { l.wire.Close() })

@@ -8,8 +8,9 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/tidegate/tidegate/internal/onelink"
+	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // loginTimeout bounds everything from the dial to the channel that is ready.
@@ -26,15 +27,17 @@ func (s *Sink) open(ctx context.Context, gateway string) (*link, error) {
 	// The library's calls know no context; they end with the connection.
 	release := context.AfterFunc(ctx, func() { wire.Close() })
 	l, err := s.logIn(wire, gateway)
-	if !release() && err == nil {
+	if release() && err == nil {
+		return l, nil
+	}
+	wire.Close()
+	if l != nil {
 		l.Close()
-		err = ctx.Err()
 	}
-	if err != nil {
-		wire.Close()
-		return nil, err
+	if ctx.Err() != nil { // that is why it has failed
+		return nil, fmt.Errorf("log in: %w", netfault.Explain(ctx.Err()))
 	}
-	return l, nil
+	return nil, err
 }
 
 func (s *Sink) logIn(wire *onelink.Conn, gateway string) (*link, error) {
@@ -76,14 +79,13 @@ func (s *Sink) giveUp(l *link, err error) error {
 func loginError(conn *amqp.Connection, wire *onelink.Conn, err error) error {
 	var e *amqp.Error
 	guessed := errors.Is(err, amqp.ErrCredentials) || errors.Is(err, amqp.ErrVhost)
-	switch {
+	switch fault := wire.Fault(); {
 	case errors.Is(err, amqp.ErrSASL):
 		return uplink.RetryAfter(errors.New("the server offers no such login — hint: it allows neither PLAIN without TLS, or EXTERNAL only; see auth_mechanisms there"), configDelay)
-	case guessed && !speaks(conn) && wire.Fault() != nil:
-		err := fmt.Errorf("the server closed the connection during the login (%w) — hint: check username, password_file and vhost", wire.Fault())
-		return uplink.RetryAfter(err, configDelay)
-	case errors.As(err, &e) && !e.Server && wire.Fault() == nil && !guessed:
-		return fmt.Errorf("%w — hint: the other side does not speak AMQP 0-9-1; check the port", err)
+	case guessed && fault != nil && !speaks(conn):
+		return uplink.RetryAfter(errors.New("the server closed the connection during the login — hint: check username, password_file and vhost"), configDelay)
+	case errors.As(err, &e) && !e.Server && fault == nil:
+		return errors.New("log in: the answer cannot be read — hint: the other side does not speak AMQP 0-9-1; check the port")
 	}
 	return callError(wire, err)
 }

@@ -3,12 +3,12 @@ package amqpout
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // maxShort is the length in bytes of AMQP's short strings: names, routing keys,
@@ -27,7 +27,7 @@ type publishing struct {
 
 // address returns where a piece goes.
 func (s *Sink) address(m uplink.Message, p uplink.Part) (exchange, key string) {
-	return s.cfg.Exchange.Expand(m, p, swap), s.cfg.RoutingKey.Expand(m, p, swap)
+	return s.cfg.Exchange.Expand(m, p, onelink.Swap), s.cfg.RoutingKey.Expand(m, p, onelink.Swap)
 }
 
 // checkAddresses refuses a message before anything of it is sent. It will not
@@ -66,19 +66,4 @@ func (s *Sink) publishing(m uplink.Message, p uplink.Part) publishing {
 		out.MessageId, out.Headers[KeyHeader] = "", id
 	}
 	return out
-}
-
-// swap exchanges slashes and dots: topic exchanges part words by dots, devices
-// have slashes. RabbitMQ does the same to the topics of MQTT, both ways, so that
-// a subscriber over there sees the names as they are here.
-func swap(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch r {
-		case '/':
-			return '.'
-		case '.':
-			return '/'
-		}
-		return r
-	}, name)
 }

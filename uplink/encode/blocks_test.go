@@ -71,7 +71,7 @@ type numbered struct {
 	reading.Reading
 }
 
-func decode(t testing.TB, blocks []wire.Block) []numbered {
+func decodeAll(t testing.TB, blocks []wire.Block) []numbered {
 	t.Helper()
 	var out []numbered
 	dec := wire.NewDecoder()

@@ -86,7 +86,7 @@ func anyValue(rng *rand.Rand) reading.Value {
 // of the body, in order, without anything between them; every reading is in one.
 func TestPartsAreTheWholeMessage(t *testing.T) {
 	blocks := anyKind(t, 7, 9, 25)
-	all := decode(t, blocks)
+	all := decodeAll(t, blocks)
 	for _, name := range Encodings() {
 		for per := range Per(pers) {
 			for _, limit := range []int{math.MaxInt, 900, 1} {
@@ -179,7 +179,7 @@ func checkGroups(t *testing.T, parts []uplink.Part, all []numbered, per Per) {
 // they ascend within each, and all are there once.
 func TestCutKeepsOrder(t *testing.T) {
 	blocks := anyKind(t, 3, 5, 60)
-	want := len(decode(t, blocks))
+	want := len(decodeAll(t, blocks))
 	for _, per := range []Per{Device, Series, Reading} {
 		_, parts := encoded(t, Config{Encoding: ndjsonName, Per: per}, blocks, 2000)
 		seen := map[uint64]bool{}
@@ -255,17 +255,17 @@ func TestDamagedBlockSpoilsNoOther(t *testing.T) {
 
 func TestWhatCannotBeCutIsRefused(t *testing.T) {
 	for text, cfg := range map[string]Config{
-		"one of packed, json": {Encoding: "xml"},
-		"hint: batch":         {Encoding: packedName, Per: Device},
-		"hint: batch or read": {Encoding: rawName, Per: Device},
-		"hint: batch or devi": {Encoding: thingsboardName, Per: Series},
-		"{gateway}, {lane}":   {Encoding: lineName, Line: LineConfig{Measurement: "{host}"}},
-		"field: ":             {Encoding: lineName, Line: LineConfig{Field: "{"}},
-		"there twice":         {Encoding: lineName, Line: LineConfig{Tags: []string{"a=1", "a=2"}}},
-		"is no tag":           {Encoding: lineName, Line: LineConfig{Tags: []string{"a"}}},
-		"for InfluxDB itself": {Encoding: lineName, Line: LineConfig{Tags: []string{"time={lane}"}}},
-		"behind the =":        {Encoding: lineName, Line: LineConfig{Tags: []string{"{lane}=x"}}},
-		"tag a: ":             {Encoding: lineName, Line: LineConfig{Tags: []string{"a={b}"}}},
+		"one of packed, json":  {Encoding: "xml"},
+		`hint: write "batch"`:  {Encoding: packedName, Per: Device},
+		`"batch" or "reading"`: {Encoding: rawName, Per: Device},
+		`"batch" or "device"`:  {Encoding: thingsboardName, Per: Series},
+		"{gateway}, {lane}":    {Encoding: lineName, Line: LineConfig{Measurement: "{host}"}},
+		`"{" is no template`:   {Encoding: lineName, Line: LineConfig{Field: "{"}},
+		"there twice":          {Encoding: lineName, Line: LineConfig{Tags: []string{"a=1", "a=2"}}},
+		"is no tag":            {Encoding: lineName, Line: LineConfig{Tags: []string{"a"}}},
+		"for InfluxDB itself":  {Encoding: lineName, Line: LineConfig{Tags: []string{"time={lane}"}}},
+		"behind the =":         {Encoding: lineName, Line: LineConfig{Tags: []string{"{lane}=x"}}},
+		"tag a: ":              {Encoding: lineName, Line: LineConfig{Tags: []string{"a={b}"}}},
 	} {
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), "hint: ") {
 			t.Errorf("%+v: %v, want %q", cfg, err, text)

@@ -45,13 +45,15 @@ func TestJSONIsTheDocumentInItsComment(t *testing.T) {
 type document struct {
 	Gateway, Epoch, Lane string
 	First, Last          uint64
-	Readings             []struct {
-		Seq                           uint64
-		Device, Metric, Unit, Quality string
-		Time                          int64
-		Value                         json.RawMessage
-		Bytes                         []byte
-	}
+	Readings             []documentReading
+}
+
+type documentReading struct {
+	Seq                           uint64
+	Device, Metric, Unit, Quality string
+	Time                          int64
+	Value                         json.RawMessage
+	Bytes                         []byte
 }
 
 func TestJSONCarriesEveryReading(t *testing.T) {
@@ -64,7 +66,7 @@ func TestJSONCarriesEveryReading(t *testing.T) {
 	if err := json.Unmarshal(body, &doc); err != nil {
 		t.Fatal(err)
 	}
-	want := decode(t, blocks)
+	want := decodeAll(t, blocks)
 	if len(doc.Readings) != len(want) || doc.First != 1 || doc.Last != uint64(len(want)) {
 		t.Fatalf("%d readings %d to %d, want %d", len(doc.Readings), doc.First, doc.Last, len(want))
 	}
@@ -133,7 +135,7 @@ func FuzzJSON(f *testing.F) {
 			t.Fatalf("%v in %s", err, body)
 		}
 		valid := strings.ToValidUTF8(device, "\ufffd")
-		for i, r := range decode(t, []wire.Block{b}) {
+		for i, r := range decodeAll(t, []wire.Block{b}) {
 			if r.Value.Kind() == reading.KindBytes && base64.StdEncoding.EncodeToString(doc.Readings[i].Bytes) != base64.StdEncoding.EncodeToString([]byte(text)) {
 				t.Errorf("bytes %q, want %q", doc.Readings[i].Bytes, text)
 			}

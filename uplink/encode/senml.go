@@ -169,6 +169,9 @@ func appendBaseName(dst []byte, gateway, device string) []byte {
 		dst = append(dst, '0') // a name begins with a letter or digit
 	}
 	dst = append(appendName(dst, gateway), '/')
+	if device == "" {
+		return dst
+	}
 	return append(appendName(dst, device), '/')
 }
 

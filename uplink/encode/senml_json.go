@@ -27,7 +27,7 @@ func (n senmlJSON) record(dst []byte, r *senmlRecord) []byte {
 	if r.version != 0 {
 		dst = append(strconv.AppendInt(n.label(dst, "bver"), int64(r.version), 10), ',')
 	}
-	text("bn", string(r.baseName))
+	dst = n.name(dst, "bn", r.baseName)
 	if r.isBased {
 		dst = append(appendSeconds(n.label(dst, "bt"), r.baseTime), ',')
 	}
@@ -40,7 +40,7 @@ func (n senmlJSON) record(dst []byte, r *senmlRecord) []byte {
 	if r.isNumbered {
 		dst = append(strconv.AppendUint(n.label(dst, "bseq"), r.baseSeq, 10), ',')
 	}
-	text("n", string(r.name))
+	dst = n.name(dst, "n", r.name)
 	text("u", r.unit)
 	if r.time != 0 {
 		dst = append(appendSeconds(n.label(dst, "t"), r.time), ',')
@@ -53,6 +53,15 @@ func (n senmlJSON) record(dst []byte, r *senmlRecord) []byte {
 		dst = appendText(n.label(append(dst, ','), "quality"), r.quality)
 	}
 	return append(dst, "},"...)
+}
+
+// name appends a name, whose characters need no escapes.
+func (n senmlJSON) name(dst []byte, label string, name []byte) []byte {
+	if len(name) == 0 {
+		return dst
+	}
+	dst = append(n.label(dst, label), '"')
+	return append(append(dst, name...), `",`...)
 }
 
 func (n senmlJSON) value(dst []byte, r *senmlRecord) []byte {

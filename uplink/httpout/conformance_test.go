@@ -1,8 +1,11 @@
 package httpout
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,6 +24,26 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestConformanceOverHTTP2 runs the suite over connections that many messages
+// share.
+func TestConformanceOverHTTP2(t *testing.T) {
+	authorities := x509.NewCertPool()
+	uplinktest.Run(t, uplinktest.Door{
+		New: func(t *testing.T, address string) uplink.Sink {
+			return newSink(t, Config{URL: "https://" + address + "/v1/ingest", Connections: 4, HTTP2: true, TLS: &tls.Config{RootCAs: authorities, ServerName: "example.com"}})
+		},
+		Peer: func(t *testing.T, judge uplinktest.Judge) string {
+			server := httptest.NewUnstartedServer(answering(judge))
+			server.EnableHTTP2 = true
+			server.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of cut cables
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			authorities.AddCert(server.Certificate())
+			return strings.TrimPrefix(server.URL, "https://")
+		},
+	})
+}
+
 func newSink(t *testing.T, cfg Config) *Sink {
 	t.Helper()
 	s, err := New(cfg)
@@ -34,7 +57,14 @@ func newSink(t *testing.T, cfg Config) *Sink {
 // peer is a cloud that answers as judge says.
 func peer(t *testing.T, judge uplinktest.Judge) string {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(answering(judge))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// answering takes messages as judge says.
+func answering(judge uplinktest.Judge) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return // cut off: nothing has arrived
@@ -53,9 +83,7 @@ func peer(t *testing.T, judge uplinktest.Judge) string {
 		case uplinktest.Garbage:
 			io.WriteString(w, "<html>Welcome! Please log in.</html>")
 		}
-	}))
-	t.Cleanup(server.Close)
-	return strings.TrimPrefix(server.URL, "http://")
+	}
 }
 
 // ackFor returns the acknowledgement of the message with the key

@@ -1,4 +1,4 @@
-// Package httpout is the door out over HTTP: one POST a message.
+// Package httpout is the door out over HTTP: one request a message.
 //
 //	POST /v1/ingest HTTP/1.1
 //	Content-Type: application/vnd.tidegate.chunk
@@ -13,32 +13,30 @@
 // and nothing less counts as custody: captive portals and proxies answer 200 to
 // anything. Other endpoints do not know this answer; Config.TrustStatus takes
 // any 2xx of theirs for custody, unless it is a page of HTML. What every other
-// status means is in one place, the function judge.
+// answer means is in one place, the function judge.
+//
+// A message of several parts is several requests, as many at once as there are
+// connections.
 package httpout
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"time"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
 )
 
-// KeyHeader is the header that carries uplink.Key.String.
+// KeyHeader is the header that carries uplink.Key.String, or
+// uplink.Message.PartKey.
 const KeyHeader = "Tidegate-Key"
-
-// jsonType is the one media type of bodies that are worth compressing here.
-const jsonType = "application/json"
 
 // Bounds of one request, and of the connections that are kept for the next.
 const (
@@ -46,25 +44,37 @@ const (
 	tlsTimeout    = 10 * time.Second
 	answerTimeout = 30 * time.Second // from the last byte sent to the headers of the answer
 	idleTimeout   = 90 * time.Second
+	pingTimeout   = 10 * time.Second // of HTTP/2, which keeps a dead connection otherwise
 	maxAnswer     = 64 << 10
-	minCompress   = 1 << 10
 )
 
-// Config says where to POST and as whom.
+// Config says where to send and as whom. Only URL must be given.
 type Config struct {
 	// URL is the endpoint, http or https. Credentials in it are refused: they
 	// would show up in logs.
 	URL string
-	// Token is sent as "Authorization: Bearer", unless it is zero.
-	Token conf.Secret
+	// Method is the method of a request; empty stands for POST.
+	Method string
+	// Auth says who is sending.
+	Auth Auth
 	// UserAgent names the sender, for example "tidegate/0.3".
 	UserAgent string
+	// Headers are sent with every request, "Name: value".
+	Headers []string
+	// IdempotencyKey sends the key of a message in the header Idempotency-Key,
+	// too, for endpoints that drop what they have had by that.
+	IdempotencyKey bool
 	// TrustStatus takes any 2xx answer as custody, unless it is a page of
 	// HTML. Leave it false for a tidegate cloud, whose answer repeats what it
 	// acknowledges.
 	TrustStatus bool
-	// Gzip compresses JSON bodies. Packed ones are compressed already.
-	Gzip bool
+	// Database says that the other side is a database which takes line protocol:
+	// Probe writes nothing to it, to see whether it may.
+	Database bool
+	// Compression is how bodies are compressed.
+	Compression Compression
+	// HTTP2 offers HTTP/2 where there is TLS.
+	HTTP2 bool
 	// Dial is how the sink reaches the network; nil stands for the network as it
 	// is.
 	Dial uplink.Dial
@@ -75,140 +85,232 @@ type Config struct {
 	Connections int
 }
 
-// Sink POSTs messages. It is safe for concurrent use.
+// Sink sends messages. It is safe for concurrent use.
 type Sink struct {
 	cfg       Config
 	url       *url.URL
+	headers   http.Header
+	auth      authorizer
+	packer    packer
 	transport *http.Transport
+	limit     limit
 }
 
-// New returns a Sink. It does not connect yet.
+// New returns a Sink. It reads the files that hold secrets, and does not connect
+// yet.
 func New(cfg Config) (*Sink, error) {
-	u, err := url.Parse(cfg.URL)
+	u, err := endpoint("url", cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sink{cfg: cfg, url: u, transport: newTransport(cfg)}
+	if s.headers, err = parseHeaders(cfg.Headers); err != nil {
+		return nil, fmt.Errorf("http uplink: %w", err)
+	}
+	if s.auth, err = cfg.Auth.open(cfg.Dial, cfg.TLS); err != nil {
+		return nil, err
+	}
+	if s.packer, err = newPacker(cfg.Compression); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// endpoint checks a URL that is requested.
+func endpoint(key, text string) (*url.URL, error) {
+	u, err := url.Parse(text)
 	switch {
 	case err != nil: // without its text, which quotes the url
-		return nil, errors.New("http uplink: the url cannot be read — hint: write https://host/path")
+		return nil, fmt.Errorf("http uplink: the %s cannot be read — hint: write https://host/path", key)
 	case u.User != nil:
-		return nil, fmt.Errorf("http uplink: credentials in the url of %s — hint: put the token into a file of its own", u.Host)
+		return nil, fmt.Errorf("http uplink: credentials in the %s of %s — hint: put the token into a file of its own", key, u.Host)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fmt.Errorf("http uplink: url %q — hint: write https://host/path", cfg.URL)
+		return nil, fmt.Errorf("http uplink: %s %q — hint: write https://host/path", key, text)
 	}
-	return &Sink{cfg: cfg, url: u, transport: newTransport(cfg)}, nil
+	return u, nil
 }
 
-// newTransport returns a transport of HTTP/1.1 that uses no proxy: a gateway's
-// environment is nobody's configuration. Go's client speaks TLS 1.2 or later.
+// newTransport returns a transport that uses no proxy: a gateway's environment is
+// nobody's configuration. Go's client speaks TLS 1.2 or later.
 func newTransport(cfg Config) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(cfg.HTTP2)
 	dial := cfg.Dial
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 	return &http.Transport{
 		DialContext:           dial,
-		TLSClientConfig:       cfg.TLS,
+		TLSClientConfig:       cfg.TLS.Clone(), // it gets the names of protocols
 		TLSHandshakeTimeout:   tlsTimeout,
 		ResponseHeaderTimeout: answerTimeout,
 		MaxIdleConnsPerHost:   max(cfg.Connections, 1),
 		IdleConnTimeout:       idleTimeout,
 		DisableCompression:    true,
 		Protocols:             protocols,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingTimeout, PingTimeout: pingTimeout},
 	}
 }
 
 // Close closes the connections that are kept open.
 func (s *Sink) Close() error {
 	s.transport.CloseIdleConnections()
+	s.auth.close()
+	s.packer.close()
 	return nil
 }
 
-// Probe connects as Send would, and asks nothing: what a POST would be answered
-// only a POST can tell.
-func (s *Sink) Probe(ctx context.Context) (string, error) {
-	port := s.url.Port()
-	if port == "" {
-		port = s.url.Scheme // "http" and "https" are names of their ports
-	}
-	conn, err := s.transport.DialContext(ctx, "tcp", net.JoinHostPort(s.url.Hostname(), port))
-	if err != nil {
-		return "", netfault.Explain(err)
-	}
-	defer conn.Close()
-	if s.url.Scheme == "http" {
-		return s.url.Host + " answers, without encryption", nil
-	}
-	secure := s.cfg.TLS.Clone()
-	if secure == nil {
-		secure = new(tls.Config)
-	}
-	if secure.ServerName == "" {
-		secure.ServerName = s.url.Hostname()
-	}
-	if err := tls.Client(conn, secure).HandshakeContext(ctx); err != nil {
-		return "", fmt.Errorf("%s answers, but not safely: %w", s.url.Host, netfault.Explain(err))
-	}
-	return s.url.Host + " answers", nil
-}
+// Limit implements uplink.Limited: what the other side's refusals have taught.
+func (s *Sink) Limit() int { return s.limit.bytes() }
 
-// Send POSTs the message. It returns nil when the answer takes custody of the
+// Send sends the message. It returns nil when the answer takes custody of the
 // whole message, see the package comment.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
-	req, err := s.request(ctx, m)
-	if err != nil {
-		return fmt.Errorf("post to %s: %w", s.url.Host, err)
+	pieces := m.Pieces()
+	if len(pieces) == 1 {
+		return s.piece(ctx, m, pieces[0])
 	}
-	// The transport itself, not a Client: redirects are not followed, because
-	// what they lead to did not promise to keep anything.
+	return s.pieces(ctx, m, pieces)
+}
+
+// piece sends one piece of the message.
+func (s *Sink) piece(ctx context.Context, m uplink.Message, p uplink.Part) error {
+	if len(p.Body) == 0 && s.cfg.Database {
+		return nil // no reading in it can be said there
+	}
+	key := m.PartKey(p)
+	resp, answer, err := s.authorized(ctx, key, m.ContentType, p.Body)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.where(), err)
+	}
+	k := m.Key
+	k.First, k.Last = p.First, p.Last
+	err = judge(resp, answer, k, s.cfg.TrustStatus)
+	switch {
+	case err == nil:
+		s.limit.accepted(len(p.Body))
+		return nil
+	case uplink.IsTooLarge(err):
+		s.limit.refused(len(p.Body), answer)
+	}
+	return fmt.Errorf("%s: %w", s.where(), err)
+}
+
+func (s *Sink) where() string { return "send to " + s.url.Host }
+
+// authorized makes the request. A token that is refused before its time gets one
+// successor.
+func (s *Sink) authorized(ctx context.Context, key, contentType string, body []byte) (*http.Response, []byte, error) {
+	for again := false; ; again = true {
+		header, err := s.auth.header(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		req, err := s.request(ctx, key, contentType, body)
+		if err != nil {
+			return nil, nil, err
+		}
+		if header.name != "" {
+			req.Header.Set(header.name, header.value)
+		}
+		resp, answer, err := s.roundTrip(req)
+		if err != nil {
+			return nil, nil, err
+		}
+		if resp.StatusCode != http.StatusUnauthorized || again || !s.auth.refused(ctx, header) {
+			return resp, answer, nil
+		}
+	}
+}
+
+// roundTrip uses the transport itself, not a Client: redirects are not followed,
+// because what they lead to did not promise to keep anything.
+//
+// A connection that has not answered in time may be dead, and is dropped. HTTP/1
+// does that by itself; HTTP/2 would send the next message down the same hole.
+func (s *Sink) roundTrip(req *http.Request) (*http.Response, []byte, error) {
+	var used net.Conn
+	if s.cfg.HTTP2 {
+		trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { used = c.Conn }}
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
+	}
 	resp, err := s.transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("post to %s: %w", s.url.Host, netfault.Explain(err))
+		if used != nil && req.Context().Err() != nil {
+			used.Close()
+		}
+		return nil, nil, netfault.Explain(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("post to %s: read answer: %w", s.url.Host, netfault.Explain(err))
+		return nil, nil, fmt.Errorf("read answer: %w", netfault.Explain(err))
 	}
-	if err := judge(resp, answer, m.Key, s.cfg.TrustStatus); err != nil {
-		return fmt.Errorf("post to %s: %w", s.url.Host, err)
-	}
-	return nil
+	return resp, answer, nil
 }
 
-func (s *Sink) request(ctx context.Context, m uplink.Message) (*http.Request, error) {
-	body, encoding, err := s.compress(m)
-	if err != nil {
-		return nil, err
+// pieces sends all pieces, some at a time. The first that fails ends it, because
+// everything will be sent again; of those that were under way then, the worst
+// decides.
+func (s *Sink) pieces(ctx context.Context, m uplink.Message, pieces []uplink.Part) error {
+	workers := min(max(s.cfg.Connections, 1), len(pieces))
+	next := make(chan uplink.Part)
+	failed := make(chan error, workers)
+	for range workers {
+		go func() {
+			for p := range next {
+				if err := s.piece(ctx, m, p); err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
+	var worst error
+	for _, p := range pieces {
+		if worst = hand(next, p, failed, &workers); worst != nil {
+			break
+		}
 	}
-	req.Header.Set("Content-Type", m.ContentType)
-	req.Header.Set(KeyHeader, m.Key.String())
-	req.Header.Set("User-Agent", s.cfg.UserAgent)
-	if encoding != "" {
-		req.Header.Set("Content-Encoding", encoding)
+	close(next)
+	for range workers {
+		worst = worse(worst, <-failed)
 	}
-	if !s.cfg.Token.IsZero() {
-		req.Header.Set("Authorization", "Bearer "+s.cfg.Token.Reveal())
-	}
-	// Not sent, but it tells the transport that this POST may be repeated:
-	// one that meets a kept connection which the other side has just closed
-	// goes out again at once, instead of counting as an outage.
-	req.Header["Idempotency-Key"] = []string{}
-	return req, nil
+	return worst
 }
 
-func (s *Sink) compress(m uplink.Message) (body []byte, encoding string, err error) {
-	if !s.cfg.Gzip || m.ContentType != jsonType || len(m.Body) < minCompress {
-		return m.Body, "", nil
+// hand gives a piece to a worker, or returns the error of one that has failed.
+func hand(next chan<- uplink.Part, p uplink.Part, failed <-chan error, workers *int) error {
+	select {
+	case next <- p:
+		return nil
+	case err := <-failed:
+		*workers--
+		return err
 	}
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	_, err = z.Write(m.Body)
-	if err = errors.Join(err, z.Close()); err != nil {
-		return nil, "", fmt.Errorf("compress: %w", err)
+}
+
+// worse returns the error that decides about a message: one that is permanent,
+// or one that names a delay, before any other.
+func worse(a, b error) error {
+	rank := func(err error) int {
+		_, delayed := uplink.RetryDelay(err)
+		switch {
+		case err == nil:
+			return 0
+		case uplink.IsPermanent(err) && !uplink.IsTooLarge(err):
+			return 4
+		case uplink.IsPermanent(err):
+			return 3
+		case delayed:
+			return 2
+		}
+		return 1
 	}
-	return packed.Bytes(), "gzip", nil
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
 }

@@ -2,7 +2,6 @@ package httpout
 
 import (
 	"bytes"
-	"compress/gzip"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,7 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -41,7 +39,7 @@ func TestRequestIsTheOneInThePackageComment(t *testing.T) {
 		body, _ = io.ReadAll(r.Body)
 		io.WriteString(w, ack)
 	})
-	sink := newSink(t, Config{URL: url + "/v1/ingest", Token: secret(t, "s3cret"), UserAgent: "tidegate/0.1"})
+	sink := newSink(t, Config{URL: url + "/v1/ingest", Auth: Auth{TokenFile: secret(t, "s3cret")}, UserAgent: "tidegate/0.1"})
 	if err := sink.Send(t.Context(), message("application/vnd.tidegate.chunk", []byte("chunk"))); err != nil {
 		t.Fatal(err)
 	}
@@ -62,52 +60,21 @@ func TestRequestIsTheOneInThePackageComment(t *testing.T) {
 	}
 }
 
-func secret(t *testing.T, text string) conf.Secret {
+// secret returns the path of a file that holds the text.
+func secret(t *testing.T, text string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	path := filepath.Join(t.TempDir(), "secret")
+	write(t, path, text)
+	return path
 }
 
-func TestOnlyJSONIsCompressed(t *testing.T) {
-	long := bytes.Repeat([]byte(`{"seq":1}`), 500)
-	for _, c := range []struct {
-		name, contentType string
-		body              []byte
-		want              string
-	}{
-		{"Packed", "application/vnd.tidegate.chunk", long, ""},
-		{"JSON", "application/json", long, "gzip"},
-		{"ShortJSON", "application/json", long[:90], ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				if encoding := r.Header.Get("Content-Encoding"); encoding != c.want {
-					t.Errorf("encoding %q, want %q", encoding, c.want)
-				}
-				var from io.Reader = r.Body
-				if c.want == "gzip" {
-					var err error
-					if from, err = gzip.NewReader(r.Body); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-				if body, _ := io.ReadAll(from); !bytes.Equal(body, c.body) {
-					t.Errorf("%d bytes arrived, want %d", len(body), len(c.body))
-				}
-				io.WriteString(w, ack)
-			})
-			if err := newSink(t, Config{URL: url, Gzip: true}).Send(t.Context(), message(c.contentType, c.body)); err != nil {
-				t.Error(err)
-			}
-		})
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+"~", []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+"~", path); err != nil {
+		t.Fatal(err)
 	}
 }
 

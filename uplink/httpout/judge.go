@@ -1,6 +1,7 @@
 package httpout
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,28 +14,88 @@ import (
 )
 
 // judge turns an answer into the error of Send: nil, Permanent, TooLarge,
-// RetryAfter or transient. What a status means stands in package httpjudge.
-// Wrong credentials and wrong addresses are never held against the readings:
-// they wait until somebody has corrected the configuration.
+// RetryAfter or transient. What a status means stands in package httpjudge, and
+// what databases mean by the
+// words beside it in words. Wrong
+// credentials and wrong addresses are never held against the readings: they wait
+// until somebody has corrected the configuration.
 func judge(resp *http.Response, answer []byte, key uplink.Key, trustStatus bool) error {
-	v := httpjudge.Judge(resp.StatusCode, resp.Header, time.Now())
-	err := errors.New(httpjudge.Describe(resp.StatusCode, answer) + " — hint: " + v.Hint)
-	switch v.Class {
-	case httpjudge.Accepted:
-		if trustStatus && !isPage(resp) || acknowledges(answer, key) {
-			return nil
-		}
-		return errors.New(httpjudge.Describe(resp.StatusCode, answer) + " — hint: the answer is not an acknowledgement of this message; " +
-			"is a login page or a proxy in between? For an endpoint that is not a tidegate cloud, say so in the configuration")
-	case httpjudge.TooLarge:
-		return uplink.TooLarge(err)
-	case httpjudge.Permanent:
-		return uplink.Permanent(err)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return verdict(resp, answer)
 	}
-	if v.Delay > 0 {
+	if trustStatus && !isPage(resp) || acknowledges(answer, key) {
+		return nil
+	}
+	return errors.New(httpjudge.Describe(resp.StatusCode, answer) + " — hint: the answer is not an acknowledgement of this message; " +
+		"is a login page or a proxy in between? For an endpoint that is not a tidegate cloud, set ack = \"status\"")
+}
+
+// verdict returns the error of an answer that is none of success.
+func verdict(resp *http.Response, answer []byte) error {
+	v := httpjudge.Judge(resp.StatusCode, resp.Header, time.Now())
+	hint, mine := explained(answer)
+	if mine && v.Class == httpjudge.Permanent {
+		v.Class, v.Delay = httpjudge.Configuration, httpjudge.ConfigDelay
+	}
+	switch {
+	case hint != "":
+		v.Hint = hint
+	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
+		v.Hint = "check the token, or the user and the password, and what they may do"
+	}
+	err := errors.New(httpjudge.Describe(resp.StatusCode, answer) + " — hint: " + v.Hint)
+	switch {
+	case v.Class == httpjudge.TooLarge:
+		return uplink.TooLarge(err)
+	case v.Class == httpjudge.Permanent:
+		return uplink.Permanent(err)
+	case v.Delay > 0:
 		return uplink.RetryAfter(err, v.Delay)
 	}
 	return err
+}
+
+// words are what databases say, and what may be done about it.
+var words = []struct {
+	begin string // of the message, in lower case
+	hint  string
+	mine  bool // the configuration is wrong, whatever the status is
+}{
+	{"database is required", "the url of InfluxDB 1 ends in /write?db=NAME", true},
+	{"database not found", "create the database, or check db= in the url", true},
+	{"retention policy not found", "create the retention policy, or check rp= in the url", true},
+	{"bucket ", "create the bucket, or check bucket= in the url", true},
+	{"org", "the url of InfluxDB 2 ends in /api/v2/write?org=NAME&bucket=NAME", true},
+	{"invalid precision", "leave precision= out of the url: times are in nanoseconds", true},
+	{"unsupported path requested", "check the path of the url: VictoriaMetrics takes line protocol at /write", true},
+	// These have refused some points and taken the others. To bisect is to send
+	// the others again, which changes nothing, and finds the block with those
+	// that were refused.
+	{"partial write: field type conflict", "the field has had values of another kind; kinds_apart gives each kind a field of its own", false},
+	{"field type conflict", "the field has had values of another kind; kinds_apart gives each kind a field of its own", false},
+	{"partial write: points beyond retention policy", "the readings are older than what the database keeps", false},
+	{"partial write", "the database has taken all points but these", false},
+}
+
+// explained finds what a database's answer is about. Only the beginning of its
+// message counts: what follows may quote names that devices have given
+// themselves.
+func explained(answer []byte) (hint string, mine bool) {
+	var said struct{ Error, Message string }
+	message := string(answer)
+	if json.Unmarshal(answer, &said) == nil {
+		message = cmp.Or(said.Error, said.Message)
+	}
+	message = strings.ToLower(strings.TrimSpace(message))
+	if _, behind, ok := strings.Cut(message, "; requesturi: "); ok && strings.HasPrefix(message, "remoteaddr: ") {
+		_, message, _ = strings.Cut(behind, "; ") // VictoriaMetrics says first who asked for what
+	}
+	for _, w := range words {
+		if strings.HasPrefix(message, w.begin) {
+			return w.hint, w.mine
+		}
+	}
+	return "", false
 }
 
 // acknowledgement is the answer of a tidegate cloud.

@@ -56,6 +56,12 @@ func (d Door) silenceEndsWithTheContext(t *testing.T) {
 // nobodyThere: a peer that is switched off is a transient failure, and needs no
 // new Sink when it comes back.
 func (d Door) nobodyThere(t *testing.T) {
+	mustBeTransient(t, d.sink(t, unused(t)).Send(within(t), message(1, 1000)))
+}
+
+// unused is an address at which nobody listens.
+func unused(t *testing.T) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +70,7 @@ func (d Door) nobodyThere(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	mustBeTransient(t, d.sink(t, address).Send(within(t), message(1, 1000)))
+	return address
 }
 
 func mustBeTransient(t *testing.T, err error) {

@@ -1,9 +1,11 @@
 package uplinktest
 
 import (
+	"crypto/tls"
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // link is a TCP proxy in front of a peer, and the place where cables are cut.
@@ -14,21 +16,37 @@ type link struct {
 	peer     string
 	tasks    sync.WaitGroup
 
+	stopped chan struct{}
+	front   *tls.Config // what the near side speaks; nil for what the peer speaks
+
 	mu     sync.Mutex
 	quota  int64 // bytes that still pass upstream before the cut; < 0: no end
+	rate   int64 // bytes/s in each direction; 0: as fast as it goes
+	delay  time.Duration
 	mute   chan struct{}
 	conns  map[net.Conn]struct{}
+	calls  int // connections that were made
 	closed bool
 }
 
 // newLink starts a link to the peer. It stops with the test.
 func newLink(t *testing.T, peer string) *link {
 	t.Helper()
+	return newFront(t, peer, nil)
+}
+
+// newFront starts a link on which the near side speaks TLS, and the peer knows
+// nothing of it.
+func newFront(t *testing.T, peer string, front *tls.Config) *link {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &link{listener: l, peer: peer, quota: -1, mute: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	k := &link{
+		listener: l, peer: peer, front: front, quota: -1,
+		stopped: make(chan struct{}), mute: make(chan struct{}), conns: map[net.Conn]struct{}{},
+	}
 	k.tasks.Go(k.accept)
 	t.Cleanup(k.stop)
 	return k
@@ -50,6 +68,21 @@ func (k *link) silence() {
 	close(k.mute)
 }
 
+// slow lets each direction of each connection pass that many bytes/s, and delays
+// what it passes.
+func (k *link) slow(rate int64, delay time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rate, k.delay = rate, delay
+}
+
+// dialled is how many connections have been made.
+func (k *link) dialled() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.calls
+}
+
 // heal lets connections that are made from now on pass everything.
 func (k *link) heal() {
 	k.mu.Lock()
@@ -61,6 +94,7 @@ func (k *link) heal() {
 func (k *link) stop() {
 	k.mu.Lock()
 	k.closed = true
+	close(k.stopped)
 	k.listener.Close()
 	for c := range k.conns {
 		c.Close()
@@ -84,6 +118,9 @@ func (k *link) accept() {
 		if !ok {
 			return
 		}
+		if k.front != nil {
+			near = tls.Server(near, k.front)
+		}
 		k.tasks.Go(func() { k.carry(far, near, k.spend) })
 		k.tasks.Go(func() { k.carry(near, far, func(n int) int { return audible(mute, n) }) })
 	}
@@ -99,6 +136,7 @@ func (k *link) join(near, far net.Conn) (mute chan struct{}, ok bool) {
 		return nil, false
 	}
 	k.conns[near], k.conns[far] = struct{}{}, struct{}{}
+	k.calls++
 	return k.mute, true
 }
 
@@ -111,12 +149,34 @@ func (k *link) carry(dst, src net.Conn, pass func(n int) int) {
 	for {
 		n, err := src.Read(buf)
 		through := pass(n)
-		if through < 0 {
+		if through < 0 || !k.linger(n) {
 			return
 		}
 		if _, werr := dst.Write(buf[:through]); werr != nil || err != nil {
 			return
 		}
+	}
+}
+
+// linger takes the time that n bytes need, and reports whether the link has not
+// been stopped meanwhile.
+func (k *link) linger(n int) bool {
+	k.mu.Lock()
+	wait := k.delay
+	if k.rate > 0 {
+		wait += time.Duration(n) * time.Second / time.Duration(k.rate)
+	}
+	k.mu.Unlock()
+	if wait == 0 {
+		return true
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-k.stopped:
+		return false
 	}
 }
 

@@ -18,8 +18,13 @@ import (
 // dialTimeout bounds a dial without a Dial of its own.
 const dialTimeout = 10 * time.Second
 
-// joined is how many bytes are held back at the most: the largest record of TLS.
-const joined = 16 << 10
+// What is held back waits for company until there is as much as the largest
+// record of TLS takes, or for a moment: whoever writes may be waiting for an
+// answer to it.
+const (
+	joined = 16 << 10
+	moment = 5 * time.Millisecond
+)
 
 // Dial is how the network is reached, as net.Dialer.DialContext.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -28,14 +33,18 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 // share packets, records of TLS and system calls.
 type Conn struct {
 	net.Conn
-	heard  atomic.Int64
-	corked atomic.Bool
-	fault  atomic.Pointer[error]
+	heard   atomic.Int64
+	written atomic.Int64
+	writing atomic.Int32 // writes under way
+	corked  atomic.Bool
+	fault   atomic.Pointer[error]
 
 	// mu is held while the network is written to, which the other side can make
 	// last. Close does not take it and ends such a write.
-	mu  sync.Mutex
-	out *bufio.Writer
+	mu    sync.Mutex
+	out   *bufio.Writer
+	flush *time.Timer // when what is held back has waited for a moment; nil before the first
+	due   bool        // flush is running
 }
 
 // Open dials address, host:port, and shakes hands if secure is not nil; without
@@ -86,22 +95,45 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write writes, or holds back while the connection is corked.
 func (c *Conn) Write(p []byte) (int, error) {
+	c.writing.Add(1)
+	defer c.writing.Add(-1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, err := c.out.Write(p)
-	if err == nil && !c.corked.Load() {
+	c.written.Add(int64(n))
+	switch {
+	case err != nil:
+	case !c.corked.Load():
 		err = c.out.Flush()
+	case !c.due && c.out.Buffered() > 0:
+		c.flushSoon()
 	}
 	c.note(err)
 	return n, err
 }
 
-// Cork holds back what is written from now on, 16 KiB at the most.
+func (c *Conn) flushSoon() {
+	c.due = true
+	if c.flush != nil {
+		c.flush.Reset(moment)
+		return
+	}
+	c.flush = time.AfterFunc(moment, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.due = false
+		c.note(c.out.Flush())
+	})
+}
+
+// Cork holds back what is written from now on, 16 KiB and 5 ms at the most.
 func (c *Conn) Cork() { c.corked.Store(true) }
 
 // Uncork writes what was held back, and ends the holding back.
 func (c *Conn) Uncork() error {
 	c.corked.Store(false)
+	c.writing.Add(1)
+	defer c.writing.Add(-1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.out.Flush()
@@ -112,6 +144,17 @@ func (c *Conn) Uncork() error {
 // Heard returns how many bytes have come in. A count that stays the same while
 // answers are due is a connection that may be dead.
 func (c *Conn) Heard() int64 { return c.heard.Load() }
+
+// Written returns how many bytes were written, with those that are held back.
+func (c *Conn) Written() int64 { return c.written.Load() }
+
+// Unstick closes the connection if a write is under way, which the other side may
+// never let end. Half a message makes a connection useless in any case.
+func (c *Conn) Unstick() {
+	if c.writing.Load() > 0 {
+		c.Close()
+	}
+}
 
 // Fault returns the first error of a read or a write, with a hint; nil if there
 // was none.

@@ -1,0 +1,224 @@
+package amqp1out
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/go-amqp"
+
+	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
+)
+
+const (
+	// farewell is how long a polite close may take.
+	farewell = time.Second
+	// maxSenders is how many targets are attached before a new connection begins
+	// with none: so many come only when epochs are in their names.
+	maxSenders = 64
+	// envelope is what a message may have beside its body, in bytes: the limit of
+	// a link counts it, ours does not.
+	envelope = 1 << 10
+)
+
+// link is a connection with its session and the links, as AMQP calls them, to the
+// targets in use.
+type link struct {
+	sink    *Sink
+	wire    *onelink.Conn
+	conn    *amqp.Conn
+	session *amqp.Session
+	peer    peer
+	// turn has one place: whoever holds it sends. The library has a lock there,
+	// which cannot be waited for with a context, and which is held while there is
+	// no credit.
+	turn   chan struct{}
+	broken atomic.Bool // something has ended that only a new connection repairs
+
+	senders map[string]*amqp.Sender // by target; for the holder of turn only
+	lookout lookout
+}
+
+func newLink(s *Sink, wire *onelink.Conn, conn *amqp.Conn) *link {
+	product, _ := conn.Properties()["product"].(string)
+	version, _ := conn.Properties()["version"].(string)
+	return &link{
+		sink: s, wire: wire, conn: conn, peer: peer{product, version},
+		turn: make(chan struct{}, 1), senders: make(map[string]*amqp.Sender),
+		lookout: lookout{turn: make(chan struct{}, 1), seen: make(map[string]uint64)},
+	}
+}
+
+// Alive reports whether the connection can be used, as far as is known.
+func (l *link) Alive() bool {
+	select {
+	case <-l.conn.Done():
+		return false
+	default:
+		return !l.broken.Load() && l.wire.Fault() == nil
+	}
+}
+
+// Close says goodbye, and returns when everything of the link has ended.
+func (l *link) Close() error {
+	enough := time.AfterFunc(farewell, func() { l.wire.Close() })
+	defer enough.Stop()
+	l.conn.Close() // its error is why the connection was closed before, which is known
+	return nil
+}
+
+// delivery is a piece on its way.
+type delivery struct{ receipts []amqp.SendReceipt }
+
+// send sends the message's pieces in one go, and waits for all outcomes.
+func (l *link) send(ctx context.Context, m uplink.Message, target string) error {
+	// The library lets nobody go while it writes, whatever his ctx says.
+	release := context.AfterFunc(ctx, l.wire.Unstick)
+	defer release()
+	heard, written := l.wire.Heard(), l.wire.Written()
+	d, err := l.transfer(ctx, m, target)
+	if err == nil {
+		err = l.await(ctx, d)
+	}
+	if err == nil && !l.sink.cfg.TrustRouting {
+		err = l.lookFor(ctx, target)
+	}
+	if ctx.Err() != nil && l.wire.Written() > written && l.wire.Heard() == heard {
+		l.wire.Close() // half-open: nobody is there
+	}
+	return err
+}
+
+// transfer hands all pieces to the network.
+func (l *link) transfer(ctx context.Context, m uplink.Message, target string) (delivery, error) {
+	var d delivery
+	select {
+	case l.turn <- struct{}{}:
+	case <-l.conn.Done():
+		return d, l.failed(ctx, l.conn.Err())
+	case <-ctx.Done():
+		return d, l.failed(ctx, ctx.Err())
+	}
+	defer func() { <-l.turn }()
+	l.wire.Cork()
+	err := l.transferAll(ctx, &d, m, target)
+	if flushed := l.wire.Uncork(); err == nil && flushed != nil {
+		err = l.failed(ctx, flushed)
+	}
+	return d, err
+}
+
+func (l *link) transferAll(ctx context.Context, d *delivery, m uplink.Message, target string) error {
+	sender, err := l.sender(ctx, target)
+	if err != nil {
+		return err
+	}
+	for _, p := range m.Pieces() {
+		written := l.wire.Written()
+		out := l.sink.message(m, p, l.peer)
+		receipt, err := sender.SendWithReceipt(ctx, out, nil)
+		// A link that was closed while it was idle (Azure does that) is made
+		// again; nothing of this message has gone to it.
+		var detached *amqp.LinkError
+		if errors.As(err, &detached) && len(d.receipts) == 0 {
+			delete(l.senders, target)
+			if sender, err = l.sender(ctx, target); err != nil {
+				return err
+			}
+			receipt, err = sender.SendWithReceipt(ctx, out, nil)
+		}
+		if err != nil {
+			return l.stopped(ctx, err, l.wire.Written() == written)
+		}
+		d.receipts = append(d.receipts, receipt)
+	}
+	return nil
+}
+
+// stopped judges why a piece could not be sent. Half a message makes the
+// connection useless; one that has not begun does not.
+func (l *link) stopped(ctx context.Context, err error, untouched bool) error {
+	var said *amqp.Error
+	local := errors.As(err, &said)
+	switch {
+	case ctx.Err() != nil && untouched && local && said.Condition == amqp.ErrCondTransferLimitExceeded:
+		return judge(noCredit, "", false)
+	case ctx.Err() != nil:
+		l.wire.Close()
+		return failure(ctx, l.wire, ctx.Err())
+	case local && said.Condition == amqp.ErrCondMessageSizeExceeded:
+		return judge(said.Condition, said.Description, false) // found before anything was sent
+	}
+	return l.failed(ctx, err)
+}
+
+// failed judges an error after which a new connection is needed, unless it is of
+// one link only.
+func (l *link) failed(ctx context.Context, err error) error {
+	var detached *amqp.LinkError
+	if ctx.Err() == nil && !errors.As(err, &detached) {
+		l.broken.Store(true)
+	}
+	return failure(ctx, l.wire, err)
+}
+
+// await waits for the outcomes of all pieces. Of those that are no custody, one
+// that says more than that is the error.
+func (l *link) await(ctx context.Context, d delivery) error {
+	var worst error
+	for _, r := range d.receipts {
+		state, err := r.Wait(ctx)
+		if err != nil {
+			return l.failed(ctx, err)
+		}
+		if err := outcome(state); gravity(err) > gravity(worst) {
+			worst = err
+		}
+	}
+	return worst
+}
+
+// gravity orders errors: what is wrong for good counts most, then what a person
+// must put right.
+func gravity(err error) int {
+	_, asked := uplink.RetryDelay(err)
+	switch {
+	case err == nil:
+		return 0
+	case uplink.IsPermanent(err):
+		return 3
+	case asked:
+		return 2
+	}
+	return 1
+}
+
+// sender returns the link to a target, and attaches it if there is none.
+func (l *link) sender(ctx context.Context, target string) (*amqp.Sender, error) {
+	if s := l.senders[target]; s != nil {
+		return s, nil
+	}
+	if err := l.trusts(target); err != nil {
+		return nil, err
+	}
+	if len(l.senders) >= maxSenders {
+		l.broken.Store(true) // the next one starts afresh: not every server answers a detach as the library expects
+	}
+	// The settlement mode is left to the server: nothing is ever sent settled, and
+	// servers that say "mixed" to whoever asks for "unsettled" are many.
+	options := &amqp.SenderOptions{}
+	if l.peer.isRabbit() {
+		options.TargetDurability = amqp.DurabilityUnsettledState // else it makes a queue that forgets
+	}
+	s, err := l.session.NewSender(ctx, target, options)
+	if err != nil {
+		return nil, l.failed(ctx, err)
+	}
+	if n := int64(min(s.MaxMessageSize(), 1<<31)); n > 0 {
+		l.sink.limit.Store(max(n-envelope, n/2))
+	}
+	l.senders[target] = s
+	return s, nil
+}

@@ -1,0 +1,303 @@
+package mqttout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+	paho3 "github.com/eclipse/paho.mqtt.golang"
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	mpackets "github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/tidegate/tidegate/internal/servertest"
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/uplink"
+)
+
+var rabbit = servertest.Share(servertest.RabbitMQ, servertest.User("gw", "s3cret"))
+
+func TestMain(m *testing.M) { servertest.Main(m, rabbit, mosquitto) }
+
+// patience bounds everything that must happen soon on a machine that has other
+// things to do.
+const patience = 30 * time.Second
+
+// seen is a message as an independent client was sent it.
+type seen struct {
+	topic, payload   string
+	qos              byte
+	retain           bool
+	key, contentType string
+	text             bool
+	expires          bool
+}
+
+// watch5 subscribes with a client of somebody else's over MQTT 5.
+func watch5(t *testing.T, address, filter string) <-chan seen {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox := make(chan seen, 100_000)
+	client := paho.NewClient(paho.ClientConfig{
+		Conn: packets.NewThreadSafeConn(conn), PacketTimeout: patience,
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+			m := seen{topic: p.Packet.Topic, payload: string(p.Packet.Payload), qos: p.Packet.QoS, retain: p.Packet.Retain}
+			if about := p.Packet.Properties; about != nil {
+				m.key, m.contentType = about.User.Get(keyProperty), about.ContentType
+				m.text, m.expires = about.PayloadFormat != nil && *about.PayloadFormat == 1, about.MessageExpiry != nil
+			}
+			inbox <- m
+			return true, nil
+		}},
+	})
+	t.Cleanup(func() { conn.Close(); <-client.Done() })
+	if _, err := client.Connect(t.Context(), &paho.Connect{ClientID: "reader", CleanStart: true, KeepAlive: 60}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Subscribe(t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 2, RetainAsPublished: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	return inbox
+}
+
+// watch3 does so over MQTT 3.1.1, with a session that lasts.
+func watch3(t testing.TB, address, user, password, filter string) <-chan seen {
+	t.Helper()
+	inbox := make(chan seen, 100_000)
+	options := paho3.NewClientOptions().AddBroker("tcp://" + address).SetClientID("reader").SetUsername(user).SetPassword(password).
+		SetProtocolVersion(4).SetCleanSession(false).SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).
+		SetMaxReconnectInterval(100 * time.Millisecond).
+		SetDefaultPublishHandler(func(_ paho3.Client, m paho3.Message) {
+			inbox <- seen{topic: m.Topic(), payload: string(m.Payload()), qos: m.Qos(), retain: m.Retained()}
+		}).
+		SetOnConnectHandler(func(c paho3.Client) { c.Subscribe(filter, 1, nil) })
+	client := paho3.NewClient(options)
+	t.Cleanup(func() { client.Disconnect(0) })
+	if token := client.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatal("reader:", token.Error())
+	}
+	if token := client.Subscribe(filter, 1, nil); !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatal("reader:", token.Error())
+	}
+	return inbox
+}
+
+// collect waits for n different payloads, and returns how often each came.
+func collect(t *testing.T, inbox <-chan seen, n int) map[string]int {
+	t.Helper()
+	got, end := map[string]int{}, time.After(patience)
+	for len(got) < n {
+		select {
+		case m := <-inbox:
+			got[m.payload]++
+		case <-end:
+			t.Fatalf("%d different messages arrived, want %d", len(got), n)
+		}
+	}
+	return got
+}
+
+func next(t *testing.T, inbox <-chan seen) seen {
+	t.Helper()
+	select {
+	case m := <-inbox:
+		return m
+	case <-time.After(patience):
+		t.Fatal("nothing arrived")
+		return seen{}
+	}
+}
+
+// cut returns the n-th message, of parts readings of their own.
+func cut(n, parts int) uplink.Message {
+	first := uint64(n*parts + 1)
+	m := uplink.Message{
+		Key:         uplink.Key{Gateway: "north-7", Epoch: 0x4d2, Lane: reading.Normal, First: first, Last: first + uint64(parts) - 1},
+		Count:       parts,
+		ContentType: "application/json",
+	}
+	for i := range parts {
+		seq := first + uint64(i)
+		body := fmt.Sprintf(`{"seq":%d}`, seq)
+		m.Parts = append(m.Parts, uplink.Part{
+			Body: []byte(body), First: seq, Last: seq, Count: 1,
+			Device: fmt.Sprintf("hall/dev+%d", i%7), Metric: "temp", Time: int64(seq),
+		})
+	}
+	return m
+}
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// everybody may do everything.
+type everybody struct{ mochi.HookBase }
+
+func (everybody) ID() string { return "everybody" }
+
+func (everybody) Provides(b byte) bool {
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
+}
+
+func (everybody) OnConnectAuthenticate(*mochi.Client, mpackets.Packet) bool { return true }
+
+func (everybody) OnACLCheck(*mochi.Client, string, bool) bool { return true }
+
+// mochiServer starts the broker that the gateway's own is made of.
+func mochiServer(t *testing.T) string {
+	t.Helper()
+	server := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err := server.AddHook(new(everybody), nil); err != nil {
+		t.Fatal(err)
+	}
+	l := listeners.NewTCP(listeners.Config{ID: "t", Address: "127.0.0.1:0"})
+	if err := server.AddListener(l); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return l.Address()
+}
+
+func TestPartsArriveInTheirTopicsWithTheirProperties(t *testing.T) {
+	mosquitto := servertest.Mosquitto(t).Addr("mqtt")
+	for name, address := range map[string]string{"mosquitto": mosquitto, "mochi": mochiServer(t)} {
+		for _, qos := range []byte{1, 2} {
+			t.Run(fmt.Sprintf("%s/QoS%d", name, qos), func(t *testing.T) {
+				prefix := fmt.Sprintf("q%d/", qos)
+				inbox := watch5(t, address, prefix+"#")
+				cfg := basic(address)
+				cfg.Topic, cfg.QoS, cfg.Expiry, cfg.Retain = template(prefix+"{gateway}/{device}/{metric}"), qos, time.Hour, true
+				sink := newSink(t, cfg)
+				const messages, parts = 5, 100
+				for n := range messages {
+					if err := sink.Send(within(t), cut(n, parts)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for n := range messages {
+					for i := range parts {
+						seq := n*parts + i + 1
+						want := seen{
+							topic:   fmt.Sprintf("%snorth-7/hall/dev%%2B%d/temp", prefix, i%7),
+							payload: fmt.Sprintf(`{"seq":%d}`, seq), qos: qos, retain: true,
+							key: fmt.Sprintf("north-7/00000000000004d2/normal/%d-%d", seq, seq), contentType: "application/json", text: true, expires: true,
+						}
+						if got := next(t, inbox); got != want {
+							t.Fatalf("got  %+v\nwant %+v", got, want)
+						}
+					}
+				}
+				t.Logf("%+v; %s", sink.Stats(), sink.current.terms)
+			})
+		}
+	}
+}
+
+func TestServersOfMQTT311(t *testing.T) {
+	mosquitto := servertest.Mosquitto(t)
+	for _, c := range []struct {
+		name, address, user, password string
+		protocol                      Protocol
+	}{
+		{"Mosquitto", mosquitto.Addr("mqtt"), "", "", V311},
+		{"RabbitMQ", rabbit.Get(t).Addr("mqtt"), "gw", "s3cret", Auto},
+	} {
+		for _, qos := range []byte{1, 2} {
+			t.Run(fmt.Sprintf("%s/QoS%d", c.name, qos), func(t *testing.T) {
+				inbox := watch3(t, c.address, c.user, c.password, "tg/#")
+				cfg := basic(c.address)
+				cfg.Topic, cfg.QoS, cfg.Protocol = template("tg/{gateway}/{device}/{metric}"), qos, c.protocol
+				cfg.Username = c.user
+				if c.password != "" {
+					cfg.Password = secret(t, c.password)
+				}
+				sink := newSink(t, cfg)
+				about, err := sink.Probe(within(t))
+				if err != nil || about != "MQTT 3.1.1" {
+					t.Fatalf("probe: %q, %v", about, err)
+				}
+				if err := sink.Send(within(t), cut(0, 300)); err != nil {
+					t.Fatal(err)
+				}
+				for payload, times := range collect(t, inbox, 300) {
+					if times != 1 {
+						t.Errorf("%s came %d times", payload, times)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestAWrongPasswordWaitsForSomebody(t *testing.T) {
+	mosquitto := servertest.Mosquitto(t, servertest.User("gw", "s3cret")).Addr("mqtt")
+	for name, address := range map[string]string{"mosquitto": mosquitto, "RabbitMQ": rabbit.Get(t).Addr("mqtt")} {
+		for _, protocol := range []Protocol{Auto, V311} {
+			cfg := basic(address)
+			cfg.Protocol, cfg.Username, cfg.Password = protocol, "gw", secret(t, "wrong")
+			err := newSink(t, cfg).Send(within(t), cut(0, 1))
+			if delay, ok := uplink.RetryDelay(err); !ok || delay != configDelay || !strings.Contains(err.Error(), "password_file") {
+				t.Errorf("%s over %s: %v", name, protocol, err)
+			}
+			t.Log(err)
+		}
+	}
+}
+
+func TestTheGatewaysStateIsRetained(t *testing.T) {
+	mosquitto := servertest.Mosquitto(t)
+	for _, protocol := range []Protocol{V5, V311} {
+		t.Run(string(protocol), func(t *testing.T) {
+			inbox := watch5(t, mosquitto.Addr("mqtt"), "state/+/"+string(protocol))
+			cfg := basic(mosquitto.Addr("mqtt"))
+			cfg.Protocol = protocol
+			cfg.State = &State{Topic: "state/north-7/" + string(protocol), Online: "here", Idle: "idle", Offline: "gone"}
+			var conn net.Conn
+			cfg.Dial = func(ctx context.Context, network, address string) (_ net.Conn, err error) {
+				conn, err = new(net.Dialer).DialContext(ctx, network, address)
+				return conn, err
+			}
+			sink := newSink(t, cfg)
+			expect := func(want string) {
+				t.Helper()
+				if m := next(t, inbox); m.payload != want || !m.retain {
+					t.Errorf("the state is %+v, want %s", m, want)
+				}
+			}
+			if err := sink.Send(within(t), cut(0, 1)); err != nil {
+				t.Fatal(err)
+			}
+			expect("here")
+			conn.Close() // a cable that is cut: the will
+			expect("gone")
+			if err := sink.Send(within(t), cut(1, 1)); err != nil {
+				t.Fatal(err)
+			}
+			expect("here")
+			if err := sink.Close(); err != nil {
+				t.Fatal(err)
+			}
+			expect("gone")
+			if err := sink.Send(within(t), cut(1, 1)); !errors.Is(err, errRetired) {
+				t.Errorf("after Close: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,186 @@
+package uplink
+
+import "time"
+
+// pipe is what is known of the way to the other side: how many bytes a second
+// come through and how long one message takes at the least. Their product is what
+// must be under way for the link to be full; more only waits in queues, and
+// whatever is urgent waits behind it. The estimates are those of BBR (Cardwell et
+// al., "BBR: Congestion-Based Congestion Control", ACM Queue 14/5, 2016), by
+// messages instead of packets: the largest rate of the last rounds, the shortest
+// time of the last minute.
+type pipe struct {
+	// Of the link so far.
+	delivered int       // bytes of bodies that have arrived
+	latest    time.Time // when the latest of them was acknowledged
+	flight    int       // bytes of bodies that are under way
+
+	rates   [rateRounds]float64 // bytes a second; the largest of each round
+	round   int
+	roundAt int // delivered when the round ends
+
+	trip     time.Duration // the shortest time of a message; 0 unknown
+	tripBody int           // how large that message was
+	tripAt   time.Time
+	easing   int // the round until which little is sent, to see the trip without a queue; 0 for no
+
+	rising  bool // at the start: nobody knows yet how wide the link is
+	window  int  // bytes that may be under way, while rising
+	plateau int  // rounds without a larger rate
+	highest float64
+}
+
+const (
+	// rateRounds is how many round trips a rate counts for. A round begins when
+	// something arrives that was sent after the last one began.
+	rateRounds = 10
+	// tripAge is how long the shortest time counts.
+	tripAge = time.Minute
+	// leastWindow is under way on any link: two messages of the least size.
+	leastWindow = 2 * leastBody
+	// mostWindow bounds the memory that bodies under way take.
+	mostWindow = 4 << 20
+	// slow is a time that no message should take.
+	slow = 4 * time.Second
+	// probeRound is the round, of every rateRounds, that tries a little more.
+	probeRound = 3
+)
+
+// newPipe returns what is known of a link at first: nothing. Bodies have most bytes
+// at the most.
+func newPipe(most int) pipe {
+	return pipe{rising: true, window: min(firstWindow, max(4*most, leastWindow))}
+}
+
+// restart begins to look anew: the link may be another one. What it carried
+// before is a first guess.
+func (p *pipe) restart() {
+	guess := min(max(p.limit(), leastWindow), firstWindow)
+	*p = pipe{rising: true, window: guess, delivered: p.delivered, roundAt: p.delivered, latest: p.latest, flight: p.flight}
+}
+
+// narrow forgets the larger rates of before: the link has become much slower.
+func (p *pipe) narrow(rate float64) {
+	p.rates, p.rising = [rateRounds]float64{}, false
+	p.rates[p.round%rateRounds] = rate
+	p.roundAt = p.delivered
+}
+
+// sample is what is noted of a message when it is sent.
+type sample struct {
+	delivered int           // before it
+	since     time.Time     // from when on the delivery counts
+	expected  time.Duration // that it takes; 0 unknown
+	idle      bool          // the link could have carried more
+}
+
+// sent notes that a body is under way. idle says that nothing more was there to
+// be sent.
+func (p *pipe) sent(body int, now time.Time) sample {
+	s := sample{delivered: p.delivered, since: p.latest, idle: p.flight+2*body < p.limit()}
+	if p.flight == 0 || p.latest.IsZero() {
+		s.since = now
+	}
+	p.flight += body
+	if rate := p.rate(); rate > 0 {
+		s.expected = p.trip + time.Duration(float64(p.flight)/rate*float64(time.Second))
+	}
+	return s
+}
+
+// lost notes that a body is not under way any more, and has not arrived.
+func (p *pipe) lost(body int) { p.flight -= body }
+
+// arrived notes that a body was acknowledged, so long after it was sent.
+func (p *pipe) arrived(body int, s sample, took time.Duration, now time.Time) {
+	p.flight -= body
+	p.delivered += body
+	p.latest = now
+	p.time(body, took, now)
+	span := max(now.Sub(s.since), took, time.Microsecond)
+	rate := float64(p.delivered-s.delivered) / span.Seconds()
+	if alone := p.trip + time.Duration(float64(body)/max(rate, p.rate())*float64(time.Second)); p.rising && took > 2*alone {
+		p.rising = false // it has waited in a queue of our own
+	}
+	if took > slow && took > 4*s.expected && s.expected > 0 {
+		p.narrow(rate)
+	}
+	if s.delivered >= p.roundAt {
+		p.nextRound(s.idle)
+	}
+	if at := &p.rates[p.round%rateRounds]; rate > *at && (!s.idle || rate > p.rate()) {
+		*at = rate
+	}
+}
+
+// time keeps the shortest time of the last minute. When there was no shorter one
+// for a minute, half a window for a round trip shows whether what made them longer
+// is a queue of our own.
+func (p *pipe) time(body int, took time.Duration, now time.Time) {
+	switch {
+	case p.trip == 0 || took <= p.trip:
+		p.trip, p.tripBody, p.tripAt, p.easing = max(took, time.Microsecond), body, now, 0
+	case p.easing == 0 && now.Sub(p.tripAt) > tripAge:
+		p.easing = p.round + 2
+	case p.easing > 0 && p.round >= p.easing:
+		p.trip, p.tripBody, p.tripAt, p.easing = took, body, now, 0
+	}
+}
+
+// nextRound begins a round trip, and ends the rise when three in a row have
+// brought nothing.
+func (p *pipe) nextRound(idle bool) {
+	p.roundAt = p.delivered
+	p.rise(p.rate(), idle)
+	p.round++
+	p.rates[p.round%rateRounds] = 0
+}
+
+func (p *pipe) rise(rate float64, idle bool) {
+	switch {
+	case rate > p.highest*1.25:
+		p.highest, p.plateau = rate, 0
+		p.window = min(2*p.window, mostWindow)
+	case !idle:
+		p.plateau++
+	}
+	p.rising = p.rising && p.plateau < 3
+}
+
+// rate is how many bytes a second the link carries; 0 unknown.
+func (p *pipe) rate() float64 {
+	most := 0.0
+	for _, r := range p.rates {
+		most = max(most, r)
+	}
+	return most
+}
+
+// limit is how many bytes may be under way.
+func (p *pipe) limit() int {
+	if p.rising {
+		return p.window
+	}
+	rate := p.rate()
+	full := rate*p.trip.Seconds() + float64(max(p.share()-p.tripBody, 0))
+	switch {
+	case p.easing > 0:
+		full /= 2
+	case p.round%rateRounds == probeRound:
+		full *= 1.2
+	default:
+		full *= 1.05
+	}
+	return int(min(max(full, leastWindow), mostWindow))
+}
+
+// share is how large a body should be: what the link carries in two fifths of a
+// round trip. Four of them are under way then, three of which fill the link, so
+// that it is full whatever the answers do, and what is new waits for two at most.
+func (p *pipe) share() int {
+	if p.rising {
+		return p.window / 4
+	}
+	at := min(max(p.trip*2/5, shortest), longest)
+	return int(min(p.rate()*at.Seconds(), mostWindow))
+}

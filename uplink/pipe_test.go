@@ -1,0 +1,143 @@
+package uplink_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/uplink"
+)
+
+// strait is a link with one queue: messages leave one after the other at the
+// link's rate, and their answers come a round trip later.
+type strait struct {
+	mu        sync.Mutex
+	rate      float64 // bytes a second
+	roundTrip time.Duration
+	free      time.Time
+	left      []departure
+}
+
+// departure is a message that has left the queue.
+type departure struct {
+	uplink.Message
+	asked, left time.Time
+}
+
+// headers is what a message costs beside its body, as over HTTP.
+const headers = 250
+
+func (l *strait) answer(ctx context.Context, m uplink.Message) error {
+	now := time.Now()
+	l.mu.Lock()
+	if l.free.Before(now) {
+		l.free = now
+	}
+	l.free = l.free.Add(time.Duration(float64(len(m.Body)+headers) / l.rate * float64(time.Second)))
+	l.left = append(l.left, departure{m, now, l.free})
+	wait := l.free.Sub(now) + l.roundTrip
+	l.mu.Unlock()
+	if !sleep(ctx, wait) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (l *strait) set(rate float64, roundTrip time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate, l.roundTrip = rate, roundTrip
+}
+
+// use returns how much of the link was used between two instants, and which part
+// of that were bodies.
+func (l *strait) use(from, to time.Time) (used, bodies float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.left {
+		if d.left.After(from) && !d.left.After(to) {
+			used += float64(len(d.Body) + headers)
+			bodies += float64(len(d.Body))
+		}
+	}
+	return used / to.Sub(from).Seconds() / l.rate, bodies / used
+}
+
+// A backlog fills the link, and what is new arrives within two round trips all
+// the same.
+func TestBacklogFillsTheLinkAndLiveReadingsPass(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		rate      float64
+		roundTrip time.Duration
+		late      time.Duration // bound for what is new, until it is there
+	}{
+		{"64kbit600ms", 8000, 600 * time.Millisecond, 1200 * time.Millisecond},
+		{"64kbit600msInPhase", 8000, 600 * time.Millisecond, 1200 * time.Millisecond},
+		{"256kbit300ms", 32000, 300 * time.Millisecond, 750 * time.Millisecond},
+		{"9600bit1s", 1200, time.Second, 8 * time.Second}, // four bodies of the least size are 7 s
+		{"10Mbit50ms", 1.25e6, 50 * time.Millisecond, time.Second},
+		{"1Mbit2s", 125e3, 2 * time.Second, 4 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T, s *sea) {
+				link := &strait{rate: c.rate, roundTrip: c.roundTrip}
+				s.shore.answer = link.answer
+				period := 1037 * time.Millisecond
+				if c.name == "64kbit600msInPhase" {
+					period = 600 * time.Millisecond
+				}
+				if c.rate < 2000 { // the first guess is too much for such a link
+					s.cfg.MaxBatch = 2 << 10
+				}
+				const settled, length = 90, 300 // seconds
+				size := min(5000, int(c.rate)/8)
+				for bytes := 0; bytes < int(c.rate)*(settled+length); bytes += size {
+					s.tank.pourBytes(reading.Bulk, size)
+				}
+				s.run(t)
+				begun := time.Now().Add(settled * time.Second)
+				poured := make(map[uint64]time.Time) // by number
+				for range settled + length/2 {
+					s.tank.pour(reading.Normal, 4)
+					if time.Now().After(begun) {
+						poured[s.tank.lastOf(reading.Normal)] = time.Now()
+					}
+					pass(period)
+				}
+				used, bodies := link.use(begun, time.Now())
+				pass(time.Minute)
+				var waits []time.Duration
+				for seq, at := range poured {
+					waits = append(waits, link.passed(seq, at))
+				}
+				slices.Sort(waits)
+				middle, worst := waits[len(waits)/2], waits[len(waits)-1-len(waits)/100]
+				t.Logf("%.1f %% of the link is used, %.1f %% of that by bodies; what is new takes %v, at the worst %v",
+					100*used, 100*bodies, middle, worst)
+				if used < 0.95 {
+					t.Errorf("%.1f %% of the link is used, want 95 %%", 100*used)
+				}
+				if worst > c.late {
+					t.Errorf("new readings took up to %v, want %v", worst, c.late)
+				}
+			})
+		})
+	}
+}
+
+// passed is how long it took a reading to get to the other side; an hour if it
+// is still here.
+func (l *strait) passed(seq uint64, poured time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.left {
+		if d.Lane == reading.Normal && d.First <= seq && seq <= d.Last {
+			return d.left.Add(l.roundTrip / 2).Sub(poured)
+		}
+	}
+	return time.Hour
+}
