@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate/tidegate/internal/netfault"
-	"github.com/tidegate/tidegate/internal/onelink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // loginTimeout bounds everything from the dial to the server's first PONG.
