@@ -141,6 +141,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 		t.Errorf("acl: %+v, want %+v", c.Ingest.MQTT.ACL, want)
 	}
 	checkModbusExample(t, c)
+	var lte Carrier
+	lte.SetDefaults()
+	lte.Name = "lte"
+	if want := []Carrier{lte}; !reflect.DeepEqual(c.Link, want) {
+		t.Errorf("link: %+v, want %+v", c.Link, want)
+	}
 	var uplink HTTPUplink
 	uplink.SetDefaults()
 	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"
@@ -152,6 +158,18 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	broker.Name, broker.URL = "broker", "mqtts://broker.example"
 	if want := []MQTTUplink{broker}; !reflect.DeepEqual(c.Uplink.MQTT, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.MQTT, want)
+	}
+	var cluster KafkaUplink
+	cluster.SetDefaults()
+	cluster.Name, cluster.Brokers = "kafka", []string{"kafka.example:9093"}
+	if want := []KafkaUplink{cluster}; !reflect.DeepEqual(c.Uplink.Kafka, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.Kafka, want)
+	}
+	var server RedisUplink
+	server.SetDefaults()
+	server.Name, server.URL = "redis", "rediss://redis.example"
+	if want := []RedisUplink{server}; !reflect.DeepEqual(c.Uplink.Redis, want) {
+		t.Errorf("uplink: %+v, want %+v", c.Uplink.Redis, want)
 	}
 	var refined Refine
 	refined.SetDefaults()

@@ -1,0 +1,314 @@
+//go:build !nokafka
+
+package kafkaout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
+)
+
+func TestAnotherBrokerIsAskedWhenTheFirstIsAway(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	sink := newSink(t, Config{Brokers: append([]string{l.Addr().String()}, newCluster(t).ListenAddrs()...)})
+	if err := sink.Send(within(t), message("body")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Everybody meets this once: the first address works, and the brokers then name
+// one that does not.
+func TestAdvertisedAddressThatIsNotReachedIsNamed(t *testing.T) {
+	real := newCluster(t).ListenAddrs()[0]
+	sink := newSink(t, Config{Brokers: []string{"kafka.example:9092"}, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == "kafka.example:9092" {
+			address = real
+		} else {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}})
+	begun := time.Now()
+	err := sink.Send(within(t), message("body"))
+	checkClass(t, err, transient)
+	for _, want := range []string{real, "advertised.listeners", "refused"} {
+		if err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q in it", err, want)
+		}
+	}
+	if took := time.Since(begun); took > patience/4 {
+		t.Errorf("it took %v to find out", took)
+	}
+}
+
+// Brokers close connections that they think idle, and restart at night. That is
+// no outage.
+func TestRestedConnectionThatIsClosedCostsNothing(t *testing.T) {
+	cluster := newCluster(t)
+	sink := newSink(t, Config{Brokers: cluster.ListenAddrs()})
+	if err := sink.Send(within(t), message("one")); err != nil {
+		t.Fatal(err)
+	}
+	var cut atomic.Int32
+	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cut.Add(1)
+		return nil, errors.New("closes the connection"), true // once
+	})
+	if err := sink.Send(within(t), message("two")); err != nil {
+		t.Error(err)
+	}
+	if cut.Load() != 1 {
+		t.Errorf("%d connections were closed, want 1", cut.Load())
+	}
+}
+
+// The library fails everything that waits for a partition with what it was told
+// about one record.
+func TestOnlyWhatWasRefusedIsHeldAgainst(t *testing.T) {
+	const sends = 8
+	cluster := newCluster(t)
+	sink := newSink(t, Config{Brokers: cluster.ListenAddrs()})
+	var first atomic.Bool
+	var company atomic.Int32
+	cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if first.CompareAndSwap(false, true) {
+			cluster.SleepControl(func() { gathered(t, sink, sends) })
+		}
+		req := r.(*kmsg.ProduceRequest)
+		all := recordsIn(t, req)
+		if slices.ContainsFunc(all, func(m uplinktest.Received) bool { return string(m.Body) == "poison" }) {
+			company.Add(int32(len(all) - 1))
+			return refusal(req, kerr.InvalidRecord, 0), nil, true
+		}
+		return nil, nil, false
+	})
+	ctx := within(t)
+	var tasks sync.WaitGroup
+	for i := range sends {
+		tasks.Go(func() {
+			body := fmt.Sprint("body ", i)
+			if i == 5 {
+				body = "poison"
+			}
+			if err := sink.Send(ctx, numbered(i, body)); uplink.IsPermanent(err) != (i == 5) || i != 5 && err != nil {
+				t.Errorf("message %d: %v", i, err)
+			}
+		})
+	}
+	tasks.Wait()
+	if company.Load() == 0 {
+		t.Error("the poison never had company, so nothing was tested")
+	}
+}
+
+// gathered waits until the sink's client has all of the records.
+func gathered(t *testing.T, sink *Sink, records int64) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		sink.mu.Lock()
+		k := sink.current
+		sink.mu.Unlock()
+		if k != nil && k.client.BufferedProduceRecords() == records {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			return
+		}
+	}
+}
+
+func TestSessionThatRestsIsClosed(t *testing.T) {
+	cluster := newCluster(t)
+	before := goleak.IgnoreCurrent()
+	var dials atomic.Int32
+	sink := newSink(t, Config{Brokers: cluster.ListenAddrs(), IdleTimeout: minIdle, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}})
+	for round := range 2 {
+		if err := sink.Send(within(t), message("body")); err != nil {
+			t.Fatal(err)
+		}
+		if n := dials.Load(); n == 0 {
+			t.Errorf("round %d made no connection", round)
+		}
+		dials.Store(0)
+		sink.mu.Lock()
+		k := sink.current
+		sink.mu.Unlock()
+		if k == nil {
+			continue // rests already
+		}
+		select {
+		case <-k.broken:
+		case <-time.After(patience):
+			t.Fatal("the session does not end")
+		}
+	}
+	sink.ended.Wait()
+	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*broker).listen"))
+}
+
+// A Send that was given up leaves nothing behind: no record, no client.
+func TestWhatWasGivenUpIsNotKept(t *testing.T) {
+	cluster := newCluster(t)
+	release := make(chan struct{})
+	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	sink := newSink(t, Config{Brokers: cluster.ListenAddrs()})
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := sink.Send(ctx, message("body"))
+		cancel()
+		checkClass(t, err, transient)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v, want the end of its context", err)
+		}
+	}
+	close(release)
+	sink.ended.Wait()
+	sink.mu.Lock()
+	defer sink.mu.Unlock()
+	if len(sink.open) != 0 || sink.current != nil {
+		t.Errorf("%d clients are still there", len(sink.open))
+	}
+}
+
+func TestCloseEndsWhatIsUnderWay(t *testing.T) {
+	cluster := newCluster(t)
+	arrived := make(chan struct{})
+	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		close(arrived)
+		return nil, nil, true // never answers
+	})
+	sink := newSink(t, Config{Brokers: cluster.ListenAddrs()})
+	sent := make(chan error, 1)
+	go func() { sent <- sink.Send(within(t), message("body")) }()
+	<-arrived
+	if err := sink.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-sent; !errors.Is(err, errClosed) {
+		t.Errorf("%v, want %v", err, errClosed)
+	}
+	if err := sink.Send(within(t), message("body")); !errors.Is(err, errClosed) {
+		t.Errorf("afterwards: %v, want %v", err, errClosed)
+	}
+}
+
+func TestPiecesTravelTogether(t *testing.T) {
+	cluster := newCluster(t)
+	var requests atomic.Int32
+	var mu sync.Mutex
+	var keys []string
+	cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		requests.Add(1)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, m := range recordsIn(t, r.(*kmsg.ProduceRequest)) {
+			keys = append(keys, m.Key)
+		}
+		return nil, nil, false
+	})
+	m, want := cut(500)
+	if err := newSink(t, Config{Brokers: cluster.ListenAddrs()}).Send(within(t), m); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(keys, want) {
+		t.Errorf("%d records arrived, want %d in their order", len(keys), len(want))
+	}
+	if n := requests.Load(); n > 5 {
+		t.Errorf("500 pieces took %d requests", n)
+	}
+}
+
+// cut returns a message in n parts, and their keys.
+func cut(n int) (m uplink.Message, keys []string) {
+	m = message(strings.Repeat(`{"value":21.5}`, n))
+	m.First, m.Last, m.Count = 1, uint64(n), n
+	size := len(m.Body) / n
+	for i := range n {
+		p := uplink.Part{Body: m.Body[i*size : (i+1)*size], First: uint64(i) + 1, Last: uint64(i) + 1, Count: 1,
+			Device: fmt.Sprintf("dev-%d", i%7), Metric: "temp", Time: time.Now().UnixNano()}
+		m.Parts = append(m.Parts, p)
+		keys = append(keys, m.PartKey(p))
+	}
+	return m, keys
+}
+
+func TestTimeThatIsNotTakenIsReplaced(t *testing.T) {
+	cluster := newCluster(t)
+	cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		return refusal(r.(*kmsg.ProduceRequest), kerr.InvalidTimestamp, 0), nil, true // once
+	})
+	m, _ := cut(3)
+	if err := newSink(t, Config{Brokers: cluster.ListenAddrs()}).Send(within(t), m); err != nil {
+		t.Error(err)
+	}
+	if info := cluster.PartitionInfo(topic, 0); info.HighWatermark != 3 {
+		t.Errorf("%d records are there, want 3", info.HighWatermark)
+	}
+}
+
+func TestNamesOfTopics(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	for _, c := range []struct{ template, device, want string }{
+		{"telemetry", "", "telemetry"},
+		{"t.{gateway}.{lane}", "", "t.north-7.normal"},
+		{"t.{device}", "Halle 3/Motor #1 ü", "t.Halle_3_Motor__1__"},
+		{"{device}", "", "_"},
+		{"{device}", "..", "_.."},
+		{"{device}", long, long[:240] + "-1b432d13"},
+	} {
+		s := &Sink{cfg: Config{Topic: parsed(t, c.template), Key: parsed(t, "{device}")}}
+		m := message("body")
+		m.Parts = []uplink.Part{{Body: m.Body, First: 1, Last: 99, Count: 99, Device: c.device}}
+		r := s.records(m)[0]
+		if r.Topic != c.want || len(r.Topic) > maxTopic {
+			t.Errorf("%s of %.20q: %q, want %q", c.template, c.device, r.Topic, c.want)
+		}
+		if string(r.Key) != c.device {
+			t.Errorf("key %.20q, want the device", r.Key)
+		}
+	}
+}
+
+func TestConfigurationsThatAreMistakes(t *testing.T) {
+	for hint, cfg := range map[string]Config{
+		"at least one":     {},
+		"without a scheme": {Brokers: []string{"kafka://host:9092"}},
+		"host:port":        {Brokers: []string{"host:0"}},
+		"gzip, snappy":     {Brokers: []string{"host"}, Topic: parsed(t, "t"), Compression: "brotli"},
+		"scram-sha-256":    {Brokers: []string{"host"}, Topic: parsed(t, "t"), SASL: SASL{Mechanism: "gssapi"}},
+		"topic = ":         {Brokers: []string{"[::1]:9092"}},
+	} {
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), hint) {
+			t.Errorf("%v, want %q in it", err, hint)
+		}
+	}
+}
