@@ -161,7 +161,7 @@ func judgeAnswer(status string, data []byte, a answer) error {
 	err := json.Unmarshal(data, &c)
 	switch {
 	case err == nil && c.Error != nil:
-		return refusal(c, a.size)
+		return refusal(c.Error.ErrCode, c.Error.Description, a.size)
 	case status != "", err != nil, c.Stream == "", c.Seq == 0:
 		return fmt.Errorf("the answer is %s %s, not a stream's — hint: something else answers on the subject %s", onelink.Quote(status), onelink.Quote(string(data)), onelink.Quote(a.subject))
 	}
@@ -169,9 +169,9 @@ func judgeAnswer(status string, data []byte, a answer) error {
 }
 
 // refusal judges a stream's error.
-func refusal(c confirmation, size int) error {
-	err := fmt.Errorf("the stream says %s (%d)", onelink.Quote(c.Error.Description), c.Error.ErrCode)
-	if row, known := refusals[c.Error.ErrCode]; known {
+func refusal(code int, description string, size int) error {
+	err := fmt.Errorf("the stream says %s (%d)", onelink.Quote(description), code)
+	if row, known := refusals[code]; known {
 		return classed(err, row.class, row.hint, size)
 	}
 	return classed(err, transient, "see the server's log; the message will be sent again", 0)
