@@ -178,6 +178,8 @@ type Uplink struct {
 	MQTT  []MQTTUplink  `toml:"mqtt"`
 	Kafka []KafkaUplink `toml:"kafka"`
 	Redis []RedisUplink `toml:"redis"`
+	STOMP []STOMPUplink `toml:"stomp"`
+	NATS  []NATSUplink  `toml:"nats"`
 }
 
 // Dashboard is [dashboard]: the live page.

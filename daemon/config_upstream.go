@@ -93,6 +93,8 @@ func (u Uplink) all() []upstream {
 	all = listed(all, "mqtt", u.MQTT)
 	all = listed(all, "kafka", u.Kafka)
 	all = listed(all, "redis", u.Redis)
+	all = listed(all, "stomp", u.STOMP)
+	all = listed(all, "nats", u.NATS)
 	return all
 }
 

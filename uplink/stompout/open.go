@@ -149,7 +149,7 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 	}
 	about := fmt.Sprintf("%s, STOMP 1.2, %s", strings.Trim(onelink.Quote(server), `"`), s.cfg.Destination)
 	if caution := Caution(s.cfg.Destination.String()); caution != "" {
-		about += " (" + caution + ")"
+		about += "\n" + caution
 	}
 	return about, nil
 }
