@@ -153,6 +153,17 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []MQTTUplink{broker}; !reflect.DeepEqual(c.Uplink.MQTT, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.MQTT, want)
 	}
+	checkStreamExamples(t, c)
+	var refined Refine
+	refined.SetDefaults()
+	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
+	if want := []Refine{refined}; !reflect.DeepEqual(c.Refine, want) {
+		t.Errorf("refine: %+v, want %+v", c.Refine, want)
+	}
+}
+
+func checkStreamExamples(t *testing.T, c Config) {
+	t.Helper()
 	var cluster KafkaUplink
 	cluster.SetDefaults()
 	cluster.Name, cluster.Brokers = "kafka", []string{"kafka.example:9093"}
@@ -164,12 +175,6 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	server.Name, server.URL = "redis", "rediss://redis.example"
 	if want := []RedisUplink{server}; !reflect.DeepEqual(c.Uplink.Redis, want) {
 		t.Errorf("uplink: %+v, want %+v", c.Uplink.Redis, want)
-	}
-	var refined Refine
-	refined.SetDefaults()
-	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"
-	if want := []Refine{refined}; !reflect.DeepEqual(c.Refine, want) {
-		t.Errorf("refine: %+v, want %+v", c.Refine, want)
 	}
 }
 

@@ -134,7 +134,7 @@ func TestTLS(t *testing.T) {
 
 // certificate returns one for 127.0.0.1 that vouches for itself, and ends after
 // life.
-func certificate(t *testing.T, life time.Duration) (tls.Certificate, *x509.CertPool) {
+func certificate(t testing.TB, life time.Duration) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
