@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -311,4 +312,21 @@ func TestConfigurationsThatAreMistakes(t *testing.T) {
 			t.Errorf("%v, want %q in it", err, hint)
 		}
 	}
+}
+
+// FuzzTopicNamesAreLegal: no name of a device can make a topic that brokers
+// refuse, which would stop the link.
+func FuzzTopicNamesAreLegal(f *testing.F) {
+	for _, name := range []string{"", ".", "..", "Halle 3/Motor #1 ü", strings.Repeat("x", 300), "a\x00b", "\xff"} {
+		f.Add(name)
+	}
+	legal := regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`) // as of org.apache.kafka.common.internals.Topic
+	f.Fuzz(func(t *testing.T, device string) {
+		for _, prefix := range []string{"", "plant."} {
+			name := topicName(prefix + topicText(device))
+			if !legal.MatchString(name) || name == "." || name == ".." {
+				t.Errorf("%q makes %q", device, name)
+			}
+		}
+	})
 }

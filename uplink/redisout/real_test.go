@@ -236,3 +236,21 @@ func TestRealLimitThatIsNotTold(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Servers close connections that are idle, and operators those that they want to.
+// That is no outage.
+func TestRestedConnectionThatIsClosedCostsNothing(t *testing.T) {
+	server := servertest.Redis(t)
+	sink := newSink(t, Config{Address: server.Addr("redis")})
+	for range 3 {
+		if err := sink.Send(within(t), message("body")); err != nil {
+			t.Fatal(err)
+		}
+		l, err := sink.seat.Get(within(t), sink.open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, dial(t, server.Addr("redis")), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+		<-l.gone
+	}
+}
