@@ -203,6 +203,8 @@ type Stats struct {
 	// OverBudget says that MaxAckDelay forces more commits than FlashBudget
 	// allows.
 	OverBudget bool
+	// Refused is the number of blocks in quarantine.
+	Refused int
 	// Problem is why commits fail, and what to do; empty while they do not.
 	Problem string
 	// Epoch names the present sequence space.
@@ -218,7 +220,7 @@ func (b *Buffer) Stats() Stats {
 		FlashDay: b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
 		FlashTokens: b.stats.tokens(time.Now()), Losses: b.lastGaps(shownGaps),
 		Held: held, HeldBytes: bytes, ReservedBytes: b.index.size(), MaxBytes: b.cfg.MaxBytes,
-		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch,
+		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch, Refused: b.refusedBlocks(),
 	}
 	if f := b.state.fault.Load(); f != nil {
 		s.Problem = f.err.Error()

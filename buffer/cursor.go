@@ -22,6 +22,7 @@ type Cursor struct {
 	acked [reading.Lanes]ranges // what is elsewhere
 	dirty bool                  // acked moved since it was last saved
 	out   [reading.Lanes][]handed
+	again again
 
 	place  sync.Mutex // held while Next looks, not while it waits; taken before mu
 	shares shares
@@ -43,6 +44,7 @@ const liveDistance = groupReadings
 // acknowledged. A new one begins at the oldest there is: what was never
 // delivered anywhere is its business, too.
 func (b *Buffer) Cursor(name string) *Cursor {
+	once := b.toSendAgain(name)
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	c, ok := b.cursors[name]
@@ -55,6 +57,7 @@ func (b *Buffer) Cursor(name string) *Cursor {
 	c.closeFiles()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.again = again{waiting: once}
 	for lane := range reading.Lane(reading.Lanes) {
 		c.out[lane] = nil
 		c.heads[flowOf(lane, true)] = head{}
@@ -110,6 +113,9 @@ func (c *Cursor) look(wanted [flows]bool, limit int) ([]wire.Block, error) {
 	defer c.place.Unlock()
 	if c.closed {
 		return nil, ErrClosed
+	}
+	if blocks := c.takeAgain(wanted); blocks != nil {
+		return blocks, nil
 	}
 	ready := c.ready()
 	for flow := range ready {
@@ -178,7 +184,11 @@ func (c *Cursor) Ack(lane reading.Lane, first, last uint64) error {
 	c.acked[lane] = c.acked[lane].add(first, last)
 	c.dirty = true
 	c.out[lane] = slices.DeleteFunc(c.out[lane], func(h handed) bool { return first <= h.First && h.Last <= last })
+	taken := c.takenAgain(lane, first, last)
 	c.mu.Unlock()
+	if taken != nil {
+		c.buf.acquit(c.name, taken)
+	}
 	c.buf.signal()
 	return nil
 }

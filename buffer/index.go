@@ -169,6 +169,14 @@ func (x *index) wait() <-chan struct{} {
 	return x.changed
 }
 
+// tell wakes those who wait, for a reason of another kind.
+func (x *index) tell() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	close(x.changed)
+	x.changed = make(chan struct{})
+}
+
 // upTo returns the segments up to the one with the number.
 func (x *index) upTo(number uint64) []segmentInfo {
 	x.mu.Lock()

@@ -82,6 +82,8 @@ type Sink struct {
 // Refused is a block in quarantine and the numbers of its readings.
 type Refused struct {
 	Quarantined
+	// ID names it for RetryRefused and DropRefused: SINK/LANE/FIRST.
+	ID    string `json:"id"`
 	Lane  string `json:"lane"`
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
@@ -200,6 +202,7 @@ func (inv *Inventory) readState(s *state) error {
 			refused := Refused{Quarantined: q}
 			blk, _, err := wire.ParseBlock(q.Raw)
 			refused.Lane, refused.First, refused.Last = blk.Lane.String(), blk.First, blk.First+max(uint64(blk.Count), 1)-1
+			refused.ID = refusedID(q.Sink, blk.Lane, blk.First)
 			inv.Refused = append(inv.Refused, refused)
 			return err
 		}))

@@ -18,6 +18,8 @@ type Quarantined struct {
 	Reason string `json:"reason"`
 	At     int64  `json:"at"` // nanoseconds since 1970
 	Raw    []byte `json:"raw"`
+	// Retry says that it is to be sent again.
+	Retry bool `json:"retry,omitempty"`
 }
 
 // maxQuarantined and maxQuarantineBytes bound what is set aside. A sink that
@@ -36,7 +38,10 @@ var ErrQuarantineFull = errors.New("quarantine is full")
 // returns nil. The sink may then go on behind it.
 func (b *Buffer) Quarantine(sink string, blk wire.Block, reason string) error {
 	q := Quarantined{Sink: sink, Reason: reason, At: time.Now().UnixNano(), Raw: blk.Raw}
-	key := append(laneKey(blk.Lane, blk.First), sink...) // each sink refuses for itself
+	key := refusedKey(sink, blk.Lane, blk.First)
+	if c := b.cursorOf(sink); c != nil {
+		c.withdraw(key) // if this was once more
+	}
 	gap := Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonQuarantined, Sinks: []string{sink}}
 	if err := b.declare(blk.Lane, gap, roomInQuarantine, put(bucketQuarantine, key, q)); err != nil {
 		return fmt.Errorf("quarantine %d..%d: %w", blk.First, blk.Last(), err)
@@ -71,4 +76,14 @@ func (b *Buffer) Quarantined() ([]Quarantined, error) {
 		return nil
 	})
 	return all, err
+}
+
+// refusedBlocks is the number of blocks that are set aside, as far as it can be
+// read.
+func (b *Buffer) refusedBlocks() (n int) {
+	_ = b.state.view(func(tx *bbolt.Tx) error { // what is wrong with state.db, Stats says elsewhere
+		n = tx.Bucket([]byte(bucketQuarantine)).Stats().KeyN
+		return nil
+	})
+	return n
 }

@@ -21,6 +21,7 @@ func (d *Daemon) serveAdmin(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.status(), nil) })
 	d.routeBuffer(mux)
+	d.routeQuarantine(mux)
 	d.routeTap(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })

@@ -69,6 +69,20 @@ func (d *Daemon) routeBuffer(mux *http.ServeMux) {
 	})
 }
 
+// routeQuarantine adds what changes the quarantine of a running daemon.
+func (d *Daemon) routeQuarantine(mux *http.ServeMux) {
+	for path, change := range map[string]func([]string) error{"retry": d.buffer.RetryRefused, "drop": d.buffer.DropRefused} {
+		mux.HandleFunc("POST /quarantine/"+path, func(w http.ResponseWriter, req *http.Request) {
+			var ids []string
+			err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<20)).Decode(&ids)
+			if err == nil {
+				err = change(ids)
+			}
+			answer(w, struct{}{}, err)
+		})
+	}
+}
+
 // adviseSink names the sink and says what to do.
 func adviseSink(err error, sink string) error {
 	switch {
@@ -104,6 +118,14 @@ func (r running) purge(ctx context.Context, p buffer.Purge) (done buffer.Purged,
 
 func (r running) forget(ctx context.Context, sink string) error {
 	return askAdmin(ctx, r.socket, http.MethodDelete, "/buffer/sinks/"+url.PathEscape(sink), nil, &struct{}{})
+}
+
+func (r running) retry(ctx context.Context, ids []string) error {
+	return askAdmin(ctx, r.socket, http.MethodPost, "/quarantine/retry", ids, &struct{}{})
+}
+
+func (r running) drop(ctx context.Context, ids []string) error {
+	return askAdmin(ctx, r.socket, http.MethodPost, "/quarantine/drop", ids, &struct{}{})
 }
 
 // stopped is a buffer that nobody has open.
@@ -150,6 +172,14 @@ func (s stopped) forget(ctx context.Context, sink string) error {
 	})
 }
 
+func (s stopped) retry(ctx context.Context, ids []string) error {
+	return s.open(ctx, func(b *buffer.Buffer) error { return b.RetryRefused(ids) })
+}
+
+func (s stopped) drop(ctx context.Context, ids []string) error {
+	return s.open(ctx, func(b *buffer.Buffer) error { return b.DropRefused(ids) })
+}
+
 // open does something with the buffer and ends it in order.
 func (s stopped) open(ctx context.Context, do func(*buffer.Buffer) error) error {
 	inv, err := s.inventory(ctx, false) // which does not make one
@@ -174,8 +204,8 @@ func (s stopped) open(ctx context.Context, do func(*buffer.Buffer) error) error 
 
 // names returns the names of all uplinks.
 func (u Uplink) names() (names []string) {
-	for _, h := range u.HTTP {
-		names = append(names, h.Name)
+	for _, up := range u.all() {
+		names = append(names, up.settings().Name)
 	}
 	return names
 }

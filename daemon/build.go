@@ -219,7 +219,10 @@ func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
 }
 
 // buildLinks builds the doors out, of whatever kind.
-func (d *Daemon) buildLinks() error {
+func (d *Daemon) buildLinks() (err error) {
+	if d.network, err = openNetwork(d.cfg, d.log); err != nil {
+		return err
+	}
 	for _, u := range d.cfg.Uplink.all() {
 		if err := d.addLink(u); err != nil {
 			return fmt.Errorf("uplink.%s %q: %w", u.kind, u.settings().Name, err)
@@ -236,7 +239,10 @@ func (d *Daemon) addLink(u upstream) error {
 		return err
 	}
 	l := link{name: s.Name, kind: u.kind, cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
-	l.open = func() (uplink.Sink, error) { return u.sink(way{gateway: d.gateway, tls: secure, log: log}) }
+	l.path = d.network.path(s.Links, l.rouse, log)
+	l.open = func() (uplink.Sink, error) {
+		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log})
+	}
 	if l.sink, err = l.open(); err != nil {
 		return err
 	}
@@ -245,7 +251,7 @@ func (d *Daemon) addLink(u upstream) error {
 		return err
 	}
 	l.forwarder = uplink.New(uplink.Config{
-		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Stall: stallAfter,
+		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: stallAfter,
 	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
 	d.links = append(d.links, &l)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -52,6 +53,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, time.Now())
 	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
 	k.refinements(c)
+	k.links(c, peekNetwork(c, slog.New(slog.DiscardHandler)), time.Now())
 	k.uplinks(ctx, c)
 	return k.findings
 }

@@ -79,12 +79,13 @@ func (k *checklist) uplinks(ctx context.Context, c Config) {
 		k.warn("add an [[uplink.http]]", "there is no uplink: readings are kept until the buffer is full")
 		return
 	}
+	network := peekNetwork(c, slog.New(slog.DiscardHandler))
 	parts := make([]checklist, len(all))
 	var looking sync.WaitGroup
 	for i, u := range all {
 		looking.Go(func() {
 			if parts[i].secrets(u) {
-				parts[i].reach(ctx, c.Gateway, u)
+				parts[i].reach(ctx, c.Gateway, network, u)
 			}
 		})
 	}
@@ -125,7 +126,7 @@ func (k *checklist) secret(name, path string) bool {
 
 // reach connects and logs in as the uplink would, and sends nothing. An uplink
 // that is out of reach is no failure: waiting for it is what the gateway is for.
-func (k *checklist) reach(ctx context.Context, g Gateway, u upstream) {
+func (k *checklist) reach(ctx context.Context, g Gateway, n network, u upstream) {
 	name := u.settings().Name
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
@@ -144,7 +145,8 @@ func (k *checklist) reach(ctx context.Context, g Gateway, u upstream) {
 	if err != nil {
 		return // said already
 	}
-	sink, err := u.sink(way{gateway: gateway, tls: secure, log: log})
+	path := n.path(u.settings().Links, nil, log)
+	sink, err := u.sink(way{gateway: gateway, dial: path.Dial, tls: secure, log: log})
 	if err != nil {
 		k.fault(Fail, name, err)
 		return
@@ -155,7 +157,11 @@ func (k *checklist) reach(ctx context.Context, g Gateway, u upstream) {
 		k.fault(Warn, name, err)
 		return
 	}
-	k.ok("uplink %s: %s", name, cmp.Or(about, u.target()))
+	about = cmp.Or(about, u.target())
+	if len(u.settings().Links) > 0 {
+		about += ", over " + path.Stats().Present
+	}
+	k.ok("uplink %s: %s", name, about)
 	if !ends.IsZero() {
 		k.certificate(name, ends, time.Now())
 	}

@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -43,7 +45,9 @@ func expect(t *testing.T, f Finding, level Level, words ...string) {
 }
 
 func TestCheckOfAHealthyGatewayFindsNothingToFix(t *testing.T) {
-	cloud := httptest.NewServer(http.NotFoundHandler())
+	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(cmp.Or(map[string]int{"Bearer hunter2": 400}[r.Header.Get("Authorization")], 401)) // nothing is no chunk
+	}))
 	defer cloud.Close()
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")
@@ -345,13 +349,13 @@ func TestUplinkOutOfReachIsAWarning(t *testing.T) {
 	url := "http://" + l.Addr().String()
 	l.Close()
 	k := &checklist{}
-	k.reach(t.Context(), Gateway{ID: "gw"}, cloudUplink(url))
+	k.reach(t.Context(), Gateway{ID: "gw"}, systemNetwork(), cloudUplink(url))
 	expect(t, only(t, k), Warn, "connection refused", "nothing listens")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	k = &checklist{}
-	k.reach(ctx, Gateway{ID: "gw"}, cloudUplink("https://cloud.invalid"))
+	k.reach(ctx, Gateway{ID: "gw"}, systemNetwork(), cloudUplink("https://cloud.invalid"))
 	expect(t, only(t, k), Warn, "uplink cloud")
 }
 
@@ -361,7 +365,7 @@ func TestUplinkWithAForeignCertificateIsNoticed(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	k := &checklist{}
-	k.reach(t.Context(), Gateway{ID: "gw"}, cloudUplink(server.URL))
+	k.reach(t.Context(), Gateway{ID: "gw"}, systemNetwork(), cloudUplink(server.URL))
 	expect(t, only(t, k), Warn, "not safely", "certificate")
 }
 
@@ -394,4 +398,9 @@ func TestHostNamesOfImagesAreNoIdentity(t *testing.T) {
 		k.identity(Gateway{ID: c.id}, func() (string, error) { return c.host, nil })
 		expect(t, only(t, k), c.level, c.word)
 	}
+}
+
+// systemNetwork is the network of uplinks that name no link.
+func systemNetwork() network {
+	return peekNetwork(Config{Uplink: Uplink{HTTP: []HTTPUplink{{}}}}, slog.New(slog.DiscardHandler))
 }

@@ -21,15 +21,17 @@ import (
 // interface and uplinks without TLS are refused unless insecure_i_know says
 // that this is meant.
 type Config struct {
-	Gateway   Gateway    `toml:"gateway"`
-	Log       Log        `toml:"log"`
-	Buffer    Buffer     `toml:"buffer"`
-	Decoder   Decoders   `toml:"decoder"`
-	Modbus    ModbusMaps `toml:"modbus"`
-	Ingest    Ingest     `toml:"ingest"`
-	Uplink    Uplink     `toml:"uplink"`
-	Dashboard Dashboard  `toml:"dashboard"`
-	Refine    []Refine   `toml:"refine"`
+	Gateway Gateway    `toml:"gateway"`
+	Log     Log        `toml:"log"`
+	Buffer  Buffer     `toml:"buffer"`
+	Decoder Decoders   `toml:"decoder"`
+	Modbus  ModbusMaps `toml:"modbus"`
+	Ingest  Ingest     `toml:"ingest"`
+	// Link are the ways to the network.
+	Link      []Carrier `toml:"link"`
+	Uplink    Uplink    `toml:"uplink"`
+	Dashboard Dashboard `toml:"dashboard"`
+	Refine    []Refine  `toml:"refine"`
 }
 
 // Gateway is [gateway]: who this machine is and where it keeps things.

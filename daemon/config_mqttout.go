@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -81,11 +80,6 @@ func (MQTTUplink) piecewise() {}
 
 func (m MQTTUplink) validate(r refuse, key string) {
 	m.validateSettings(r, key, encode.Encodings()...)
-	if per, ok := encode.ParsePer(m.MessagePer); ok && slices.Contains(encode.Encodings(), m.Encoding) {
-		if _, err := encode.New(encode.Config{Gateway: "any", Encoding: m.Encoding, Per: per, Pieces: true}); err != nil {
-			r.because(key+".message_per", err)
-		}
-	}
 	m.validateURL(r, key+".url", m.URL, "mqtts://broker.example", "mqtt", "mqtts")
 	r.oneOf(key+".protocol", m.Protocol, string(mqttout.Auto), string(mqttout.V5), string(mqttout.V311))
 	if m.PasswordFile != "" && m.Username == "" {

@@ -141,6 +141,12 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 		t.Errorf("acl: %+v, want %+v", c.Ingest.MQTT.ACL, want)
 	}
 	checkModbusExample(t, c)
+	var lte Carrier
+	lte.SetDefaults()
+	lte.Name = "lte"
+	if want := []Carrier{lte}; !reflect.DeepEqual(c.Link, want) {
+		t.Errorf("link: %+v, want %+v", c.Link, want)
+	}
 	var uplink HTTPUplink
 	uplink.SetDefaults()
 	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"

@@ -33,6 +33,9 @@ type Upstream struct {
 	Window int `toml:"window"`
 	// Timeout bounds one message.
 	Timeout conf.Duration `toml:"timeout"`
+	// Links are the ways to the network that are used, the best first; none stands
+	// for the system's routing.
+	Links []string `toml:"links"`
 	// TLSCA, TLSCert and TLSKey are PEM files: who vouches for the other side,
 	// and the gateway's own certificate. TLSServerName is the name that the other
 	// side's certificate must have.
@@ -125,6 +128,7 @@ func (u Upstream) validateSettings(r refuse, key string, encodings ...string) {
 	}
 	r.oneOf(key+".encoding", u.Encoding, encodings...)
 	r.oneOf(key+".message_per", u.MessagePer, "batch", "device", "series", "reading")
+	u.validateCut(r, key)
 	between(r, key+".max_batch", u.MaxBatch, conf.KiB, 4*conf.MiB)
 	between(r, key+".window", u.Window, 1, 64)
 	between(r, key+".timeout", u.Timeout, conf.Duration(time.Second), conf.Duration(10*time.Minute))
@@ -218,10 +222,28 @@ func hostPort(at *url.URL, usual string) string {
 // piecewise is a door out that sends the parts of a message one by one.
 type piecewise interface{ piecewise() }
 
+// lineWriter is a door out that has more to say about the encoding line.
+type lineWriter interface{ line() encode.LineConfig }
+
 // encoder returns the encoder of an uplink.
 func (u upstream) encoder(gateway string) (uplink.Encoder, error) {
 	s := u.settings()
-	per, _ := encode.ParsePer(s.MessagePer)
-	_, pieces := u.doorOut.(piecewise)
-	return encode.New(encode.Config{Gateway: gateway, Encoding: s.Encoding, Per: per, Pieces: pieces})
+	cfg := encode.Config{Gateway: gateway, Encoding: s.Encoding}
+	cfg.Per, _ = encode.ParsePer(s.MessagePer)
+	_, cfg.Pieces = u.doorOut.(piecewise)
+	if l, ok := u.doorOut.(lineWriter); ok {
+		cfg.Line = l.line()
+	}
+	return encode.New(cfg)
+}
+
+// validateCut checks whether the encoding can be cut as asked for.
+func (u Upstream) validateCut(r refuse, key string) {
+	per, ok := encode.ParsePer(u.MessagePer)
+	if !ok || !slices.Contains(encode.Encodings(), u.Encoding) {
+		return
+	}
+	if _, err := encode.New(encode.Config{Encoding: u.Encoding, Per: per}); err != nil {
+		r.because(key+".message_per", err)
+	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/internal/linkup"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/carrier"
 )
 
 // Daemon is one gateway.
@@ -40,8 +41,10 @@ type Daemon struct {
 	doors  []door
 	chains *chains // of readings on their way from the doors to the buffer
 	links  []*link
-	page   net.Listener // nil when the dashboard is off
-	admin  net.Listener
+	// network is the ways out that the links use.
+	network network
+	page    net.Listener // nil when the dashboard is off
+	admin   net.Listener
 	// beside is what is served where the dashboard listens, by its pattern of
 	// http.ServeMux.
 	beside map[string]http.Handler
@@ -59,6 +62,7 @@ type link struct {
 	name, kind string
 	forwarder  *uplink.Forwarder
 	cursor     *buffer.Cursor
+	path       *carrier.Path
 	wake       chan struct{} // receives when the network may have come back
 	sink       uplink.Sink
 	open       func() (uplink.Sink, error) // makes another one
@@ -78,11 +82,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 	keep, stopBuffer := context.WithCancel(context.WithoutCancel(ctx))
 	show, stopShowing := context.WithCancel(context.WithoutCancel(ctx))
 	send, stopLinks := context.WithCancel(context.WithoutCancel(ctx))
+	carry, stopNetwork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBuffer()
 	defer stopShowing()
 	defer stopLinks()
+	defer stopNetwork()
 
 	buffered := d.async(func() error { return d.buffer.Run(keep) })
+	carried := d.runNetwork(carry)
 	links := d.runLinks(send)
 	shown := d.runPages(show)
 	doors := d.runDoors(ctx)
@@ -98,6 +105,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.drain()
 	stopLinks()
 	links.Wait()
+	//    What their connections have cost is saved when they are closed.
+	stopNetwork()
+	carried.Wait()
 	// 3. Nobody watches any more.
 	stopShowing()
 	shown.Wait()
@@ -153,17 +163,27 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	if d.admin != nil {
 		serve("admin socket", d.serveAdmin)
 	}
-	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.wakeLinks, nil) })
+	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }
 
-// wakeLinks lets the links try at once instead of when their backoff says.
-func (d *Daemon) wakeLinks() {
+// networkChanged is told of every event of the network; up says that something
+// appeared. The links then try at once instead of when their backoff says.
+func (d *Daemon) networkChanged(up bool) {
+	d.network.look()
+	if !up {
+		return
+	}
 	for _, l := range d.links {
-		select {
-		case l.wake <- struct{}{}:
-		default: // it knows already
-		}
+		l.rouse()
+	}
+}
+
+// rouse lets the link try at once.
+func (l *link) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it knows already
 	}
 }
 

@@ -40,6 +40,8 @@ Usage:
   tidegate buffer  ls | check | peek | export | purge
                                           see, copy and discard what is on flash;
                                           "tidegate buffer help" tells more
+  tidegate quarantine  ls | show | retry | drop
+                                          what an uplink refused for good
   tidegate ports   [-json]                list the serial ports of this machine
   tidegate probe   PORT                   find out how a device at a port speaks
   tidegate tap     serial:NAME | PORT     show the bytes of a serial line
@@ -68,6 +70,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "buffer":
 		return bufferMain(args[1:], stdout, stderr)
+	case "quarantine":
+		return quarantineMain(args[1:], stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
 	}

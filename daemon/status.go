@@ -30,6 +30,7 @@ func (d *Daemon) status() dashboard.Status {
 		Clock:   clockState().String(),
 		Buffer:  d.bufferStatus(),
 		Links:   []dashboard.Link{}, // a list in JSON, even when it is empty
+		Network: []dashboard.Carrier{},
 	}
 	for _, l := range d.links {
 		lag := l.cursor.Lag()
@@ -41,6 +42,7 @@ func (d *Daemon) status() dashboard.Status {
 		}
 	}
 	s.Doors = d.doorStatus()
+	d.networkStatus(&s)
 	s.Refined = d.chains.status()
 	s.Problems = problems(s)
 	return s
@@ -52,7 +54,7 @@ func (d *Daemon) bufferStatus() dashboard.Buffer {
 		BytesMax: b.MaxBytes, Evicted: b.Lost,
 		FlashWritten: b.FlashBytes, Commits: b.Commits,
 		FlashDay: b.FlashDay, FlashBudget: b.FlashBudget, FlashTokens: b.FlashTokens,
-		Wear: cardlife.Of(d.cfg.Gateway.DataDir), Life: d.cardLife(b.FlashDay), Losses: losses(b.Losses),
+		Wear: cardlife.Of(d.cfg.Gateway.DataDir), Life: d.cardLife(b.FlashDay), Losses: losses(b.Losses), Refused: b.Refused,
 		Profile: d.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
 	}
 	if len(d.links) == 0 {
@@ -195,6 +197,10 @@ func problems(s dashboard.Status) []string {
 	if s.Buffer.Evicted > 0 {
 		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — hint: raise buffer.max_bytes if outages are long", s.Buffer.Evicted))
 	}
+	if s.Buffer.Refused > 0 {
+		all = append(all, fmt.Sprintf("%s of readings that an uplink refused for good: set aside — hint: \"tidegate quarantine ls\" says why, and can send them again", count(uint64(s.Buffer.Refused), "block")))
+	}
+	all = append(all, networkProblems(s)...)
 	all = append(all, silentSlaves(s.Doors)...)
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,12 +23,16 @@ import (
 // realUpstream is an uplink to a real server, and a reader of what is in there that
 // others have written.
 type realUpstream struct {
-	kind   string // the table of [uplink]
-	name   string
-	server *servertest.Server
-	keys   string // of the table, beside what all have
+	kind     string // the table of [uplink]
+	name     string
+	encoding string             // "json" if empty
+	server   *servertest.Server // nil: it cannot be killed
+	keys     string             // of the table, beside what all have
 	// read returns the bodies that the server has, re-sends included.
 	read func(t *testing.T) [][]byte
+	// points is for databases instead: it returns the values of the sensors'
+	// counters, one a device and time, whatever the order.
+	points func(t *testing.T) []point
 	// forgets says that the server loses what it has acknowledged when it is killed:
 	// it is asked to stop.
 	forgets bool
@@ -43,20 +48,26 @@ func TestUplinksToRealServersSurviveKills(t *testing.T) {
 	}
 	s := newSite(t)
 	all := realUpstreams(t)
-	if len(all) == 0 {
+	if !slices.ContainsFunc(all, func(u realUpstream) bool { return u.server != nil }) {
 		t.Skip("no server is installed that this gateway can send to")
 	}
+	mortal := slices.DeleteFunc(slices.Clone(all), func(u realUpstream) bool { return u.server == nil })
 	for _, u := range all {
-		s.more += fmt.Sprintf("[[uplink.%s]]\nname = %q\nencoding = \"json\"\nmax_batch = \"8KiB\"\ntimeout = \"5s\"\n%s\n", u.kind, u.name, u.keys)
+		s.more += fmt.Sprintf("[[uplink.%s]]\nname = %q\nencoding = %q\nmax_batch = \"8KiB\"\ntimeout = \"5s\"\n%s\n",
+			u.kind, u.name, cmp.Or(u.encoding, "json"), u.keys)
 	}
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
 	cloud := s.startCloud()
 	gateway := s.startGateway()
 	ledger, random := firmwaresim.NewLedger(), seeded(t)
 	fleet := s.startFleet(firmwaresim.FleetConfig{Devices: 5, Rate: 20, QoS: 1}, ledger)
-	for round := range max(4, len(all)) {
+	rounds := max(4, len(mortal))
+	if os.Getenv("TIDEGATE_E2E") == "all" {
+		rounds = 3 * len(mortal)
+	}
+	for round := range rounds {
 		fleet.eventuallyAcked(40)
-		u := all[round%len(all)]
+		u := mortal[round%len(mortal)]
 		u.end()
 		fleet.eventuallyAcked(100) // a backlog for this one
 		gateway.kill()
@@ -99,6 +110,10 @@ func (u realUpstream) end() {
 // audit does what a receiver is told to do, and holds the result against what the
 // sensors were told, and against what the cloud has.
 func (u realUpstream) audit(t *testing.T, ledger *firmwaresim.Ledger, want map[string]string) {
+	if u.points != nil {
+		u.auditPoints(t, ledger)
+		return
+	}
 	bodies := u.read(t)
 	have := make(map[string]string)
 	again := 0
@@ -114,8 +129,16 @@ func (u realUpstream) audit(t *testing.T, ledger *firmwaresim.Ledger, want map[s
 		}
 	}
 	t.Logf("%d messages with %d readings, and %d readings again", len(bodies), len(have), again)
-	export := strings.Join(slices.Collect(maps.Values(have)), "\n")
-	v, err := firmwaresim.Audit(ledger, strings.NewReader(export))
+	auditRows(t, ledger, slices.Collect(maps.Values(have)))
+	if lost, invented := onlyIn(want, have), onlyIn(have, want); len(lost)+len(invented) > 0 {
+		t.Errorf("the cloud and this server do not have the same readings: %d are missing (%.3v), %d are only here (%.3v)", len(lost), lost, len(invented), invented)
+	}
+}
+
+// auditRows holds rows like those of our receiver's export against the ledger.
+func auditRows(t *testing.T, ledger *firmwaresim.Ledger, rows []string) {
+	t.Helper()
+	v, err := firmwaresim.Audit(ledger, strings.NewReader(strings.Join(rows, "\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +146,29 @@ func (u realUpstream) audit(t *testing.T, ledger *firmwaresim.Ledger, want map[s
 	if !v.OK() || v.Acked == 0 {
 		t.Errorf("first lost: %v", v.FirstLost)
 	}
-	if lost, invented := onlyIn(want, have), onlyIn(have, want); len(lost)+len(invented) > 0 {
-		t.Errorf("the cloud and this server do not have the same readings: %d are missing (%.3v), %d are only here (%.3v)", len(lost), lost, len(invented), invented)
+}
+
+// point is a value of a sensor's counter in a database.
+type point struct {
+	device string
+	time   int64 // in the database's unit
+	value  float64
+}
+
+// auditPoints is audit for what knows no messages, and tells readings apart by
+// device and time.
+func (u realUpstream) auditPoints(t *testing.T, ledger *firmwaresim.Ledger) {
+	all := u.points(t)
+	have := make(map[point]bool)
+	var rows []string
+	for _, p := range all {
+		if !have[p] {
+			rows = append(rows, fmt.Sprintf(`{"gateway":"database","epoch":"0","lane":"normal","seq":%d,"device":%q,"metric":"seq","value":%v}`, len(rows), p.device, p.value))
+		}
+		have[p] = true
 	}
+	t.Logf("%d points of counters, and %d points again", len(have), len(all)-len(have))
+	auditRows(t, ledger, rows)
 }
 
 // onlyIn returns the keys of a that b lacks.
@@ -195,33 +238,33 @@ func realUpstreams(t *testing.T) []realUpstream {
 	t.Helper()
 	var all []realUpstream
 	for _, m := range []struct {
-		kind string
-		make func(t *testing.T) realUpstream
+		kind, key string // of a table that must be there, and one of its keys
+		make      func(t *testing.T) realUpstream
 	}{
-		{"amqp", overAMQP}, {"amqp1", overAMQP1}, {"stomp", overSTOMP}, {"redis", overRedis},
-		{"nats", overNATS}, {"mqtt", overMQTT},
+		{"amqp", "url", overAMQP}, {"amqp1", "url", overAMQP1}, {"stomp", "url", overSTOMP}, {"redis", "url", overRedis},
+		{"nats", "url", overNATS}, {"mqtt", "url", overMQTT}, {"kafka", "brokers", overKafka},
+		{"http", "measurement", toInfluxDB}, {"http", "measurement", toVictoriaMetrics},
 	} {
-		if !knowsUplink(m.kind) {
+		if tables, ok := tomlField(reflect.TypeFor[Uplink](), m.kind); !ok {
 			t.Logf("[[uplink.%s]] is not in this program", m.kind)
-			continue
-		}
-		if u := m.make(t); u.server != nil {
-			u.kind, u.name = m.kind, "real-"+m.kind
+		} else if _, ok := tomlField(tables.Elem(), m.key); !ok {
+			t.Logf("[[uplink.%s]] has no %s in this program", m.kind, m.key)
+		} else if u := m.make(t); u.keys != "" {
+			u.kind, u.name = m.kind, cmp.Or(u.name, "real-"+m.kind)
 			all = append(all, u)
 		}
 	}
 	return all
 }
 
-// knowsUplink says whether [uplink] has tables of the kind.
-func knowsUplink(kind string) bool {
-	tables := reflect.TypeFor[Uplink]()
-	for i := range tables.NumField() {
-		if tables.Field(i).Tag.Get("toml") == kind {
-			return true
+// tomlField returns the type of the field with that key.
+func tomlField(table reflect.Type, key string) (reflect.Type, bool) {
+	for _, f := range reflect.VisibleFields(table) {
+		if f.Tag.Get("toml") == key {
+			return f.Type, true
 		}
 	}
-	return false
+	return nil, false
 }
 
 // secret writes a password for the configuration and returns the file's path.

@@ -17,7 +17,9 @@ type Status struct {
 
 	Buffer Buffer `json:"buffer"`
 	Links  []Link `json:"links"`
-	Doors  []Door `json:"doors"`
+	// Network are the ways that the links go.
+	Network []Carrier `json:"network"`
+	Doors   []Door    `json:"doors"`
 	// Refined is what happened to readings before they were stored; nil if the
 	// configuration wants nothing of the kind.
 	Refined *Refined `json:"refined,omitempty"`
@@ -55,6 +57,8 @@ type Buffer struct {
 	Life string `json:"life"`
 	// Losses are the last declared losses, the newest first.
 	Losses []Loss `json:"losses"`
+	// Refused blocks were refused by an uplink for good, and are set aside.
+	Refused int `json:"refused"`
 	// Wear is what the medium tells of its own life ("10 to 20 % worn"); empty
 	// when it tells nothing.
 	Wear string `json:"wear"`
@@ -108,6 +112,8 @@ type Link struct {
 	Waiting uint64 `json:"waiting"`
 	// InFlight messages are sent and not yet acknowledged.
 	InFlight int `json:"in_flight"`
+	// Over is how it reaches the network.
+	Over Over `json:"over"`
 }
 
 // Door is the state of one door in.

@@ -47,3 +47,25 @@ func RetryDelay(err error) (time.Duration, bool) {
 	e, ok := errors.AsType[retryAfterError](err)
 	return e.delay, ok
 }
+
+// Worse returns the error that decides about a message of several pieces: one that
+// concerns its bytes before one that names a delay, and that before any other.
+func Worse(a, b error) error {
+	if gravity(b) > gravity(a) {
+		return b
+	}
+	return a
+}
+
+func gravity(err error) int {
+	_, delayed := RetryDelay(err)
+	switch {
+	case err == nil:
+		return 0
+	case IsPermanent(err):
+		return 3
+	case delayed:
+		return 2
+	}
+	return 1
+}

@@ -67,6 +67,7 @@ function linkRow(row, link, state) {
     link.waiting > 0 && `${count(link.waiting)} waiting`,
     link.last_ack > 0 ? `acknowledged ${age(state.now() - link.last_ack)}` : "never acknowledged yet",
     link.sent_bytes > 0 && `${bytes(link.sent_bytes)} sent`,
+    ...over(link, state),
   ];
   fillRow(row, {
     mood: down ? "bad" : link.state === "idle" || link.state === "held" ? "idle" : "ok",
@@ -76,6 +77,21 @@ function linkRow(row, link, state) {
     why: down ? advice(link.last_error) : "",
     more: more.filter(Boolean).join(" · "),
   });
+}
+
+// over says which way a link goes, what that has cost, and when all is delivered.
+function over(link, state) {
+  const way = lists(state.status).network.find((n) => n.name === link.over?.carrier);
+  if (!way) return [];
+  const cost = [way.month, way.today].find((u) => u.budget > 0);
+  const when = cost === way.month ? "this month" : "today";
+  const left = link.over.drained - state.now();
+  return [
+    way.name !== "network" && `over ${way.name}`,
+    cost ? `${bytes(cost.used)} of ${bytes(cost.budget)} used ${when}` : `${bytes(way.today.used)} on the wire today`,
+    link.waiting > 0 && left > 60_000 && `delivered in ${span(left)}`,
+    way.state !== "ok" && way.state,
+  ];
 }
 
 function renderTank(buffer, state) {

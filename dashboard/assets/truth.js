@@ -80,6 +80,7 @@ function calm(state) {
 export const lists = (status) => ({
   ...status,
   links: status.links ?? [],
+  network: status.network ?? [],
   doors: status.doors ?? [],
   problems: status.problems ?? [],
 });

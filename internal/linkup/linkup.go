@@ -1,5 +1,5 @@
-// Package linkup tells when the network may have come back: an interface got its
-// carrier, an address or a route appeared. The kernel says so on a netlink
+// Package linkup tells when the network has changed, and when it may have come
+// back: an interface got its carrier, an address or a route appeared. The kernel says so on a netlink
 // socket (rtnetlink(7)); nothing is polled.
 package linkup
 
@@ -15,9 +15,10 @@ import (
 // groups are the multicast groups that are listened to.
 const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
 
-// Watch calls notify at every such event until ctx ends. Events come in bursts.
-// listening, if not nil, is closed when no later event is missed.
-func Watch(ctx context.Context, notify func(), listening chan<- struct{}) error {
+// Watch calls notify at every event of an interface, an address or a route until
+// ctx ends; up says that something appeared. Events come in bursts. listening, if
+// not nil, is closed when no later event is missed.
+func Watch(ctx context.Context, notify func(up bool), listening chan<- struct{}) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
@@ -40,14 +41,12 @@ func Watch(ctx context.Context, notify func(), listening chan<- struct{}) error 
 		}
 		if err != nil && n <= 0 {
 			if isOverrun(err) {
-				notify() // events were dropped, and one of them may have been it
+				notify(true) // events were dropped, and one of them may have been it
 				continue
 			}
 			return fmt.Errorf("netlink: %w", err)
 		}
-		if isUp(buf[:n]) {
-			notify()
-		}
+		notify(isUp(buf[:n]))
 	}
 }
 

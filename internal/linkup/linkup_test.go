@@ -22,7 +22,10 @@ func TestAddressThatAppearsIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Watch(ctx, func() {
+		ended <- Watch(ctx, func(up bool) {
+			if !up {
+				return
+			}
 			select {
 			case told <- struct{}{}:
 			default:

@@ -23,8 +23,11 @@ func ActiveMQ(t testing.TB, opts ...Option) *Server {
 	}, opts)
 }
 
-// refilled is for servers whose limits are read when they start.
-func refilled(e *engine, _ bool) error { return e.restart(nil) }
+// refilled is for servers whose limits are read when they start. They are asked to
+// end: one that forgets would have more room than it should.
+func refilled(e *engine, _ bool) error {
+	return errors.Join(e.stop(), e.configure(nil), e.start())
+}
 
 const activeXML = `<beans xmlns="http://www.springframework.org/schema/beans" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">

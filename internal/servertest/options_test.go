@@ -10,8 +10,10 @@ import (
 
 // TestUserIsTheOnlyOne: with User, others are refused.
 func TestUserIsTheOnlyOne(t *testing.T) {
+	t.Parallel() // servers are waited for most of the time
 	for _, c := range servers() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := c.start(t, User("north", "s3cr3t"), Only("amqp"))
 			if err := c.put(s, login{"north", "s3cr3t"}, []byte("hello")); err != nil {
 				t.Errorf("the user: %v", err)
@@ -30,8 +32,10 @@ func TestUserIsTheOnlyOne(t *testing.T) {
 
 // TestFillAndClear: a server that was made full takes nothing until it is cleared.
 func TestFillAndClear(t *testing.T) {
+	t.Parallel() // servers are waited for most of the time
 	for _, c := range servers() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := c.start(t, Only("amqp"))
 			if s.kind.fill == nil {
 				t.Skip("there is no way to make it full")
@@ -51,6 +55,9 @@ func TestFillAndClear(t *testing.T) {
 			}
 			t.Logf("full: %v", refused)
 			s.Clear()
+			if has, err := c.has(s); !has || err != nil {
+				t.Errorf("what it had before is there: %v, %v", has, err)
+			}
 			if err := c.put(s, login{}, noise(100)); err != nil {
 				t.Errorf("when there is room again: %v", err)
 			}
@@ -60,8 +67,10 @@ func TestFillAndClear(t *testing.T) {
 
 // TestMaxMessage: what is larger is refused, what is smaller is not.
 func TestMaxMessage(t *testing.T) {
+	t.Parallel() // servers are waited for most of the time
 	for _, c := range servers() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if c.name == "VictoriaMetrics" {
 				t.Skip("it has no such limit")
 			}
@@ -86,8 +95,10 @@ func TestMaxMessage(t *testing.T) {
 // after kill -9, and two of them only after they were asked to end. The doors out
 // rely on it, and docs/servers.md says so.
 func TestWhoForgetsWhatItHasAcknowledged(t *testing.T) {
+	t.Parallel() // servers are waited for most of the time
 	for _, c := range servers() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := c.start(t, Only("amqp"))
 			before := maps.Clone(s.addrs)
 			for _, end := range []struct {

@@ -125,7 +125,7 @@ func (s *Server) Freeze() { s.t.Helper(); s.must("freeze", s.freeze(true)) }
 func (s *Server) Thaw() { s.t.Helper(); s.must("thaw", s.freeze(false)) }
 
 // Fill makes the server refuse messages for lack of space, in the way that is its
-// own (an alarm, an error, silence). Some are killed and started again for it.
+// own (an alarm, an error, silence). Some are stopped and started again for it.
 func (s *Server) Fill() { s.t.Helper(); s.must("fill", s.fill(true)) }
 
 // Clear ends Fill.

@@ -28,8 +28,10 @@ func answers(s *Server) error {
 
 // TestLife takes every server through all that can happen to one.
 func TestLife(t *testing.T) {
+	t.Parallel() // servers are waited for most of the time
 	for _, c := range servers() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if c.name == "RabbitMQ" {
 				life(t, rabbit.Get(t))
 				return
@@ -72,8 +74,10 @@ func life(t *testing.T, s *Server) {
 
 // TestWithTLSAndPassword starts every server with TLS and a user.
 func TestWithTLSAndPassword(t *testing.T) {
+	t.Parallel() // servers are waited for most of the time
 	for _, c := range servers() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := c.start(t, TLS(NewAuthority(t)), User("north", "s3cr3t"))
 			if err := answers(s); err != nil {
 				t.Error(err)

@@ -149,7 +149,7 @@ func failure(ctx context.Context, wire *onelink.Conn, err error) error {
 	case errors.Is(fault, net.ErrClosed):
 		return errors.New("the connection was given up — hint: nothing was heard of the other side in time")
 	case fault != nil:
-		return fmt.Errorf("connection lost: %w", fault)
+		return fmt.Errorf("connection lost: %w", fault) // or what guard has found
 	case strings.Contains(err.Error(), "auth failed with code"), strings.Contains(err.Error(), "no supported auth mechanism"):
 		return judge(badLogin, err.Error(), false)
 	case errors.As(err, &link), errors.As(err, &session), errors.As(err, &conn):

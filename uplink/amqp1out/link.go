@@ -74,7 +74,10 @@ type delivery struct{ receipts []amqp.SendReceipt }
 
 // send sends the message's pieces in one go, and waits for all outcomes.
 func (l *link) send(ctx context.Context, m uplink.Message, target string) error {
-	heard := l.wire.Heard()
+	// The library lets nobody go while it writes, whatever his ctx says.
+	release := context.AfterFunc(ctx, l.wire.Unstick)
+	defer release()
+	heard, written := l.wire.Heard(), l.wire.Written()
 	d, err := l.transfer(ctx, m, target)
 	if err == nil {
 		err = l.await(ctx, d)
@@ -82,7 +85,7 @@ func (l *link) send(ctx context.Context, m uplink.Message, target string) error 
 	if err == nil && !l.sink.cfg.TrustRouting {
 		err = l.lookFor(ctx, target)
 	}
-	if ctx.Err() != nil && l.wire.Heard() == heard {
+	if ctx.Err() != nil && l.wire.Written() > written && l.wire.Heard() == heard {
 		l.wire.Close() // half-open: nobody is there
 	}
 	return err
@@ -151,9 +154,11 @@ func (l *link) stopped(ctx context.Context, err error, untouched bool) error {
 	return l.failed(ctx, err)
 }
 
-// failed judges an error after which a new connection is needed.
+// failed judges an error after which a new connection is needed, unless it is of
+// one link only.
 func (l *link) failed(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
+	var detached *amqp.LinkError
+	if ctx.Err() == nil && !errors.As(err, &detached) {
 		l.broken.Store(true)
 	}
 	return failure(ctx, l.wire, err)

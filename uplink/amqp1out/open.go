@@ -52,6 +52,7 @@ func (s *Sink) open(ctx context.Context, gateway string) (*link, error) {
 	// The library writes without a bound where its contexts have no deadline.
 	release := context.AfterFunc(ctx, func() { wire.Close() })
 	defer release()
+	wire.Conn = &guard{Conn: wire.Conn}
 	conn, err := amqp.NewConn(ctx, wire, s.options(gateway))
 	if err != nil {
 		wire.Close()
@@ -80,10 +81,11 @@ func (s *Sink) options(gateway string) *amqp.ConnOptions {
 	return &amqp.ConnOptions{
 		// Not the gateway alone: some servers let only one connection in under
 		// an id, and a dead one of ours may still be there.
-		ContainerID: gateway + "/" + strconv.FormatInt(time.Now().UnixNano(), 36),
-		HostName:    s.cfg.Hostname,
-		IdleTimeout: s.cfg.Idle,
-		Properties:  map[string]any{"product": s.cfg.Product},
-		SASLType:    login,
+		ContainerID:  gateway + "/" + strconv.FormatInt(time.Now().UnixNano(), 36),
+		HostName:     s.cfg.Hostname,
+		IdleTimeout:  s.cfg.Idle,
+		MaxFrameSize: maxFrame,
+		Properties:   map[string]any{"product": s.cfg.Product},
+		SASLType:     login,
 	}
 }

@@ -28,11 +28,13 @@ type peerServer struct {
 	answer  func(c *peerConn, a arrived) // for every message that is there whole, in a goroutine of its own
 	product string
 	version string
-	refuse  map[string]string // by target: the condition that an attach is refused with
+	refuse  map[string]string // by "to NAME" and "from NAME": the condition that an attach is refused with
 	limit   uint64            // max-message-size
 	credit  uint32
 	address string
 	tasks   sync.WaitGroup
+
+	detached chan struct{} // receives when a client has detached
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -45,7 +47,7 @@ func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peerServer{answer: answer, product: "peer", version: "1", credit: 1 << 20, address: l.Addr().String(), conns: map[net.Conn]bool{}}
+	p := &peerServer{answer: answer, product: "peer", version: "1", credit: 1 << 20, address: l.Addr().String(), conns: map[net.Conn]bool{}, detached: make(chan struct{}, 100)}
 	p.tasks.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -58,7 +60,7 @@ func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 			p.mu.Unlock()
 			p.tasks.Go(func() {
 				defer c.Close()
-				p.serve(&peerConn{Conn: c, in: bufio.NewReader(c)})
+				p.serve(&peerConn{Conn: c, in: bufio.NewReader(c), ended: map[uint16]bool{}})
 			})
 		}
 	})
@@ -82,8 +84,9 @@ func (p *peerServer) dialled() int {
 
 type peerConn struct {
 	net.Conn
-	in *bufio.Reader
-	mu sync.Mutex // of writes
+	in    *bufio.Reader
+	mu    sync.Mutex // of writes, and of the next
+	ended map[uint16]bool
 }
 
 func (p *peerServer) serve(c *peerConn) {
@@ -117,8 +120,8 @@ func (p *peerServer) serve(c *peerConn) {
 			}
 			return
 		}
-		if list[1] != nil { // the first frame of a message
-			deliveries[channel] = list[1].(uint32)
+		if id, first := at(list, 1).(uint32); first {
+			deliveries[channel] = id
 		}
 		bodies[channel] = append(bodies[channel], payload...)
 		if more, _ := at(list, 5).(bool); !more {
@@ -146,16 +149,25 @@ func (p *peerServer) perform(c *peerConn, channel uint16, code byte, list []any)
 			source := at(list, 5).(described).value.([]any)
 			name, _ = at(source, 0).(string)
 		}
-		if condition := p.refuse[name]; condition != "" {
-			c.say(0, channel, 0x17, failed(condition, "no "+name)) // ends the session, as RabbitMQ does
+		way := map[bool]string{false: "to ", true: "from "}[isReceiver]
+		if condition := p.refuse[way+name]; condition != "" {
+			c.endSession(arrived{channel: channel}, condition, "no "+name) // as RabbitMQ does
 			return true
 		}
 		c.say(0, channel, 0x12, text(list[0].(string)), handle, aBool(!isReceiver), null, null, node(0x28, name), node(0x29, name), null, null, aUint(0), aUlong(p.limit))
 		if !isReceiver {
 			c.say(0, channel, 0x13, aUint(0), aUint(1<<31-1), aUint(0), aUint(1<<31-1), handle, aUint(0), aUint(p.credit))
 		}
+	case 0x16: // detach
+		p.detached <- struct{}{}
 	case 0x17: // end
-		c.say(0, channel, 0x17)
+		c.mu.Lock()
+		answered := c.ended[channel]
+		delete(c.ended, channel)
+		c.mu.Unlock()
+		if !answered {
+			c.say(0, channel, 0x17)
+		}
 	case 0x18: // close
 		c.say(0, 0, 0x18)
 		return false
@@ -175,6 +187,9 @@ func (c *peerConn) detach(a arrived, condition string) {
 	c.say(0, a.channel, 0x16, aUint(0), aBool(true), failed(condition, ""))
 }
 func (c *peerConn) endSession(a arrived, condition, description string) {
+	c.mu.Lock()
+	c.ended[a.channel] = true
+	c.mu.Unlock()
 	c.say(0, a.channel, 0x17, failed(condition, description))
 }
 func (c *peerConn) closeConnection(condition string) { c.say(0, 0, 0x18, failed(condition, "")) }

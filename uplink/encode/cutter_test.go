@@ -255,17 +255,17 @@ func TestDamagedBlockSpoilsNoOther(t *testing.T) {
 
 func TestWhatCannotBeCutIsRefused(t *testing.T) {
 	for text, cfg := range map[string]Config{
-		"one of packed, json": {Encoding: "xml"},
-		"hint: batch":         {Encoding: packedName, Per: Device},
-		"hint: batch or read": {Encoding: rawName, Per: Device},
-		"hint: batch or devi": {Encoding: thingsboardName, Per: Series},
-		"{gateway}, {lane}":   {Encoding: lineName, Line: LineConfig{Measurement: "{host}"}},
-		"field: ":             {Encoding: lineName, Line: LineConfig{Field: "{"}},
-		"there twice":         {Encoding: lineName, Line: LineConfig{Tags: []string{"a=1", "a=2"}}},
-		"is no tag":           {Encoding: lineName, Line: LineConfig{Tags: []string{"a"}}},
-		"for InfluxDB itself": {Encoding: lineName, Line: LineConfig{Tags: []string{"time={lane}"}}},
-		"behind the =":        {Encoding: lineName, Line: LineConfig{Tags: []string{"{lane}=x"}}},
-		"tag a: ":             {Encoding: lineName, Line: LineConfig{Tags: []string{"a={b}"}}},
+		"one of packed, json":  {Encoding: "xml"},
+		`hint: write "batch"`:  {Encoding: packedName, Per: Device},
+		`"batch" or "reading"`: {Encoding: rawName, Per: Device},
+		`"batch" or "device"`:  {Encoding: thingsboardName, Per: Series},
+		"{gateway}, {lane}":    {Encoding: lineName, Line: LineConfig{Measurement: "{host}"}},
+		`"{" is no template`:   {Encoding: lineName, Line: LineConfig{Field: "{"}},
+		"there twice":          {Encoding: lineName, Line: LineConfig{Tags: []string{"a=1", "a=2"}}},
+		"is no tag":            {Encoding: lineName, Line: LineConfig{Tags: []string{"a"}}},
+		"for InfluxDB itself":  {Encoding: lineName, Line: LineConfig{Tags: []string{"time={lane}"}}},
+		"behind the =":         {Encoding: lineName, Line: LineConfig{Tags: []string{"{lane}=x"}}},
+		"tag a: ":              {Encoding: lineName, Line: LineConfig{Tags: []string{"a={b}"}}},
 	} {
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), "hint: ") {
 			t.Errorf("%+v: %v, want %q", cfg, err, text)

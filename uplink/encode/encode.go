@@ -8,6 +8,7 @@ package encode
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/tidegate/tidegate/uplink"
@@ -129,7 +130,7 @@ func only(cfg Config, allowed ...Per) error {
 		if p == cfg.Per {
 			return nil
 		}
-		names = append(names, p.String())
+		names = append(names, strconv.Quote(p.String()))
 	}
-	return fmt.Errorf("a message per %s does not go with encoding %s — hint: %s", cfg.Per, cfg.Encoding, strings.Join(names, " or "))
+	return fmt.Errorf("a message per %s does not go with encoding %s — hint: write %s", cfg.Per, cfg.Encoding, strings.Join(names, " or "))
 }

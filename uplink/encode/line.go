@@ -17,8 +17,8 @@ import (
 type LineConfig struct {
 	// Measurement names the measurement. Empty stands for "tidegate".
 	Measurement string
-	// Tags are "key=template". None stand for "device={device}" and
-	// "gateway={gateway}". A tag whose value is empty is left out.
+	// Tags are "key=template"; none stand for DefaultTags. A tag whose value is
+	// empty is left out.
 	Tags []string
 	// Field names the field. Empty stands for "{metric}".
 	Field string
@@ -33,6 +33,15 @@ const (
 	DefaultMeasurement = "tidegate"
 	DefaultField       = "{metric}"
 )
+
+// DefaultTags returns the tags that tell a device from all others.
+func DefaultTags() []string { return []string{"device={device}", "gateway={gateway}"} }
+
+// Check returns what is wrong with a configuration; its errors end in a hint.
+func (c LineConfig) Check() error {
+	_, err := newLine(c)
+	return err
+}
 
 // line writes line protocol. Consecutive readings of one series of tags and one
 // time share a line. All numbers are floats, so that a metric that reads 21 now

@@ -103,14 +103,14 @@ func newLine(cfg LineConfig) (format, error) {
 	l := line{kindsApart: cfg.KindsApart, lineState: new(lineState)}
 	var err error
 	if l.measurement, err = parseTemplate(orElse(cfg.Measurement, DefaultMeasurement)); err != nil {
-		return nil, fmt.Errorf("measurement: %w", err)
+		return nil, err
 	}
 	if l.field, err = parseTemplate(orElse(cfg.Field, DefaultField)); err != nil {
-		return nil, fmt.Errorf("field: %w", err)
+		return nil, err
 	}
 	tags := cfg.Tags
 	if len(tags) == 0 {
-		tags = []string{"device={device}", "gateway={gateway}"}
+		tags = DefaultTags()
 	}
 	for _, text := range tags {
 		tag, err := parseTag(text)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/servertest"
-	"github.com/tidegate/tidegate/internal/tlsclient"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
@@ -145,24 +143,6 @@ func TestInfluxDBKilledInMidStream(t *testing.T) {
 	}
 	if n := influxCount(t, s, "temp"); n != messages*each {
 		t.Errorf("%d readings after everything was sent again, want %d", n, messages*each)
-	}
-}
-
-func TestInfluxDBFrozenInMidStream(t *testing.T) {
-	s := servertest.InfluxDB(t)
-	sink := database(t, "http://"+s.Addr("http")+"/write?db=tide", Auth{})
-	m := written(t, blockOf(t, 1, measured("boiler", 0, 10, number)))
-	if err := sink.Send(within(t, 10*time.Second), m); err != nil {
-		t.Fatal(err)
-	}
-	s.Freeze()
-	err := sink.Send(within(t, 300*time.Millisecond), m)
-	if err == nil || uplink.IsPermanent(err) {
-		t.Errorf("a frozen server: %v", err)
-	}
-	s.Thaw()
-	if err := sink.Send(within(t, 10*time.Second), m); err != nil {
-		t.Errorf("after it thawed: %v", err)
 	}
 }
 
@@ -322,91 +302,5 @@ func TestInfluxDBsLimitIsKept(t *testing.T) {
 	}
 	if l := sink.Limit(); l <= 0 || l > 40_000 {
 		t.Errorf("the limit is said to be %d", l)
-	}
-}
-
-func TestExpiredCertificateSaysSo(t *testing.T) {
-	authority := servertest.NewAuthority(t)
-	good, expired := servertest.InfluxDB(t, servertest.TLS(authority)), servertest.InfluxDB(t, servertest.TLSWith(authority, authority.Expired()))
-	secure, err := tlsclient.Config{CA: authority.File()}.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := written(t, blockOf(t, 1, measured("boiler", 0, 10, number)))
-	for s, want := range map[*servertest.Server]string{good: "", expired: "clock"} {
-		for _, http2 := range []bool{false, true} {
-			sink := newSink(t, Config{URL: "https://" + s.Addr("https") + "/write?db=tide", TLS: secure, HTTP2: http2, TrustStatus: true, Database: true})
-			err := sink.Send(within(t, 10*time.Second), m)
-			if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || uplink.IsPermanent(err)) {
-				t.Errorf("%v, want %q", err, want)
-			}
-		}
-	}
-}
-
-// TestVictoriaMetricsHasWhatItTook reads back by export, after the server was
-// stopped and started in mid-stream.
-func TestVictoriaMetricsHasWhatItTook(t *testing.T) {
-	s := servertest.VictoriaMetrics(t)
-	sink := database(t, "http://"+s.Addr("http")+"/write", Auth{})
-	const messages, each = 20, 50
-	for i := range messages {
-		m := written(t, blockOf(t, uint64(i*each+1), measured("boiler", i*each, each, number)))
-		if i == messages/2 {
-			s.Stop()
-			if err := sink.Send(within(t, 5*time.Second), m); err == nil || uplink.IsPermanent(err) {
-				t.Errorf("a server that is gone: %v", err)
-			}
-			s.Start()
-		}
-		if err := sink.Send(within(t, 10*time.Second), m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n := 0
-	if !eventually(func() bool { n = exported(t, s); return n == messages*each }) {
-		t.Errorf("%d readings of %d", n, messages*each)
-	}
-}
-
-// exported returns how many values VictoriaMetrics has of the metric.
-func exported(t *testing.T, s *servertest.Server) int {
-	t.Helper()
-	resp, err := http.Get("http://" + s.Addr("http") + "/api/v1/export?match[]=tidegate_temp&reduce_mem_usage=1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	n := 0
-	for d := json.NewDecoder(resp.Body); ; {
-		var line struct {
-			Metric map[string]string
-			Values []float64
-		}
-		if err := d.Decode(&line); err == io.EOF {
-			return n
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if line.Metric["device"] != "boiler" || line.Metric["gateway"] != "north-7" {
-			t.Fatalf("a series of %v", line.Metric)
-		}
-		n += len(line.Values)
-	}
-}
-
-// TestFullVictoriaMetricsWaits: a server that is read-only loses nothing.
-func TestFullVictoriaMetricsWaits(t *testing.T) {
-	s := servertest.VictoriaMetrics(t)
-	sink := database(t, "http://"+s.Addr("http")+"/write", Auth{})
-	m := written(t, blockOf(t, 1, measured("boiler", 0, 10, number)))
-	s.Fill()
-	err := sink.Send(within(t, 10*time.Second), m)
-	if err == nil || uplink.IsPermanent(err) {
-		t.Errorf("a full server: %v, want a transient error", err)
-	}
-	s.Clear()
-	if err := sink.Send(within(t, 10*time.Second), m); err != nil {
-		t.Errorf("after it was cleared: %v", err)
 	}
 }

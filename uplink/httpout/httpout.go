@@ -105,7 +105,7 @@ func New(cfg Config) (*Sink, error) {
 	}
 	s := &Sink{cfg: cfg, url: u, transport: newTransport(cfg)}
 	if s.headers, err = parseHeaders(cfg.Headers); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("http uplink: %w", err)
 	}
 	if s.auth, err = cfg.Auth.open(cfg.Dial, cfg.TLS); err != nil {
 		return nil, err

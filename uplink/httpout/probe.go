@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/tidegate/tidegate/internal/httpjudge"
 	"github.com/tidegate/tidegate/internal/netfault"
@@ -16,8 +17,9 @@ import (
 // reading. What another endpoint would make of nothing, nobody knows, so that is
 // only connected to. A token is asked for in any case.
 func (s *Sink) Probe(ctx context.Context) (string, error) {
-	if s.cfg.TrustStatus && !s.cfg.Database {
-		return s.reach(ctx)
+	about, err := s.reach(ctx)
+	if err != nil || s.cfg.TrustStatus && !s.cfg.Database {
+		return about, err
 	}
 	contentType := packedType
 	if s.cfg.Database {
@@ -30,7 +32,10 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 	if _, mine := explained(answer); mine || !understood(resp.StatusCode) {
 		return "", verdict(resp, answer)
 	}
-	return s.described(resp), nil
+	if version := resp.Header.Get("X-Influxdb-Version"); version != "" {
+		about = strings.Replace(about, " answers", " answers as InfluxDB "+printable(version), 1)
+	}
+	return about, nil
 }
 
 // understood says whether a status means that the gateway may send here: nothing
@@ -41,18 +46,6 @@ func understood(status int) bool {
 		return true
 	}
 	return status >= 200 && status <= 299
-}
-
-// described says what answers.
-func (s *Sink) described(resp *http.Response) string {
-	text := s.url.Host + " answers"
-	if version := resp.Header.Get("X-Influxdb-Version"); version != "" {
-		text += ", InfluxDB " + printable(version)
-	}
-	if s.url.Scheme == "http" {
-		text += ", without encryption"
-	}
-	return text
 }
 
 func printable(s string) string {

@@ -19,6 +19,13 @@ var ours = []string{
 	"Te", "Tidegate-Key", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent",
 }
 
+// CheckHeaders returns what is wrong with Config.Headers; its errors end in a
+// hint.
+func CheckHeaders(lines []string) error {
+	_, err := parseHeaders(lines)
+	return err
+}
+
 // parseHeaders reads "Name: value".
 func parseHeaders(lines []string) (http.Header, error) {
 	h := http.Header{}
@@ -27,9 +34,9 @@ func parseHeaders(lines []string) (http.Header, error) {
 		name, value = textproto.CanonicalMIMEHeaderKey(name), strings.TrimSpace(value)
 		switch {
 		case !found || !isToken(name) || strings.ContainsFunc(value, isControl):
-			return nil, fmt.Errorf("http uplink: %q is no header — hint: write for example \"X-Site: north\"", line)
+			return nil, fmt.Errorf("%q is no header — hint: write for example \"X-Site: north\"", line)
 		case slices.Contains(ours, name):
-			return nil, fmt.Errorf("http uplink: the header %s is not yours to set — hint: there are keys for secrets and keys, all others cannot change", name)
+			return nil, fmt.Errorf("the header %s is not yours to set — hint: secrets have keys of their own, token_header among them; the others are as HTTP wants them", name)
 		}
 		h[name] = append(h[name], value)
 	}

@@ -2,20 +2,23 @@ package mqttout
 
 import "container/list"
 
-// staleAfter is how many publications, times the size of the table, an alias is
-// kept without use. A table that gives up the one used longest ago whatever its
-// age would help nobody when one topic more than it has room for go round in it.
-const staleAfter = 16
-
 // aliasCost is what an alias takes in a packet, in bytes.
 const aliasCost = 3
 
+// maxSeen bounds how many topics without an alias are remembered.
+const maxSeen = 4096
+
 // aliases are short names for topics on one connection (MQTT 5.0, 3.3.2.3.4):
 // a topic that has one costs three bytes. The zero value has room for none.
+//
+// The one used longest ago makes room for another only if that has been used
+// since: when more topics than there is room for go round, those that have an
+// alias keep it. To give each the next one's would help nobody, and cost.
 type aliases struct {
 	room  int
 	named map[string]*list.Element // of alias
 	used  list.List                // most recently used first
+	seen  map[string]int           // clock of the last use of topics without one
 	clock int                      // publications
 }
 
@@ -38,7 +41,7 @@ func (a *aliases) name(topic string) (number uint16, known bool) {
 		a.used.MoveToFront(e)
 		return n.number, true
 	}
-	if number = a.free(); number == 0 {
+	if number = a.free(topic); number == 0 {
 		return 0, false
 	}
 	if a.named == nil {
@@ -48,16 +51,22 @@ func (a *aliases) name(topic string) (number uint16, known bool) {
 	return number, false
 }
 
-// free returns a number that names nothing, or nothing of use any more.
-func (a *aliases) free() uint16 {
+// free returns a number that names nothing, or nothing that is of more use than
+// the topic would be; 0 if there is none.
+func (a *aliases) free(topic string) uint16 {
 	if a.used.Len() < a.room {
 		return uint16(a.used.Len() + 1)
 	}
 	oldest := a.used.Back()
 	n := oldest.Value.(*alias)
-	if a.clock-n.at <= staleAfter*a.room {
+	if a.seen[topic] <= n.at {
+		if a.seen == nil || len(a.seen) >= maxSeen {
+			a.seen = make(map[string]int)
+		}
+		a.seen[topic] = a.clock
 		return 0
 	}
+	delete(a.seen, topic)
 	a.used.Remove(oldest)
 	delete(a.named, n.topic)
 	return n.number

@@ -122,26 +122,29 @@ func TestAliasesHelpWhoComesOften(t *testing.T) {
 			server[number] = topic
 		}
 	}
-	for i := range 3000 {
-		use(fmt.Sprintf("old/topic/%d", i%30))
+	rounds := func(name string, topics, want int) {
+		t.Helper()
+		hits = 0
+		for i := range 3000 {
+			use(fmt.Sprintf("%s/topic/%d", name, i%topics))
+		}
+		if hits < want {
+			t.Errorf("%d of 3000 %s ones had an alias that the server knew, want %d", hits, name, want)
+		}
 	}
-	if hits < 900 {
-		t.Errorf("%d of 3000 had an alias that the server knew, with room for a third", hits)
-	}
-	hits = 0
-	for i := range 3000 {
-		use(fmt.Sprintf("new/topic/%d", i%5))
-	}
-	if hits < 2500 {
-		t.Errorf("%d of 3000 had one after the others had gone", hits)
-	}
+	rounds("few", 5, 2990)
+	rounds("old", 30, 900)  // room for a third of them
+	rounds("new", 300, 80)  // for a thirtieth
+	rounds("last", 5, 2980) // and all are forgotten for these
+	rounds("many", 9000, 0) // more than are remembered
+	rounds("again", 5, 2980)
 	if n, _ := (&aliases{}).name("topic"); n != 0 {
 		t.Error("an alias where there is room for none")
 	}
 	if n, _ := a.name("abc"); n != 0 {
 		t.Error("an alias that is no shorter than its topic")
 	}
-	if len(a.named) != a.used.Len() || len(a.named) > 10 {
+	if len(a.named) != a.used.Len() || len(a.named) > 10 || len(a.seen) > maxSeen {
 		t.Errorf("%d and %d", len(a.named), a.used.Len())
 	}
 }

@@ -3,6 +3,7 @@ package mqttout
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -47,8 +48,8 @@ func (k *learned) limit() int {
 	return int(max(most-max(k.overhead.Load(), usualOverhead), 1))
 }
 
-// count notes a publication on its way.
-func (k *learned) count(p *publication, f wireForm) {
+// count notes a publication on its way, and the size of its largest form.
+func (k *learned) count(p *publication, f wireForm, size int) {
 	k.published.Add(1)
 	switch {
 	case f.known:
@@ -56,7 +57,7 @@ func (k *learned) count(p *publication, f wireForm) {
 	case f.alias > 0:
 		k.saved.Add(-aliasCost)
 	}
-	over := int64(p.size(f.level) - len(p.payload))
+	over := int64(size - len(p.payload))
 	for old := k.overhead.Load(); over > old && !k.overhead.CompareAndSwap(old, over); {
 		old = k.overhead.Load()
 	}
@@ -145,9 +146,10 @@ func (c *closes) note(key string, pubs []publication, err error) error {
 			large = &pubs[i]
 		}
 	}
-	return fmt.Errorf("the connection has broken %d times in a row while %s was sent (%d publications, the largest of %d bytes to %s): %w — hint: "+
+	what, _, _ := strings.Cut(err.Error(), " — hint: ")
+	return fmt.Errorf("the connection has broken %d times in a row while %s was sent (%d publications, the largest of %d bytes to %s): %s — hint: "+
 		"the server may not want it, and say so in no other way; look into its log, at its access list (state_topic, too) and at its largest packet, or lower max_batch",
-		c.times, key, len(pubs), len(large.payload), quote(large.topic), plain{err})
+		c.times, key, len(pubs), len(large.payload), quote(large.topic), what)
 }
 
 // forget is for a message that has arrived.

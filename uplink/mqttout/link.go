@@ -108,10 +108,11 @@ func (l *link) publish(ctx context.Context, pubs []publication) error {
 	select {
 	case <-b.done:
 	case <-ctx.Done():
-		return l.giveUp(b, begun, ctx.Err())
+		return l.giveUp(b, pubs, begun, ctx.Err())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	settle(pubs)
 	switch {
 	case b.err != nil:
 		return b.err
@@ -123,6 +124,13 @@ func (l *link) publish(ctx context.Context, pubs []publication) error {
 		return l.err
 	}
 	return errRetired
+}
+
+// settle notes what has arrived, for the next attempt.
+func settle(pubs []publication) {
+	for i := range pubs {
+		pubs[i].settled = pubs[i].arrived
+	}
 }
 
 // room waits for a place among the publications under way.
@@ -180,9 +188,9 @@ func (l *link) enqueue(b *batch, p *publication, id uint16) {
 	l.learned.newest.mayRetain(p)
 	f := wireForm{level: l.terms.level, id: id, dup: id > 0}
 	f.alias, f.known = l.aliases.name(p.topic)
-	out := outgoing{payload: p.payload}
+	out, size := outgoing{payload: p.payload}, p.size(f.level)
 	if p.qos > 0 {
-		e := &exchange{batch: b, pub: p, aliased: f.known, size: p.size(f.level)}
+		e := &exchange{batch: b, pub: p, aliased: f.known, size: size}
 		if id > 0 {
 			l.under.again(id, e)
 		} else {
@@ -191,8 +199,8 @@ func (l *link) enqueue(b *batch, p *publication, id uint16) {
 	} else {
 		out.batch = b
 	}
-	out.head = p.appendHead(nil, f)
-	l.learned.count(p, f)
+	out.head = p.appendHead(make([]byte, 0, size-len(p.payload)), f)
+	l.learned.count(p, f, size)
 	l.push(out)
 }
 
@@ -208,8 +216,9 @@ func (l *link) push(o outgoing) {
 // giveUp is for a batch whose time is over. What of it is under way stays so
 // until it is answered, unless nothing at all has been heard since it began:
 // then nobody may be there any more.
-func (l *link) giveUp(b *batch, begun time.Time, cause error) error {
+func (l *link) giveUp(b *batch, pubs []publication, begun time.Time, cause error) error {
 	l.mu.Lock()
+	settle(pubs)
 	waiting, of, worst := b.begun-b.ended, b.begun, b.err
 	for id, e := range l.under.open {
 		if e != nil && e.batch == b {
@@ -310,6 +319,7 @@ func (l *link) end(e *exchange, verdict error) {
 		l.kept.ended(e, verdict)
 		return
 	}
+	e.pub.arrived = verdict == nil
 	e.batch.end(verdict)
 }
 

@@ -25,6 +25,7 @@
 package mqttout
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -116,6 +117,7 @@ type Sink struct {
 	cfg     Config
 	learned learned
 	closes  closes
+	partly  partly
 
 	turn    chan struct{} // has room for whoever makes a link
 	mu      sync.Mutex
@@ -139,28 +141,25 @@ func New(cfg Config) (*Sink, error) {
 	case cfg.KeepAlive < 0 || cfg.KeepAlive > 65535*time.Second:
 		return nil, fmt.Errorf("mqtt uplink: keep-alive of %v — hint: set keepalive to 18h or less", cfg.KeepAlive)
 	}
-	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
+	host, _, err := net.SplitHostPort(cfg.Address)
+	if err != nil {
 		return nil, fmt.Errorf("mqtt uplink: address %q — hint: write host:port", cfg.Address)
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
-	if cfg.TLS != nil && cfg.TLS.ClientSessionCache == nil {
-		// A resumed session needs no certificates: two kilobytes and more that a
-		// connection does not cost.
+	if cfg.TLS != nil {
 		cfg.TLS = cfg.TLS.Clone()
-		cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		cfg.TLS.ServerName = cmp.Or(cfg.TLS.ServerName, host)
+		if cfg.TLS.ClientSessionCache == nil {
+			// A resumed session needs no certificates: two kilobytes and more that
+			// a connection does not cost.
+			cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		}
 	}
-	if cfg.Protocol == "" {
-		cfg.Protocol = Auto
-	}
-	if cfg.MaxInflight == 0 {
-		cfg.MaxInflight = defaultInflight
-	}
-	if cfg.MaxAliases == 0 {
-		cfg.MaxAliases = defaultAliases
-	}
-	cfg.MaxInflight, cfg.MaxAliases = min(cfg.MaxInflight, maxExchanges), max(cfg.MaxAliases, 0)
+	cfg.Protocol = cmp.Or(cfg.Protocol, Auto)
+	cfg.MaxInflight = min(cmp.Or(cfg.MaxInflight, defaultInflight), maxExchanges)
+	cfg.MaxAliases = max(cmp.Or(cfg.MaxAliases, defaultAliases), 0)
 	return &Sink{cfg: cfg, turn: make(chan struct{}, 1)}, nil
 }
 
@@ -181,6 +180,10 @@ func (s *Sink) Close() error {
 // server has them all.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 	pubs, err := s.publications(m)
+	if err == nil && len(pubs) == 0 { // all have arrived, one by one
+		s.partly.forget(m)
+		return nil
+	}
 	for again := false; err == nil; again = true {
 		var l *link
 		var fresh bool
@@ -192,8 +195,10 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 		}
 		if err = l.publish(ctx, pubs); err == nil {
 			s.closes.forget()
+			s.partly.forget(m)
 			return nil
 		}
+		pubs = s.partly.note(m, pubs)
 		// A connection that has been idle may have been closed long ago, by
 		// either side, and nobody noticed. That is not an outage.
 		if fresh || again || !errors.Is(err, errClosed) && !errors.Is(err, errRetired) {

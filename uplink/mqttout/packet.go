@@ -28,7 +28,9 @@ type publication struct {
 	payload []byte
 	qos     byte
 	retain  bool
-	// key names it; it travels as a user property if carryKey says so.
+	// index is its place among the pieces of its message. key names it where
+	// anybody needs that; it travels as a user property if carryKey says so.
+	index    int
 	key      string
 	carryKey bool
 	// contentType is the media type, "" for none; text says that the payload is
@@ -39,6 +41,9 @@ type publication struct {
 	expiry uint32
 	// stamp is for what is retained; see newest.
 	stamp stamp
+	// arrived says that the server has it. It is guarded by the link's lock;
+	// publish copies it to settled.
+	arrived, settled bool
 }
 
 // wireForm is what a publication becomes on one connection.

@@ -35,6 +35,7 @@ type puppetConn struct {
 	level   byte
 	aliases map[uint16]string
 	short   bool       // the last publication had no topic
+	gone    bool       // for the test's own use
 	mu      sync.Mutex // for writes
 }
 

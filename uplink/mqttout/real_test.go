@@ -25,7 +25,7 @@ import (
 
 var rabbit = servertest.Share(servertest.RabbitMQ, servertest.User("gw", "s3cret"))
 
-func TestMain(m *testing.M) { servertest.Main(m, rabbit) }
+func TestMain(m *testing.M) { servertest.Main(m, rabbit, mosquitto) }
 
 // patience bounds everything that must happen soon on a machine that has other
 // things to do.
@@ -72,7 +72,7 @@ func watch5(t *testing.T, address, filter string) <-chan seen {
 }
 
 // watch3 does so over MQTT 3.1.1, with a session that lasts.
-func watch3(t *testing.T, address, user, password, filter string) <-chan seen {
+func watch3(t testing.TB, address, user, password, filter string) <-chan seen {
 	t.Helper()
 	inbox := make(chan seen, 100_000)
 	options := paho3.NewClientOptions().AddBroker("tcp://" + address).SetClientID("reader").SetUsername(user).SetPassword(password).

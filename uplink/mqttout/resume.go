@@ -86,6 +86,7 @@ func (l *link) resume(b *batch, p *publication) bool {
 	switch {
 	case left.over:
 		l.leavePlace(2)
+		p.arrived = left.verdict == nil
 		b.end(left.verdict)
 	case left.under != nil: // it has a place already
 		l.leavePlace(2)

@@ -17,27 +17,38 @@ const rawMetric = "raw"
 // maxTopic is the longest topic that a packet has room for, in bytes.
 const maxTopic = 65535
 
-// publications makes the publications of a message.
+// publications makes the publications of a message, of all pieces that have not
+// arrived.
 func (s *Sink) publications(m uplink.Message) ([]publication, error) {
 	pieces := m.Pieces()
-	pubs := make([]publication, len(pieces))
+	arrived := s.partly.of(m)
+	pubs := make([]publication, 0, len(pieces))
+	carry := !s.cfg.Bare && s.level() >= level5
 	for i, part := range pieces {
-		p := &pubs[i]
-		*p = publication{
+		pubs = append(pubs, publication{
+			index:   i,
 			payload: part.Body, qos: s.cfg.QoS, retain: s.cfg.Retain,
-			key: m.PartKey(part), carryKey: !s.cfg.Bare,
-			expiry: uint32(s.cfg.Expiry / time.Second),
-			stamp:  stamp{epoch: m.Epoch, lane: m.Lane, seq: part.Last, time: part.Time},
-		}
+			carryKey: carry,
+			expiry:   uint32(s.cfg.Expiry / time.Second),
+			stamp:    stamp{epoch: m.Epoch, lane: m.Lane, seq: part.Last, time: part.Time},
+		})
+		p := &pubs[len(pubs)-1]
 		if s.cfg.Raw {
 			p.topic = s.topicOf(part)
 			p.qos = max(p.qos, part.Flags.QoS())
 			p.retain = p.retain || part.Flags&reading.Retained != 0
 		} else {
 			p.topic = topicName(s.cfg.Topic.Expand(m, part, level))
-			if !s.cfg.Bare {
+			if carry {
 				p.contentType, p.text = m.ContentType, isText(m.ContentType)
 			}
+		}
+		if carry || p.qos == 2 || arrived != nil {
+			p.key = m.PartKey(part)
+		}
+		if arrived.has(p) {
+			pubs = pubs[:len(pubs)-1]
+			continue
 		}
 		if p.topic == "" || len(p.topic) > maxTopic {
 			return nil, uplink.Permanent(fmt.Errorf("a topic of %d bytes — hint: topics have 1 to %d; look at the names of devices", len(p.topic), maxTopic))

@@ -100,9 +100,7 @@ const far = 24 * time.Hour
 
 // next is how long nothing has to be done.
 func (w *watch) next(s signs) time.Duration {
-	if s.heard.After(w.asked) {
-		w.asked = time.Time{}
-	}
+	w.hear(s)
 	wait := far
 	if w.keepAlive > 0 {
 		wait = min(wait, time.Until(w.due(s)))
@@ -110,10 +108,21 @@ func (w *watch) next(s signs) time.Duration {
 			wait = min(wait, max(time.Until(w.asked.Add(w.keepAlive/2)), w.keepAlive/8))
 		}
 	}
-	if w.idleClose > 0 && !s.idle.IsZero() {
-		wait = min(wait, time.Until(s.idle.Add(w.idleClose)))
+	if w.idleClose > 0 {
+		left := w.idleClose // nobody says when what is under way has ended, so it is looked again
+		if !s.idle.IsZero() {
+			left = time.Until(s.idle.Add(w.idleClose))
+		}
+		wait = min(wait, left)
 	}
 	return max(wait, time.Millisecond)
+}
+
+// hear takes anything for an answer.
+func (w *watch) hear(s signs) {
+	if !s.heard.Before(w.asked) {
+		w.asked = time.Time{}
+	}
 }
 
 // due is when the next PINGREQ is: MQTT wants something to be sent in time, and
@@ -128,9 +137,7 @@ func (w *watch) due(s signs) time.Time {
 // tend does what is due.
 func (l *link) tend(w *watch) {
 	s, now := l.signs(), time.Now()
-	if s.heard.After(w.asked) {
-		w.asked = time.Time{}
-	}
+	w.hear(s)
 	switch {
 	case w.idleClose > 0 && !s.idle.IsZero() && now.Sub(s.idle) >= w.idleClose:
 		l.retire(l.goodbye, false)

@@ -35,6 +35,7 @@ type Conn struct {
 	net.Conn
 	heard   atomic.Int64
 	written atomic.Int64
+	writing atomic.Int32 // writes under way
 	corked  atomic.Bool
 	fault   atomic.Pointer[error]
 
@@ -94,6 +95,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write writes, or holds back while the connection is corked.
 func (c *Conn) Write(p []byte) (int, error) {
+	c.writing.Add(1)
+	defer c.writing.Add(-1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, err := c.out.Write(p)
@@ -129,6 +132,8 @@ func (c *Conn) Cork() { c.corked.Store(true) }
 // Uncork writes what was held back, and ends the holding back.
 func (c *Conn) Uncork() error {
 	c.corked.Store(false)
+	c.writing.Add(1)
+	defer c.writing.Add(-1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.out.Flush()
@@ -142,6 +147,14 @@ func (c *Conn) Heard() int64 { return c.heard.Load() }
 
 // Written returns how many bytes were written, with those that are held back.
 func (c *Conn) Written() int64 { return c.written.Load() }
+
+// Unstick closes the connection if a write is under way, which the other side may
+// never let end. Half a message makes a connection useless in any case.
+func (c *Conn) Unstick() {
+	if c.writing.Load() > 0 {
+		c.Close()
+	}
+}
 
 // Fault returns the first error of a read or a write, with a hint; nil if there
 // was none.

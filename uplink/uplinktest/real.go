@@ -53,6 +53,9 @@ type Real struct {
 	Dedups bool
 	// Fills says that Server.Fill works, and that the server refuses messages then.
 	Fills bool
+	// Fill is another way to make the server full, for example the limit of one
+	// stream, and returns what ends it.
+	Fill func(t *testing.T, s *servertest.Server) (clear func())
 	// TooLarge is the size of a body that the server of this test refuses, and
 	// 1000 is one that it takes; 0 if it takes all.
 	TooLarge int
@@ -78,7 +81,12 @@ func RunReal(t *testing.T, real Real) {
 		t.Run("Certificates", real.certificates)
 	}
 	if real.Fills {
-		t.Run("Full", real.full)
+		t.Run("Full", func(t *testing.T) {
+			real.full(t, func(_ *testing.T, s *servertest.Server) func() { s.Fill(); return s.Clear })
+		})
+	}
+	if real.Fill != nil {
+		t.Run("FullItsWay", func(t *testing.T) { real.full(t, real.Fill) })
 	}
 	t.Run("KillInMidStream", real.killInMidStream)
 	t.Run("LeavesNothingBehind", real.leavesNothingBehind)

@@ -177,12 +177,12 @@ func (r Real) secured(t *testing.T, a *servertest.Authority, pair servertest.Pai
 
 // full: a server that has no room for more takes nothing and says so, or says
 // nothing; when there is room again, everything arrives.
-func (r Real) full(t *testing.T) {
+func (r Real) full(t *testing.T, fill func(*testing.T, *servertest.Server) (clear func())) {
 	s, b := r.Server(t), r.batch()
 	sink := closing(t, r.New(t, s.Addr(r.Protocol)))
 	sent := newLog(b)
 	sent.acked(r.insist(t, sink, b.message(1, 1000)))
-	s.Fill()
+	clear := fill(t, s)
 	second := b.message(2, 1000)
 	err := r.untilRefused(t, sink, sent)
 	t.Logf("full: %v", err)
@@ -192,7 +192,7 @@ func (r Real) full(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		hinted(t, err)
 	}
-	s.Clear()
+	clear()
 	sent.acked(r.insist(t, sink, second))
 	sent.check(t, r.Read(t, s.Addr(r.Protocol)))
 }

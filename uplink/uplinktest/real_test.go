@@ -127,6 +127,20 @@ func plain(lie string) Real {
 			return plainSink{address: address, password: password, tls: cfg, lie: lie}
 		},
 		Fills: true,
+		Fill: func(t *testing.T, s *servertest.Server) func() {
+			set := func(limit int) {
+				conn, err := redis.Dial("tcp", s.Addr("redis"), redis.DialPassword(password))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if _, err := conn.Do("CONFIG", "SET", "maxmemory", limit); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set(1)
+			return func() { set(0) }
+		},
 		Read: func(t *testing.T, address string) []Received {
 			conn, err := redis.Dial("tcp", address, redis.DialPassword(password))
 			if err != nil {

@@ -1,0 +1,207 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/tidegate/tidegate/reading"
+	"github.com/tidegate/tidegate/wire"
+)
+
+// ErrNotSetAside means that the quarantine has no such block.
+var ErrNotSetAside = errors.New("there is no such block in quarantine")
+
+// refusedID names a block in quarantine: SINK/LANE/FIRST.
+func refusedID(sink string, lane reading.Lane, first uint64) string {
+	return sink + "/" + lane.String() + "/" + strconv.FormatUint(first, 10)
+}
+
+// refusedKey is where the block is in state.db.
+func refusedKey(sink string, lane reading.Lane, first uint64) []byte {
+	return append(laneKey(lane, first), sink...) // each sink refuses for itself
+}
+
+// parseRefusedID is the inverse of refusedID.
+func parseRefusedID(id string) (key []byte, err error) {
+	part := strings.Split(id, "/")
+	if len(part) == 3 {
+		lane, ok := reading.ParseLane(part[1])
+		if first, err := strconv.ParseUint(part[2], 10, 64); ok && err == nil {
+			return refusedKey(part[0], lane, first), nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %q", ErrNotSetAside, id)
+}
+
+// RetryRefused sends blocks in quarantine again, to the sinks that refused them.
+// What is taken then leaves the quarantine; what is refused again stays. When it
+// returns nil, the wish is on flash. An error that wraps ErrNotSetAside or
+// ErrNoSink, for a sink that is not configured, means that nothing was changed.
+func (b *Buffer) RetryRefused(ids []string) error {
+	wanted := make(map[*Cursor][]wire.Block)
+	err := b.changeRefused(ids, func(key []byte, q Quarantined) (func(*bbolt.Tx) error, error) {
+		c := b.cursorOf(q.Sink)
+		if c == nil {
+			return nil, fmt.Errorf("%w: %s", ErrNoSink, q.Sink)
+		}
+		blk, _, err := wire.ParseBlock(q.Raw)
+		if err != nil {
+			return nil, err
+		}
+		if !q.Retry {
+			wanted[c] = append(wanted[c], own(blk))
+		}
+		q.Retry = true
+		return put(bucketQuarantine, key, q), nil
+	})
+	if err != nil {
+		return err
+	}
+	for c, blocks := range wanted {
+		c.sendAgain(blocks)
+	}
+	b.index.tell()
+	return nil
+}
+
+// DropRefused forgets blocks in quarantine for good. The gaps that were declared
+// for them remain. An error that wraps ErrNotSetAside means that nothing was
+// changed.
+func (b *Buffer) DropRefused(ids []string) error {
+	var withdraw []func()
+	err := b.changeRefused(ids, func(key []byte, q Quarantined) (func(*bbolt.Tx) error, error) {
+		if c := b.cursorOf(q.Sink); c != nil {
+			withdraw = append(withdraw, func() { c.withdraw(key) })
+		}
+		return put(bucketQuarantine, key, nil), nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range withdraw {
+		w()
+	}
+	return nil
+}
+
+// changeRefused asks for a change of every block, and makes them in one
+// transaction.
+func (b *Buffer) changeRefused(ids []string, change func(key []byte, q Quarantined) (func(*bbolt.Tx) error, error)) error {
+	var changes []func(*bbolt.Tx) error
+	for _, id := range ids {
+		key, err := parseRefusedID(id)
+		if err != nil {
+			return err
+		}
+		var entry *Quarantined
+		if err := get(b.state, bucketQuarantine, string(key), func(q Quarantined) { entry = &q }); err != nil {
+			return err
+		}
+		if entry == nil {
+			return fmt.Errorf("%w: %q", ErrNotSetAside, id)
+		}
+		c, err := change(key, *entry)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, c)
+	}
+	if err := b.state.update(changes...); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	return nil
+}
+
+func (b *Buffer) cursorOf(sink string) *Cursor {
+	b.curMu.Lock()
+	defer b.curMu.Unlock()
+	return b.cursors[sink]
+}
+
+// again are the blocks of the quarantine that a sink is to be sent once more.
+type again struct {
+	waiting, out []wire.Block
+}
+
+// sendAgain lets Next return the blocks.
+func (c *Cursor) sendAgain(blocks []wire.Block) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again.waiting = append(c.again.waiting, blocks...)
+}
+
+// takeAgain returns a block that is to be sent once more.
+func (c *Cursor) takeAgain(wanted [flows]bool) []wire.Block {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.again.waiting, func(b wire.Block) bool { return wanted[flowOf(b.Lane, true)] })
+	if i < 0 {
+		return nil
+	}
+	b := c.again.waiting[i]
+	c.again.waiting = slices.Delete(c.again.waiting, i, i+1)
+	c.again.out = append(c.again.out, b)
+	return []wire.Block{b}
+}
+
+// takenAgain returns the blocks that were sent once more and are elsewhere now.
+// c.mu is held.
+func (c *Cursor) takenAgain(lane reading.Lane, first, last uint64) (taken []wire.Block) {
+	c.again.out = slices.DeleteFunc(c.again.out, func(b wire.Block) bool {
+		is := b.Lane == lane && first <= b.First && b.Last() <= last
+		if is {
+			taken = append(taken, b)
+		}
+		return is
+	})
+	return taken
+}
+
+// withdraw forgets that the block is to be sent once more.
+func (c *Cursor) withdraw(key []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is := func(b wire.Block) bool { return string(refusedKey(c.name, b.Lane, b.First)) == string(key) }
+	c.again.waiting = slices.DeleteFunc(c.again.waiting, is)
+	c.again.out = slices.DeleteFunc(c.again.out, is)
+}
+
+// acquit takes blocks out of quarantine that the sink has taken after all. One
+// that this does not work for is sent again after the next start.
+func (b *Buffer) acquit(sink string, blocks []wire.Block) {
+	var changes []func(*bbolt.Tx) error
+	for _, blk := range blocks {
+		changes = append(changes, put(bucketQuarantine, refusedKey(sink, blk.Lane, blk.First), nil))
+	}
+	if err := b.state.update(changes...); err != nil {
+		b.log.Warn("blocks were taken and stay in quarantine", "sink", sink, "n", len(blocks), "err", err)
+		return
+	}
+	for _, blk := range blocks {
+		b.log.Info("block was taken after all", "sink", sink, "lane", blk.Lane, "first", blk.First, "last", blk.Last())
+	}
+}
+
+// toSendAgain returns what state.db says of the sink.
+func (b *Buffer) toSendAgain(sink string) (blocks []wire.Block) {
+	err := each(b.state, bucketQuarantine, func(_ []byte, q Quarantined) error {
+		if q.Sink != sink || !q.Retry {
+			return nil
+		}
+		blk, _, err := wire.ParseBlock(q.Raw)
+		if err != nil {
+			return err
+		}
+		blocks = append(blocks, own(blk))
+		return nil
+	})
+	if err != nil {
+		b.log.Warn("the quarantine cannot be read: nothing of it is sent again", "sink", sink, "err", err)
+	}
+	return blocks
+}

@@ -1,0 +1,198 @@
+package natsout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidegate/tidegate/internal/netfault"
+	"github.com/tidegate/tidegate/uplink"
+)
+
+// Delays after answers that do not change by themselves soon.
+const (
+	// configDelay is for what only a person can change.
+	configDelay = time.Minute
+	// fullDelay is for a stream or a server that must be given room.
+	fullDelay = 30 * time.Second
+)
+
+// maxQuote is how much of a server's text is quoted in an error, in bytes.
+const maxQuote = 200
+
+type class int
+
+const (
+	transient  class = iota // the Forwarder backs off
+	configured              // uplink.RetryAfter(configDelay): a person must do something
+	full                    // uplink.RetryAfter(fullDelay)
+	tooLarge                // uplink.TooLarge
+)
+
+// refusals is what a stream says instead of a number, by its err_code.
+//
+// Source: server/errors.json of nats-server.
+var refusals = map[int]struct {
+	class class
+	hint  string
+}{
+	10002: {full, "the account has used up what it may store; raise its limits"},
+	10008: {transient, "JetStream is starting, or has no leader; the message will be sent again"},
+	10009: {transient, "the stream has no leader; the message will be sent again"},
+	10023: {full, "the server has no room for JetStream; raise max_file_store, or its limits"},
+	10028: {full, "the server has no memory for JetStream; raise max_memory_store"},
+	10039: {configured, "this account has no JetStream; give it some: jetstream: enabled"},
+	10047: {full, "the server's disk is full; raise max_file_store, or make room"},
+	10054: {tooLarge, "the stream takes smaller messages only (max_msg_size); smaller ones are made from now on"},
+	10059: {configured, "the stream is not there; create it, or correct stream"},
+	10060: {configured, "the subject belongs to another stream; correct stream or subject"},
+	10070: {configured, "something on the way expects an order that tidegate does not send; publish past it"},
+	10071: {configured, "something on the way expects an order that tidegate does not send; publish past it"},
+	10076: {configured, "the server has no JetStream; start it with -js"},
+	10077: {full, "the stream is full and discards what is new: its consumers are too slow, or max_msgs and max_bytes too small"},
+	10097: {tooLarge, "the headers are too large"},
+	10109: {configured, "the stream is sealed; use another one"},
+	10164: {configured, "something on the way expects an order that tidegate does not send; publish past it"},
+}
+
+// faults is what the library says, and what it means here. The first row that fits
+// counts.
+var faults = []struct {
+	err   error
+	class class
+	hint  string
+}{
+	{nats.ErrMaxPayload, tooLarge, "the server takes smaller messages only (max_payload); smaller ones are made from now on"},
+	{nats.ErrAuthorization, configured, "check username and password_file, token_file, nkey_file or creds_file; the server also closes a login that takes too long"},
+	{nats.ErrAuthExpired, configured, "the user's JWT has expired; write a new creds_file"},
+	{nats.ErrAuthRevoked, configured, "the user was revoked; write a new creds_file"},
+	{nats.ErrAccountAuthExpired, configured, "the account's JWT has expired; its operator must renew it"},
+	{nats.ErrNkeysNotSupported, configured, "the server knows no nkeys; log in otherwise"},
+	{nats.ErrSecureConnWanted, configured, "the server has no TLS; use nats:// instead of tls://, or another port"},
+	{nats.ErrSecureConnRequired, configured, "the server wants TLS; use tls://"},
+	{nats.ErrMaxConnectionsExceeded, configured, "the server allows no more connections (max_connections)"},
+	{nats.ErrMaxAccountConnectionsExceeded, configured, "the account allows no more connections"},
+	{nats.ErrHeadersNotSupported, configured, "the server knows no headers; JetStream needs 2.2 or later"},
+	{nats.ErrStaleConnection, transient, "two pings were not answered; the link is dead or very slow"},
+	{nats.ErrSlowConsumer, transient, "answers came faster than they could be read; what has none is sent again"},
+	{nats.ErrNoInfoReceived, transient, "the other side does not speak NATS; check the port"},
+}
+
+// judge turns an error of the library into the error of Send. size is that of the
+// piece it is about, in bytes; 0 for none.
+func judge(err error, size int) error {
+	if _, delayed := uplink.RetryDelay(err); delayed || uplink.IsPermanent(err) {
+		return err // judged already
+	}
+	for _, row := range faults {
+		if errors.Is(err, row.err) {
+			return classed(err, row.class, row.hint, size)
+		}
+	}
+	text := strings.ToLower(err.Error())
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(text, "subscription"):
+		return classed(err, configured, "the user may not subscribe to the answers; allow it, or set inbox_prefix", 0)
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return classed(err, configured, "the user may not publish to this subject; allow it, or correct subject", 0)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return unreadable(err)
+	case size > 0 && strings.Contains(text, "maximum payload"):
+		return classed(err, tooLarge, "the server takes smaller messages only (max_payload); smaller ones are made from now on", size)
+	}
+	if explained := netfault.Explain(err); strings.Contains(explained.Error(), "hint: ") {
+		return explained
+	}
+	return fmt.Errorf("%w — hint: see the server's log; what was not confirmed is sent again", err)
+}
+
+func classed(err error, c class, hint string, size int) error {
+	err = fmt.Errorf("%w — hint: %s", err, hint)
+	switch c {
+	case configured:
+		return uplink.RetryAfter(err, configDelay)
+	case full:
+		return uplink.RetryAfter(err, fullDelay)
+	case tooLarge:
+		if size > 0 {
+			err = sized{err, int64(size) - 1}
+		}
+		return uplink.TooLarge(err)
+	}
+	return err
+}
+
+// unreadable is the error of a file with credentials.
+func unreadable(err error) error {
+	return classed(err, configured, "the file must hold the seed of a user, or a JWT and its seed, and be readable for the user who runs the gateway", 0)
+}
+
+// isOfNetwork reports whether an error of the library only says that the connection
+// broke, which the connection itself knows better.
+func isOfNetwork(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, nats.ErrConnectionClosed)
+}
+
+// confirmation is what a stream answers.
+type confirmation struct {
+	Stream    string `json:"stream"`
+	Seq       uint64 `json:"seq"`
+	Duplicate bool   `json:"duplicate"` // the stream had it already: custody as well
+	Error     *struct {
+		Code        int    `json:"code"`
+		ErrCode     int    `json:"err_code"`
+		Description string `json:"description"`
+	} `json:"error"`
+}
+
+// judgeAnswer turns the answer to a publish into the error of its piece: nil only
+// if a stream has it.
+func judgeAnswer(status string, data []byte, a answer) error {
+	if status == "503" {
+		hint := fmt.Sprintf(`create one: nats stream add NAME --subjects %q --storage file --retention limits --discard new --dupe-window 1h`, a.subject)
+		return classed(fmt.Errorf("no stream takes the subject %s", quote(a.subject)), configured, hint, 0)
+	}
+	var c confirmation
+	err := json.Unmarshal(data, &c)
+	switch {
+	case err == nil && c.Error != nil:
+		return refusal(c, a.size)
+	case status != "", err != nil, c.Stream == "", c.Seq == 0:
+		return fmt.Errorf("the answer is %s %s, not a stream's — hint: something else answers on the subject %s", quote(status), quote(string(data)), quote(a.subject))
+	}
+	return nil
+}
+
+// refusal judges a stream's error.
+func refusal(c confirmation, size int) error {
+	err := fmt.Errorf("the stream says %s (%d)", quote(c.Error.Description), c.Error.ErrCode)
+	if row, known := refusals[c.Error.ErrCode]; known {
+		return classed(err, row.class, row.hint, size)
+	}
+	return classed(err, transient, "see the server's log; the message will be sent again", 0)
+}
+
+// quote makes the head of a foreign text safe for logs and terminals.
+func quote(s string) string {
+	if len(s) > maxQuote {
+		s = s[:maxQuote] + "..."
+	}
+	return strconv.Quote(strings.ToValidUTF8(strings.TrimSpace(s), "?"))
+}
+
+// sized is a refusal that tells what may pass, in bytes.
+type sized struct {
+	error
+	limit int64
+}
+
+// Unwrap returns the refusal.
+func (s sized) Unwrap() error { return s.error }

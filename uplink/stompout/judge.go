@@ -1,0 +1,161 @@
+package stompout
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/uplink"
+)
+
+// Delays after answers that do not change by themselves soon.
+const (
+	// configDelay is for what only a person can change.
+	configDelay = time.Minute
+	// fullDelay is for a store or a memory that consumers must make room in.
+	fullDelay = 30 * time.Second
+)
+
+// maxQuote is how much of a server's text is quoted in an error, in bytes.
+const maxQuote = 200
+
+type class int
+
+const (
+	transient  class = iota // the Forwarder backs off
+	configured              // uplink.RetryAfter(configDelay): a person must do something
+	full                    // uplink.RetryAfter(fullDelay)
+	tooLarge                // uplink.TooLarge
+	poison                  // uplink.Permanent
+)
+
+// errorsOfServers is what servers say in an ERROR, and what it means here. STOMP
+// has no codes: the words are those of ActiveMQ 5, RabbitMQ 3 and Artemis. The
+// first row that fits counts. Nothing that a person must put right is held
+// against the readings.
+var errorsOfServers = []struct {
+	words string // in lower case
+	class class
+	hint  string
+}{
+	{"maximum data length was exceeded", tooLarge, "the server takes smaller messages only (wireFormat.maxDataLength); smaller ones are made from now on"},
+	{"maximum frame size", tooLarge, "the server takes smaller messages only (wireFormat.maxFrameSize); smaller ones are made from now on"},
+	{"max frame size exceeded", tooLarge, "the server takes smaller messages only (wireFormat.maxFrameSize); smaller ones are made from now on"},
+	{"larger than max allowed", tooLarge, "the server takes smaller messages only; smaller ones are made from now on"},
+	{"is larger than configured max size", tooLarge, "the server takes smaller messages only (max_message_size); smaller ones are made from now on"},
+	{"larger than max size", tooLarge, "the server takes smaller messages only (max_message_size); smaller ones are made from now on"},
+	{"resourceallocationexception", full, "the server has no room: its consumers are too slow, or memoryUsage and storeUsage too small"},
+	{"usage manager", full, "the server has no room: its consumers are too slow, or memoryUsage and storeUsage too small"},
+	{"store is full", full, "the server has no room: its consumers are too slow, or storeUsage is too small"},
+	{"is full", full, "the server has no room: its consumers are too slow, or its limit is too small"},
+	{"password is invalid", configured, "check username and password_file"},
+	{"access refused for user", configured, "check username and password_file"},
+	{"unable to validate user", configured, "check username and password_file"},
+	{"authentication", configured, "check username and password_file"},
+	{"virtual host", configured, "check vhost, and that the user may use it: rabbitmqctl set_permissions -p VHOST"},
+	{"not authorized", configured, "the user may not write to this destination; see the server's authorization entries"},
+	{"does not have permission", configured, "the user may not write to this destination; see the server's security settings"},
+	{"access_refused", configured, "the user may not write to this destination; see rabbitmqctl set_permissions"},
+	{"access to", configured, "the user may not write to this destination; see rabbitmqctl set_permissions"},
+	{"securityexception", configured, "the server refuses this user; see its log"},
+	{"not_found", configured, "create the exchange, or correct destination"},
+	{"does not exist", configured, "create the destination, or correct it"},
+	{"destination", configured, `correct destination: "/queue/NAME" is what all servers know`},
+	{"inequivalent arg", configured, "the queue exists and is made otherwise; delete it, or use another one"},
+	{"precondition_failed", configured, "what the server has does not fit what is asked for; see its log"},
+	{"supported protocol versions", configured, "the server does not speak STOMP 1.2"},
+	{"messageformatexception", poison, "the server does not accept this content; check encoding"},
+}
+
+// judge turns an ERROR into the error of Send. It is the only place that knows
+// what servers say.
+func judge(f *frame) error {
+	said := says(f)
+	text := strings.ToLower(said)
+	for _, row := range errorsOfServers {
+		if !strings.Contains(text, row.words) {
+			continue
+		}
+		err := fmt.Errorf("the server says %s — hint: %s", quote(said), row.hint)
+		switch row.class {
+		case configured:
+			return uplink.RetryAfter(err, configDelay)
+		case full:
+			return uplink.RetryAfter(err, fullDelay)
+		case tooLarge:
+			return uplink.TooLarge(sized{err, statedLimit(said)})
+		case poison:
+			return uplink.Permanent(err)
+		}
+		return err
+	}
+	return fmt.Errorf("the server says %s — hint: see its log; the message will be sent again", quote(said))
+}
+
+// says is the text of an ERROR: its header, and the first line of its body, in
+// which RabbitMQ tells more and ActiveMQ the name of an exception. The text of the
+// exception repeats the header.
+func says(f *frame) string {
+	message := f.get("message")
+	body, _, _ := strings.Cut(strings.TrimSpace(string(f.body[:min(len(f.body), 4*maxQuote)])), "\n")
+	if body == "" || body == message {
+		return message
+	}
+	if exception, repeated, ok := strings.Cut(body, ": "); ok && repeated == message && message != "" {
+		body = exception[strings.LastIndexByte(exception, '.')+1:]
+	}
+	if message == "" {
+		return body
+	}
+	return message + ": " + body
+}
+
+// quote makes the head of a foreign text safe for logs and terminals.
+func quote(s string) string {
+	if len(s) > maxQuote {
+		s = s[:maxQuote] + "..."
+	}
+	return strconv.Quote(strings.ToValidUTF8(strings.TrimSpace(s), "?"))
+}
+
+// clean is quote, without the quotation marks.
+func clean(s string) string { return strings.Trim(quote(s), `"`) }
+
+// sized is a refusal that tells what the server may take, in bytes; 0 if it does
+// not.
+type sized struct {
+	error
+	limit int64
+}
+
+// Unwrap returns the refusal.
+func (s sized) Unwrap() error { return s.error }
+
+var limitText = regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d{1,10})\b`)
+
+// statedLimit returns the limit that RabbitMQ names in its refusal, 0 if it names
+// none.
+func statedLimit(text string) int64 {
+	found := limitText.FindStringSubmatch(text)
+	if found == nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(found[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// outgrown is the refusal of a piece of the size. It teaches the limit: what the
+// server has named, or else anything less.
+func outgrown(cause error, size int) error {
+	if e, ok := errors.AsType[sized](cause); ok && e.limit == 0 {
+		e.limit = int64(size) - 1
+		return uplink.TooLarge(e)
+	}
+	return cause
+}
