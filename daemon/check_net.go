@@ -157,11 +157,15 @@ func (k *checklist) reach(ctx context.Context, g Gateway, n network, u upstream)
 		k.fault(Warn, name, err)
 		return
 	}
-	about = cmp.Or(about, u.target())
+	about, hint, doubtful := strings.Cut(cmp.Or(about, u.target()), " — hint: ")
 	if len(u.settings().Links) > 0 {
 		about += ", over " + path.Stats().Present
 	}
-	k.ok("uplink %s: %s", name, about)
+	if doubtful { // it answers, and may lose what it takes
+		k.warn(hint, "uplink %s: %s", name, about)
+	} else {
+		k.ok("uplink %s: %s", name, about)
+	}
 	if !ends.IsZero() {
 		k.certificate(name, ends, time.Now())
 	}

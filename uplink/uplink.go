@@ -71,7 +71,9 @@ type Limited interface {
 // Prober is a Sink that can be tried out.
 type Prober interface {
 	// Probe connects and logs in as Send would, and sends nothing. It returns a
-	// short description of the other side, "RabbitMQ 3.10.8, vhost /".
+	// short description of the other side, "RabbitMQ 3.10.8, vhost /". If that is
+	// set up to lose what it has acknowledged, what to do about it is at the end:
+	// " — hint: …".
 	Probe(ctx context.Context) (string, error)
 }
 

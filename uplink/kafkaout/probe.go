@@ -17,7 +17,7 @@ import (
 
 // Probe connects and logs in as Send would. It describes the cluster and, where
 // its name is known beforehand, the topic, and says what an acknowledgement of
-// it is worth.
+// it is worth. What may be lost has a hint at the end.
 func (s *Sink) Probe(ctx context.Context) (string, error) {
 	k, _, err := s.join()
 	if err != nil {
@@ -92,11 +92,11 @@ func (k *session) describeTopic(ctx context.Context, topic string, t kmsg.Metada
 	if insync > 0 {
 		text += fmt.Sprintf(", an acknowledgement means %s", count(int(insync), "broker"))
 	}
-	if insync == 1 && replicas > 1 {
-		text += " — hint: set min.insync.replicas of the topic to 2, so that what it acknowledges outlives a broker"
-	}
-	if replicas == 1 {
+	switch {
+	case replicas == 1:
 		text += " — hint: with one replica, what it has acknowledged is lost with that broker, and its last seconds with a power cut"
+	case insync == 1:
+		text += " — hint: set min.insync.replicas of the topic to 2, so that what it acknowledges outlives a broker"
 	}
 	return text
 }

@@ -17,9 +17,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -66,6 +68,47 @@ func TestLogins(t *testing.T) {
 			t.Errorf("%v, want a hint at sasl", err)
 		}
 	})
+}
+
+// What Kafka itself answers to logins, which kfake does not: a token that it
+// takes, and its own words for one that it does not.
+func TestLoginsInTheWordsOfKafka(t *testing.T) {
+	cfg := func(c *kfake.Cluster, token string) Config {
+		return Config{Brokers: c.ListenAddrs(), SASL: SASL{Mechanism: "oauthbearer", Token: func(context.Context) (string, error) { return token, nil }}}
+	}
+	cluster := newCluster(t)
+	var tokens atomic.Int32
+	cluster.ControlKey(int16(kmsg.SASLHandshake), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := r.ResponseKind().(*kmsg.SASLHandshakeResponse)
+		resp.SupportedMechanisms = []string{"OAUTHBEARER"}
+		return resp, nil, true
+	})
+	cluster.ControlKey(int16(kmsg.SASLAuthenticate), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		if !strings.Contains(string(r.(*kmsg.SASLAuthenticateRequest).SASLAuthBytes), "auth=Bearer good") {
+			text := "the token has lapsed"
+			resp.ErrorCode, resp.ErrorMessage = kerr.SaslAuthenticationFailed.Code, &text
+		}
+		tokens.Add(1)
+		return resp, nil, true
+	})
+	if err := newSink(t, cfg(cluster, "good")).Send(within(t), message("body")); err != nil {
+		t.Error(err)
+	}
+	if tokens.Load() < 2 {
+		t.Errorf("%d logins, want one for each connection", tokens.Load())
+	}
+	mustBeLogin(t, cfg(cluster, "bad"))
+	other := newCluster(t)
+	other.ControlKey(int16(kmsg.SASLHandshake), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		other.KeepControl()
+		resp := r.ResponseKind().(*kmsg.SASLHandshakeResponse)
+		resp.ErrorCode, resp.SupportedMechanisms = kerr.UnsupportedSaslMechanism.Code, []string{"GSSAPI"}
+		return resp, nil, true
+	})
+	mustBeLogin(t, cfg(other, "good"))
 }
 
 // mustBeLogin checks that Send and Probe say that somebody must look after the

@@ -299,6 +299,23 @@ func TestNamesOfTopics(t *testing.T) {
 	}
 }
 
+// A time that cannot be true is not told, nor any if that is wanted.
+func TestTimestamps(t *testing.T) {
+	now := time.Now().UnixNano()
+	for _, c := range []struct {
+		at   int64
+		sent bool
+		want bool
+	}{{now, false, true}, {now, true, false}, {3600e9, false, false}, {0, false, false}, {-1, false, false}} {
+		s := &Sink{cfg: Config{Topic: parsed(t, topic), SendTime: c.sent}}
+		m := message("body")
+		m.Parts = []uplink.Part{{Body: m.Body, First: 1, Last: 99, Count: 99, Time: c.at}}
+		if r := s.records(m)[0]; r.Timestamp.IsZero() == c.want || c.want && r.Timestamp.UnixNano() != c.at {
+			t.Errorf("%+v: %v", c, r.Timestamp)
+		}
+	}
+}
+
 func TestConfigurationsThatAreMistakes(t *testing.T) {
 	for hint, cfg := range map[string]Config{
 		"at least one":     {},

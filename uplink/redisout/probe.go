@@ -11,7 +11,8 @@ import (
 )
 
 // Probe connects and logs in as Send would, and reads what is known of the server:
-// above all, whether what it acknowledges outlives it.
+// above all, whether what it acknowledges outlives it. What may be lost has a hint
+// at the end.
 func (s *Sink) Probe(ctx context.Context) (string, error) {
 	l, err := s.seat.Get(ctx, s.open)
 	if err != nil {
@@ -109,15 +110,21 @@ func (p *profile) describe(cfg Config) (string, error) {
 	}
 	durable, hint := p.durability()
 	parts = append(parts, durable)
-	text := strings.Join(parts, ", ")
+	var hints []string
 	if hint != "" {
-		text += " — hint: " + hint
+		hints = append(hints, hint)
 	}
 	if policy := p.info["maxmemory_policy"]; strings.HasPrefix(policy, "allkeys-") && p.info["maxmemory"] != "0" {
-		text += fmt.Sprintf("; with maxmemory-policy %s the server deletes streams when its memory is full — hint: noeviction, or volatile-*", policy)
+		parts = append(parts, "deletes streams when its memory is full (maxmemory-policy "+policy+")")
+		hints = append(hints, "set maxmemory-policy noeviction, or volatile-*")
 	}
 	if cfg.MaxLen > 0 || cfg.MaxAge > 0 {
-		text += "; the stream is trimmed, and what nobody has read by then is lost"
+		parts = append(parts, "trimmed")
+		hints = append(hints, "what nobody has read before it is trimmed is lost; let the reader trim")
+	}
+	text := strings.Join(parts, ", ")
+	if len(hints) > 0 {
+		text += " — hint: " + strings.Join(hints, "; ")
 	}
 	return text, nil
 }

@@ -200,6 +200,11 @@ func TestProbeSaysWhatAnIDIsWorth(t *testing.T) {
 		})
 	}
 	server := servertest.Redis(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := newSink(t, Config{Address: server.Addr("redis"), TLS: &tls.Config{}}).Probe(ctx); err == nil || !strings.Contains(err.Error(), "speak TLS") {
+		t.Errorf("TLS to a port without: %v", err)
+	}
 	do(t, dial(t, server.Addr("redis")), "SET", "text", "no stream")
 	_, err := newSink(t, Config{Address: server.Addr("redis"), DB: 3, Stream: parsed(t, "text")}).Probe(within(t))
 	checkClass(t, err, config)
