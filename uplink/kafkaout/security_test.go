@@ -292,9 +292,23 @@ func TestProbeSaysWhatAnAcknowledgementIsWorth(t *testing.T) {
 	if info := cluster.PartitionInfo(topic, 0); info.HighWatermark != 0 {
 		t.Error("Probe has sent something")
 	}
+	if sink.Limit() == 0 {
+		t.Error("Probe knows the limit, and keeps it for itself")
+	}
 	text, err = newSink(t, Config{Brokers: cluster.ListenAddrs(), Topic: parsed(t, "t.{device}")}).Probe(within(t))
 	if err != nil || text != `Kafka cluster "plant" of 1 broker` {
 		t.Errorf("%q %v", text, err)
+	}
+	if err := sink.Send(within(t), message("body")); err != nil {
+		t.Fatal(err)
+	}
+	sink.mu.Lock()
+	k := sink.current
+	sink.mu.Unlock()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := sink.Probe(ended); err == nil || k.isBroken() {
+		t.Errorf("%v; a Probe that was given up ended the session of others: %v", err, k.isBroken())
 	}
 	_, err = newSink(t, Config{Brokers: cluster.ListenAddrs(), Topic: parsed(t, "nowhere")}).Probe(within(t))
 	checkClass(t, err, config)
