@@ -56,11 +56,11 @@ var homes = []struct {
 }{
 	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin", "uplink/mqttout"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
-	{"github.com/klauspost/compress", []string{"ingest/httpin", "uplink/httpout", "wire"}},
+	{"github.com/klauspost/compress", []string{"cmd/tidegate-cloud", "ingest/httpin", "uplink/fileout", "uplink/httpout", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
-	{"github.com/coder/websocket", []string{"dashboard", "ingest/mqttin", "uplink/wsout"}},
+	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/carrier"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
 	{"github.com/nats-io/nats.go", []string{"uplink/natsout"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"github.com/twmb/franz-go", []string{"uplink/kafkaout"}},
@@ -68,6 +68,7 @@ var homes = []struct {
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
 	{"github.com/pion/logging", []string{"ingest/coapin"}},
 	{"github.com/Azure/go-amqp", []string{"uplink/amqp1out"}},
+	{"github.com/nats-io/nats.go", []string{"uplink/natsout"}},
 	{"github.com/rabbitmq/amqp091-go", []string{"uplink/amqpout"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }
