@@ -68,7 +68,6 @@ var homes = []struct {
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
 	{"github.com/pion/logging", []string{"ingest/coapin"}},
 	{"github.com/Azure/go-amqp", []string{"uplink/amqp1out"}},
-	{"github.com/nats-io/nats.go", []string{"uplink/natsout"}},
 	{"github.com/rabbitmq/amqp091-go", []string{"uplink/amqpout"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }

@@ -180,10 +180,10 @@ type Uplink struct {
 	AMQP      []AMQPUplink      `toml:"amqp"`
 	AMQP1     []AMQP1Uplink     `toml:"amqp1"`
 	Redis     []RedisUplink     `toml:"redis"`
-	STOMP     []STOMPUplink     `toml:"stomp"`
-	NATS      []NATSUplink      `toml:"nats"`
 	WebSocket []WebSocketUplink `toml:"websocket"`
 	File      []FileUplink      `toml:"file"`
+	STOMP     []STOMPUplink     `toml:"stomp"`
+	NATS      []NATSUplink      `toml:"nats"`
 }
 
 // Dashboard is [dashboard]: the live page.

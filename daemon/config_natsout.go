@@ -59,7 +59,6 @@ func (NATSUplink) piecewise() {}
 
 func (n NATSUplink) validate(r refuse, key string) {
 	n.validateSettings(r, key, encode.Encodings()...)
-	validatePieces(r, key, n.Upstream)
 	if len(n.URLs) == 0 {
 		r(key+".urls", `write for example ["tls://nats.example"]`, "is missing")
 	}

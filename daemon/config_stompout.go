@@ -47,7 +47,6 @@ func (STOMPUplink) piecewise() {}
 
 func (s STOMPUplink) validate(r refuse, key string) {
 	s.validateSettings(r, key, encode.Encodings()...)
-	validatePieces(r, key, s.Upstream)
 	s.validateURL(r, key+".url", s.URL, "stomp+ssl://activemq.example", "stomp", "stomp+ssl")
 	validateBare(r, key+".url", s.URL, "write the virtual host into vhost")
 	if s.PasswordFile != "" && s.Username == "" {

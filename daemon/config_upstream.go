@@ -98,10 +98,10 @@ func (u Uplink) all() []upstream {
 	all = listed(all, "amqp", u.AMQP)
 	all = listed(all, "amqp1", u.AMQP1)
 	all = listed(all, "redis", u.Redis)
-	all = listed(all, "stomp", u.STOMP)
-	all = listed(all, "nats", u.NATS)
 	all = listed(all, "websocket", u.WebSocket)
 	all = listed(all, "file", u.File)
+	all = listed(all, "stomp", u.STOMP)
+	all = listed(all, "nats", u.NATS)
 	return all
 }
 
