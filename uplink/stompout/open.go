@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/netfault"
-	"github.com/tidegate/tidegate/uplink/onelink"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // loginTimeout bounds everything from the dial to CONNECTED.

@@ -31,8 +31,8 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
-	"github.com/tidegate/tidegate/uplink/onelink"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // KeyHeader is the header that carries uplink.Message.PartKey.
