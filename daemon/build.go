@@ -250,11 +250,20 @@ func (d *Daemon) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
+	l.leftOut = leavingOut(encoder)
 	l.forwarder = uplink.New(uplink.Config{
 		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: stallAfter,
 	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
 	d.links = append(d.links, &l)
 	return nil
+}
+
+// leavingOut is how many readings an encoder could not say.
+func leavingOut(encoder uplink.Encoder) func() uint64 {
+	if c, ok := encoder.(interface{ LeftOut() uint64 }); ok {
+		return c.LeftOut
+	}
+	return func() uint64 { return 0 }
 }
 
 // closer is how a sink lets go of its connections.

@@ -70,17 +70,14 @@ func (l *link) Alive() bool {
 	return !l.ch.IsClosed() && !l.conn.IsClosed() && l.wire.Fault() == nil
 }
 
-// Close logs out, and returns when everything of the link has ended.
+// Close logs out, and returns when everything of the link has ended. What a server
+// says to that is of no use.
 func (l *link) Close() error {
-	err := l.conn.CloseDeadline(time.Now().Add(farewell))
-	if err != nil {
-		l.wire.Close()
+	if err := l.conn.CloseDeadline(time.Now().Add(farewell)); err != nil {
+		l.wire.Drop()
 	}
 	l.tasks.Wait()
-	if errors.Is(err, amqp.ErrClosed) || l.wire.Fault() != nil {
-		return nil // it was closed before, or nobody is there to say goodbye to
-	}
-	return err
+	return nil
 }
 
 // listen hears the server until the channel and the connection are closed.
@@ -217,7 +214,7 @@ func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, make
 		return l.noAnswer(ctx)
 	}
 	defer func() { <-l.turn }()
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
+	release := context.AfterFunc(ctx, l.wire.Drop)
 	l.wire.Cork()
 	err := l.publishAll(d, m, make)
 	if flushed := l.wire.Uncork(); err == nil {
@@ -274,7 +271,7 @@ func (l *link) await(ctx context.Context, d *departure, raised <-chan struct{}) 
 			return err
 		case <-ctx.Done():
 			if l.wire.Heard() == d.heard {
-				l.wire.Close() // half-open: nobody is there
+				l.wire.Drop() // half-open: nobody is there
 			}
 			return l.noAnswer(ctx)
 		}

@@ -25,7 +25,7 @@ func (s *Sink) open(ctx context.Context, gateway string) (*link, error) {
 		return nil, err
 	}
 	// The library's calls know no context; they end with the connection.
-	release := context.AfterFunc(ctx, func() { wire.Close() })
+	release := context.AfterFunc(ctx, wire.Drop)
 	l, err := s.logIn(wire, gateway)
 	if release() && err == nil {
 		return l, nil

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // The peer is a server of AMQP 0-9-1 made of raw frames: it can be made to say
@@ -41,6 +43,8 @@ type peer struct {
 
 func newPeer(t *testing.T, answer func(*peerConn, published)) *peer {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // runs last: sinks and peer are closed
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
