@@ -48,7 +48,6 @@ func (AMQP1Uplink) piecewise() {}
 
 func (a AMQP1Uplink) validate(r refuse, key string) {
 	a.validateSettings(r, key, encode.Encodings()...)
-	validatePieces(r, key, a.Upstream)
 	a.validateAMQP(r, key, a.URL, a.Username, a.PasswordFile, a.External)
 	if a.Address == "" {
 		r(key+".address", `write for example "/amq/queue/telemetry" for RabbitMQ, "telemetry" for others`, "is empty")

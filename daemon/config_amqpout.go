@@ -52,7 +52,6 @@ func (AMQPUplink) piecewise() {}
 
 func (a AMQPUplink) validate(r refuse, key string) {
 	a.validateSettings(r, key, encode.Encodings()...)
-	validatePieces(r, key, a.Upstream)
 	a.validateAMQP(r, key, a.URL, a.Username, a.PasswordFile, a.External)
 	a.validateTemplate(r, key+".exchange", a.Exchange)
 	a.validateTemplate(r, key+".routing_key", a.RoutingKey)

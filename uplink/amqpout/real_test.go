@@ -46,7 +46,7 @@ func TestRealRabbitMQ(t *testing.T) {
 	})
 }
 
-func secret(t *testing.T, text string) conf.Secret {
+func secret(t testing.TB, text string) conf.Secret {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -60,7 +60,7 @@ func secret(t *testing.T, text string) conf.Secret {
 }
 
 // channel opens a channel to the server, for what a test does itself.
-func channel(t *testing.T, address string) *amqp.Channel {
+func channel(t testing.TB, address string) *amqp.Channel {
 	t.Helper()
 	conn, err := amqp.Dial("amqp://guest:guest@" + address)
 	if err != nil {
