@@ -182,6 +182,8 @@ type Uplink struct {
 	Redis     []RedisUplink     `toml:"redis"`
 	WebSocket []WebSocketUplink `toml:"websocket"`
 	File      []FileUplink      `toml:"file"`
+	STOMP     []STOMPUplink     `toml:"stomp"`
+	NATS      []NATSUplink      `toml:"nats"`
 }
 
 // Dashboard is [dashboard]: the live page.

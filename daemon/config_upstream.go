@@ -100,6 +100,8 @@ func (u Uplink) all() []upstream {
 	all = listed(all, "redis", u.Redis)
 	all = listed(all, "websocket", u.WebSocket)
 	all = listed(all, "file", u.File)
+	all = listed(all, "stomp", u.STOMP)
+	all = listed(all, "nats", u.NATS)
 	return all
 }
 

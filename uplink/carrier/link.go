@@ -30,8 +30,11 @@ type Link struct {
 	conns  map[*conn]struct{}
 	users  int // of the link, which make it a session: connections and dials
 	heard  []func()
-	permit Permit
-	tally  tally
+	// running says that Run does; it sees off the farewells.
+	running   bool
+	farewells []*farewell
+	permit    Permit
+	tally     tally
 }
 
 // tally is what a Link knows of its own run.
@@ -189,8 +192,7 @@ func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
 		return p, until
 	}
 	if trusted {
-		_, midnight := l.ledger.day(now)
-		until = sooner(until, midnight)
+		until = sooner(until, time.Unix(l.ledger.ends, 0))
 	}
 	p.Lanes &= l.cfg.Budget.lanes(l.ledger)
 	if trusted && l.resting(now) {
@@ -220,11 +222,11 @@ func (l *Link) open(now time.Time, trusted bool) (open bool, until time.Time) {
 
 // resting says whether a spread budget lets only alarms pass.
 func (l *Link) resting(now time.Time) bool {
-	if l.cfg.Budget.WhenSpent == SpentIgnore {
+	if b := l.cfg.Budget; !b.Spread || b.WhenSpent == SpentIgnore {
 		return false
 	}
 	s := &l.tally
-	if begins, _ := l.ledger.day(now); s.restUntil.Before(now) || s.restUntil.Sub(begins) > 26*time.Hour {
+	if s.restUntil.Before(now) || s.restUntil.Unix() > l.ledger.ends {
 		s.restUntil = l.cfg.Budget.rest(l.ledger, now)
 	}
 	return s.restUntil.After(now)
@@ -320,6 +322,18 @@ func (l *Link) count(p passed, info *unix.TCPInfo, stream bool) {
 		permit, _ := l.decide(l.now())
 		rouse = rouse || permit != l.permit
 	}
+	l.mu.Unlock()
+	if rouse {
+		l.rouse()
+	}
+}
+
+// stir lets Run look soon at what has passed.
+func (l *Link) stir() {
+	l.mu.Lock()
+	s := &l.tally
+	rouse := s.idle
+	s.passed, s.idle = true, false
 	l.mu.Unlock()
 	if rouse {
 		l.rouse()

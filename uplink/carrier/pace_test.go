@@ -205,3 +205,28 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkPermit(b *testing.B) {
+	for name, cfg := range map[string]Config{
+		"free":  {Name: "eth"},
+		"tight": {Name: "lte", Budget: Budget{Day: 1 << 40, Month: 1 << 50, Spread: true}, Schedule: Schedule{{}, {}}},
+	} {
+		for i := range cfg.Schedule {
+			w, err := ParseWindow("*/5 * * * * for 3m")
+			if err != nil {
+				b.Fatal(err)
+			}
+			cfg.Schedule[i] = w
+		}
+		l, err := Open(cfg, quietLog())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				l.Permit()
+			}
+		})
+	}
+}

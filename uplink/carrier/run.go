@@ -49,11 +49,12 @@ func (l *Link) maxUnsaved() int64 {
 // returns an error if the last save fails; what was counted since the one before
 // is lost then.
 func (l *Link) Run(ctx context.Context) error {
+	l.mu.Lock()
+	l.running = true
 	if l.state != nil {
-		l.mu.Lock()
 		l.tally.keeping = make(chan struct{})
-		l.mu.Unlock()
 	}
+	l.mu.Unlock()
 	for {
 		again := l.turn()
 		var due <-chan time.Time
@@ -78,12 +79,16 @@ func (l *Link) turn() time.Duration {
 		c.look(false)
 		c.rest()
 	}
+	parting := l.seeOff(false)
 	changed, save, again := l.review(len(conns) > 0)
 	if changed {
 		l.tell()
 	}
 	if save {
 		_ = l.save(false) // which reports it
+	}
+	if parting > 0 && (again == 0 || again > farewellLook) {
+		again = farewellLook
 	}
 	return again
 }
@@ -173,7 +178,11 @@ func (l *Link) keepNoMore() {
 
 // end saves what connections that are still open have cost by now.
 func (l *Link) end() error {
+	l.mu.Lock()
+	l.running = false
+	l.mu.Unlock()
 	l.turn()
+	l.seeOff(true)
 	if l.state == nil {
 		return nil
 	}
