@@ -155,7 +155,7 @@ func deliver(b *testing.B, door, form string, per int) {
 	var sent wireBytes
 	var sink uplink.Sink
 	if door == "HTTP" {
-		s, err := httpout.New(httpout.Config{URL: "http://" + address + "/v1/ingest", UserAgent: "tidegate/0.1", Connections: 16, Dial: sent.dial})
+		s, err := httpout.New(httpout.Config{URL: "http://" + address + "/v1/ingest", UserAgent: "tidegate/0.1", Connections: 16, Compression: httpout.Auto, Dial: sent.dial})
 		if err != nil {
 			b.Fatal(err)
 		}
