@@ -294,3 +294,17 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+func waitFor(t testing.TB, met func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !met() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("waited in vain")
+		}
+	}
+}
