@@ -2,12 +2,14 @@ package mqttout
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -300,4 +302,34 @@ func TestTheGatewaysStateIsRetained(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASecondConnectionCostsLess: TLS goes on with what the first has agreed on,
+// and needs no certificates.
+func TestASecondConnectionCostsLess(t *testing.T) {
+	authority := servertest.NewAuthority(t)
+	cfg := basic(servertest.Mosquitto(t, servertest.TLS(authority)).Addr("mqtts"))
+	cfg.TLS = &tls.Config{RootCAs: authority.Pool()}
+	var bytes, pieces atomic.Int64
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return counted{conn, &bytes, &pieces}, err
+	}
+	sink := newSink(t, cfg)
+	var cost [2]int64
+	for i := range cost {
+		bytes.Store(0)
+		if err := sink.Send(within(t), cut(i, 1)); err != nil {
+			t.Fatal(err)
+		}
+		cost[i] = bytes.Load()
+		if resumed := sink.current.conn.(*tls.Conn).ConnectionState().DidResume; resumed != (i == 1) {
+			t.Errorf("connection %d: resumed is %v", i+1, resumed)
+		}
+		sink.current.fail(errClosed)
+	}
+	if cost[1] >= cost[0] {
+		t.Errorf("the first connection cost %d bytes, the second %d", cost[0], cost[1])
+	}
+	t.Logf("the first connection with a message of 9 bytes cost %d bytes, the second %d", cost[0], cost[1])
 }
