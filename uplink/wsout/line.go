@@ -174,7 +174,7 @@ func (l *line) write(ctx context.Context, m uplink.Message) error {
 	case ctx.Err() != nil:
 		err = outOfTime(ctx, "the message is not on its way yet")
 	default:
-		err = fmt.Errorf("write: %w", err)
+		err = fmt.Errorf("write: %w", cause(err))
 	}
 	l.fail(netfault.Explain(err)) // a frame that is not whole leaves the connection useless
 	return l.broken()
@@ -206,10 +206,10 @@ func (l *line) fail(err error) {
 	if len(waiting) > 1 && uplink.IsPermanent(err) {
 		err = errors.New(err.Error())
 	}
+	close(l.ended)
 	for _, w := range waiting {
 		w.answer <- err
 	}
-	close(l.ended)
 	l.conn.Close()
 }
 
