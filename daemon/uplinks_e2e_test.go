@@ -250,7 +250,7 @@ func realUpstreams(t *testing.T) []realUpstream {
 		make      func(t *testing.T) realUpstream
 	}{
 		{"amqp", "url", overAMQP}, {"amqp1", "url", overAMQP1}, {"stomp", "url", overSTOMP}, {"redis", "url", overRedis},
-		{"nats", "url", overNATS}, {"mqtt", "url", overMQTT}, {"kafka", "brokers", overKafka},
+		{"nats", "urls", overNATS}, {"mqtt", "url", overMQTT}, {"kafka", "brokers", overKafka},
 		{"http", "measurement", toInfluxDB}, {"http", "measurement", toVictoriaMetrics},
 		{"file", "dir", toFiles},
 	} {
