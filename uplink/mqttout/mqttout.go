@@ -198,7 +198,10 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 			s.partly.forget(m)
 			return nil
 		}
-		pubs = s.partly.note(m, pubs)
+		if pubs = s.partly.note(m, pubs); len(pubs) == 0 { // the last answer and the end came together
+			s.partly.forget(m)
+			return nil
+		}
 		// A connection that has been idle may have been closed long ago, by
 		// either side, and nobody noticed. That is not an outage.
 		if fresh || again || !errors.Is(err, errClosed) && !errors.Is(err, errRetired) {
