@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +151,7 @@ func FuzzBody(f *testing.F) {
 		if packed {
 			media = ChunkType
 		}
-		c, err := r.parse(httptest.NewRequest(http.MethodPost, "/", nil), media, body)
+		c, err := r.parse(t.Context(), media, body)
 		d := &delivery{chunk: c}
 		v := <-s.verifiers
 		defer func() { s.verifiers <- v }()

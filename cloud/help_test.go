@@ -35,8 +35,12 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // serve starts the routes over the store.
 func serve(t testing.TB, s *Store, c ReceiverConfig) *httptest.Server {
 	t.Helper()
-	server := httptest.NewServer(Routes(NewReceiver(c, s, quiet()), s))
-	t.Cleanup(server.Close)
+	r := NewReceiver(c, s, quiet())
+	server := httptest.NewServer(Routes(r, s))
+	t.Cleanup(func() {
+		r.Close()
+		server.Close()
+	})
 	return server
 }
 

@@ -1,6 +1,8 @@
 package cloud
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -31,6 +33,9 @@ type ReceiverConfig struct {
 	// MaxInFlight bounds the bytes of all requests that are being served;
 	// what exceeds it is asked to come again. Default 64 MiB.
 	MaxInFlight int64
+	// MaxStreams bounds the WebSockets that are open, which cost about 30 KiB each
+	// when nothing comes over them. Default 1024.
+	MaxStreams int
 	// Tokens are the gateways that may deliver, each with its own secret. An
 	// empty map lets everybody in: for loopback only.
 	Tokens map[string]string
@@ -48,7 +53,7 @@ type Delivery struct {
 	Result
 }
 
-// Receiver takes deliveries by POST and answers when they are durable:
+// Receiver takes deliveries and answers when they are durable. By POST:
 //
 //	200 {"acked":{"epoch":"00000000000000a1","lane":"normal","first":1,"last":99}}
 //
@@ -68,6 +73,9 @@ type Delivery struct {
 // damaged, 401 and 403 not allowed, 405 not a POST, 408 cut off, 409 not what
 // Tidegate-Key says, 413 too large, 415 of an unknown type, 429 and 503 not now,
 // 501 of a newer version. 429, 501 and 503 have Retry-After.
+//
+// A GET that wants to become a WebSocket (StreamProtocol) delivers over that, one
+// message after the other, with the same rules.
 type Receiver struct {
 	maxBody   int64
 	tokens    map[string][32]byte // gateway → hash of its token
@@ -77,6 +85,7 @@ type Receiver struct {
 	log       *slog.Logger
 	memory    budget
 	documents chan *transcoder // as many as may be read at once
+	streams   *streams
 }
 
 // NewReceiver returns a Receiver that keeps what it takes in store.
@@ -90,6 +99,7 @@ func NewReceiver(c ReceiverConfig, store *Store, log *slog.Logger) *Receiver {
 		log:       log,
 		memory:    budget{limit: c.MaxInFlight},
 		documents: make(chan *transcoder, runtime.GOMAXPROCS(0)),
+		streams:   newStreams(cmp.Or(max(c.MaxStreams, 0), 1024)),
 	}
 	if r.maxBody <= 0 {
 		r.maxBody = 8 << 20
@@ -107,22 +117,43 @@ func NewReceiver(c ReceiverConfig, store *Store, log *slog.Logger) *Receiver {
 	return r
 }
 
-// ServeHTTP implements http.Handler.
+// Close ends the WebSockets: what came over them gets its answer, what comes is
+// refused. Requests are for the server to end.
+func (r *Receiver) Close() { r.streams.end() }
+
+// ServeHTTP implements http.Handler. It returns when the WebSocket has ended, if
+// it is one.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if isStream(req) {
+		if err := r.serveStream(w, req); err != nil {
+			r.refusalOf(err).write(w)
+		}
+		return
+	}
 	d, err := r.receive(w, req)
 	if err != nil {
-		var no *refusal
-		if !errors.As(err, &no) {
-			no = refuse(http.StatusServiceUnavailable, "nothing is lost, the gateway will send it again; see the log of tidegate-cloud", "not stored")
-			r.log.Error("delivery not stored", "err", err)
-		}
-		no.write(w)
+		r.refusalOf(err).write(w)
 		return
 	}
 	if r.received != nil {
 		r.received(d)
 	}
-	writeJSON(w, http.StatusOK, answer{
+	writeJSON(w, http.StatusOK, answerTo(d))
+}
+
+// refusalOf returns the refusal that err is, or makes one of an error that only
+// the log may tell.
+func (r *Receiver) refusalOf(err error) *refusal {
+	var no *refusal
+	if errors.As(err, &no) {
+		return no
+	}
+	r.log.Error("delivery not stored", "err", err)
+	return refuse(http.StatusServiceUnavailable, "nothing is lost, the gateway will send it again; see the log of tidegate-cloud", "not stored")
+}
+
+func answerTo(d Delivery) answer {
+	return answer{
 		Acked: acked{
 			Epoch: fmt.Sprintf("%016x", d.Chunk.Epoch()),
 			Lane:  d.Chunk.Lane().String(),
@@ -130,7 +161,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			Last:  d.Chunk.Last(),
 		},
 		Duplicate: d.Fresh == 0,
-	})
+	}
 }
 
 // answer is the receipt of a delivery.
@@ -156,35 +187,51 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request) (Delivery, 
 	if err != nil {
 		return Delivery{}, err
 	}
-	media, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
-	if err != nil || media != ChunkType && media != DocumentType {
-		return Delivery{}, refuse(http.StatusUnsupportedMediaType, "send "+ChunkType+" or "+DocumentType,
-			"Content-Type %.100q", req.Header.Get("Content-Type"))
+	media, err := mediaOf(req.Header.Get("Content-Type"))
+	if err != nil {
+		return Delivery{}, err
 	}
 	need, err := r.need(req)
 	if err != nil {
 		return Delivery{}, err
 	}
 	if !r.memory.take(need) {
-		return Delivery{}, refuse(http.StatusTooManyRequests, "nothing is lost, send it again later", "too much at once")
+		return Delivery{}, r.busy()
 	}
 	defer r.memory.give(need)
 	body, size, err := r.readBody(w, req)
 	if err != nil {
 		return Delivery{}, err
 	}
-	chunk, err := r.parse(req, media, body)
+	d, err := r.keep(req.Context(), media, body, token, req.Header.Get("Tidegate-Key"))
+	d.Bytes = size
+	return d, err
+}
+
+// mediaOf returns the media type of a body, without parameters.
+func mediaOf(contentType string) (string, error) {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || media != ChunkType && media != DocumentType {
+		return "", refuse(http.StatusUnsupportedMediaType, "send "+ChunkType+" or "+DocumentType, "Content-Type %.100q", contentType)
+	}
+	return media, nil
+}
+
+// keep stores what came as a body of the media type, if it is what key says, and
+// of the gateway whose token it came with.
+func (r *Receiver) keep(ctx context.Context, media string, body []byte, token [32]byte, key string) (Delivery, error) {
+	chunk, err := r.parse(ctx, media, body)
 	if err != nil {
 		return Delivery{}, err
 	}
-	if err := r.check(chunk, token, req.Header.Get("Tidegate-Key")); err != nil {
+	if err := r.check(chunk, token, key); err != nil {
 		return Delivery{}, err
 	}
-	result, err := r.store.Receive(req.Context(), chunk)
+	result, err := r.store.Receive(ctx, chunk)
 	if err != nil {
 		return Delivery{}, corrupt(err)
 	}
-	return Delivery{chunk, size, result}, nil
+	return Delivery{Chunk: chunk, Result: result}, nil
 }
 
 // admit returns the hash of the request's token. Who has none that is known
@@ -203,7 +250,7 @@ func (r *Receiver) admit(req *http.Request) ([32]byte, error) {
 }
 
 // parse turns the body into a chunk, which refers to the body's memory.
-func (r *Receiver) parse(req *http.Request, media string, body []byte) (wire.Chunk, error) {
+func (r *Receiver) parse(ctx context.Context, media string, body []byte) (wire.Chunk, error) {
 	if media == ChunkType {
 		c, err := wire.ParseChunk(body)
 		return c, corrupt(err)
@@ -213,8 +260,8 @@ func (r *Receiver) parse(req *http.Request, media string, body []byte) (wire.Chu
 		defer func() { r.documents <- t }()
 		c, err := t.chunk(body)
 		return c, corrupt(err)
-	case <-req.Context().Done():
-		return wire.Chunk{}, req.Context().Err()
+	case <-ctx.Done():
+		return wire.Chunk{}, ctx.Err()
 	}
 }
 

@@ -219,10 +219,8 @@ func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
 }
 
 // buildLinks builds the doors out, of whatever kind.
-func (d *Daemon) buildLinks() (err error) {
-	if d.network, err = openNetwork(d.cfg, d.log); err != nil {
-		return err
-	}
+func (d *Daemon) buildLinks() error {
+	d.network = openNetwork(d.cfg, d.log)
 	for _, u := range d.cfg.Uplink.all() {
 		if err := d.addLink(u); err != nil {
 			return fmt.Errorf("uplink.%s %q: %w", u.kind, u.settings().Name, err)
@@ -241,7 +239,7 @@ func (d *Daemon) addLink(u upstream) error {
 	l := link{name: s.Name, kind: u.kind, cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
 	l.path = d.network.path(s.Links, l.rouse, log)
 	l.open = func() (uplink.Sink, error) {
-		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log})
+		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(d.cfg)})
 	}
 	if l.sink, err = l.open(); err != nil {
 		return err
@@ -250,11 +248,20 @@ func (d *Daemon) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
+	l.leftOut = leavingOut(encoder)
 	l.forwarder = uplink.New(uplink.Config{
 		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: stallAfter,
 	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
 	d.links = append(d.links, &l)
 	return nil
+}
+
+// leavingOut is how many readings an encoder could not say.
+func leavingOut(encoder uplink.Encoder) func() uint64 {
+	if c, ok := encoder.(interface{ LeftOut() uint64 }); ok {
+		return c.LeftOut
+	}
+	return func() uint64 { return 0 }
 }
 
 // closer is how a sink lets go of its connections.

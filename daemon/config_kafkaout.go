@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
@@ -81,7 +80,6 @@ func (k KafkaUplink) validate(r refuse, key string) {
 		return
 	}
 	k.validateSettings(r, key, encode.Encodings()...)
-	validatePieces(r, key, k.Upstream)
 	k.validateBrokers(r, key+".brokers")
 	k.validateLogin(r, key)
 	if k.Topic == "" {
@@ -129,17 +127,6 @@ func (k KafkaUplink) validateLogin(r refuse, key string) {
 		r(key+".token_file", "name the file that holds the token", "is missing, and sasl is oauthbearer")
 	case k.SASL != "" && !token && (k.Username == "" || k.PasswordFile == ""):
 		r(key+".username", "say who logs in, and name the file with the password in password_file", "%q needs a username and a password_file", k.SASL)
-	}
-}
-
-// validatePieces refuses a message_per that does not go with the encoding.
-func validatePieces(r refuse, key string, u Upstream) {
-	per, ok := encode.ParsePer(u.MessagePer)
-	if !ok || !slices.Contains(encode.Encodings(), u.Encoding) {
-		return // said already
-	}
-	if _, err := encode.New(encode.Config{Gateway: "any", Encoding: u.Encoding, Per: per, Pieces: true}); err != nil {
-		r.because(key+".message_per", err)
 	}
 }
 

@@ -48,7 +48,6 @@ func (RedisUplink) piecewise() {}
 
 func (d RedisUplink) validate(r refuse, key string) {
 	d.validateSettings(r, key, encode.Encodings()...)
-	validatePieces(r, key, d.Upstream)
 	d.validateURL(r, key+".url", d.URL, "rediss://redis.example", "redis", "rediss")
 	if at, err := url.Parse(d.URL); err == nil && (strings.Trim(at.Path, "/") != "" || at.RawQuery != "") {
 		r(key+".url", "write the number of the database into db", "%q has more than host and port", d.URL)

@@ -147,30 +147,7 @@ func TestTheExamplesOptionalTablesAreTheirDefaults(t *testing.T) {
 	if want := []Carrier{lte}; !reflect.DeepEqual(c.Link, want) {
 		t.Errorf("link: %+v, want %+v", c.Link, want)
 	}
-	var uplink HTTPUplink
-	uplink.SetDefaults()
-	uplink.Name, uplink.URL = "cloud", "https://cloud.example/v1/ingest"
-	if want := []HTTPUplink{uplink}; !reflect.DeepEqual(c.Uplink.HTTP, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.HTTP, want)
-	}
-	var broker MQTTUplink
-	broker.SetDefaults()
-	broker.Name, broker.URL = "broker", "mqtts://broker.example"
-	if want := []MQTTUplink{broker}; !reflect.DeepEqual(c.Uplink.MQTT, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.MQTT, want)
-	}
-	var cluster KafkaUplink
-	cluster.SetDefaults()
-	cluster.Name, cluster.Brokers = "kafka", []string{"kafka.example:9093"}
-	if want := []KafkaUplink{cluster}; !reflect.DeepEqual(c.Uplink.Kafka, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.Kafka, want)
-	}
-	var server RedisUplink
-	server.SetDefaults()
-	server.Name, server.URL = "redis", "rediss://redis.example"
-	if want := []RedisUplink{server}; !reflect.DeepEqual(c.Uplink.Redis, want) {
-		t.Errorf("uplink: %+v, want %+v", c.Uplink.Redis, want)
-	}
+	checkUplinkExamples(t, c.Uplink)
 	var refined Refine
 	refined.SetDefaults()
 	refined.Name, refined.Metric, refined.Unit = "boiler", "temp*", "Cel"

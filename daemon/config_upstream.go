@@ -74,6 +74,9 @@ type way struct {
 	dial    uplink.Dial // nil: the network as it is
 	tls     *tls.Config
 	log     *slog.Logger
+	// reserved is how many bytes the buffer may still need on the file system of
+	// a folder.
+	reserved func(dir string) int64
 }
 
 // secretKeeper is a door out that reads secrets from files.
@@ -92,7 +95,13 @@ func (u Uplink) all() []upstream {
 	all = listed(all, "http", u.HTTP)
 	all = listed(all, "mqtt", u.MQTT)
 	all = listed(all, "kafka", u.Kafka)
+	all = listed(all, "amqp", u.AMQP)
+	all = listed(all, "amqp1", u.AMQP1)
 	all = listed(all, "redis", u.Redis)
+	all = listed(all, "websocket", u.WebSocket)
+	all = listed(all, "file", u.File)
+	all = listed(all, "stomp", u.STOMP)
+	all = listed(all, "nats", u.NATS)
 	return all
 }
 

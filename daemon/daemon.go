@@ -66,6 +66,7 @@ type link struct {
 	wake       chan struct{} // receives when the network may have come back
 	sink       uplink.Sink
 	open       func() (uplink.Sink, error) // makes another one
+	leftOut    func() uint64               // readings that the encoding has no words for
 }
 
 // drainGrace is how long a stop waits for what the links are just delivering.

@@ -93,7 +93,7 @@ func (l *link) status(lag buffer.Lag) dashboard.Link {
 	f := l.forwarder.Stats()
 	s := dashboard.Link{
 		Name: l.name, Kind: l.kind, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(f.LastAck),
-		Acked: f.AckedReadings, SentBytes: f.SentBytes, Waiting: lag.Readings, InFlight: f.InFlight,
+		Acked: f.AckedReadings, SentBytes: f.SentBytes, Waiting: lag.Readings, InFlight: f.InFlight, LeftOut: l.leftOut(),
 	}
 	switch f.State {
 	case uplink.Down:
@@ -204,6 +204,11 @@ func problems(s dashboard.Status) []string {
 	all = append(all, silentSlaves(s.Doors)...)
 	if len(s.Links) == 0 {
 		all = append(all, "no uplink is configured: readings are kept until the buffer is full — hint: add [[uplink.http]]")
+	}
+	for _, l := range s.Links {
+		if l.LeftOut > 0 {
+			all = append(all, fmt.Sprintf("%d readings for the uplink %s were left out, which its encoding has no words for — hint: send opaque payloads, NaN and infinities with another encoding", l.LeftOut, l.Name))
+		}
 	}
 	all = append(all, lineProblems(s)...)
 	if s.Refined != nil && s.Refined.Untracked > 0 {

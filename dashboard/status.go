@@ -112,6 +112,8 @@ type Link struct {
 	Waiting uint64 `json:"waiting"`
 	// InFlight messages are sent and not yet acknowledged.
 	InFlight int `json:"in_flight"`
+	// LeftOut readings had no representation in the encoding. They count as acked.
+	LeftOut uint64 `json:"left_out,omitempty"`
 	// Over is how it reaches the network.
 	Over Over `json:"over"`
 }

@@ -59,9 +59,10 @@ func run(ctx context.Context, args []string, s streams) error {
 	if f.print {
 		c.Received = func(d cloud.Delivery) { printDelivery(s.out, d) }
 	}
-	handler := cloud.Routes(cloud.NewReceiver(c, store, log), store)
+	receiver := cloud.NewReceiver(c, store, log)
 	log.Info("receiving", "address", listener.Addr().String(), "data", f.data, "gateways", len(tokens))
-	return errors.Join(serve(ctx, listener, handler, log), store.Close())
+	err = serve(ctx, listener, cloud.Routes(receiver, store), receiver.Close, log)
+	return errors.Join(err, store.Close())
 }
 
 // listen opens the listener, with TLS where there is a certificate. Beyond this
@@ -88,8 +89,9 @@ func listen(f runFlags, guarded bool, log *slog.Logger) (net.Listener, error) {
 	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}), nil
 }
 
-// serve answers requests until ctx ends, and lets those under way finish.
-func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.Logger) error {
+// serve answers requests until ctx ends, and lets those under way finish. closeStreams
+// ends what the server has lost sight of: the WebSockets.
+func serve(ctx context.Context, l net.Listener, handler http.Handler, closeStreams func(), log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -103,10 +105,12 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.
 	go func() { served <- server.Serve(l) }()
 	select {
 	case err := <-served:
+		closeStreams()
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
 	log.Info("stopping")
+	closeStreams()
 	grace, cancel := context.WithTimeout(context.Background(), stopGrace)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {

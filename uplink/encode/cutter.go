@@ -29,8 +29,8 @@ type format interface {
 // series or reading. Parts stand in the order of their first readings, and
 // readings keep their order within a part.
 //
-// It needs 120 bytes of memory a reading beside the body, for as long as Encode
-// runs.
+// Beside the body it needs 112 bytes of memory a reading, for as long as Encode
+// runs, and 208 a part, of which 96 stay with the message.
 type Cutter struct {
 	format   format
 	gateway  string

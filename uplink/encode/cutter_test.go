@@ -300,3 +300,29 @@ func TestPerHasNames(t *testing.T) {
 		t.Error("there is no message per message")
 	}
 }
+
+// FuzzCut cuts random messages at random limits: every reading is in one part or
+// counted as left out, and parts are stretches of the body.
+func FuzzCut(f *testing.F) {
+	f.Add(uint64(1), uint8(3), uint8(20), uint8(1), uint8(1), uint16(500))
+	f.Add(uint64(2), uint8(1), uint8(1), uint8(5), uint8(0), uint16(0))
+	f.Fuzz(func(t *testing.T, seed uint64, blocks, each, encoding, per uint8, limit uint16) {
+		cfg := Config{Gateway: "gw", Encoding: Encodings()[int(encoding)%len(Encodings())], Per: Per(per % pers), Pieces: true}
+		e, err := New(cfg)
+		if err != nil || cfg.Encoding == packedName {
+			return
+		}
+		message := anyKind(t, seed, 1+int(blocks)%8, 1+int(each)%64)
+		body, parts, err := e.Encode(nil, message, int(limit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := decodeAll(t, message)
+		if parts == nil && len(body) > int(limit) && len(all) > 1 {
+			t.Fatalf("%d bytes of %d readings in one, at most %d may be", len(body), len(all), limit)
+		}
+		if parts != nil {
+			checkParts(t, parts, body, all, int(limit), e.(*Cutter).LeftOut())
+		}
+	})
+}

@@ -107,7 +107,8 @@ func (t *parts) list() []uplink.Part {
 	return all
 }
 
-// describe says what is in a part.
+// describe says what is in a part. Readings that the format has no words for
+// count, too: they are dealt with when the part is.
 func describe(p piece) uplink.Part {
 	_, r := p.at(0)
 	out := uplink.Part{Count: p.len(), Device: r.Device, Metric: r.Metric, Time: r.Time}

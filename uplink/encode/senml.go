@@ -165,7 +165,7 @@ func appendBaseName(dst []byte, gateway, device string) []byte {
 	if strings.HasPrefix(device, "urn:") {
 		return append(appendName(dst, device), ':')
 	}
-	if c := gateway[0]; !isAlphanumeric(c) {
+	if gateway == "" || !isAlphanumeric(gateway[0]) {
 		dst = append(dst, '0') // a name begins with a letter or digit
 	}
 	dst = append(appendName(dst, gateway), '/')

@@ -40,12 +40,11 @@ const KeyHeader = "Tidegate-Key"
 
 // Bounds of one request, and of the connections that are kept for the next.
 const (
-	dialTimeout   = 10 * time.Second
-	tlsTimeout    = 10 * time.Second
-	answerTimeout = 30 * time.Second // from the last byte sent to the headers of the answer
-	idleTimeout   = 90 * time.Second
-	pingTimeout   = 10 * time.Second // of HTTP/2, which keeps a dead connection otherwise
-	maxAnswer     = 64 << 10
+	dialTimeout = 10 * time.Second
+	tlsTimeout  = 30 * time.Second // four kilobytes of certificates over a link that is thin and busy
+	idleTimeout = 90 * time.Second
+	pingTimeout = 10 * time.Second // of HTTP/2, which keeps a dead connection otherwise
+	maxAnswer   = 64 << 10
 )
 
 // Config says where to send and as whom. Only URL must be given.
@@ -131,7 +130,9 @@ func endpoint(key, text string) (*url.URL, error) {
 }
 
 // newTransport returns a transport that uses no proxy: a gateway's environment is
-// nobody's configuration. Go's client speaks TLS 1.2 or later.
+// nobody's configuration. Go's client speaks TLS 1.2 or later. How long an answer
+// may take is for the context of Send to say: a body that has been written may
+// still be in this machine's memory for minutes, if the link is thin.
 func newTransport(cfg Config) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -141,15 +142,14 @@ func newTransport(cfg Config) *http.Transport {
 		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 	return &http.Transport{
-		DialContext:           dial,
-		TLSClientConfig:       cfg.TLS.Clone(), // it gets the names of protocols
-		TLSHandshakeTimeout:   tlsTimeout,
-		ResponseHeaderTimeout: answerTimeout,
-		MaxIdleConnsPerHost:   max(cfg.Connections, 1),
-		IdleConnTimeout:       idleTimeout,
-		DisableCompression:    true,
-		Protocols:             protocols,
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingTimeout, PingTimeout: pingTimeout},
+		DialContext:         dial,
+		TLSClientConfig:     cfg.TLS.Clone(), // it gets the names of protocols
+		TLSHandshakeTimeout: tlsTimeout,
+		MaxIdleConnsPerHost: max(cfg.Connections, 1),
+		IdleConnTimeout:     idleTimeout,
+		DisableCompression:  true,
+		Protocols:           protocols,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingTimeout, PingTimeout: pingTimeout},
 	}
 }
 

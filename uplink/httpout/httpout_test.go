@@ -1,8 +1,12 @@
 package httpout
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
@@ -169,4 +175,30 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 			t.Errorf("the error shows the password: %v", err)
 		}
 	}
+}
+
+// TestAThinLinkHasItsTime: the answer comes when the body has crawled over the
+// link, and no sooner. Only the context says when that is too late.
+func TestAThinLinkHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newSink(t, Config{URL: "http://cloud.example/", Dial: func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go func() {
+				defer far.Close()
+				r, err := http.ReadRequest(bufio.NewReader(far))
+				if err != nil {
+					return
+				}
+				io.Copy(io.Discard, r.Body)
+				time.Sleep(3 * time.Minute)
+				fmt.Fprintf(far, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(ack), ack)
+			}()
+			return near, nil
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+		defer cancel()
+		if err := sink.Send(ctx, message("application/json", []byte("{}"))); err != nil {
+			t.Error(err)
+		}
+	})
 }

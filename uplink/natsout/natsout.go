@@ -32,8 +32,8 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
-	"github.com/tidegate/tidegate/uplink/onelink"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // Headers of messages.

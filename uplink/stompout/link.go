@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidegate/tidegate/uplink/onelink"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // errTakenBack is the end of a flight that nobody waits for any more.

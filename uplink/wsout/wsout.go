@@ -55,12 +55,13 @@ type Config struct {
 	// URL is the endpoint, ws or wss. Credentials in it are refused: they would
 	// show up in logs.
 	URL string
-	// Token is sent as "Authorization: Bearer", unless it is zero.
-	Token conf.Secret
+	// Token is asked for each connection, and sent as "Authorization: Bearer"; nil
+	// stands for none.
+	Token func() (conf.Secret, error)
 	// Username and Password are sent as "Authorization: Basic", if Username is
 	// not empty and there is no Token.
 	Username string
-	Password conf.Secret
+	Password func() (conf.Secret, error)
 	// Header is sent with the handshake, too.
 	Header http.Header
 	// UserAgent names the sender, for example "tidegate/0.3".
