@@ -58,6 +58,8 @@ type Config struct {
 	Address string
 	// TLS is nil for a connection without.
 	TLS *tls.Config
+	// Path is that of a WebSocket, "/mqtt"; empty for none.
+	Path string
 	// Dial reaches the network; nil stands for a net.Dialer with 10 s.
 	Dial uplink.Dial
 	// Protocol is Auto if empty.
