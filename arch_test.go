@@ -58,7 +58,7 @@ var homes = []struct {
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
 	{"github.com/klauspost/compress", []string{"cmd/tidegate-cloud", "ingest/httpin", "uplink/fileout", "uplink/httpout", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
-	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/wsout"}},
+	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/mqttout", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
 	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
 	{"github.com/nats-io/nats.go", []string{"uplink/natsout"}},

@@ -248,6 +248,7 @@ func (l *link) read() {
 		}
 		if err != nil {
 			l.fail(err)
+			l.conn.Close() // what is above raw, which is closed
 			return
 		}
 	}
