@@ -49,7 +49,7 @@ func TestRealRabbitMQ(t *testing.T) {
 	})
 }
 
-func secret(t *testing.T, text string) conf.Secret {
+func secret(t testing.TB, text string) conf.Secret {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -64,7 +64,7 @@ func secret(t *testing.T, text string) conf.Secret {
 
 // channel opens a channel to the server, in the other AMQP, for what a test does
 // itself.
-func channel(t *testing.T, address string) *amqp091.Channel {
+func channel(t testing.TB, address string) *amqp091.Channel {
 	t.Helper()
 	conn, err := amqp091.Dial("amqp://guest:guest@" + address)
 	if err != nil {
@@ -78,7 +78,7 @@ func channel(t *testing.T, address string) *amqp091.Channel {
 	return ch
 }
 
-func declare(t *testing.T, ch *amqp091.Channel, queue string, durable bool) {
+func declare(t testing.TB, ch *amqp091.Channel, queue string, durable bool) {
 	t.Helper()
 	if _, err := ch.QueueDeclare(queue, durable, false, false, false, nil); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ type Link struct {
 	cfg   Config
 	log   *slog.Logger
 	pace  pace
-	state *statefile // of Run; nil if nothing is kept
+	state *statefile // of Run; nil if there is none, or it is out of reach
 	names names
 	// connect makes a socket; it is a field for tests that have no network.
 	connect func(ctx context.Context, network, address string, bind bool) (net.Conn, error)
@@ -30,6 +30,8 @@ type Link struct {
 	conns  map[*conn]struct{}
 	users  int // of the link, which make it a session: connections and dials
 	heard  []func()
+	// restored says that what the state file had is in the ledger.
+	restored bool
 	// running says that Run does; it sees off the farewells.
 	running   bool
 	farewells []*farewell
@@ -60,23 +62,44 @@ type tally struct {
 }
 
 // Open returns a Link, with what its state file has counted so far. Run closes
-// the file. A file that cannot be read is set aside and reported to log.
-func Open(cfg Config, log *slog.Logger) (*Link, error) {
+// the file. A file that cannot be read is set aside; one that cannot be written is
+// tried again by Run. Both are reported to log: a link is there in any case.
+func Open(cfg Config, log *slog.Logger) *Link {
 	l := newLink(cfg, log)
-	if cfg.State != "" {
-		file, r, aside, err := openState(cfg.State)
-		if err != nil {
-			return nil, err
+	if l.cfg.State != "" {
+		if err := l.openState(); err != nil {
+			l.suffer(err)
 		}
-		l.state = file
-		if aside != "" {
-			l.log.Error("what this link has counted cannot be read: it counts from zero — hint: the operator's portal knows better", "file", aside)
-		}
-		l.restore(r)
 	}
 	l.permit, _ = l.decide(l.now())
 	l.Look()
-	return l, nil
+	return l
+}
+
+// openState opens the state file and takes over what it has, if that is not known
+// yet.
+func (l *Link) openState() error {
+	file, r, aside, err := openState(l.cfg.State)
+	if aside != "" {
+		l.log.Error("what this link has counted cannot be read: it counts from zero — hint: the operator's portal knows better", "file", aside)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r != nil && !l.restored {
+		counted := l.ledger.thisMonth // while the file was out of reach
+		l.restore(r)
+		l.ledger.add(counted.sent, counted.received)
+	}
+	l.state = file
+	return err
+}
+
+// suffer reports that nothing is saved, once.
+func (l *Link) suffer(err error) {
+	if l.tally.problem == "" {
+		l.log.Warn("what this link has counted is not saved, and a restart would forget it — hint: see to the disk", "err", err)
+	}
+	l.tally.problem = err.Error()
 }
 
 // Peek returns a Link that knows what the state file has counted and leaves it
@@ -109,6 +132,7 @@ func (l *Link) restore(r *record) {
 	if r == nil {
 		return
 	}
+	l.restored = true
 	l.ledger.today, l.ledger.yesterday = r.today, r.yesterday
 	l.ledger.thisMonth, l.ledger.lastMonth = r.thisMonth, r.lastMonth
 	l.ledger.seen = r.seen

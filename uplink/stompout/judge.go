@@ -32,8 +32,8 @@ const (
 )
 
 // errorsOfServers is what servers say in an ERROR, and what it means here. STOMP
-// has no codes: the words are those of ActiveMQ 5, RabbitMQ 3 and Artemis. The
-// first row that fits counts. Nothing that a person must put right is held
+// has no codes: the words are those of ActiveMQ 5 and RabbitMQ 3, and of Artemis,
+// which was not tried. The first row that fits counts. Nothing that a person must put right is held
 // against the readings.
 var errorsOfServers = []struct {
 	words string // in lower case

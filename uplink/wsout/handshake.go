@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -163,7 +164,11 @@ func (h *handshake) fault(ctx context.Context, err error) error {
 		return outOfTime(ctx, "the other side has not answered the handshake")
 	}
 	if h.err != nil {
-		return netfault.Explain(h.err)
+		err := netfault.Explain(h.err)
+		if !strings.Contains(err.Error(), "hint: ") {
+			err = fmt.Errorf("%w — hint: is there a web server at the url?", err)
+		}
+		return err
 	}
 	if h.conn != nil {
 		h.conn.Close()
