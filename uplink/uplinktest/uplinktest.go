@@ -132,8 +132,9 @@ func (d Door) nothingToSend(t *testing.T) {
 	}))
 	m := message(1, 1)
 	m.Body, m.Parts = nil, []uplink.Part{}
-	if err := sink.Send(within(t), m); err != nil {
-		t.Errorf("nothing to send: %v", err)
+	ctx := within(t)
+	if err := sink.Send(ctx, m); err != nil || ctx.Err() != nil {
+		t.Errorf("nothing to send: %v, %v", err, ctx.Err())
 	}
 }
 
