@@ -2,7 +2,6 @@
 url = "https://…/", encoding = "json", ack = "tidegate", and token_file with TOKEN in it."""
 import contextlib, hmac, json, sqlite3, sys, zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 PATH, PORT, TOKEN, LARGEST = sys.argv[1], int(sys.argv[2]), sys.argv[3], 8 << 20
 
 class Receiver(BaseHTTPRequestHandler):
