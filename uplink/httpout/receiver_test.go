@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,34 @@ func zipped(t *testing.T, text string) []byte {
 		t.Fatal(err)
 	}
 	return body
+}
+
+// TestCloudTakesPartsOfAMessage: a message for each device carries numbers with holes
+// and a key that names the device, and tidegate-cloud takes those, too.
+func TestCloudTakesPartsOfAMessage(t *testing.T) {
+	store, err := cloud.Open(cloud.StoreConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	server := httptest.NewServer(cloud.NewReceiver(cloud.ReceiverConfig{}, store, slog.New(slog.DiscardHandler)))
+	t.Cleanup(server.Close)
+	sink := newSink(t, Config{URL: server.URL + "/v1/ingest", Connections: 2})
+	first, second := blockOf(t, 1, slices.Concat(measured("a", 0, 3, number), measured("b", 0, 3, number))), blockOf(t, 7, measured("a", 9, 4, number))
+	for _, per := range []encode.Per{encode.Batch, encode.Device, encode.Series} {
+		e, err := encode.New(encode.Config{Gateway: "north-7", Encoding: "json", Per: per, Pieces: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := written(t, first, second)
+		m.ContentType = e.ContentType()
+		if m.Body, m.Parts, err = e.Encode(nil, []wire.Block{first, second}, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		if err := sink.Send(within(t, 10*time.Second), m); err != nil {
+			t.Errorf("per %s: %v", per, err)
+		}
+	}
 }
 
 // TestProbeOfATidegateCloud: nothing is sent, and a wrong token is noticed.
