@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -69,4 +72,26 @@ func TestNothingIsAcknowledgedBelowAMount(t *testing.T) {
 	}
 	s.disk.mounted = func(string) (bool, error) { return true, nil }
 	send(t, s, document(2, 1))
+}
+
+// A file that was begun by a clock that was years ahead is finished in time after
+// the next start: whoever collects files does not wait for years.
+func TestFileOfTheFutureIsFinishedInTime(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		stamp := time.Now().AddDate(10, 0, 0).UTC().Format(stampForm)
+		if err := os.WriteFile(filepath.Join(dir, "north-"+stamp+"-000003.ndjson.part"), []byte("{\"n\":1}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := newSink(t, Config{Dir: dir, MaxAge: time.Minute})
+		send(t, s, document(2, 1))
+		if got := names(t, dir); !slices.Equal(got, []string{"north-T-000003.ndjson.part"}) {
+			t.Errorf("files %q", got)
+		}
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		if got := names(t, dir); !slices.Equal(got, []string{"north-T-000003.ndjson"}) {
+			t.Errorf("files %q after its time", got)
+		}
+	})
 }
