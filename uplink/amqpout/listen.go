@@ -57,11 +57,11 @@ func (l *link) end(why *amqp.Error) {
 func (l *link) acquit() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.innocent = int(limitIn(l.err)); l.innocent > 0 {
-		return
-	}
 	for _, d := range l.flying {
 		l.innocent = max(l.innocent, d.largest-1)
+	}
+	if n := int(limitIn(l.err)); n > 0 {
+		l.innocent = min(l.innocent, n) // servers may count otherwise: it is somebody
 	}
 }
 
