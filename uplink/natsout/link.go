@@ -206,7 +206,7 @@ func (l *link) hear(msg *nats.Msg) {
 		return // nobody waits for it any more
 	}
 	delete(l.due, n)
-	l.settle(a, judgeAnswer(msg.Header.Get("Status"), msg.Data, a))
+	l.settle(a, judgeAnswer(msg.Header.Get("Status"), msg.Data, a, l.cfg.Stream))
 }
 
 // settle notes what has become of a piece.
