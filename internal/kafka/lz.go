@@ -17,7 +17,7 @@ const (
 
 // seeker finds repetitions in a block.
 type seeker struct {
-	table [1 << tableBits]uint16 // where four bytes with this hash were last
+	table [1 << tableBits]uint16 // where six bytes with this hash were last
 }
 
 // sequence is a stretch of text, and a reference to what follows it: length bytes,
@@ -33,11 +33,11 @@ func (s *seeker) seek(block []byte, emit func(sequence)) {
 	done := 0 // what is emitted
 	limit := len(block) - lzTail
 	for at := 1; at < limit; {
-		word := binary.LittleEndian.Uint32(block[at:])
-		slot := &s.table[word*0x9e3779b1>>(32-tableBits)]
+		word := binary.LittleEndian.Uint64(block[at:])
+		slot := &s.table[slotOf(word)]
 		before := int(*slot)
 		*slot = uint16(at)
-		if before >= at || binary.LittleEndian.Uint32(block[before:]) != word {
+		if before >= at || binary.LittleEndian.Uint32(block[before:]) != uint32(word) {
 			at += 1 + (at-done)>>5
 			continue
 		}
@@ -55,6 +55,9 @@ func (s *seeker) seek(block []byte, emit func(sequence)) {
 	}
 	emit(sequence{text: block[done:]})
 }
+
+// slotOf is a hash of six bytes: four would find more, and shorter, repetitions.
+func slotOf(word uint64) uint64 { return word << 16 * 0x9e3779b185ebca87 >> (64 - tableBits) }
 
 // appendSnappy packs in the block format of snappy, for which see
 // https://github.com/google/snappy/blob/main/format_description.txt.
