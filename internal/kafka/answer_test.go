@@ -171,12 +171,54 @@ func TestAnswersThatContradictThemselves(t *testing.T) {
 	}
 }
 
-// mostTimes is how much an answer's reader may allocate, in times of its size, and
-// someBytes beside.
+// mostTimes is how much an answer's reader may allocate, in times of its size;
+// someBytes are what others allocate meanwhile.
 const (
-	mostTimes = 48
-	someBytes = 4 << 10
+	mostTimes = 16
+	someBytes = 64 << 10
 )
+
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// The answers that cost the most for their size: of the smallest things there are.
+func TestReadersAllocateAMultipleOfTheAnswer(t *testing.T) {
+	const n = 20_000
+	var topics []kmsg.MetadataResponseTopic
+	var resources []kmsg.DescribeConfigsResponseResource
+	var settings []kmsg.DescribeConfigsResponseResourceConfig
+	var produced []kmsg.ProduceResponseTopicPartition
+	for i := range n {
+		name := string([]byte{byte(i), byte(i >> 8)})
+		topics = append(topics, kmsg.MetadataResponseTopic{Topic: &name})
+		resources = append(resources, kmsg.DescribeConfigsResponseResource{})
+		settings = append(settings, kmsg.DescribeConfigsResponseResourceConfig{Name: name})
+		produced = append(produced, kmsg.ProduceResponseTopicPartition{Partition: int32(i), ErrorCode: 87})
+	}
+	one := []kmsg.DescribeConfigsResponseResource{{Configs: settings}}
+	for name, c := range map[string]struct {
+		answer []byte
+		parse  func([]byte) error
+	}{
+		"topics":    {(&kmsg.MetadataResponse{Version: 4, Topics: topics}).AppendTo(nil), func(b []byte) error { _, err := ParseMetadata(b); return err }},
+		"resources": {(&kmsg.DescribeConfigsResponse{Version: 1, Resources: resources}).AppendTo(nil), func(b []byte) error { _, _, err := ParseDescribeConfigs(b); return err }},
+		"settings":  {(&kmsg.DescribeConfigsResponse{Version: 1, Resources: one}).AppendTo(nil), func(b []byte) error { _, _, err := ParseDescribeConfigs(b); return err }},
+		"produced": {(&kmsg.ProduceResponse{Version: 3, Topics: []kmsg.ProduceResponseTopic{{Partitions: produced}}}).AppendTo(nil),
+			func(b []byte) error { _, _, err := ParseProduce(b, 3); return err }},
+	} {
+		var err error
+		got := allocated(func() { err = c.parse(c.answer) })
+		t.Logf("%s: %d bytes for %d", name, got, len(c.answer))
+		if err != nil || got > uint64(mostTimes*len(c.answer)) {
+			t.Errorf("%s: %d bytes for %d; %v", name, got, len(c.answer), err)
+		}
+	}
+}
 
 // FuzzAnswers: no bytes make a reader panic, or allocate more than a multiple of
 // their number.
@@ -202,11 +244,7 @@ func FuzzAnswers(f *testing.F) {
 			"produce 8":  func() error { _, _, err := ParseProduce(answer, 8); return err },
 			"scram":      func() error { return scram.Verify(answer) },
 		} {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			parse()
-			runtime.ReadMemStats(&after)
-			if got := after.TotalAlloc - before.TotalAlloc; got > uint64(mostTimes*len(answer)+someBytes) {
+			if got := allocated(func() { parse() }); got > uint64(mostTimes*len(answer)+someBytes) {
 				t.Errorf("%s: %d bytes for %d", name, got, len(answer))
 			}
 		}

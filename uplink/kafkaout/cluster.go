@@ -21,7 +21,7 @@ const (
 	// A list that is wrong is asked for again, so often at once and once more
 	// after so long: a list of many partitions is long.
 	freeAsks = 8
-	askEvery = 10 * time.Second
+	askEvery = 2 * time.Second
 	// maxKnown bounds the topics whose partitions are remembered.
 	maxKnown = 1024
 	// createTries is how often a topic that was just created is looked for, after
@@ -79,6 +79,9 @@ func (k *knowledge) mayAsk(now time.Time) bool {
 func (k *knowledge) note(c *kafka.Cluster, now time.Time) {
 	clear(k.brokers)
 	for _, b := range c.Brokers {
+		if b.Host == "" || b.Port <= 0 {
+			continue // nobody can be there
+		}
 		k.brokers[b.ID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
 	}
 	for _, t := range c.Topics {
@@ -353,8 +356,15 @@ func (s *Sink) seat(address string) *onelink.Seat[*link] {
 }
 
 // tidy closes connections to addresses that no broker has: those of the first
-// question, mostly, and those of brokers that are gone.
+// question, mostly, and those of brokers that are gone. Not while somebody asks, who
+// may be about to use one.
 func (s *Sink) tidy() {
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	default:
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	used := map[string]bool{s.home: true}

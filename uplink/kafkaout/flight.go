@@ -73,10 +73,11 @@ func (s *Sink) flyTo(ctx context.Context, address string, batches []*batch) (thr
 		if unreachable(err) && ctx.Err() == nil {
 			err = &lostError{advertised(err)}
 		}
-		for _, b := range batches {
-			b.err, b.link = err, nil
-		}
-		return 0
+		return fail(batches, err)
+	}
+	if end, ok := ctx.Deadline(); ok && l.paused() > time.Until(end) {
+		fail(batches, fmt.Errorf("broker %s: %w", address, kafka.ThrottlingQuotaExceeded))
+		return l.paused()
 	}
 	for _, b := range batches {
 		b.link = l
@@ -103,6 +104,14 @@ func (s *Sink) flyTo(ctx context.Context, address string, batches []*batch) (thr
 		}
 	}
 	return throttle
+}
+
+// fail says why nothing was sent.
+func fail(batches []*batch, err error) (throttle time.Duration) {
+	for _, b := range batches {
+		b.err, b.link = err, nil
+	}
+	return 0
 }
 
 // requests spreads the batches over as few requests as can be: brokers take one

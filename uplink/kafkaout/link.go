@@ -137,30 +137,33 @@ func (l *link) start(k *call) *call {
 
 // wait returns the answer of a call that was started. At the end of ctx it is
 // given up: a call that was not written is taken back, and one that was keeps its
-// place, so that what comes behind it can still be understood. A broker that was
-// not heard of since the start may never be heard of again, and is dropped.
+// place, so that what comes behind it can still be understood. A broker that owes
+// an answer and was not heard of since the start may never be heard of again, and
+// is dropped, with all that is on its way there.
 func (l *link) wait(ctx context.Context, k *call) ([]byte, error) {
 	select {
 	case <-k.done:
 		return k.answer, k.err
 	case <-ctx.Done():
 	}
-	l.mu.Lock()
-	i := slices.Index(l.queue, k)
-	if i >= 0 {
-		l.queue = slices.Delete(l.queue, i, i+1)
-	}
-	silent := l.heard == k.heard
-	l.mu.Unlock()
-	select {
-	case <-k.done: // just now
-		return k.answer, k.err
-	default:
-	}
-	if i < 0 && silent {
+	if l.giveUp(k) {
 		l.fail(&lostError{fmt.Errorf("broker %s: nothing was heard of it in time", l.address)})
 	}
 	return nil, &givenUpError{context.Cause(ctx)}
+}
+
+// giveUp takes a call back that nobody waits for any more, if that is possible. It
+// says whether the link is of no use any more.
+func (l *link) giveUp(k *call) (useless bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.Index(l.queue, k)
+	silent := l.heard == k.heard
+	if i < 0 {
+		return silent
+	}
+	l.queue = slices.Delete(l.queue, i, i+1)
+	return silent && len(l.flying) > 0 && time.Until(l.until) <= 0
 }
 
 // look makes the writer look.
@@ -176,6 +179,13 @@ func (l *link) pause(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.until = time.Now().Add(min(d, maxThrottle))
+}
+
+// paused returns for how long the broker is left alone.
+func (l *link) paused() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.until)
 }
 
 // maxThrottle is the longest delay that a broker is granted.

@@ -78,6 +78,9 @@ func (s *Sink) open(ctx context.Context, address string) (*link, error) {
 	}
 	if err != nil {
 		l.Close()
+		if _, gaveUp := errors.AsType[*givenUpError](err); gaveUp {
+			err = fmt.Errorf("broker %s does not answer: %w", address, err)
+		}
 		return nil, err
 	}
 	version, _ := l.versions.Common(kafka.Produce)
