@@ -30,6 +30,7 @@ const (
 	configured              // uplink.RetryAfter(configDelay): a person must do something
 	full                    // uplink.RetryAfter(fullDelay)
 	tooLarge                // uplink.TooLarge
+	poison                  // uplink.Permanent
 )
 
 // What this package says in place of the server.
@@ -63,7 +64,7 @@ var refusals = map[int]struct {
 	10071: {configured, "something on the way expects an order that tidegate does not send; publish past it"},
 	10076: {configured, "the server has no JetStream; start it with -js"},
 	10077: {full, "the stream is full and discards what is new: its consumers are too slow, or max_msgs and max_bytes too small"},
-	10097: {tooLarge, "the headers are too large"},
+	10097: {poison, "names of devices are too long for the headers of a message, which take 64 kB; use shorter names"},
 	10109: {configured, "the stream is sealed; use another one"},
 	10164: {configured, "something on the way expects an order that tidegate does not send; publish past it"},
 }
@@ -129,9 +130,11 @@ func classed(err error, c class, hint string, size int) error {
 		return uplink.RetryAfter(err, fullDelay)
 	case tooLarge:
 		if size > 0 {
-			err = sized{err, int64(size) - 1}
+			err = sized{err, size}
 		}
 		return uplink.TooLarge(err)
+	case poison:
+		return uplink.Permanent(err)
 	}
 	return err
 }
@@ -160,8 +163,8 @@ type confirmation struct {
 }
 
 // judgeAnswer turns the answer to a publish into the error of its piece: nil only
-// if a stream has it.
-func judgeAnswer(status string, data []byte, a answer) error {
+// if a stream has it, and the one that it is for if that is not "".
+func judgeAnswer(status string, data []byte, a answer, stream string) error {
 	if status == "503" {
 		hint := fmt.Sprintf(`create one: nats stream add NAME --subjects %q --storage file --retention limits --discard new --dupe-window 1h`, a.subject)
 		return classed(fmt.Errorf("no stream takes the subject %s", onelink.Quote(a.subject)), configured, hint, 0)
@@ -173,6 +176,8 @@ func judgeAnswer(status string, data []byte, a answer) error {
 		return refusal(c.Error.ErrCode, c.Error.Description, a.size)
 	case status != "", err != nil, c.Stream == "", c.Seq == 0:
 		return fmt.Errorf("the answer is %s %s, not a stream's — hint: something else answers on the subject %s", onelink.Quote(status), onelink.Quote(string(data)), onelink.Quote(a.subject))
+	case stream != "" && c.Stream != stream:
+		return classed(fmt.Errorf("the stream %s has taken it, not %s", onelink.Quote(c.Stream), stream), configured, "correct stream, or the subjects of the other one", 0)
 	}
 	return nil
 }
@@ -186,10 +191,10 @@ func refusal(code int, description string, size int) error {
 	return classed(err, transient, "see the server's log; the message will be sent again", 0)
 }
 
-// sized is a refusal that tells what may pass, in bytes.
+// sized is a refusal of a piece that was too large, and the size of its body in bytes.
 type sized struct {
 	error
-	limit int64
+	size int
 }
 
 // Unwrap returns the refusal.

@@ -65,7 +65,7 @@ func (l *link) hear(v event) {
 		a.asked <- reply{status: v.status, body: bytes.Clone(v.body)}
 		return
 	}
-	l.settle(a, judgeAnswer(v.status, v.body, a))
+	l.settle(a, judgeAnswer(v.status, v.body, a, l.cfg.Stream))
 }
 
 // inform takes what the server says of itself later on: that its configuration has

@@ -101,7 +101,7 @@ func (l *link) look(ctx context.Context) (streamInfo, error) {
 	name := l.cfg.Stream
 	switch {
 	case len(found.Streams) == 0:
-		return none, judgeAnswer("503", nil, answer{subject: filter})
+		return none, judgeAnswer("503", nil, answer{subject: filter}, "")
 	case name == "":
 		name = found.Streams[0]
 	}

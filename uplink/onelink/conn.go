@@ -126,6 +126,8 @@ func (c *Conn) flushSoon() {
 		return
 	}
 	c.flush = time.AfterFunc(moment, func() {
+		c.writing.Add(1)
+		defer c.writing.Add(-1)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.due = false
