@@ -94,6 +94,7 @@ func TestRefusals(t *testing.T) {
 		{"nothing", ChunkType, nil, nil, 400},
 		{"a page of a captive portal", ChunkType, []byte("<html>"), nil, 400},
 		{"another chunk's key", ChunkType, good, []string{"Tidegate-Key", "g/00000000000000a1/normal/1-6"}, 409},
+		{"a key of more", ChunkType, good, []string{"Tidegate-Key", "g/00000000000000a1/normal/1-99"}, 409},
 		{"JSON that is none", DocumentType, []byte(`{"gateway":`), nil, 400},
 		{"gzip that is none", DocumentType, good, []string{"Content-Encoding", "gzip"}, 400},
 		{"an unprintable name", ChunkType, encode(t, wire.Chunk{Gateway: "g\x00", Blocks: []wire.Block{run(t, 1, 5)}}), nil, 403},
@@ -194,6 +195,17 @@ func TestOverloadAsksToComeAgain(t *testing.T) {
 		if status, answer, _ = post(t, server.URL, ChunkType, encode(t, chunk(run(t, 1, 5)))); status != 200 {
 			t.Errorf("answered %d %s", status, answer)
 		}
+	}
+}
+
+// A compressed body is counted as what it may become, and not as the largest there
+// is: a gateway with a window of small ones is no overload.
+func TestSmallCompressedBodiesAreNoOverload(t *testing.T) {
+	s := openStore(t)
+	server := serve(t, s, ReceiverConfig{MaxInFlight: 256 << 10})
+	body := zipped(t, []byte(`{"gateway":"g","epoch":"00000000000000a1","lane":"normal","first":1,"last":1,"readings":[{"seq":1,"device":"d","metric":"m","time":1,"value":1}]}`))
+	if status, answer, _ := post(t, server.URL, DocumentType, body, "Content-Encoding", "gzip"); status != 200 {
+		t.Errorf("answered %d %s", status, answer)
 	}
 }
 

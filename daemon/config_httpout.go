@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tidegate/tidegate/uplink"
@@ -165,8 +167,21 @@ func (l LineProtocol) validate(r refuse, key string) {
 			r.because(key+"."+name, err)
 		}
 	}
+	// A database has one value for each series and time: what looks alike replaces
+	// each other there, and every answer is 204.
+	all := strings.Join(append(l.line().Tags, cmp.Or(l.Measurement, encode.DefaultMeasurement), cmp.Or(l.Field, encode.DefaultField)), " ")
+	if !strings.Contains(all, "{device}") {
+		r(key+".tags", `add "device={device}"`, "neither measurement, tags nor field say {device}, so a database would take all devices for one")
+	}
+	if !strings.Contains(all, "{metric}") {
+		r(key+".field", `write "{metric}"`, "neither measurement, tags nor field say {metric}, so a database would take all metrics for one")
+	}
 }
 
 func (l LineProtocol) line() encode.LineConfig {
-	return encode.LineConfig{Measurement: l.Measurement, Tags: l.Tags, Field: l.Field, KindsApart: l.KindsApart}
+	tags := slices.Clone(l.Tags)
+	if len(tags) == 0 {
+		tags = encode.DefaultTags()
+	}
+	return encode.LineConfig{Measurement: l.Measurement, Tags: tags, Field: l.Field, KindsApart: l.KindsApart}
 }

@@ -31,7 +31,7 @@ type WebSocketUplink struct {
 
 // SetDefaults makes w what an empty [[uplink.websocket]] would be.
 func (w *WebSocketUplink) SetDefaults() {
-	*w = WebSocketUplink{Upstream: defaultUpstream(), Ping: conf.Duration(time.Minute)}
+	*w = WebSocketUplink{Upstream: defaultUpstream(), Ping: conf.Duration(5 * time.Minute)}
 }
 
 func (w WebSocketUplink) target() string { return w.URL }

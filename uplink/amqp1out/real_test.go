@@ -2,6 +2,7 @@ package amqp1out
 
 import (
 	"crypto/tls"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,7 +50,7 @@ func TestRealRabbitMQ(t *testing.T) {
 	})
 }
 
-func secret(t *testing.T, text string) conf.Secret {
+func secret(t testing.TB, text string) conf.Secret {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -64,7 +65,7 @@ func secret(t *testing.T, text string) conf.Secret {
 
 // channel opens a channel to the server, in the other AMQP, for what a test does
 // itself.
-func channel(t *testing.T, address string) *amqp091.Channel {
+func channel(t testing.TB, address string) *amqp091.Channel {
 	t.Helper()
 	conn, err := amqp091.Dial("amqp://guest:guest@" + address)
 	if err != nil {
@@ -78,7 +79,7 @@ func channel(t *testing.T, address string) *amqp091.Channel {
 	return ch
 }
 
-func declare(t *testing.T, ch *amqp091.Channel, queue string, durable bool) {
+func declare(t testing.TB, ch *amqp091.Channel, queue string, durable bool) {
 	t.Helper()
 	if _, err := ch.QueueDeclare(queue, durable, false, false, false, nil); err != nil {
 		t.Fatal(err)
@@ -151,6 +152,27 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 	}
 	if got := drain(t, address, "there"); len(got) != 3*3 {
 		t.Errorf("%d messages are there, want the three times three that were accepted", len(got))
+	}
+}
+
+// What RabbitMQ takes over AMQP 1.0 can be read over AMQP 0-9-1, whatever the device
+// is called: with a message-id of more than 255 bytes it could not, and the reader was
+// cut off at that message whenever it came back.
+func TestRealReadersGetWhatHasLongNames(t *testing.T) {
+	s := rabbit.Get(t)
+	address := s.Addr("amqp1.0")
+	declare(t, channel(t, address), "long", true)
+	m := message(1, 2)
+	m.Parts[0].Device, m.Parts[0].Last = strings.Repeat("d", 300), 2
+	sink := newSink(t, address, func(c *Config) {
+		c.Username, c.Password, c.Target = "guest", secret(t, "guest"), template(t, "/amq/queue/long")
+	})
+	if err := sink.Send(within(t, patience), m); err != nil {
+		t.Fatal(err)
+	}
+	d, ok, err := channel(t, address).Get("long", true)
+	if key := m.PartKey(m.Parts[0]); err != nil || !ok || !strings.Contains(fmt.Sprintf("%s", d.Headers), key) {
+		t.Errorf("%v, headers %q, want the key %q in them", err, d.Headers, key)
 	}
 }
 

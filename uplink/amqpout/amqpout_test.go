@@ -216,6 +216,15 @@ func TestLoginsThatFail(t *testing.T) {
 	}
 }
 
+func TestLoginThatIsNotOffered(t *testing.T) {
+	p := newPeer(t, (*peerConn).ack)
+	p.logins = "EXTERNAL RABBIT-CR-DEMO"
+	err := newSink(t, p.address, nil).Send(within(t, patience), message(1, 1))
+	if classOf(err) != "1m0s" || !strings.Contains(err.Error(), "auth_mechanisms") {
+		t.Error(err)
+	}
+}
+
 // A server that does not read, as RabbitMQ does in an alarm, makes the network
 // take nothing more. That holds nobody longer than he wants.
 func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {

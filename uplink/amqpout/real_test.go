@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -46,7 +47,7 @@ func TestRealRabbitMQ(t *testing.T) {
 	})
 }
 
-func secret(t *testing.T, text string) conf.Secret {
+func secret(t testing.TB, text string) conf.Secret {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -60,7 +61,7 @@ func secret(t *testing.T, text string) conf.Secret {
 }
 
 // channel opens a channel to the server, for what a test does itself.
-func channel(t *testing.T, address string) *amqp.Channel {
+func channel(t testing.TB, address string) *amqp.Channel {
 	t.Helper()
 	conn, err := amqp.Dial("amqp://guest:guest@" + address)
 	if err != nil {
@@ -169,4 +170,58 @@ func TestReceiverCountsEachReadingOnce(t *testing.T) {
 			})
 		},
 	})
+}
+
+// A server that is short of memory says so, and is left alone until it is not.
+func TestRealAlarmForMemory(t *testing.T) {
+	s := rabbit.Get(t)
+	var wire atomic.Int64
+	sink := newSink(t, s.Addr("amqp"), func(c *Config) {
+		c.Password, c.RoutingKey, c.Declare, c.Dial = secret(t, "guest"), template(t, "memory"), DeclareQueue, counting(&wire)
+	})
+	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	s.Ctl("set_vm_memory_high_watermark", "0.000001")
+	t.Cleanup(func() { s.Ctl("set_vm_memory_high_watermark", "0.4") })
+	if err := sink.Send(within(t, patience), message(2, 1)); classOf(err) != alarmDelay.String() || !strings.Contains(err.Error(), "low on memory") {
+		t.Errorf("during the alarm: %v", err)
+	}
+	before := wire.Load()
+	for range 100 {
+		if err := sink.Send(within(t, patience), message(3, 1)); classOf(err) != alarmDelay.String() {
+			t.Errorf("during the alarm: %v", err)
+		}
+	}
+	if n := wire.Load() - before; n > 100 {
+		t.Errorf("%d bytes have travelled during the alarm", n)
+	}
+	s.Ctl("set_vm_memory_high_watermark", "0.4")
+	for sink.Send(within(t, patience), message(4, 1)) != nil { // until the word is through
+		if t.Context().Err() != nil {
+			t.Fatal("the alarm does not end")
+		}
+	}
+}
+
+// A gateway logs in with its certificate alone.
+func TestRealLoginByCertificate(t *testing.T) {
+	ours := servertest.NewAuthority(t)
+	s := servertest.RabbitMQ(t, servertest.TLS(ours), servertest.Config(
+		"ssl_options.verify = verify_peer", "ssl_options.fail_if_no_peer_cert = false",
+		"auth_mechanisms.1 = EXTERNAL", "auth_mechanisms.2 = PLAIN", "ssl_cert_login_from = common_name"))
+	s.Ctl("eval", `[code:add_path(D) || D <- filelib:wildcard(code:lib_dir(rabbit) ++ "/../rabbitmq_auth_mechanism_ssl*/ebin")], {ok, _} = application:ensure_all_started(rabbitmq_auth_mechanism_ssl), ok = rabbit_registry:register(auth_mechanism, <<"EXTERNAL">>, rabbit_auth_mechanism_ssl).`)
+	s.Ctl("add_user", "north-7", "not-used")
+	s.Ctl("set_permissions", "north-7", ".*", ".*", ".*")
+	for name, class := range map[string]string{"north-7": "accepted", "stranger": "1m0s"} {
+		own := ours.Issue(servertest.Certificate{Name: name})
+		sink := newSink(t, s.Addr("amqps"), func(c *Config) {
+			c.Username, c.External, c.RoutingKey, c.Declare = "", true, template(t, "certified"), DeclareQueue
+			c.TLS = &tls.Config{RootCAs: ours.Pool(), Certificates: []tls.Certificate{own.TLS}}
+		})
+		err := sink.Send(within(t, patience), message(1, 1))
+		if got := classOf(err); got != class || err != nil && !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("%s: %s, want %s: %v", name, got, class, err)
+		}
+	}
 }

@@ -18,7 +18,7 @@ type Link struct {
 	cfg   Config
 	log   *slog.Logger
 	pace  pace
-	state *statefile // of Run; nil if nothing is kept
+	state *statefile // of Run; nil if there is none, or it is out of reach
 	names names
 	// connect makes a socket; it is a field for tests that have no network.
 	connect func(ctx context.Context, network, address string, bind bool) (net.Conn, error)
@@ -30,6 +30,8 @@ type Link struct {
 	conns  map[*conn]struct{}
 	users  int // of the link, which make it a session: connections and dials
 	heard  []func()
+	// restored says that what the state file had is in the ledger.
+	restored bool
 	// running says that Run does; it sees off the farewells.
 	running   bool
 	farewells []*farewell
@@ -39,14 +41,17 @@ type Link struct {
 
 // tally is what a Link knows of its own run.
 type tally struct {
-	started   time.Time
-	sum       passed // since the start, on the wire
-	unsaved   int64  // bytes since the last save
-	saved     time.Time
-	changed   bool // since the last save
-	passed    bool // something has, since Run last looked
-	idle      bool // Run waits for something to pass
+	started time.Time
+	sum     passed // since the start, on the wire
+	unsaved int64  // bytes since the last save
+	saved   time.Time
+	changed bool // since the last save
+	passed  bool // something has, since Run last looked
+	idle    bool // Run waits for something to pass
+	// ahead says that somebody was given a Permit before Run told of it.
+	ahead     bool
 	restUntil time.Time
+	right     time.Duration // the uptime when the clock could last be trusted
 	// open is what the schedule says from opened on, until until.
 	open          bool
 	opened, until time.Time
@@ -60,23 +65,44 @@ type tally struct {
 }
 
 // Open returns a Link, with what its state file has counted so far. Run closes
-// the file. A file that cannot be read is set aside and reported to log.
-func Open(cfg Config, log *slog.Logger) (*Link, error) {
+// the file. A file that cannot be read is set aside; one that cannot be written is
+// tried again by Run. Both are reported to log: a link is there in any case.
+func Open(cfg Config, log *slog.Logger) *Link {
 	l := newLink(cfg, log)
-	if cfg.State != "" {
-		file, r, aside, err := openState(cfg.State)
-		if err != nil {
-			return nil, err
+	if l.cfg.State != "" {
+		if err := l.openState(); err != nil {
+			l.suffer(err)
 		}
-		l.state = file
-		if aside != "" {
-			l.log.Error("what this link has counted cannot be read: it counts from zero — hint: the operator's portal knows better", "file", aside)
-		}
-		l.restore(r)
 	}
 	l.permit, _ = l.decide(l.now())
 	l.Look()
-	return l, nil
+	return l
+}
+
+// openState opens the state file and takes over what it has, if that is not known
+// yet.
+func (l *Link) openState() error {
+	file, r, aside, err := openState(l.cfg.State)
+	if aside != "" {
+		l.log.Error("what this link has counted cannot be read: it counts from zero — hint: the operator's portal knows better", "file", aside)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r != nil && !l.restored {
+		counted := l.ledger.thisMonth // while the file was out of reach
+		l.restore(r)
+		l.ledger.add(counted.sent, counted.received)
+	}
+	l.state = file
+	return err
+}
+
+// suffer reports that nothing is saved, once.
+func (l *Link) suffer(err error) {
+	if l.tally.problem == "" {
+		l.log.Warn("what this link has counted is not saved, and a restart would forget it — hint: see to the disk", "err", err)
+	}
+	l.tally.problem = err.Error()
 }
 
 // Peek returns a Link that knows what the state file has counted and leaves it
@@ -109,6 +135,7 @@ func (l *Link) restore(r *record) {
 	if r == nil {
 		return
 	}
+	l.restored = true
 	l.ledger.today, l.ledger.yesterday = r.today, r.yesterday
 	l.ledger.thisMonth, l.ledger.lastMonth = r.thisMonth, r.lastMonth
 	l.ledger.seen = r.seen
@@ -125,6 +152,10 @@ func (l *Link) Permit() Permit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p, _ := l.decide(l.now())
+	if p != l.permit && !l.tally.ahead {
+		l.tally.ahead = true
+		l.rouse()
+	}
 	return p
 }
 
@@ -162,20 +193,6 @@ func (l *Link) Look() {
 	}
 }
 
-// built is when this program was written: no clock is right that says less.
-func built() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC) }
-
-// patience is how long a schedule waits, from the boot, for a clock that is
-// right. Then the link is open: a gateway that nobody tells the time would never
-// deliver anything.
-const patience = 24 * time.Hour
-
-// trusts says whether the time may be right: a time source says so, or it is not
-// before what it has been.
-func (l *Link) trusts(now time.Time) bool {
-	return l.cfg.Clock.Synced() || !now.Before(built()) && now.Unix() >= l.ledger.seen
-}
-
 // decide returns what is allowed, and until when that stays so unless something
 // passes; zero is for ever.
 func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
@@ -184,9 +201,6 @@ func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
 	open, until := l.open(now, trusted)
 	if !open {
 		p.Lanes &= l.cfg.Always
-	}
-	if trusted {
-		l.ledger.roll(now)
 	}
 	if !l.cfg.Budget.limited() {
 		return p, until
@@ -200,24 +214,6 @@ func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
 		until = sooner(until, l.tally.restUntil)
 	}
 	return p, until
-}
-
-// open is the schedule's part of decide.
-func (l *Link) open(now time.Time, trusted bool) (open bool, until time.Time) {
-	if len(l.cfg.Schedule) == 0 {
-		return true, time.Time{}
-	}
-	if trusted {
-		if s := &l.tally; now.Before(s.opened) || !now.Before(s.until) {
-			s.opened = now
-			s.open, s.until = l.cfg.Schedule.At(now.In(l.cfg.Zone))
-		}
-		return l.tally.open, l.tally.until
-	}
-	if wait := patience - l.cfg.Clock.Uptime(); wait > 0 {
-		return false, now.Add(min(wait, time.Minute)) // the clock may be set at any time
-	}
-	return true, now.Add(time.Minute)
 }
 
 // resting says whether a spread budget lets only alarms pass.

@@ -23,11 +23,7 @@ func open(t *testing.T, cfg Config) *Link {
 	if cfg.Clock.Synced == nil {
 		cfg.Clock.Synced = func() bool { return true }
 	}
-	l, err := Open(cfg, quietLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return Open(cfg, quietLog())
 }
 
 func (l *Link) sum() passed {

@@ -174,18 +174,10 @@ func BenchmarkWrite(b *testing.B) {
 	for name, dial := range map[string]func() (net.Conn, error){
 		"plain": func() (net.Conn, error) { return net.Dial("tcp", listener.Addr().String()) },
 		"link": func() (net.Conn, error) {
-			l, err := Open(Config{Name: "eth"}, quietLog())
-			if err != nil {
-				return nil, err
-			}
-			return l.Dial(b.Context(), "tcp", listener.Addr().String())
+			return Open(Config{Name: "eth"}, quietLog()).Dial(b.Context(), "tcp", listener.Addr().String())
 		},
 		"link with a budget": func() (net.Conn, error) {
-			l, err := Open(Config{Name: "eth", Budget: Budget{Month: 1 << 50}}, quietLog())
-			if err != nil {
-				return nil, err
-			}
-			return l.Dial(b.Context(), "tcp", listener.Addr().String())
+			return Open(Config{Name: "eth", Budget: Budget{Month: 1 << 50}}, quietLog()).Dial(b.Context(), "tcp", listener.Addr().String())
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -218,10 +210,7 @@ func BenchmarkPermit(b *testing.B) {
 			}
 			cfg.Schedule[i] = w
 		}
-		l, err := Open(cfg, quietLog())
-		if err != nil {
-			b.Fatal(err)
-		}
+		l := Open(cfg, quietLog())
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

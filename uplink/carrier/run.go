@@ -8,7 +8,8 @@ import (
 )
 
 // How often Run looks at connections: while something passes, and otherwise, for
-// keepalives and for clocks that are set.
+// keepalives, for clocks that are set, and for an interface that came back while
+// nobody listened to the kernel.
 const (
 	busyTurn = 10 * time.Second
 	idleTurn = time.Minute
@@ -51,7 +52,7 @@ func (l *Link) maxUnsaved() int64 {
 func (l *Link) Run(ctx context.Context) error {
 	l.mu.Lock()
 	l.running = true
-	if l.state != nil {
+	if l.cfg.State != "" {
 		l.tally.keeping = make(chan struct{})
 	}
 	l.mu.Unlock()
@@ -109,13 +110,13 @@ func (l *Link) review(connected bool) (changed, save bool, again time.Duration) 
 	defer l.mu.Unlock()
 	now := l.now()
 	p, until := l.decide(now)
-	changed, l.permit = p != l.permit, p
 	s := &l.tally
-	save = l.state != nil && s.changed && (s.unsaved >= l.maxUnsaved() && s.problem == "" || now.Sub(s.saved).Abs() >= l.saveEvery())
+	changed, l.permit, s.ahead = p != l.permit || s.ahead, p, false
+	save = l.cfg.State != "" && s.changed && (s.unsaved >= l.maxUnsaved() && s.problem == "" || now.Sub(s.saved).Abs() >= l.saveEvery())
 	switch {
 	case s.passed && connected:
 		again = busyTurn
-	case connected || s.changed && l.state != nil || l.cfg.Budget.limited() || len(l.cfg.Schedule) > 0:
+	case connected || s.changed && l.cfg.State != "" || l.cfg.Budget.limited() || len(l.cfg.Schedule) > 0 || s.down != "":
 		again = idleTurn
 	}
 	s.idle, s.passed = again != busyTurn, false
@@ -126,7 +127,10 @@ func (l *Link) review(connected bool) (changed, save bool, again time.Duration) 
 }
 
 // save writes the state file. It reports a failure when it is a new one.
-func (l *Link) save(clean bool) error {
+func (l *Link) save(clean bool) (err error) {
+	if l.state == nil {
+		err = l.openState()
+	}
 	l.mu.Lock()
 	s := &l.tally
 	book, unsaved := *l.ledger, s.unsaved
@@ -134,7 +138,9 @@ func (l *Link) save(clean bool) error {
 	s.saved = l.now() // also if it fails: a disk that is in need is not asked all the time
 	l.mu.Unlock()
 
-	err := l.state.save(book, clean)
+	if err == nil {
+		err = l.state.save(book, clean)
+	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -147,10 +153,7 @@ func (l *Link) save(clean bool) error {
 		return nil
 	}
 	s.unsaved, s.changed = s.unsaved+unsaved, true
-	if s.problem == "" {
-		l.log.Warn("what this link has counted is not saved, and a restart would forget it — hint: see to the disk", "err", err)
-	}
-	s.problem = err.Error()
+	l.suffer(err)
 	return err
 }
 
@@ -183,12 +186,16 @@ func (l *Link) end() error {
 	l.mu.Unlock()
 	l.turn()
 	l.seeOff(true)
-	if l.state == nil {
+	if l.cfg.State == "" {
 		return nil
 	}
 	l.mu.Lock()
 	l.ledger.endSession()
 	l.mu.Unlock()
 	defer l.keepNoMore()
-	return errors.Join(l.save(true), l.state.close())
+	err := l.save(true)
+	if l.state != nil {
+		err = errors.Join(err, l.state.close())
+	}
+	return err
 }

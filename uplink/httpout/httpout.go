@@ -242,12 +242,23 @@ func (s *Sink) roundTrip(req *http.Request) (*http.Response, []byte, error) {
 		}
 		return nil, nil, netfault.Explain(err)
 	}
+	answer, err := answerOf(resp, maxAnswer)
+	return resp, answer, err
+}
+
+// answerOf reads what an answer says, up to a number of bytes. One that changes the
+// protocol says nothing: its body would be the connection itself, to read from which
+// does not end with the request's context.
+func answerOf(resp *http.Response, most int64) ([]byte, error) {
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, nil, fmt.Errorf("read answer: %w", netfault.Explain(err))
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return nil, nil
 	}
-	return resp, answer, nil
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", netfault.Explain(err))
+	}
+	return answer, nil
 }
 
 // pieces sends all pieces, some at a time. The first that fails ends it, because
@@ -276,7 +287,7 @@ func (s *Sink) pieces(ctx context.Context, m uplink.Message, pieces []uplink.Par
 	}
 	close(next)
 	for range workers {
-		worst = worse(worst, <-failed)
+		worst = uplink.Worse(worst, <-failed)
 	}
 	return worst
 }
@@ -290,27 +301,4 @@ func hand(next chan<- uplink.Part, p uplink.Part, failed <-chan error, workers *
 		*workers--
 		return err
 	}
-}
-
-// worse returns the error that decides about a message: one that is permanent,
-// or one that names a delay, before any other.
-func worse(a, b error) error {
-	rank := func(err error) int {
-		_, delayed := uplink.RetryDelay(err)
-		switch {
-		case err == nil:
-			return 0
-		case uplink.IsPermanent(err) && !uplink.IsTooLarge(err):
-			return 4
-		case uplink.IsPermanent(err):
-			return 3
-		case delayed:
-			return 2
-		}
-		return 1
-	}
-	if rank(b) > rank(a) {
-		return b
-	}
-	return a
 }

@@ -81,7 +81,7 @@ func (s *Sink) logIn(wire *onelink.Conn, in *bufio.Reader) (greeting, error) {
 	case answer.command != connectedCommand:
 		return greeting{}, fmt.Errorf("log in: the answer is %s — hint: the other side does not speak STOMP; check the port", onelink.Quote(answer.command))
 	case answer.get("version") != "1.2":
-		err := fmt.Errorf("log in: the server speaks STOMP %s — hint: it must speak 1.2; ActiveMQ does from 5.8 on", onelink.Quote(answer.get("version")))
+		err := fmt.Errorf("log in: the server speaks STOMP %s — hint: it must speak 1.2; use a newer one", onelink.Quote(answer.get("version")))
 		return greeting{}, uplink.RetryAfter(err, configDelay)
 	}
 	return s.greetingOf(answer)
@@ -148,7 +148,7 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 		server = "a server that does not say its name"
 	}
 	about := fmt.Sprintf("%s, STOMP 1.2, %s", strings.Trim(onelink.Quote(server), `"`), s.cfg.Destination)
-	if caution := Caution(s.cfg.Destination.String()); caution != "" {
+	if caution := Caution(l.server, s.cfg.Destination.String()); caution != "" {
 		about += "\n" + caution
 	}
 	return about, nil

@@ -18,6 +18,10 @@ var (
 	// errUnheard marks a connection that broke, and nothing was heard on it since
 	// the message went out.
 	errUnheard = errors.New("the connection was cut")
+	// errMute marks one that is dead although it looks alive: the next would be, too.
+	errMute = errors.New("no pong")
+	// errBroken says that the connection ended while a message was being written.
+	errBroken = errors.New("the connection has ended")
 )
 
 // line is one connection, and the messages on it that wait for an answer. It
@@ -36,9 +40,10 @@ type line struct {
 
 	mu      sync.Mutex
 	waiting []*waiter
-	err     error         // why it has ended
+	unsent  error         // what a write said that failed
+	err     error         // why it has ended; never held against a message
 	ended   chan struct{} // closed then
-	busy    chan struct{} // tells watch that somebody waits
+	changed chan struct{} // tells watch that patience has
 	tasks   sync.WaitGroup
 }
 
@@ -52,7 +57,7 @@ type waiter struct {
 func newLine(s *Sink, ws *websocket.Conn, conn *meter) *line {
 	l := &line{
 		ws: ws, conn: conn, times: s.times, ping: s.cfg.Ping, learn: s.learn,
-		writing: make(chan struct{}, 1), ended: make(chan struct{}), busy: make(chan struct{}, 1),
+		writing: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	l.tasks.Go(l.listen)
 	l.tasks.Go(l.watch)
@@ -74,7 +79,7 @@ func (l *line) works() bool {
 func (l *line) deliver(ctx context.Context, m uplink.Message) error {
 	begun := l.conn.now()
 	err := l.exchange(ctx, m)
-	if err != nil && ctx.Err() == nil && !l.works() && l.conn.heard.Load() < begun {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errMute) && !l.works() && l.conn.heard.Load() < begun {
 		return fmt.Errorf("%w: %w", errUnheard, err)
 	}
 	return err
@@ -86,7 +91,10 @@ func (l *line) exchange(ctx context.Context, m uplink.Message) error {
 		return err
 	}
 	defer l.forget(w)
-	if err := l.write(ctx, m); err != nil {
+	switch err := l.write(ctx, m); {
+	case errors.Is(err, errBroken):
+		return <-w.answer // whoever ends the connection answers all
+	case err != nil:
 		return err
 	}
 	written := l.conn.now()
@@ -111,11 +119,15 @@ func (l *line) expect(w *waiter) error {
 		return l.err
 	}
 	l.waiting = append(l.waiting, w)
+	l.tellWatch()
+	return nil
+}
+
+func (l *line) tellWatch() {
 	select {
-	case l.busy <- struct{}{}:
+	case l.changed <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 func (l *line) forget(w *waiter) { l.take(func(other *waiter) bool { return other == w }) }
@@ -134,6 +146,9 @@ func (l *line) take(match func(*waiter) bool) (taken []*waiter) {
 	}
 	clear(l.waiting[len(left):])
 	l.waiting = left
+	if len(left) == 0 {
+		l.tellWatch()
+	}
 	return taken
 }
 
@@ -144,7 +159,7 @@ func (l *line) write(ctx context.Context, m uplink.Message) error {
 	case l.writing <- struct{}{}:
 		defer func() { <-l.writing }()
 	case <-l.ended:
-		return l.broken()
+		return errBroken
 	case <-ctx.Done():
 		return outOfTime(ctx, "other messages are on their way")
 	}
@@ -162,13 +177,22 @@ func (l *line) write(ctx context.Context, m uplink.Message) error {
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
-		err = outOfTime(ctx, "the message is not on its way yet")
+	case ctx.Err() != nil: // a frame that is not whole leaves the connection useless
+		l.fail(netfault.Explain(outOfTime(ctx, "the message is not on its way yet")))
 	default:
-		err = fmt.Errorf("write: %w", err)
+		l.giveUp(fmt.Errorf("write: %w", cause(err)))
 	}
-	l.fail(netfault.Explain(err)) // a frame that is not whole leaves the connection useless
-	return l.broken()
+	return errBroken
+}
+
+// giveUp ends the connection after a write that failed. Often that is because the
+// other side has closed it, and has said why: listen knows.
+func (l *line) giveUp(err error) {
+	l.mu.Lock()
+	l.unsent = err
+	l.mu.Unlock()
+	l.conn.Close()
+	<-l.ended
 }
 
 // keptFrame is the largest buffer in bytes that is kept for the next message.
@@ -185,17 +209,21 @@ func (l *line) broken() error {
 // say of which message it speaks is believed only where there is no choice; the
 // Forwarder then tries them one by one.
 func (l *line) fail(err error) {
+	innocent := err
+	if uplink.IsPermanent(err) {
+		innocent = errors.New(err.Error())
+	}
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
 		return
 	}
-	l.err = err
+	l.err = innocent
 	waiting := l.waiting
 	l.waiting = nil
 	l.mu.Unlock()
-	if len(waiting) > 1 && uplink.IsPermanent(err) {
-		err = errors.New(err.Error())
+	if len(waiting) > 1 {
+		err = innocent
 	}
 	for _, w := range waiting {
 		w.answer <- err
@@ -209,7 +237,7 @@ func (l *line) listen() {
 	for {
 		kind, message, err := l.ws.Read(context.Background())
 		if err != nil {
-			l.fail(closed(err))
+			l.fail(l.ending(err))
 			break
 		}
 		if err := l.hear(kind, message); err != nil {
@@ -218,6 +246,17 @@ func (l *line) listen() {
 		}
 	}
 	l.ws.CloseNow()
+}
+
+// ending says why nothing more can be read.
+func (l *line) ending(err error) error {
+	l.mu.Lock()
+	unsent := l.unsent
+	l.mu.Unlock()
+	if c := (websocket.CloseError{}); unsent == nil || errors.As(err, &c) {
+		return closed(err)
+	}
+	return netfault.Explain(unsent)
 }
 
 // hear gives an answer to those whom it concerns. An error says that it was none.

@@ -73,8 +73,8 @@ type Config struct {
 	// Deflate compresses messages where the other side agrees (RFC 7692, each by
 	// itself). Packed ones are compressed already.
 	Deflate bool
-	// Ping is after how much silence an idle connection is tried out. 1 minute
-	// if zero; negative for never.
+	// Ping is after how much silence an idle connection is tried out. Five
+	// minutes if zero; negative for never.
 	Ping time.Duration
 }
 
@@ -119,7 +119,7 @@ func New(cfg Config) (*Sink, error) {
 		cfg.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 	if cfg.Ping == 0 {
-		cfg.Ping = time.Minute
+		cfg.Ping = 5 * time.Minute
 	}
 	return &Sink{cfg: cfg, url: u, times: usualTimes(), turn: make(chan struct{}, 1)}, nil
 }
@@ -127,6 +127,9 @@ func New(cfg Config) (*Sink, error) {
 // Send delivers the message. It returns nil when the other side has acknowledged
 // it; see answer.go for everything else.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil // no reading in it can be said
+	}
 	err := s.send(ctx, m)
 	if err != nil {
 		return fmt.Errorf("websocket to %s: %w", s.url.Host, err)
