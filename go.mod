@@ -32,7 +32,7 @@ require (
 	github.com/pierrec/lz4/v4 v4.1.33 // tests only
 	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/twmb/franz-go v1.22.2 // tests only
-	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // tests only
+	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // tests and tidebench only
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // tests only
 )
 
