@@ -211,7 +211,7 @@ func (s *Sink) learnFrom(ctx context.Context, l *link, w want) error {
 	if w.number {
 		number = question(kafka.InitProducerID, 0, kafka.AppendInitProducerID)
 	}
-	if _, ok := l.versions.Common(kafka.DescribeConfigs); ok && len(w.limits) > 0 {
+	if _, ok := l.versions.Best(kafka.DescribeConfigs); ok && len(w.limits) > 0 {
 		limits = l.start(askLimits(w.limits))
 	}
 	var err error

@@ -105,7 +105,7 @@ func (s *Sink) relearn(ctx context.Context, topics []string) bool {
 	if err != nil {
 		return false
 	}
-	if _, ok := l.versions.Common(kafka.DescribeConfigs); !ok {
+	if _, ok := l.versions.Best(kafka.DescribeConfigs); !ok {
 		return false
 	}
 	k := l.start(askLimits(topics))
