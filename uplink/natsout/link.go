@@ -54,7 +54,7 @@ func (l *link) Alive() bool {
 	case <-l.gone:
 		return false
 	default:
-		return true
+		return l.wire.Fault() == nil
 	}
 }
 
@@ -97,14 +97,14 @@ func (l *link) publish(ctx context.Context, f *flight, m uplink.Message) error {
 	case <-l.gone:
 		return l.err
 	case <-ctx.Done():
-		return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
+		return unsent(ctx)
 	}
 	defer func() { <-l.turn }()
 	pieces := m.Pieces()
 	if err := l.depart(f, m, pieces); err != nil {
 		return err
 	}
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
+	release := context.AfterFunc(ctx, func() { l.fail(unsent(ctx)) })
 	defer release()
 	for i, p := range pieces {
 		msg := l.message(m, p, f.numbers[i])
@@ -113,6 +113,10 @@ func (l *link) publish(ctx context.Context, f *flight, m uplink.Message) error {
 		}
 	}
 	return nil
+}
+
+func unsent(ctx context.Context) error {
+	return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
 }
 
 // depart registers the answers to come. Subjects are made twice, which is cheaper
