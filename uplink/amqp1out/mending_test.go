@@ -129,3 +129,18 @@ func TestLongNamesFindTheirPlaceOrAreRefused(t *testing.T) {
 		t.Errorf("what is no routing key: %v", err)
 	}
 }
+
+// A name that is no text is in nobody's way.
+func TestNameThatIsNoTextIsSent(t *testing.T) {
+	subjects := make(chan string, 1)
+	p := newPeer(t, func(c *peerConn, a arrived) { subjects <- a.subject; c.accept(a) })
+	sink := newSink(t, p.address, func(c *Config) { c.Subject = template(t, "{device}") })
+	m := message(1, 1)
+	m.Parts[0].Device = "boiler\xff"
+	if err := sink.Send(within(t, patience), m); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-subjects; got != "boiler\uFFFD" {
+		t.Errorf("%q", got)
+	}
+}
