@@ -78,24 +78,27 @@ func TestClocksAreBounded(t *testing.T) {
 // Redis hangs up on what is too large. Whoever else is under way is not too large for
 // that: he would be cut small for good.
 func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
-	begun := make(chan struct{}, 3)
+	begun := make(chan struct{}, 4)
 	entries := 0 // of one connection
 	address := peer(t, func(words []string) string {
 		if words[0] == "CONFIG" {
 			return "*0\r\n"
 		}
-		entries++
-		begun <- struct{}{}
-		if entries < 3 {
+		if entries++; entries < 4 {
+			begun <- struct{}{}
 			return ""
 		}
+		begun <- struct{}{}
 		return "$3\r\n1-0\r\n-ERR Protocol error: invalid bulk length\r\n"
 	})
 	sink := newSink(t, Config{Address: address})
 	ends := []chan error{make(chan error, 1), make(chan error, 1), make(chan error, 1)}
-	for _, end := range ends {
-		go func() { end <- sink.Send(within(t), message("{}")) }()
-		<-begun // in their order
+	two, _ := cut(2) // the connection ends before the second part has a reply
+	for i, m := range []uplink.Message{message("{}"), two, message("{}")} {
+		go func() { ends[i] <- sink.Send(within(t), m) }()
+		for range m.Pieces() {
+			<-begun // in their order
+		}
 	}
 	if err := <-ends[0]; err != nil {
 		t.Errorf("before it: %v", err)
