@@ -74,7 +74,7 @@ func (l *link) Alive() bool {
 	case <-l.gone:
 		return false
 	default:
-		return !l.leaving.Load()
+		return !l.leaving.Load() && l.wire.Fault() == nil
 	}
 }
 
