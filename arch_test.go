@@ -16,7 +16,8 @@ var storeys = []struct {
 	{4, "daemon"},
 	{3, "ingest/*in"}, {3, "uplink/*out"}, {3, "uplink/encode"}, {3, "firmware-sim"},
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
-	{3, "command/over*"}, {3, "command/commandtest"},
+	{4, "command/commandtest"}, // over ingesttest
+	{3, "command/over*"},
 	{2, "command"},
 	{2, "buffer"}, {2, "uplink"}, {2, "uplink/onelink"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
 	{1, "ingest/refine"},
