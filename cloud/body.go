@@ -30,7 +30,10 @@ func (r *Receiver) need(req *http.Request) (int64, error) {
 		}
 		return r.maxBody + requestOverhead, nil
 	case "gzip":
-		return max(req.ContentLength, 0) + r.maxBody + requestOverhead, nil
+		if req.ContentLength >= 0 {
+			return req.ContentLength + r.inflated(req.ContentLength) + requestOverhead, nil
+		}
+		return 2*r.maxBody + requestOverhead, nil
 	}
 	return 0, refuse(http.StatusUnsupportedMediaType, "send gzip, or nothing compressed", "Content-Encoding %.100q", req.Header.Get("Content-Encoding"))
 }
@@ -61,8 +64,11 @@ func (r *Receiver) readBody(w http.ResponseWriter, req *http.Request) (body []by
 	return body, size, err
 }
 
+// inflated is how large a compressed body of a size may become.
+func (r *Receiver) inflated(size int64) int64 { return min(r.maxBody, max(ratioFree, maxRatio*size)) }
+
 func (r *Receiver) gunzip(packed []byte) ([]byte, error) {
-	limit := min(r.maxBody, max(ratioFree, maxRatio*int64(len(packed))))
+	limit := r.inflated(int64(len(packed)))
 	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "the body is not what its Content-Encoding says", "gzip: %v", err)

@@ -71,17 +71,22 @@ type transcoder struct {
 	readings []reading.Reading
 }
 
-// chunk returns the document as a chunk with the same sequence numbers. An
-// error wraps wire.ErrCorrupt or errTooMany.
+// chunk returns a document as a chunk with the same sequence numbers. An error
+// wraps wire.ErrCorrupt or errTooMany.
 func (t *transcoder) chunk(body []byte) (wire.Chunk, error) {
-	if t.enc == nil {
-		t.enc, t.dec = wire.NewEncoder(), wire.NewDecoder()
-	}
 	var d document
 	if err := json.Unmarshal(body, &d); errors.Is(err, errTooMany) {
 		return wire.Chunk{}, err
 	} else if err != nil {
 		return wire.Chunk{}, fmt.Errorf("document: %w (%v)", wire.ErrCorrupt, err)
+	}
+	return t.of(d)
+}
+
+// of is chunk for a document that has been read.
+func (t *transcoder) of(d document) (wire.Chunk, error) {
+	if t.enc == nil {
+		t.enc, t.dec = wire.NewEncoder(), wire.NewDecoder()
 	}
 	h, err := d.header()
 	if err != nil {

@@ -33,7 +33,7 @@ type ReceiverConfig struct {
 	// MaxInFlight bounds the bytes of all requests that are being served;
 	// what exceeds it is asked to come again. Default 64 MiB.
 	MaxInFlight int64
-	// MaxStreams bounds the WebSockets that are open, which cost about 30 KiB each
+	// MaxStreams bounds the WebSockets that are open, which cost some 12 KiB each
 	// when nothing comes over them. Default 1024.
 	MaxStreams int
 	// Tokens are the gateways that may deliver, each with its own secret. An

@@ -197,6 +197,17 @@ func TestOverloadAsksToComeAgain(t *testing.T) {
 	}
 }
 
+// A compressed body is counted as what it may become, and not as the largest there
+// is: a gateway with a window of small ones is no overload.
+func TestSmallCompressedBodiesAreNoOverload(t *testing.T) {
+	s := openStore(t)
+	server := serve(t, s, ReceiverConfig{MaxInFlight: 256 << 10})
+	body := zipped(t, []byte(`{"gateway":"g","epoch":"00000000000000a1","lane":"normal","first":1,"last":1,"readings":[{"seq":1,"device":"d","metric":"m","time":1,"value":1}]}`))
+	if status, answer, _ := post(t, server.URL, DocumentType, body, "Content-Encoding", "gzip"); status != 200 {
+		t.Errorf("answered %d %s", status, answer)
+	}
+}
+
 func TestBrokenStoreIsNotTheGatewaysFault(t *testing.T) {
 	s := openStore(t)
 	server := serve(t, s, ReceiverConfig{})

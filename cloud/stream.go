@@ -29,8 +29,9 @@ const (
 	messageTimeout = 5 * time.Minute
 	// answerTimeout is how long a gateway may take to accept an answer.
 	answerTimeout = 30 * time.Second
-	// A gateway of which nothing is heard for as long as silence is pinged.
-	silence     = 5 * time.Minute
+	// A gateway of which nothing is heard for as long as silence is pinged. Gateways
+	// ping every five minutes themselves.
+	silence     = 12 * time.Minute
 	pongTimeout = 30 * time.Second
 )
 

@@ -99,69 +99,71 @@ decode = "raw"
 	return ""
 }
 
+// crossing is what goes over the bridges of the tests.
+var crossing = []published{
+	{"site/hall/temp", "21.5", 1, false},
+	{"site/hall/door", "\x00\xffopen\n", 2, true},
+	{"site/hall/light", `{"on":true}`, 0, false},
+	{"zigbee2mqtt/0x00158d/availability", "online", 1, true},
+	{"site/hall/door", "", 1, true}, // takes the retained one away
+	{"/leading//empty/", "levels", 1, false},
+	{"site/100%/ä€", strings.Repeat("x", 20_000), 1, false},
+}
+
 // TestRawPassThroughTakesThePlaceOfABridge: what is published at the gateway
 // comes out at another broker with its topic, payload, retain flag and QoS.
 func TestRawPassThroughTakesThePlaceOfABridge(t *testing.T) {
-	sent := []published{
-		{"site/hall/temp", "21.5", 1, false},
-		{"site/hall/door", "\x00\xffopen\n", 2, true},
-		{"site/hall/light", `{"on":true}`, 0, false},
-		{"zigbee2mqtt/0x00158d/availability", "online", 1, true},
-		{"site/hall/door", "", 1, true}, // takes the retained one away
-		{"/leading//empty/", "levels", 1, false},
-		{"site/100%/ä€", strings.Repeat("x", 20_000), 1, false},
-	}
 	for name, broker := range map[string]string{
 		"Mosquitto": servertest.Mosquitto(t).Addr("mqtt"),
 		"Gateway":   gateway(t, "there", ""),
 	} {
-		for _, c := range []struct {
-			name, config string
-			want         func(published) published
-		}{
-			{"Custody", "", func(m published) published { m.qos = max(m.qos, 1); return m }},
-			{"AsPublished", "qos = 0\naccept_loss = true", func(m published) published { return m }},
-		} {
-			t.Run(name+"/"+c.name, func(t *testing.T) {
-				moved := func(m published) published {
-					m.topic = c.name + "/7/" + strings.TrimPrefix(m.topic, "site/")
-					return c.want(m)
-				}
-				_, inbox := client(t, broker, "reader", c.name+"/7/#")
-				here := gateway(t, "here", fmt.Sprintf(`
+		t.Run(name+"/Custody", func(t *testing.T) {
+			cross(t, broker, "custody/7/", "", func(m published) published { m.qos = max(m.qos, 1); return m })
+		})
+		t.Run(name+"/AsPublished", func(t *testing.T) {
+			cross(t, broker, "exact/7/", "qos = 0\naccept_loss = true", func(m published) published { return m })
+		})
+	}
+}
+
+// cross publishes at a gateway that bridges to the broker, under a prefix there.
+func cross(t *testing.T, broker, prefix, config string, becomes func(published) published) {
+	moved := func(m published) published {
+		m.topic = prefix + strings.TrimPrefix(m.topic, "site/")
+		return becomes(m)
+	}
+	_, inbox := client(t, broker, "reader", prefix+"#")
+	here := gateway(t, "here", fmt.Sprintf(`
 [[uplink.mqtt]]
 name = "bridge"
 url = "mqtt://%s"
 encoding = "raw"
 strip_prefix = "site/"
-prefix = "%s/7/"
+prefix = %q
 state_topic = ""
-%s`, broker, c.name, c.config))
-				sensor, _ := client(t, here, "sensor")
-				for _, m := range sent {
-					if _, err := sensor.Publish(t.Context(), &paho.Publish{Topic: m.topic, Payload: []byte(m.payload), QoS: m.qos, Retain: m.retain}); err != nil {
-						t.Fatal(err)
-					}
-					want := moved(m)
-					select {
-					case got := <-inbox:
-						if got != want {
-							t.Errorf("got  %.200v\nwant %.200v", got, want)
-						}
-					case <-time.After(patience):
-						t.Fatalf("nothing came, want %+v", want)
-					}
-				}
-				_, later := client(t, broker, "later", c.name+"/7/#")
-				if got, want := <-later, moved(sent[3]); got != want {
-					t.Errorf("the broker keeps %+v, want %+v", got, want)
-				}
-				select {
-				case got := <-later:
-					t.Errorf("the broker keeps %+v, too", got)
-				default:
-				}
-			})
+%s`, broker, prefix, config))
+	sensor, _ := client(t, here, "sensor")
+	for _, m := range crossing {
+		if _, err := sensor.Publish(t.Context(), &paho.Publish{Topic: m.topic, Payload: []byte(m.payload), QoS: m.qos, Retain: m.retain}); err != nil {
+			t.Fatal(err)
 		}
+		want := moved(m)
+		select {
+		case got := <-inbox:
+			if got != want {
+				t.Errorf("got  %.200v\nwant %.200v", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("nothing came, want %.200v", want)
+		}
+	}
+	_, later := client(t, broker, "later", prefix+"#")
+	if got, want := <-later, moved(crossing[3]); got != want {
+		t.Errorf("the broker keeps %+v, want %+v", got, want)
+	}
+	select {
+	case got := <-later:
+		t.Errorf("the broker keeps %+v, too", got)
+	default:
 	}
 }

@@ -219,10 +219,8 @@ func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
 }
 
 // buildLinks builds the doors out, of whatever kind.
-func (d *Daemon) buildLinks() (err error) {
-	if d.network, err = openNetwork(d.cfg, d.log); err != nil {
-		return err
-	}
+func (d *Daemon) buildLinks() error {
+	d.network = openNetwork(d.cfg, d.log)
 	for _, u := range d.cfg.Uplink.all() {
 		if err := d.addLink(u); err != nil {
 			return fmt.Errorf("uplink.%s %q: %w", u.kind, u.settings().Name, err)

@@ -157,13 +157,22 @@ func (k *checklist) reach(ctx context.Context, g Gateway, n network, u upstream)
 		k.fault(Warn, name, err)
 		return
 	}
+	about, cautions, _ := strings.Cut(about, "\n")
 	about = cmp.Or(about, u.target())
 	if len(u.settings().Links) > 0 {
 		about += ", over " + path.Stats().Present
 	}
 	k.ok("uplink %s: %s", name, about)
+	k.cautions(name, cautions)
 	if !ends.IsZero() {
 		k.certificate(name, ends, time.Now())
+	}
+}
+
+// cautions notes what a sink that works warns of, a line each.
+func (k *checklist) cautions(name, lines string) {
+	for line := range strings.Lines(lines) {
+		k.fault(Warn, name, errors.New(strings.TrimSpace(line)))
 	}
 }
 

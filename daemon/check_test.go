@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -398,9 +397,4 @@ func TestHostNamesOfImagesAreNoIdentity(t *testing.T) {
 		k.identity(Gateway{ID: c.id}, func() (string, error) { return c.host, nil })
 		expect(t, only(t, k), c.level, c.word)
 	}
-}
-
-// systemNetwork is the network of uplinks that name no link.
-func systemNetwork() network {
-	return peekNetwork(Config{Uplink: Uplink{HTTP: []HTTPUplink{{}}}}, slog.New(slog.DiscardHandler))
 }

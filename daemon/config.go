@@ -177,9 +177,13 @@ type Uplink struct {
 	HTTP      []HTTPUplink      `toml:"http"`
 	MQTT      []MQTTUplink      `toml:"mqtt"`
 	Kafka     []KafkaUplink     `toml:"kafka"`
+	AMQP      []AMQPUplink      `toml:"amqp"`
+	AMQP1     []AMQP1Uplink     `toml:"amqp1"`
 	Redis     []RedisUplink     `toml:"redis"`
 	WebSocket []WebSocketUplink `toml:"websocket"`
 	File      []FileUplink      `toml:"file"`
+	STOMP     []STOMPUplink     `toml:"stomp"`
+	NATS      []NATSUplink      `toml:"nats"`
 }
 
 // Dashboard is [dashboard]: the live page.

@@ -12,6 +12,8 @@ func checkUplinkExamples(t *testing.T, u Uplink) {
 	isDefault(t, u.HTTP, func(h *HTTPUplink) { h.Name, h.URL = "cloud", "https://cloud.example/v1/ingest" })
 	isDefault(t, u.MQTT, func(m *MQTTUplink) { m.Name, m.URL = "broker", "mqtts://broker.example" })
 	isDefault(t, u.Kafka, func(k *KafkaUplink) { k.Name, k.Brokers = "kafka", []string{"kafka.example:9093"} })
+	isDefault(t, u.AMQP, func(a *AMQPUplink) { a.Name, a.URL = "rabbit", "amqps://broker.example" })
+	isDefault(t, u.AMQP1, func(a *AMQP1Uplink) { a.Name, a.URL = "artemis", "amqps://artemis.example" })
 	isDefault(t, u.Redis, func(r *RedisUplink) { r.Name, r.URL = "redis", "rediss://redis.example" })
 	isDefault(t, u.WebSocket, func(w *WebSocketUplink) { w.Name, w.URL = "cloud-ws", "wss://cloud.example/v1/ingest" })
 	isDefault(t, u.File, func(f *FileUplink) { f.Name, f.Dir = "stick", "/media/usb" })

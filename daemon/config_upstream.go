@@ -95,9 +95,13 @@ func (u Uplink) all() []upstream {
 	all = listed(all, "http", u.HTTP)
 	all = listed(all, "mqtt", u.MQTT)
 	all = listed(all, "kafka", u.Kafka)
+	all = listed(all, "amqp", u.AMQP)
+	all = listed(all, "amqp1", u.AMQP1)
 	all = listed(all, "redis", u.Redis)
 	all = listed(all, "websocket", u.WebSocket)
 	all = listed(all, "file", u.File)
+	all = listed(all, "stomp", u.STOMP)
+	all = listed(all, "nats", u.NATS)
 	return all
 }
 

@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/httpout"
 	"github.com/tidegate/tidegate/uplink/wsout"
 )
 
@@ -19,6 +22,8 @@ type WebSocketUplink struct {
 	TokenFile    string `toml:"token_file"`
 	Username     string `toml:"username"`
 	PasswordFile string `toml:"password_file"`
+	// Headers are sent with the handshake, "Name: value".
+	Headers []string `toml:"headers"`
 	// Ping is after how much silence an idle connection is tried out; zero for
 	// never.
 	Ping conf.Duration `toml:"ping"`
@@ -26,7 +31,7 @@ type WebSocketUplink struct {
 
 // SetDefaults makes w what an empty [[uplink.websocket]] would be.
 func (w *WebSocketUplink) SetDefaults() {
-	*w = WebSocketUplink{Upstream: defaultUpstream(), Ping: conf.Duration(time.Minute)}
+	*w = WebSocketUplink{Upstream: defaultUpstream(), Ping: conf.Duration(5 * time.Minute)}
 }
 
 func (w WebSocketUplink) target() string { return w.URL }
@@ -34,8 +39,11 @@ func (w WebSocketUplink) target() string { return w.URL }
 func (w WebSocketUplink) secretFiles() []string { return []string{w.TokenFile, w.PasswordFile} }
 
 func (w WebSocketUplink) validate(r refuse, key string) {
-	w.validateSettings(r, key, "packed", "json")
+	w.validateSettings(r, key, "packed", "json", "ndjson", "senml+json", "senml+cbor")
 	w.validateURL(r, key+".url", w.URL, "wss://cloud.example/v1/ingest", "ws", "wss")
+	if err := httpout.CheckHeaders(w.Headers); err != nil {
+		r.because(key+".headers", err)
+	}
 	between(r, key+".ping", w.Ping, 0, conf.Duration(24*time.Hour))
 	switch {
 	case w.MessagePer != "batch":
@@ -51,14 +59,6 @@ func (w WebSocketUplink) validate(r refuse, key string) {
 }
 
 func (w WebSocketUplink) sink(by way) (uplink.Sink, error) {
-	token, err := secretIn(w.TokenFile)
-	if err != nil {
-		return nil, err
-	}
-	password, err := secretIn(w.PasswordFile)
-	if err != nil {
-		return nil, err
-	}
 	at, err := url.Parse(w.URL)
 	if err != nil {
 		return nil, err
@@ -67,16 +67,28 @@ func (w WebSocketUplink) sink(by way) (uplink.Sink, error) {
 	if ping == 0 {
 		ping = -1
 	}
-	return wsout.New(wsout.Config{
-		URL: w.URL, Token: token, Username: w.Username, Password: password, UserAgent: "tidegate/" + Version,
+	cfg := wsout.Config{
+		URL: w.URL, Username: w.Username, Password: secretIn(w.PasswordFile), Header: headerOf(w.Headers), UserAgent: "tidegate/" + Version,
 		Deflate: w.Encoding != "packed", Ping: ping, Dial: by.dial, TLS: by.tlsFor(at, "wss"),
-	})
+	}
+	if w.TokenFile != "" {
+		cfg.Token = secretIn(w.TokenFile)
+	}
+	return wsout.New(cfg)
 }
 
-// secretIn reads a secret, if a file is named.
-func secretIn(path string) (conf.Secret, error) {
-	if path == "" {
-		return conf.Secret{}, nil
+// secretIn reads a secret from a file whenever it is asked for, so that one that
+// has changed is noticed.
+func secretIn(path string) func() (conf.Secret, error) {
+	return func() (conf.Secret, error) { return conf.ReadSecret(path) }
+}
+
+// headerOf returns headers that are written "Name: value", and were checked.
+func headerOf(lines []string) http.Header {
+	h := http.Header{}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ":")
+		h.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
-	return conf.ReadSecret(path)
+	return h
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 
@@ -18,16 +17,12 @@ type network struct {
 
 // openNetwork opens the links of the configuration, with what they have counted
 // so far.
-func openNetwork(c Config, log *slog.Logger) (network, error) {
+func openNetwork(c Config, log *slog.Logger) network {
 	n := network{links: make(map[string]*carrier.Link)}
 	for _, l := range c.carriers() {
-		opened, err := carrier.Open(l.carrier(c.Gateway.DataDir), log)
-		if err != nil {
-			return n, fmt.Errorf("link %q: %w", l.Name, err)
-		}
-		n.add(l.Name, opened)
+		n.add(l.Name, carrier.Open(l.carrier(c.Gateway.DataDir), log))
 	}
-	return n, nil
+	return n
 }
 
 // peekNetwork is openNetwork for those who only look.

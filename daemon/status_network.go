@@ -68,7 +68,7 @@ func passedOver(p carrier.PathStats) (all []string) {
 func carrierStatus(n carrier.Stats, f carrier.Forecast) dashboard.Carrier {
 	s := dashboard.Carrier{
 		Name: n.Name, State: carrierState(n), Lanes: []string{}, Connections: n.Conns,
-		Sent: n.Sent, Received: n.Received, Estimated: n.Estimated,
+		Sent: n.Sent, Received: n.Received, Estimated: n.Estimated, Problem: n.Problem,
 		Today: usageStatus(n.Today), Month: usageStatus(n.Month), Window: unixMilli(n.Changes),
 	}
 	for lane := range reading.Lane(reading.Lanes) {
@@ -106,6 +106,9 @@ func carrierState(n carrier.Stats) string {
 // networkProblems puts into sentences what somebody should know of the links.
 func networkProblems(s dashboard.Status) (all []string) {
 	for _, n := range s.Network {
+		if n.Problem != "" {
+			all = append(all, fmt.Sprintf("link %s: what it counts is not saved: %s — hint: see to the disk", n.Name, n.Problem))
+		}
 		switch {
 		case n.State == "its budget is spent":
 			all = append(all, fmt.Sprintf("link %s: %s; readings wait until %s — hint: raise the budget, or wait",

@@ -14,6 +14,8 @@ type Carrier struct {
 	Received    int64 `json:"received"`
 	// Estimated says that part of that could not be counted with the kernel.
 	Estimated bool `json:"estimated,omitempty"`
+	// Problem says why what was counted is not kept; absent if it is.
+	Problem string `json:"problem,omitempty"`
 	// Today and Month are what was used of the budgets.
 	Today Usage `json:"today"`
 	Month Usage `json:"month"`

@@ -71,7 +71,8 @@ type Limited interface {
 // Prober is a Sink that can be tried out.
 type Prober interface {
 	// Probe connects and logs in as Send would, and sends nothing. It returns a
-	// short description of the other side, "RabbitMQ 3.10.8, vhost /".
+	// short description of the other side, "RabbitMQ 3.10.8, vhost /". What works
+	// and makes a promise weaker follows, each on a line of its own with a hint.
 	Probe(ctx context.Context) (string, error)
 }
 

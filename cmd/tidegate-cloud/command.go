@@ -26,8 +26,9 @@ run     listens until it is told to stop (SIGINT, SIGTERM). Beyond this machine
         it wants -tokens: lines of a gateway's name, a space and its secret.
 ledger  prints what has come from each gateway and what is missing.
 export  prints readings, a JSON object a line.
-import  stores files of chunks, which "tidegate buffer export" makes on a
-        gateway; - is standard input. What is here already counts once. Damaged
+import  stores the files that [[uplink.file]] and "tidegate buffer export" make
+        on a gateway: chunks or lines of JSON, as they are or compressed by gzip
+        or zstd; - is standard input. What is here already counts once. Damaged
         parts are named and left out, what is whole is stored.
 
 While run has the store open, ledger, export and import reach it with -url.

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"net/http"
 	"os"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/tidegate/tidegate/cloud"
 	"github.com/tidegate/tidegate/wire"
@@ -94,7 +99,12 @@ func importFile(ctx context.Context, into taker, path string) imported {
 		defer file.Close()
 		in = file
 	}
-	for c, err := range cloud.ReadChunks(in) {
+	chunks, err := chunksOf(in)
+	if err != nil {
+		done.Error = err.Error()
+		return done
+	}
+	for c, err := range chunks {
 		if err == nil {
 			err = done.take(ctx, into, c)
 		}
@@ -105,6 +115,31 @@ func importFile(ctx context.Context, into taker, path string) imported {
 	}
 	return done
 }
+
+// chunksOf reads what a file holds: chunks, or lines of JSON, compressed or not.
+// It begins with one byte or the other.
+func chunksOf(in io.Reader) (iter.Seq2[wire.Chunk, error], error) {
+	r := bufio.NewReader(in)
+	var plain io.Reader = r
+	var err error
+	switch head, _ := r.Peek(4); { // a file may be shorter
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		plain, err = gzip.NewReader(r)
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
+		plain, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
+	}
+	if err != nil {
+		return nil, err
+	}
+	r = bufio.NewReader(plain)
+	if head, _ := r.Peek(1); string(head) == "{" {
+		return cloud.ReadLines(r), nil
+	}
+	return cloud.ReadChunks(r), nil
+}
+
+// maxWindow bounds the memory in bytes that a compressed file may ask for.
+const maxWindow = 64 << 20
 
 func (i *imported) take(ctx context.Context, into taker, c wire.Chunk) error {
 	r, err := into.Receive(ctx, c)

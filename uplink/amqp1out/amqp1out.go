@@ -88,9 +88,9 @@ func New(cfg Config) (*Sink, error) {
 	case cfg.External && cfg.TLS == nil:
 		err = errors.New("a login by certificate goes over TLS only — hint: use amqps://")
 	case cfg.Target.String() == "":
-		err = errors.New("no target — hint: write /amq/queue/NAME for RabbitMQ, NAME for Artemis and Azure")
+		err = errors.New("no address — hint: write /amq/queue/NAME for RabbitMQ, NAME for Artemis and Azure")
 	case cfg.Target.Needs() != "":
-		err = fmt.Errorf("the target %q differs from device to device — hint: leave that to subject", cfg.Target)
+		err = fmt.Errorf("the address %q differs from device to device — hint: leave that to subject", cfg.Target)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("amqp1 uplink: %w", err)
@@ -138,9 +138,9 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 	defer l.Close()
 	about, target := l.peer.String(), s.cfg.Target.String()
 	if strings.Contains(target, "{") {
-		return about + ", targets " + target, nil
+		return about + ", addresses " + target, nil
 	}
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
+	release := context.AfterFunc(ctx, l.wire.Drop)
 	defer release()
 	_, err = l.sender(ctx, target)
 	if err == nil {
@@ -150,7 +150,7 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 		return "", s.named(err)
 	}
 	if n := s.Limit(); n > 0 {
-		return fmt.Sprintf("%s, target %s, messages up to %d bytes", about, target, n), nil
+		return fmt.Sprintf("%s, address %s, messages up to %d bytes", about, target, n), nil
 	}
-	return about + ", target " + target, nil
+	return about + ", address " + target, nil
 }

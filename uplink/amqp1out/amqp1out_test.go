@@ -10,13 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { servertest.Main(m, rabbit) }
 
 const patience = 10 * time.Second
 
@@ -186,7 +185,7 @@ func TestLimitIsThatOfTheLink(t *testing.T) {
 		t.Error("a limit before the first connection")
 	}
 	about, err := sink.Probe(within(t, patience))
-	if err != nil || sink.Limit() != 10_000-envelope || !strings.Contains(about, "peer 1, target telemetry, messages up to 8976 bytes") {
+	if err != nil || sink.Limit() != 10_000-envelope || !strings.Contains(about, "peer 1, address telemetry, messages up to 8976 bytes") {
 		t.Errorf("%s, %v, limit %d", about, err, sink.Limit())
 	}
 	big := message(1, 1)
@@ -204,7 +203,7 @@ func TestAttachesThatFail(t *testing.T) {
 	p := newPeer(t, (*peerConn).accept)
 	p.refuse = map[string]string{"to telemetry": "amqp:not-found"}
 	sink := newSink(t, p.address, nil)
-	if err := sink.Send(within(t, patience), message(1, 1)); classOf(err) != "1m0s" || !strings.Contains(err.Error(), "correct target") {
+	if err := sink.Send(within(t, patience), message(1, 1)); classOf(err) != "1m0s" || !strings.Contains(err.Error(), "correct it") {
 		t.Error(err)
 	}
 	if _, err := sink.Probe(within(t, patience)); err == nil {

@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func newSink(t *testing.T, address string, change func(*Config)) *Sink {
+func newSink(t testing.TB, address string, change func(*Config)) *Sink {
 	t.Helper()
 	cfg := Config{Address: address, Target: template(t, "telemetry"), Product: "tidegate/test"}
 	if change != nil {
@@ -42,7 +42,7 @@ func newSink(t *testing.T, address string, change func(*Config)) *Sink {
 	return s
 }
 
-func template(t *testing.T, text string) uplink.Template {
+func template(t testing.TB, text string) uplink.Template {
 	t.Helper()
 	parsed, err := uplink.ParseTemplate(text)
 	if err != nil {

@@ -63,7 +63,7 @@ func (l *link) Alive() bool {
 
 // Close says goodbye, and returns when everything of the link has ended.
 func (l *link) Close() error {
-	enough := time.AfterFunc(farewell, func() { l.wire.Close() })
+	enough := time.AfterFunc(farewell, l.wire.Drop)
 	defer enough.Stop()
 	l.conn.Close() // its error is why the connection was closed before, which is known
 	return nil
@@ -86,7 +86,7 @@ func (l *link) send(ctx context.Context, m uplink.Message, target string) error 
 		err = l.lookFor(ctx, target)
 	}
 	if ctx.Err() != nil && l.wire.Written() > written && l.wire.Heard() == heard {
-		l.wire.Close() // half-open: nobody is there
+		l.wire.Drop() // half-open: nobody is there
 	}
 	return err
 }
@@ -146,7 +146,7 @@ func (l *link) stopped(ctx context.Context, err error, untouched bool) error {
 	case ctx.Err() != nil && untouched && local && said.Condition == amqp.ErrCondTransferLimitExceeded:
 		return judge(noCredit, "", false)
 	case ctx.Err() != nil:
-		l.wire.Close()
+		l.wire.Drop()
 		return failure(ctx, l.wire, ctx.Err())
 	case local && said.Condition == amqp.ErrCondMessageSizeExceeded:
 		return judge(said.Condition, said.Description, false) // found before anything was sent

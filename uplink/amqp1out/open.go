@@ -50,7 +50,7 @@ func (s *Sink) open(ctx context.Context, gateway string) (*link, error) {
 		return nil, err
 	}
 	// The library writes without a bound where its contexts have no deadline.
-	release := context.AfterFunc(ctx, func() { wire.Close() })
+	release := context.AfterFunc(ctx, wire.Drop)
 	defer release()
 	wire.Conn = &guard{Conn: wire.Conn}
 	conn, err := amqp.NewConn(ctx, wire, s.options(gateway))

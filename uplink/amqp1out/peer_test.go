@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // The peer is a server of AMQP 1.0 made of raw frames: it can be made to say what
@@ -43,6 +45,8 @@ type peerServer struct {
 
 func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // runs last: sinks and peer are closed
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -95,23 +95,34 @@ type Sink struct {
 
 // New returns a Sink. It does not connect yet.
 func New(cfg Config) (*Sink, error) {
-	cfg.Vhost = cmp.Or(cfg.Vhost, "/")
-	cfg.Declare = cmp.Or(cfg.Declare, DeclareNone)
-	cfg.ExchangeType = cmp.Or(cfg.ExchangeType, "topic")
-	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, DefaultHeartbeat)
-	if err := cfg.check(); err != nil {
+	cfg = cfg.withDefaults()
+	_, _, err := net.SplitHostPort(cfg.Address)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("address: %w — hint: write host:port", err)
+	case cfg.External && cfg.TLS == nil:
+		err = errors.New("a login by certificate goes over TLS only — hint: use amqps://")
+	default:
+		err = cfg.Check()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("amqp uplink: %w", err)
 	}
 	return &Sink{cfg: cfg, seat: onelink.NewSeat[*link]()}, nil
 }
 
-func (c Config) check() error {
-	if _, _, err := net.SplitHostPort(c.Address); err != nil {
-		return fmt.Errorf("address: %w — hint: write host:port", err)
-	}
-	if c.External && c.TLS == nil {
-		return errors.New("a login by certificate goes over TLS only — hint: use amqps://")
-	}
+func (c Config) withDefaults() Config {
+	c.Vhost = cmp.Or(c.Vhost, "/")
+	c.Declare = cmp.Or(c.Declare, DeclareNone)
+	c.ExchangeType = cmp.Or(c.ExchangeType, "topic")
+	c.Heartbeat = cmp.Or(c.Heartbeat, DefaultHeartbeat)
+	return c
+}
+
+// Check returns what is wrong with exchange, routing key and queue together. The
+// error has a hint.
+func (c Config) Check() error {
+	c = c.withDefaults()
 	if c.Exchange.String() == "" && c.RoutingKey.String() == "" {
 		return errors.New("neither exchange nor routing key — hint: the default exchange takes the routing key for the name of a queue")
 	}

@@ -10,13 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { servertest.Main(m, rabbit) }
 
 const patience = 10 * time.Second
 
@@ -214,6 +213,15 @@ func TestLoginsThatFail(t *testing.T) {
 				t.Error("Probe found nothing wrong")
 			}
 		})
+	}
+}
+
+func TestLoginThatIsNotOffered(t *testing.T) {
+	p := newPeer(t, (*peerConn).ack)
+	p.logins = "EXTERNAL RABBIT-CR-DEMO"
+	err := newSink(t, p.address, nil).Send(within(t, patience), message(1, 1))
+	if classOf(err) != "1m0s" || !strings.Contains(err.Error(), "auth_mechanisms") {
+		t.Error(err)
 	}
 }
 

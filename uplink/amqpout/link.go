@@ -14,8 +14,12 @@ import (
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
-// farewell is how long a polite close may take.
-const farewell = time.Second
+const (
+	// farewell is how long a polite close may take.
+	farewell = time.Second
+	// pending is how many returns may wait for listen, which never waits itself.
+	pending = 1 << 10
+)
 
 // link is a connection with its one channel. A goroutine of its own, listen,
 // hears what the server says unasked: the library waits for whoever is to be
@@ -27,8 +31,9 @@ type link struct {
 	// turn has one place: whoever holds it publishes. It stands in front of the
 	// library's own lock, which cannot be waited for with a context.
 	turn chan struct{}
-	// heed receives whenever listen has dealt with everything it was told.
-	heed chan struct{}
+	// heed asks listen to close what is sent to it, when it has dealt with all
+	// returns that have come.
+	heed chan chan struct{}
 	// gone is closed when the channel is; err says why, and is set before.
 	gone  chan struct{}
 	err   error
@@ -52,13 +57,11 @@ type departure struct {
 func newLink(wire *onelink.Conn, conn *amqp.Connection, ch *amqp.Channel) *link {
 	l := &link{
 		wire: wire, conn: conn, ch: ch,
-		turn: make(chan struct{}, 1), heed: make(chan struct{}), gone: make(chan struct{}),
+		turn: make(chan struct{}, 1), heed: make(chan chan struct{}), gone: make(chan struct{}),
 		raised: make(chan struct{}), flying: make(map[string]*departure),
 	}
-	// Returns are not buffered: when the library goes on to the confirm that
-	// follows, listen is already at the return. That of the close is, because
-	// there is only one.
-	returns, alarms := ch.NotifyReturn(make(chan amqp.Return)), conn.NotifyBlocked(make(chan amqp.Blocking))
+	// The library throws away what nobody takes for five seconds.
+	returns, alarms := ch.NotifyReturn(make(chan amqp.Return, pending)), conn.NotifyBlocked(make(chan amqp.Blocking))
 	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
 	l.tasks.Go(func() { l.listen(returns, alarms, closes) })
 	return l
@@ -70,17 +73,14 @@ func (l *link) Alive() bool {
 	return !l.ch.IsClosed() && !l.conn.IsClosed() && l.wire.Fault() == nil
 }
 
-// Close logs out, and returns when everything of the link has ended.
+// Close logs out, and returns when everything of the link has ended. What a server
+// says to that is of no use.
 func (l *link) Close() error {
-	err := l.conn.CloseDeadline(time.Now().Add(farewell))
-	if err != nil {
-		l.wire.Close()
+	if err := l.conn.CloseDeadline(time.Now().Add(farewell)); err != nil {
+		l.wire.Drop()
 	}
 	l.tasks.Wait()
-	if errors.Is(err, amqp.ErrClosed) || l.wire.Fault() != nil {
-		return nil // it was closed before, or nobody is there to say goodbye to
-	}
-	return err
+	return nil
 }
 
 // listen hears the server until the channel and the connection are closed.
@@ -106,8 +106,11 @@ func (l *link) listen(returns <-chan amqp.Return, alarms <-chan amqp.Blocking, c
 				continue
 			}
 			closes = nil
+			l.giveAllBack(returns)
 			l.end(why)
-		case l.heed <- struct{}{}:
+		case done := <-l.heed:
+			l.giveAllBack(returns)
+			close(done)
 		}
 	}
 }
@@ -136,6 +139,22 @@ func (l *link) explain(e *amqp.Error) error {
 		return judge(e.Code, e.Reason)
 	}
 	return onelink.ErrClosed
+}
+
+// giveAllBack notes the returns that have come. The library has passed on those of
+// a message before it takes notice of its confirm.
+func (l *link) giveAllBack(returns <-chan amqp.Return) {
+	for {
+		select {
+		case r, ok := <-returns:
+			if !ok {
+				return
+			}
+			l.giveBack(r)
+		default:
+			return
+		}
+	}
 }
 
 // giveBack notes that a message has come back. What was published under the same
@@ -182,22 +201,24 @@ func (l *link) room() (<-chan struct{}, error) {
 
 // send publishes the message's pieces in one go, and waits until all of them are
 // in custody.
-func (l *link) send(ctx context.Context, m uplink.Message, make func(uplink.Message, uplink.Part) publishing) error {
+func (l *link) send(ctx context.Context, m uplink.Message, compose func(uplink.Message, uplink.Part) publishing) error {
 	raised, err := l.room()
 	if err != nil {
 		return err
 	}
 	d := &departure{heard: l.wire.Heard()}
 	defer l.forget(d)
-	if err := l.publish(ctx, d, m, make); err != nil {
+	if err := l.publish(ctx, d, m, compose); err != nil {
 		return err
 	}
 	if err := l.await(ctx, d, raised); err != nil {
 		return err
 	}
+	noted := make(chan struct{})
 	select {
-	case <-l.heed: // every return that came before the confirms is noted
-	case <-l.gone: // then, too
+	case l.heed <- noted:
+		<-noted
+	case <-l.gone: // then they are noted, too
 	case <-ctx.Done():
 		return l.noAnswer(ctx)
 	}
@@ -208,7 +229,7 @@ func (l *link) send(ctx context.Context, m uplink.Message, make func(uplink.Mess
 
 // publish hands all pieces to the network. A network that does not take them
 // until ctx ends is cut off: half a message makes it useless.
-func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, make func(uplink.Message, uplink.Part) publishing) error {
+func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, compose func(uplink.Message, uplink.Part) publishing) error {
 	select {
 	case l.turn <- struct{}{}:
 	case <-l.gone:
@@ -217,9 +238,9 @@ func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, make
 		return l.noAnswer(ctx)
 	}
 	defer func() { <-l.turn }()
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
+	release := context.AfterFunc(ctx, l.wire.Drop)
 	l.wire.Cork()
-	err := l.publishAll(d, m, make)
+	err := l.publishAll(d, m, compose)
 	if flushed := l.wire.Uncork(); err == nil {
 		err = flushed
 	}
@@ -232,9 +253,9 @@ func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, make
 	return nil
 }
 
-func (l *link) publishAll(d *departure, m uplink.Message, make func(uplink.Message, uplink.Part) publishing) error {
+func (l *link) publishAll(d *departure, m uplink.Message, compose func(uplink.Message, uplink.Part) publishing) error {
 	for _, p := range m.Pieces() {
-		out := make(m, p)
+		out := compose(m, p)
 		d.ids = append(d.ids, out.id)
 		l.mu.Lock()
 		l.flying[out.id] = d
@@ -274,7 +295,7 @@ func (l *link) await(ctx context.Context, d *departure, raised <-chan struct{}) 
 			return err
 		case <-ctx.Done():
 			if l.wire.Heard() == d.heard {
-				l.wire.Close() // half-open: nobody is there
+				l.wire.Drop() // half-open: nobody is there
 			}
 			return l.noAnswer(ctx)
 		}

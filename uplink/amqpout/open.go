@@ -25,7 +25,7 @@ func (s *Sink) open(ctx context.Context, gateway string) (*link, error) {
 		return nil, err
 	}
 	// The library's calls know no context; they end with the connection.
-	release := context.AfterFunc(ctx, func() { wire.Close() })
+	release := context.AfterFunc(ctx, wire.Drop)
 	l, err := s.logIn(wire, gateway)
 	if release() && err == nil {
 		return l, nil
@@ -47,7 +47,7 @@ func (s *Sink) logIn(wire *onelink.Conn, gateway string) (*link, error) {
 		Vhost: s.cfg.Vhost, Heartbeat: s.cfg.Heartbeat, Locale: "en_US", FrameSize: maxFrame,
 	})
 	if err != nil {
-		return nil, loginError(conn, wire, err)
+		return nil, loginError(conn, wire, s.cfg.External, err)
 	}
 	ch, err := conn.Channel()
 	if err != nil {
@@ -76,12 +76,16 @@ func (s *Sink) giveUp(l *link, err error) error {
 // loginError judges why there is no connection. When the connection breaks during
 // the login the library guesses that the password or the vhost was wrong. That is
 // so only with servers that cannot say it in words.
-func loginError(conn *amqp.Connection, wire *onelink.Conn, err error) error {
+func loginError(conn *amqp.Connection, wire *onelink.Conn, external bool, err error) error {
 	var e *amqp.Error
 	guessed := errors.Is(err, amqp.ErrCredentials) || errors.Is(err, amqp.ErrVhost)
 	switch fault := wire.Fault(); {
 	case errors.Is(err, amqp.ErrSASL):
-		return uplink.RetryAfter(errors.New("the server offers no such login — hint: it allows neither PLAIN without TLS, or EXTERNAL only; see auth_mechanisms there"), configDelay)
+		hint := "see auth_mechanisms there; some servers want TLS for a password, or a certificate (external)"
+		if external {
+			hint = "enable rabbitmq_auth_mechanism_ssl over there, and EXTERNAL in auth_mechanisms"
+		}
+		return uplink.RetryAfter(fmt.Errorf("the server does not offer this login — hint: %s", hint), configDelay)
 	case guessed && fault != nil && !speaks(conn):
 		return uplink.RetryAfter(errors.New("the server closed the connection during the login — hint: check username, password_file and vhost"), configDelay)
 	case errors.As(err, &e) && !e.Server && fault == nil:

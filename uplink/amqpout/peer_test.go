@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // The peer is a server of AMQP 0-9-1 made of raw frames: it can be made to say
@@ -31,6 +33,7 @@ type peer struct {
 	t       *testing.T
 	answer  func(c *peerConn, p published)
 	instead map[method]func(c *peerConn) // what is answered to a method, instead of the usual
+	logins  string                       // the mechanisms of SASL
 	address string
 	tasks   sync.WaitGroup
 
@@ -41,11 +44,13 @@ type peer struct {
 
 func newPeer(t *testing.T, answer func(*peerConn, published)) *peer {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // runs last: sinks and peer are closed
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, answer: answer, address: l.Addr().String(), conns: map[net.Conn]bool{}}
+	p := &peer{t: t, answer: answer, logins: "PLAIN EXTERNAL", address: l.Addr().String(), conns: map[net.Conn]bool{}}
 	p.tasks.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -90,7 +95,7 @@ func (p *peer) serve(c *peerConn) {
 		return
 	}
 	properties := table(entry{"product", "peer"}, entry{"version", "1"}, entry{"capabilities", table(entry{"authentication_failure_close", true})})
-	c.say(0, 10, 10, []byte{0, 9}, properties, long("PLAIN EXTERNAL"), long("en_US"))
+	c.say(0, 10, 10, []byte{0, 9}, properties, long(p.logins), long("en_US"))
 	var now published
 	var want uint64
 	for tag := uint64(1); ; {

@@ -17,7 +17,7 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 		return "", s.named(err)
 	}
 	defer l.Close()
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
+	release := context.AfterFunc(ctx, l.wire.Drop)
 	defer release()
 	about := fmt.Sprintf("%s, vhost %s", server(l.conn.Properties), s.cfg.Vhost)
 	place, err := s.look(l.conn)

@@ -6,8 +6,8 @@
 // operator counts, headers, handshakes, name service and retransmissions
 // included.
 //
-//	eth, err := carrier.Open(carrier.Config{Name: "eth", Interface: "eth0"}, log)
-//	lte, err := carrier.Open(carrier.Config{Name: "lte", Interface: "wwan0",
+//	eth := carrier.Open(carrier.Config{Name: "eth", Interface: "eth0"}, log)
+//	lte := carrier.Open(carrier.Config{Name: "lte", Interface: "wwan0",
 //		Budget: carrier.Budget{Month: 50e6}, State: "/var/lib/tidegate/links/lte"}, log)
 //	go eth.Run(ctx)
 //	go lte.Run(ctx)

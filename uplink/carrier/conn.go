@@ -151,6 +151,8 @@ func (c *conn) pass(sent, received int) {
 	c.mu.Unlock()
 	if due {
 		c.look(false)
+	} else {
+		c.link.stir()
 	}
 }
 
@@ -237,7 +239,10 @@ func (c *conn) Close() error {
 	if again {
 		return c.Conn.Close()
 	}
-	c.look(true)
+	c.look(false)
+	if !c.part() {
+		c.look(true)
+	}
 	if !c.link.leave(c) {
 		return c.Conn.Close() // another Close was faster
 	}

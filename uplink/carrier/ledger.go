@@ -24,8 +24,9 @@ type ledger struct {
 	// yesterday and lastMonth are what was counted before; a clock that turns out
 	// to have been ahead brings them back.
 	today, yesterday, thisMonth, lastMonth period
-	// seen is the latest time that could be trusted, in Unix seconds.
-	seen int64
+	// seen is the latest time that could be trusted, and ends when today does, in
+	// Unix seconds; 0 while that is not known.
+	seen, ends int64
 }
 
 func newLedger(b Budget, zone *time.Location) *ledger {
@@ -72,7 +73,11 @@ func (l *ledger) usedMonth() int64 { return l.thisMonth.billed + l.round(l.thisM
 // counts on, and if it is in the old day or month again, so does all of that.
 func (l *ledger) roll(now time.Time) {
 	l.seen = now.Unix()
-	day, _ := l.day(now)
+	if l.seen >= l.today.start && l.seen < l.ends {
+		return // it is still today
+	}
+	day, ends := l.day(now)
+	l.ends = ends.Unix()
 	if day.Unix() > l.today.start && l.per != PerMonth {
 		l.close(&l.today)
 		l.close(&l.thisMonth)

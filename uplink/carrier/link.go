@@ -18,7 +18,7 @@ type Link struct {
 	cfg   Config
 	log   *slog.Logger
 	pace  pace
-	state *statefile // of Run; nil if nothing is kept
+	state *statefile // of Run; nil if there is none, or it is out of reach
 	names names
 	// connect makes a socket; it is a field for tests that have no network.
 	connect func(ctx context.Context, network, address string, bind bool) (net.Conn, error)
@@ -30,8 +30,13 @@ type Link struct {
 	conns  map[*conn]struct{}
 	users  int // of the link, which make it a session: connections and dials
 	heard  []func()
-	permit Permit
-	tally  tally
+	// restored says that what the state file had is in the ledger.
+	restored bool
+	// running says that Run does; it sees off the farewells.
+	running   bool
+	farewells []*farewell
+	permit    Permit
+	tally     tally
 }
 
 // tally is what a Link knows of its own run.
@@ -57,23 +62,44 @@ type tally struct {
 }
 
 // Open returns a Link, with what its state file has counted so far. Run closes
-// the file. A file that cannot be read is set aside and reported to log.
-func Open(cfg Config, log *slog.Logger) (*Link, error) {
+// the file. A file that cannot be read is set aside; one that cannot be written is
+// tried again by Run. Both are reported to log: a link is there in any case.
+func Open(cfg Config, log *slog.Logger) *Link {
 	l := newLink(cfg, log)
-	if cfg.State != "" {
-		file, r, aside, err := openState(cfg.State)
-		if err != nil {
-			return nil, err
+	if l.cfg.State != "" {
+		if err := l.openState(); err != nil {
+			l.suffer(err)
 		}
-		l.state = file
-		if aside != "" {
-			l.log.Error("what this link has counted cannot be read: it counts from zero — hint: the operator's portal knows better", "file", aside)
-		}
-		l.restore(r)
 	}
 	l.permit, _ = l.decide(l.now())
 	l.Look()
-	return l, nil
+	return l
+}
+
+// openState opens the state file and takes over what it has, if that is not known
+// yet.
+func (l *Link) openState() error {
+	file, r, aside, err := openState(l.cfg.State)
+	if aside != "" {
+		l.log.Error("what this link has counted cannot be read: it counts from zero — hint: the operator's portal knows better", "file", aside)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r != nil && !l.restored {
+		counted := l.ledger.thisMonth // while the file was out of reach
+		l.restore(r)
+		l.ledger.add(counted.sent, counted.received)
+	}
+	l.state = file
+	return err
+}
+
+// suffer reports that nothing is saved, once.
+func (l *Link) suffer(err error) {
+	if l.tally.problem == "" {
+		l.log.Warn("what this link has counted is not saved, and a restart would forget it — hint: see to the disk", "err", err)
+	}
+	l.tally.problem = err.Error()
 }
 
 // Peek returns a Link that knows what the state file has counted and leaves it
@@ -106,6 +132,7 @@ func (l *Link) restore(r *record) {
 	if r == nil {
 		return
 	}
+	l.restored = true
 	l.ledger.today, l.ledger.yesterday = r.today, r.yesterday
 	l.ledger.thisMonth, l.ledger.lastMonth = r.thisMonth, r.lastMonth
 	l.ledger.seen = r.seen
@@ -189,8 +216,7 @@ func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
 		return p, until
 	}
 	if trusted {
-		_, midnight := l.ledger.day(now)
-		until = sooner(until, midnight)
+		until = sooner(until, time.Unix(l.ledger.ends, 0))
 	}
 	p.Lanes &= l.cfg.Budget.lanes(l.ledger)
 	if trusted && l.resting(now) {
@@ -220,11 +246,11 @@ func (l *Link) open(now time.Time, trusted bool) (open bool, until time.Time) {
 
 // resting says whether a spread budget lets only alarms pass.
 func (l *Link) resting(now time.Time) bool {
-	if l.cfg.Budget.WhenSpent == SpentIgnore {
+	if b := l.cfg.Budget; !b.Spread || b.WhenSpent == SpentIgnore {
 		return false
 	}
 	s := &l.tally
-	if begins, _ := l.ledger.day(now); s.restUntil.Before(now) || s.restUntil.Sub(begins) > 26*time.Hour {
+	if s.restUntil.Before(now) || s.restUntil.Unix() > l.ledger.ends {
 		s.restUntil = l.cfg.Budget.rest(l.ledger, now)
 	}
 	return s.restUntil.After(now)
@@ -320,6 +346,18 @@ func (l *Link) count(p passed, info *unix.TCPInfo, stream bool) {
 		permit, _ := l.decide(l.now())
 		rouse = rouse || permit != l.permit
 	}
+	l.mu.Unlock()
+	if rouse {
+		l.rouse()
+	}
+}
+
+// stir lets Run look soon at what has passed.
+func (l *Link) stir() {
+	l.mu.Lock()
+	s := &l.tally
+	rouse := s.idle
+	s.passed, s.idle = true, false
 	l.mu.Unlock()
 	if rouse {
 		l.rouse()

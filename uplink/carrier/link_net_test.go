@@ -18,6 +18,21 @@ import (
 	"github.com/tidegate/tidegate/internal/linkup"
 )
 
+// from connects over the link, sees that it is answered, and returns the address
+// that it connected from.
+func from(t *testing.T, l *Link) string {
+	t.Helper()
+	c := dial(t, l, portEcho)
+	defer c.Close()
+	if _, err := fmt.Fprint(c, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return c.LocalAddr().(*net.TCPAddr).IP.String()
+}
+
 func TestConnectionsLeaveByTheirInterface(t *testing.T) {
 	n := apart(t)
 	if n == nil {
@@ -25,37 +40,32 @@ func TestConnectionsLeaveByTheirInterface(t *testing.T) {
 	}
 	n.cable("e0", 0) // the better route
 	n.cable("w0", 1)
-	from := func(l *Link) string {
-		t.Helper()
-		c := dial(t, l, portEcho)
-		defer c.Close()
-		if _, err := fmt.Fprint(c, "x"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-		host, _, _ := net.SplitHostPort(c.LocalAddr().String())
-		return host
-	}
 	w0, e0 := n.wire("w0"), n.wire("e0")
-	if got := from(open(t, Config{Name: "any"})); got != "10.9.0.1" {
+	if got := from(t, open(t, Config{Name: "any"})); got != "10.9.0.1" {
 		t.Errorf("without an interface: from %s", got)
 	}
 	if n.wire("w0") != w0 || n.wire("e0") == e0 {
 		t.Error("without an interface: not by the better route")
 	}
-	e0 = n.wire("e0")
-	if got := from(open(t, Config{Name: "lte", Interface: "w0"})); got != "10.9.1.1" {
+	e0 = n.settled("e0")
+	if got := from(t, open(t, Config{Name: "lte", Interface: "w0"})); got != "10.9.1.1" {
 		t.Errorf("by w0: from %s", got)
 	}
 	if n.wire("e0") != e0 || n.wire("w0") == w0 {
 		t.Error("by w0: not on its wire")
 	}
-	if got := from(open(t, Config{Name: "lte", Source: netip.MustParseAddr("10.9.1.1")})); got != "10.9.1.1" {
+	if got := from(t, open(t, Config{Name: "lte", Source: netip.MustParseAddr("10.9.1.1")})); got != "10.9.1.1" {
 		t.Errorf("by address: from %s", got)
 	}
+}
 
+func TestBindingNeedsNoCapability(t *testing.T) {
+	n := apart(t)
+	if n == nil {
+		return
+	}
+	n.cable("e0", 0)
+	n.cable("w0", 1)
 	// The daemon has no capabilities. A thread without them makes the socket; it is
 	// never unlocked, so it ends with its goroutine.
 	bare := make(chan string)
@@ -88,7 +98,7 @@ func TestConnectionsLeaveByTheirInterface(t *testing.T) {
 		}
 		return l.socket(ctx, network, address, false)
 	}
-	if got := from(l); got != "10.9.1.1" || refused != 1 {
+	if got := from(t, l); got != "10.9.1.1" || refused != 1 {
 		t.Errorf("not permitted: from %s, refused %d times", got, refused)
 	}
 }
@@ -112,7 +122,13 @@ func TestAnInterfaceThatCannotBeUsedIsNamed(t *testing.T) {
 		}
 	}
 	n.inside(n.peer, "ip", "link", "set", "p-e0", "down")
-	_, err := open(t, Config{Name: "eth", Interface: "e0"}).Dial(t.Context(), "tcp", hub+":"+portEcho)
+	l := open(t, Config{Name: "eth", Interface: "e0"})
+	for range time.Tick(20 * time.Millisecond) { // the kernel takes a moment to notice
+		if ok, _ := l.reach.up(); !ok {
+			break
+		}
+	}
+	_, err := l.Dial(t.Context(), "tcp", hub+":"+portEcho)
 	if !errors.Is(err, ErrClosed) || err.Error() != "the link is closed: e0 has no carrier" {
 		t.Errorf("%v", err)
 	}

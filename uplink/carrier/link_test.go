@@ -193,11 +193,7 @@ func TestKillNineForgetsNoMoreThanStated(t *testing.T) {
 
 // spend sends over a link until it is killed, and prints what has been counted.
 func spend(path string) {
-	l, err := Open(Config{Name: "lte", State: path, Budget: Budget{Month: 3_000_000}, Clock: Clock{Synced: func() bool { return true }}}, quietLog())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	l := Open(Config{Name: "lte", State: path, Budget: Budget{Month: 3_000_000}, Clock: Clock{Synced: func() bool { return true }}}, quietLog())
 	go l.Run(context.Background())
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -335,4 +331,54 @@ func TestPeekLeavesTheStateAlone(t *testing.T) {
 		t.Errorf("the file changed, %v", err)
 	}
 	l.state.close()
+}
+
+// TestAStateThatIsOutOfReach is what a read-only or full disk makes of it: the link
+// is there, counts, and takes over what the file has as soon as it can.
+func TestAStateThatIsOutOfReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "links")
+		cfg := Config{Name: "lte", Budget: Budget{Month: 1_000_000}, State: filepath.Join(dir, "lte")}
+		first := open(t, cfg)
+		first.ledger.add(100_000, 0)
+		if err := first.save(true); err != nil {
+			t.Fatal(err)
+		}
+		first.state.close()
+		if err := os.Rename(dir, dir+"-away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(dir, nil, 0o600); err != nil { // nothing can be made in a file
+			t.Fatal(err)
+		}
+		l := open(t, cfg)
+		if s := l.Stats(); s.Problem == "" {
+			t.Error("no problem is told")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx) }()
+		c := piped(t, l)
+		c.Write(make([]byte, 50_000)) // and is not held up
+		time.Sleep(2 * saveEvery)
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(dir+"-away", dir); err != nil {
+			t.Fatal(err)
+		}
+		c.Write(make([]byte, 1000))
+		time.Sleep(2 * saveEvery)
+		if s := l.Stats(); s.Problem != "" || s.Month.Used < 151_000 || s.Month.Used > 160_000 {
+			t.Errorf("%+v", s)
+		}
+		c.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if s := Peek(cfg, quietLog()).Stats(); s.Month.Used < 151_000 {
+			t.Errorf("saved: %+v", s)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -22,11 +23,7 @@ func open(t *testing.T, cfg Config) *Link {
 	if cfg.Clock.Synced == nil {
 		cfg.Clock.Synced = func() bool { return true }
 	}
-	l, err := Open(cfg, quietLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return Open(cfg, quietLog())
 }
 
 func (l *Link) sum() passed {
@@ -87,6 +84,11 @@ func TestTheMeterAgreesWithTheInterface(t *testing.T) {
 				c.Close()
 			}
 		}},
+		{"BareConnections", func(t *testing.T, l *Link) {
+			for range 20 {
+				dial(t, l, portEcho).Close()
+			}
+		}},
 		{"NobodyListens", func(t *testing.T, l *Link) {
 			for range 20 {
 				if _, err := l.Dial(t.Context(), "tcp", hub+":4711"); err == nil {
@@ -98,8 +100,15 @@ func TestTheMeterAgreesWithTheInterface(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l := open(t, Config{Name: "eth", Interface: "e0", DNS: []netip.AddrPort{netip.MustParseAddrPort("10.9.0.2:" + portNames)}})
 			before := n.settled("e0")
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- l.Run(ctx) }()
 			c.talk(t, l)
 			after := n.settled("e0")
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 			near(t, c.name, l.sum(), after.minus(before))
 			if l.tally.estimated {
 				t.Error("estimated, though the kernel counts")

@@ -174,18 +174,10 @@ func BenchmarkWrite(b *testing.B) {
 	for name, dial := range map[string]func() (net.Conn, error){
 		"plain": func() (net.Conn, error) { return net.Dial("tcp", listener.Addr().String()) },
 		"link": func() (net.Conn, error) {
-			l, err := Open(Config{Name: "eth"}, quietLog())
-			if err != nil {
-				return nil, err
-			}
-			return l.Dial(b.Context(), "tcp", listener.Addr().String())
+			return Open(Config{Name: "eth"}, quietLog()).Dial(b.Context(), "tcp", listener.Addr().String())
 		},
 		"link with a budget": func() (net.Conn, error) {
-			l, err := Open(Config{Name: "eth", Budget: Budget{Month: 1 << 50}}, quietLog())
-			if err != nil {
-				return nil, err
-			}
-			return l.Dial(b.Context(), "tcp", listener.Addr().String())
+			return Open(Config{Name: "eth", Budget: Budget{Month: 1 << 50}}, quietLog()).Dial(b.Context(), "tcp", listener.Addr().String())
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -201,6 +193,28 @@ func BenchmarkWrite(b *testing.B) {
 				if _, err := c.Write(message); err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+func BenchmarkPermit(b *testing.B) {
+	for name, cfg := range map[string]Config{
+		"free":  {Name: "eth"},
+		"tight": {Name: "lte", Budget: Budget{Day: 1 << 40, Month: 1 << 50, Spread: true}, Schedule: Schedule{{}, {}}},
+	} {
+		for i := range cfg.Schedule {
+			w, err := ParseWindow("*/5 * * * * for 3m")
+			if err != nil {
+				b.Fatal(err)
+			}
+			cfg.Schedule[i] = w
+		}
+		l := Open(cfg, quietLog())
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				l.Permit()
 			}
 		})
 	}

@@ -232,7 +232,7 @@ func (p *Path) broke(i int, err error) {
 	}
 	g.pause = min(max(2*g.pause, p.cfg.MinProbe), p.cfg.MaxProbe)
 	g.failed, g.good = err, time.Time{}
-	g.until = now.Add(g.pause*3/4 + rand.N(g.pause/2))
+	g.until = now.Add(g.pause*3/4 + rand.N(g.pause/2+1))
 	p.rouse()
 }
 

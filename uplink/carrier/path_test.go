@@ -315,7 +315,7 @@ func TestALinkWithoutAllowanceIsPassedOver(t *testing.T) {
 		if closed(c) {
 			t.Error("closed while an answer may be on its way")
 		}
-		time.Sleep(silence)
+		time.Sleep(busyTurn + silence)
 		synctest.Wait()
 		if !closed(c) {
 			t.Error("open though nothing may pass")
@@ -334,7 +334,10 @@ func TestALinkWithoutAllowanceIsPassedOver(t *testing.T) {
 			t.Errorf("%+v over %s", permit, s.Stats().Present)
 		}
 	})
-	within(t, "Schedule", func(t *testing.T) {
+}
+
+func TestAPathFollowsASchedule(t *testing.T) {
+	within(t, "Night", func(t *testing.T) {
 		night := Config{Name: "wifi", Schedule: Schedule{window(t, "0 2 * * * for 1h")}, Zone: time.UTC}
 		s := sail(t, PathConfig{}, night)
 		defer s.stop()

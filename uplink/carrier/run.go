@@ -49,11 +49,12 @@ func (l *Link) maxUnsaved() int64 {
 // returns an error if the last save fails; what was counted since the one before
 // is lost then.
 func (l *Link) Run(ctx context.Context) error {
-	if l.state != nil {
-		l.mu.Lock()
+	l.mu.Lock()
+	l.running = true
+	if l.cfg.State != "" {
 		l.tally.keeping = make(chan struct{})
-		l.mu.Unlock()
 	}
+	l.mu.Unlock()
 	for {
 		again := l.turn()
 		var due <-chan time.Time
@@ -78,12 +79,16 @@ func (l *Link) turn() time.Duration {
 		c.look(false)
 		c.rest()
 	}
+	parting := l.seeOff(false)
 	changed, save, again := l.review(len(conns) > 0)
 	if changed {
 		l.tell()
 	}
 	if save {
 		_ = l.save(false) // which reports it
+	}
+	if parting > 0 && (again == 0 || again > farewellLook) {
+		again = farewellLook
 	}
 	return again
 }
@@ -106,11 +111,11 @@ func (l *Link) review(connected bool) (changed, save bool, again time.Duration) 
 	p, until := l.decide(now)
 	changed, l.permit = p != l.permit, p
 	s := &l.tally
-	save = l.state != nil && s.changed && (s.unsaved >= l.maxUnsaved() && s.problem == "" || now.Sub(s.saved).Abs() >= l.saveEvery())
+	save = l.cfg.State != "" && s.changed && (s.unsaved >= l.maxUnsaved() && s.problem == "" || now.Sub(s.saved).Abs() >= l.saveEvery())
 	switch {
 	case s.passed && connected:
 		again = busyTurn
-	case connected || s.changed && l.state != nil || l.cfg.Budget.limited() || len(l.cfg.Schedule) > 0:
+	case connected || s.changed && l.cfg.State != "" || l.cfg.Budget.limited() || len(l.cfg.Schedule) > 0:
 		again = idleTurn
 	}
 	s.idle, s.passed = again != busyTurn, false
@@ -121,7 +126,10 @@ func (l *Link) review(connected bool) (changed, save bool, again time.Duration) 
 }
 
 // save writes the state file. It reports a failure when it is a new one.
-func (l *Link) save(clean bool) error {
+func (l *Link) save(clean bool) (err error) {
+	if l.state == nil {
+		err = l.openState()
+	}
 	l.mu.Lock()
 	s := &l.tally
 	book, unsaved := *l.ledger, s.unsaved
@@ -129,7 +137,9 @@ func (l *Link) save(clean bool) error {
 	s.saved = l.now() // also if it fails: a disk that is in need is not asked all the time
 	l.mu.Unlock()
 
-	err := l.state.save(book, clean)
+	if err == nil {
+		err = l.state.save(book, clean)
+	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,10 +152,7 @@ func (l *Link) save(clean bool) error {
 		return nil
 	}
 	s.unsaved, s.changed = s.unsaved+unsaved, true
-	if s.problem == "" {
-		l.log.Warn("what this link has counted is not saved, and a restart would forget it — hint: see to the disk", "err", err)
-	}
-	s.problem = err.Error()
+	l.suffer(err)
 	return err
 }
 
@@ -173,13 +180,21 @@ func (l *Link) keepNoMore() {
 
 // end saves what connections that are still open have cost by now.
 func (l *Link) end() error {
+	l.mu.Lock()
+	l.running = false
+	l.mu.Unlock()
 	l.turn()
-	if l.state == nil {
+	l.seeOff(true)
+	if l.cfg.State == "" {
 		return nil
 	}
 	l.mu.Lock()
 	l.ledger.endSession()
 	l.mu.Unlock()
 	defer l.keepNoMore()
-	return errors.Join(l.save(true), l.state.close())
+	err := l.save(true)
+	if l.state != nil {
+		err = errors.Join(err, l.state.close())
+	}
+	return err
 }

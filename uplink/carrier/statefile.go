@@ -93,7 +93,8 @@ func parseRecord(slot []byte) (r record, err error) {
 }
 
 // openState opens the file, or makes it, and returns the newer of its records,
-// or nil. A file that holds none is set aside; aside is its new name then.
+// or nil: also when the file cannot be written. A file that holds none is set
+// aside; aside is its new name then.
 func openState(path string) (s *statefile, r *record, aside string, err error) {
 	raw, err := os.ReadFile(path)
 	switch {
@@ -108,11 +109,11 @@ func openState(path string) (s *statefile, r *record, aside string, err error) {
 		}
 	}
 	if err != nil {
-		return nil, nil, aside, fmt.Errorf("state of a link: %w", err)
+		return nil, r, aside, fmt.Errorf("state of a link: %w", err)
 	}
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, nil, aside, fmt.Errorf("state of a link: %w", err)
+		return nil, r, aside, fmt.Errorf("state of a link: %w", err)
 	}
 	s = &statefile{path: path, file: file}
 	if r != nil {

@@ -39,7 +39,7 @@ func (s *Sink) ready(k kind, need int64) error {
 		s.letGo()
 		return err
 	}
-	if keep := s.cfg.MinFree + s.reservedNow(); free-need < keep {
+	if keep := s.cfg.MinFree + s.reservedNow(); keep > 0 && free-need < keep {
 		return noRoom{free, keep}
 	}
 	if !s.looked {
@@ -112,7 +112,7 @@ func (s *Sink) append(group []*job) error {
 		s.spoil()
 		return errors.Join(err, h.Close())
 	}
-	n, err := write(h, group)
+	n, err := s.write(h, group)
 	if err != nil {
 		return s.undo(h, err)
 	}
@@ -140,8 +140,12 @@ func (s *Sink) append(group []*job) error {
 }
 
 // write returns how many bytes the messages have as records.
-func write(h handle, group []*job) (n int64, err error) {
-	w := bufio.NewWriterSize(h, 64<<10)
+func (s *Sink) write(h handle, group []*job) (n int64, err error) {
+	if s.joined == nil {
+		s.joined = bufio.NewWriterSize(nil, 64<<10)
+	}
+	w := s.joined
+	w.Reset(h)
 	for _, j := range group {
 		body := j.message.Body
 		w.Write(body) // an error stays until Flush

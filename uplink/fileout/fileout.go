@@ -19,6 +19,7 @@
 package fileout
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,7 @@ type state struct {
 	number   int       // of the newest file
 	file     *file
 	expiry   *time.Timer
+	joined   *bufio.Writer   // small messages, into one write
 	spoiled  map[string]bool // files after a failed sync, by path: nothing is added
 }
 

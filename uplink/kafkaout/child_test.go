@@ -44,13 +44,13 @@ func beBroker(dir, port string) int {
 
 // broker is one in a process of its own, which can be killed and frozen.
 type broker struct {
-	t    *testing.T
+	t    testing.TB
 	addr string
 	dir  string
 	cmd  *exec.Cmd
 }
 
-func newBroker(t *testing.T) *broker {
+func newBroker(t testing.TB) *broker {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -29,7 +29,7 @@ func TestConformance(t *testing.T) {
 }
 
 // newSink returns a Sink to the topic, unless cfg says another.
-func newSink(t *testing.T, cfg Config) *Sink {
+func newSink(t testing.TB, cfg Config) *Sink {
 	t.Helper()
 	if cfg.Topic.String() == "" {
 		cfg.Topic = parsed(t, topic)
@@ -42,7 +42,7 @@ func newSink(t *testing.T, cfg Config) *Sink {
 	return s
 }
 
-func parsed(t *testing.T, text string) uplink.Template {
+func parsed(t testing.TB, text string) uplink.Template {
 	t.Helper()
 	p, err := uplink.ParseTemplate(text)
 	if err != nil {
@@ -61,7 +61,7 @@ func always(address string) uplink.Dial {
 
 // newCluster starts brokers within the process: all of the protocol, nothing of
 // the durability.
-func newCluster(t *testing.T, options ...kfake.Opt) *kfake.Cluster {
+func newCluster(t testing.TB, options ...kfake.Opt) *kfake.Cluster {
 	t.Helper()
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(1, topic)}, options...)...)
 	if err != nil {

@@ -48,11 +48,9 @@ func New(cfg Config) (*Sink, error) {
 	if s.options, err = cfg.options(s.limits.batchBytes); err != nil {
 		return nil, err
 	}
-	client, err := kgo.NewClient(s.options...) // to hear now what it does not like
-	if err != nil {
+	if err := kgo.ValidateOpts(s.options...); err != nil {
 		return nil, fmt.Errorf("kafka uplink: %w", err)
 	}
-	client.Close()
 	return s, nil
 }
 

@@ -32,8 +32,11 @@ const (
 	// without a reason costs bytes.
 	metadataMaxAge = time.Hour
 	metadataMinAge = 10 * time.Second
-	// answerTimeout bounds one answer, of a request that has no timeout itself.
-	answerTimeout = 30 * time.Second
+	// requestTimeout bounds one request and its answer, as long as the library
+	// allows: the context of Send is shorter, and a slow link may need all of it.
+	requestTimeout = 15 * time.Minute
+	// handshakeTimeout bounds the handshake of TLS.
+	handshakeTimeout = 20 * time.Second
 	// maxAnswer bounds an answer, in bytes. The longest is the list of a topic's
 	// partitions.
 	maxAnswer = 4 << 20
@@ -66,8 +69,8 @@ func (c Config) options(batchBytes func(topic string) int32) ([]kgo.Opt, error) 
 
 		kgo.RecordRetries(0),
 		kgo.RequestRetries(len(c.Brokers)),
-		kgo.RetryTimeout(answerTimeout),
-		kgo.RequestTimeoutOverhead(answerTimeout),
+		kgo.RetryTimeout(requestTimeout),
+		kgo.RequestTimeoutOverhead(requestTimeout),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
 		kgo.UnknownTopicRetries(0),
 		kgo.MetadataMaxAge(metadataMaxAge),
@@ -152,7 +155,7 @@ func (c Config) dialer() func(ctx context.Context, network, address string) (net
 			settings.ServerName, _, _ = net.SplitHostPort(address)
 		}
 		conn := tls.Client(plain, settings)
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 		defer cancel()
 		if err := conn.HandshakeContext(ctx); err != nil {
 			plain.Close()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,24 +18,36 @@ import (
 
 // Probe connects and logs in as Send would. It describes the cluster and, where
 // its name is known beforehand, the topic, and says what an acknowledgement of
-// it is worth.
+// it is worth. What may be lost has a hint at the end.
 func (s *Sink) Probe(ctx context.Context) (string, error) {
-	k, _, err := s.join()
+	k, err := s.aside()
 	if err != nil {
 		return "", fmt.Errorf("probe kafka at %s: %w", s.cfg.Brokers[0], err)
 	}
-	defer s.leave(k)
+	defer k.fail(errRetired)
 	defer k.bind(ctx)()
 	text, err := k.describe(ctx)
 	if err != nil {
 		err = k.because(err)
-		judged, keep := judge(err, 0)
-		if !keep {
-			k.fail(err)
-		}
+		judged, _ := judge(err, 0)
 		return "", fmt.Errorf("probe kafka at %s: %w", s.cfg.Brokers[0], judged)
 	}
 	return text, nil
+}
+
+// aside opens a session that no Send uses: one that is given up with ctx.
+func (s *Sink) aside() (*session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	k, err := s.openSession()
+	if err != nil {
+		return nil, err
+	}
+	k.users = 1
+	return k, nil
 }
 
 // fixedTopic returns the topic, if no name in it depends on a message.
@@ -87,16 +100,17 @@ func (k *session) describeTopic(ctx context.Context, topic string, t kmsg.Metada
 	text := fmt.Sprintf(", topic %s of %s and %s", topic, count(len(t.Partitions), "partition"), count(replicas, "replica"))
 	limit, insync := topicNumbers(ctx, k.client, topic)
 	if limit > 0 {
+		k.sink.limits.note(topic, limit, time.Now())
 		text += fmt.Sprintf(", messages of up to %d bytes", limit)
 	}
 	if insync > 0 {
 		text += fmt.Sprintf(", an acknowledgement means %s", count(int(insync), "broker"))
 	}
-	if insync == 1 && replicas > 1 {
-		text += " — hint: set min.insync.replicas of the topic to 2, so that what it acknowledges outlives a broker"
-	}
-	if replicas == 1 {
-		text += " — hint: with one replica, what it has acknowledged is lost with that broker, and its last seconds with a power cut"
+	switch {
+	case replicas == 1:
+		text += "\nthe topic has one replica: what it has acknowledged is lost with that broker, and its last seconds with a power cut — hint: give it more replicas"
+	case insync == 1:
+		text += "\none broker is enough for an acknowledgement — hint: set min.insync.replicas of the topic to 2, so that what it acknowledges outlives a broker"
 	}
 	return text
 }

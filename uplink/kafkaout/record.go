@@ -16,6 +16,10 @@ import (
 // maxTopic is how long the name of a topic may be, in bytes.
 const maxTopic = 249
 
+// since is the earliest time of a reading that can be true, in nanoseconds since
+// the Unix epoch: September 2001. A gateway whose clock was never set is older.
+const since = 1e18
+
 // records returns one record a piece of the message.
 func (s *Sink) records(m uplink.Message) []*kgo.Record {
 	pieces := m.Pieces()
@@ -30,7 +34,7 @@ func (s *Sink) records(m uplink.Message) []*kgo.Record {
 				{Key: typeHeader, Value: []byte(m.ContentType)},
 			},
 		}
-		if p.Time > 0 && !s.cfg.SendTime {
+		if p.Time >= since && !s.cfg.SendTime {
 			r.Timestamp = time.Unix(0, p.Time)
 		}
 		records[i] = r

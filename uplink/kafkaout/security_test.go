@@ -17,9 +17,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -66,6 +68,47 @@ func TestLogins(t *testing.T) {
 			t.Errorf("%v, want a hint at sasl", err)
 		}
 	})
+}
+
+// What Kafka itself answers to logins, which kfake does not: a token that it
+// takes, and its own words for one that it does not.
+func TestLoginsInTheWordsOfKafka(t *testing.T) {
+	cfg := func(c *kfake.Cluster, token string) Config {
+		return Config{Brokers: c.ListenAddrs(), SASL: SASL{Mechanism: "oauthbearer", Token: func(context.Context) (string, error) { return token, nil }}}
+	}
+	cluster := newCluster(t)
+	var tokens atomic.Int32
+	cluster.ControlKey(int16(kmsg.SASLHandshake), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := r.ResponseKind().(*kmsg.SASLHandshakeResponse)
+		resp.SupportedMechanisms = []string{"OAUTHBEARER"}
+		return resp, nil, true
+	})
+	cluster.ControlKey(int16(kmsg.SASLAuthenticate), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		if !strings.Contains(string(r.(*kmsg.SASLAuthenticateRequest).SASLAuthBytes), "auth=Bearer good") {
+			text := "the token has lapsed"
+			resp.ErrorCode, resp.ErrorMessage = kerr.SaslAuthenticationFailed.Code, &text
+		}
+		tokens.Add(1)
+		return resp, nil, true
+	})
+	if err := newSink(t, cfg(cluster, "good")).Send(within(t), message("body")); err != nil {
+		t.Error(err)
+	}
+	if tokens.Load() < 2 {
+		t.Errorf("%d logins, want one for each connection", tokens.Load())
+	}
+	mustBeLogin(t, cfg(cluster, "bad"))
+	other := newCluster(t)
+	other.ControlKey(int16(kmsg.SASLHandshake), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		other.KeepControl()
+		resp := r.ResponseKind().(*kmsg.SASLHandshakeResponse)
+		resp.ErrorCode, resp.SupportedMechanisms = kerr.UnsupportedSaslMechanism.Code, []string{"GSSAPI"}
+		return resp, nil, true
+	})
+	mustBeLogin(t, cfg(other, "good"))
 }
 
 // mustBeLogin checks that Send and Probe say that somebody must look after the
@@ -134,7 +177,7 @@ func TestTLS(t *testing.T) {
 
 // certificate returns one for 127.0.0.1 that vouches for itself, and ends after
 // life.
-func certificate(t *testing.T, life time.Duration) (tls.Certificate, *x509.CertPool) {
+func certificate(t testing.TB, life time.Duration) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -249,9 +292,23 @@ func TestProbeSaysWhatAnAcknowledgementIsWorth(t *testing.T) {
 	if info := cluster.PartitionInfo(topic, 0); info.HighWatermark != 0 {
 		t.Error("Probe has sent something")
 	}
+	if sink.Limit() == 0 {
+		t.Error("Probe knows the limit, and keeps it for itself")
+	}
 	text, err = newSink(t, Config{Brokers: cluster.ListenAddrs(), Topic: parsed(t, "t.{device}")}).Probe(within(t))
 	if err != nil || text != `Kafka cluster "plant" of 1 broker` {
 		t.Errorf("%q %v", text, err)
+	}
+	if err := sink.Send(within(t), message("body")); err != nil {
+		t.Fatal(err)
+	}
+	sink.mu.Lock()
+	k := sink.current
+	sink.mu.Unlock()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := sink.Probe(ended); err == nil || k.isBroken() {
+		t.Errorf("%v; a Probe that was given up ended the session of others: %v", err, k.isBroken())
 	}
 	_, err = newSink(t, Config{Brokers: cluster.ListenAddrs(), Topic: parsed(t, "nowhere")}).Probe(within(t))
 	checkClass(t, err, config)

@@ -203,14 +203,20 @@ func (t *tally) note(i int, err error) {
 	}
 }
 
-// result returns what is known now. explain is asked about those that failed,
-// and with nil about those of which nothing is known.
+// errUnheard is what is known of a record that was not answered for.
+var errUnheard = errors.New("no acknowledgement")
+
+// result returns what is known now, nil for those only that were acknowledged.
+// explain makes another error of each.
 func (t *tally) result(explain func(error) error) []error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	errs := make([]error, len(t.errs))
 	for i, err := range t.errs {
-		if known := t.set != nil && t.set[i]; !known || err != nil {
+		if t.set == nil || !t.set[i] {
+			err = errUnheard
+		}
+		if err != nil {
 			errs[i] = explain(err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -298,6 +299,23 @@ func TestNamesOfTopics(t *testing.T) {
 	}
 }
 
+// A time that cannot be true is not told, nor any if that is wanted.
+func TestTimestamps(t *testing.T) {
+	now := time.Now().UnixNano()
+	for _, c := range []struct {
+		at   int64
+		sent bool
+		want bool
+	}{{now, false, true}, {now, true, false}, {3600e9, false, false}, {0, false, false}, {-1, false, false}} {
+		s := &Sink{cfg: Config{Topic: parsed(t, topic), SendTime: c.sent}}
+		m := message("body")
+		m.Parts = []uplink.Part{{Body: m.Body, First: 1, Last: 99, Count: 99, Time: c.at}}
+		if r := s.records(m)[0]; r.Timestamp.IsZero() == c.want || c.want && r.Timestamp.UnixNano() != c.at {
+			t.Errorf("%+v: %v", c, r.Timestamp)
+		}
+	}
+}
+
 func TestConfigurationsThatAreMistakes(t *testing.T) {
 	for hint, cfg := range map[string]Config{
 		"at least one":     {},
@@ -311,4 +329,21 @@ func TestConfigurationsThatAreMistakes(t *testing.T) {
 			t.Errorf("%v, want %q in it", err, hint)
 		}
 	}
+}
+
+// FuzzTopicNamesAreLegal: no name of a device can make a topic that brokers
+// refuse, which would stop the link.
+func FuzzTopicNamesAreLegal(f *testing.F) {
+	for _, name := range []string{"", ".", "..", "Halle 3/Motor #1 ü", strings.Repeat("x", 300), "a\x00b", "\xff"} {
+		f.Add(name)
+	}
+	legal := regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`) // as of org.apache.kafka.common.internals.Topic
+	f.Fuzz(func(t *testing.T, device string) {
+		for _, prefix := range []string{"", "plant."} {
+			name := topicName(prefix + topicText(device))
+			if !legal.MatchString(name) || name == "." || name == ".." {
+				t.Errorf("%q makes %q", device, name)
+			}
+		}
+	})
 }

@@ -168,14 +168,23 @@ func (s *Sink) enter(ctx context.Context, raw net.Conn, l login) (*link, error) 
 		}
 		conn = secure
 	}
+	if s.cfg.Path != "" {
+		web, err := s.overWebSocket(ctx, conn)
+		if err != nil {
+			return nil, netfault.Explain(cause(ctx, err))
+		}
+		conn = web
+	}
 	r := bufio.NewReaderSize(conn, 4<<10)
 	l = s.suit(l)
 	pk, err := s.greet(conn, r, l)
-	if err != nil {
-		return nil, netfault.Explain(cause(ctx, err))
+	if err == nil && !stop() {
+		err = ctx.Err()
 	}
-	if !stop() {
-		return nil, netfault.Explain(ctx.Err())
+	if err != nil {
+		raw.Close() // before what is above: that may want to say goodbye
+		conn.Close()
+		return nil, netfault.Explain(cause(ctx, err))
 	}
 	t := termsOf(pk)
 	t.session = l.session

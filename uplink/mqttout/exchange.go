@@ -17,6 +17,7 @@ type exchange struct {
 	aliased bool
 	// released says that PUBREC has come and PUBREL has gone out.
 	released bool
+	order    int // in which they began
 	// abandoned says that its batch has given up.
 	abandoned bool
 }
@@ -25,8 +26,9 @@ type exchange struct {
 // identifier is taken from the PUBLISH until the last answer to it, whatever
 // becomes of those who wait. The zero value is an empty table.
 type exchanges struct {
-	open map[uint16]*exchange // nil where the identifier is only reserved
-	last uint16               // given out
+	open  map[uint16]*exchange // nil where the identifier is only reserved
+	last  uint16               // given out
+	count int                  // exchanges that began
 }
 
 // maxExchanges is how many identifiers there are: 0 is none.
@@ -52,6 +54,10 @@ func (x *exchanges) again(id uint16, e *exchange) {
 		x.open = make(map[uint16]*exchange)
 	}
 	x.open[id] = e
+	if e != nil {
+		x.count++
+		e.order = x.count
+	}
 }
 
 // reserve keeps an identifier for an exchange that will go on.

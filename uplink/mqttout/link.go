@@ -60,9 +60,9 @@ type link struct {
 }
 
 // maxDoubles is how many publications with QoS 2 a server of MQTT 3.1.1 is sent at
-// once: it cannot say how many it takes, and mosquitto takes 20 before it hangs
-// up.
-const maxDoubles = 20
+// once. It cannot say how many it takes, and what is beyond it may be refused in a
+// PUBREC that looks like any other: mosquitto, which takes 20, does that.
+const maxDoubles = 10
 
 // outgoing is a packet that waits for the writer.
 type outgoing struct {
@@ -183,14 +183,14 @@ func (l *link) begin(b *batch, p *publication) bool {
 }
 
 // enqueue queues a publication under a new identifier, or again under the one
-// that it has.
-func (l *link) enqueue(b *batch, p *publication, id uint16) {
+// that it has. It returns the exchange, nil with QoS 0.
+func (l *link) enqueue(b *batch, p *publication, id uint16) (e *exchange) {
 	l.learned.newest.mayRetain(p)
 	f := wireForm{level: l.terms.level, id: id, dup: id > 0}
 	f.alias, f.known = l.aliases.name(p.topic)
 	out, size := outgoing{payload: p.payload}, p.size(f.level)
 	if p.qos > 0 {
-		e := &exchange{batch: b, pub: p, aliased: f.known, size: size}
+		e = &exchange{batch: b, pub: p, aliased: f.known, size: size}
 		if id > 0 {
 			l.under.again(id, e)
 		} else {
@@ -202,6 +202,7 @@ func (l *link) enqueue(b *batch, p *publication, id uint16) {
 	out.head = p.appendHead(make([]byte, 0, size-len(p.payload)), f)
 	l.learned.count(p, f, size)
 	l.push(out)
+	return e
 }
 
 // push queues a packet.
@@ -247,6 +248,7 @@ func (l *link) read() {
 		}
 		if err != nil {
 			l.fail(err)
+			l.conn.Close() // what is above raw, which is closed
 			return
 		}
 	}

@@ -2,12 +2,16 @@ package mqttout
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +21,8 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	mpackets "github.com/mochi-mqtt/server/v2/packets"
+
+	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
@@ -299,5 +305,79 @@ func TestTheGatewaysStateIsRetained(t *testing.T) {
 				t.Errorf("after Close: %v", err)
 			}
 		})
+	}
+}
+
+// TestASecondConnectionCostsLess: TLS goes on with what the first has agreed on,
+// and needs no certificates.
+func TestASecondConnectionCostsLess(t *testing.T) {
+	authority := servertest.NewAuthority(t)
+	cfg := basic(servertest.Mosquitto(t, servertest.TLS(authority)).Addr("mqtts"))
+	cfg.TLS = &tls.Config{RootCAs: authority.Pool()}
+	var bytes, pieces atomic.Int64
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return counted{conn, &bytes, &pieces}, err
+	}
+	sink := newSink(t, cfg)
+	var cost [2]int64
+	for i := range cost {
+		bytes.Store(0)
+		if err := sink.Send(within(t), cut(i, 1)); err != nil {
+			t.Fatal(err)
+		}
+		cost[i] = bytes.Load()
+		if resumed := sink.current.conn.(*tls.Conn).ConnectionState().DidResume; resumed != (i == 1) {
+			t.Errorf("connection %d: resumed is %v", i+1, resumed)
+		}
+		sink.current.fail(errClosed)
+	}
+	if cost[1] >= cost[0] {
+		t.Errorf("the first connection cost %d bytes, the second %d", cost[0], cost[1])
+	}
+	t.Logf("the first connection with a message of 9 bytes cost %d bytes, the second %d", cost[0], cost[1])
+}
+
+// TestMQTTOverWebSocket, in both versions, and what is said where there is none.
+func TestMQTTOverWebSocket(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	_, port, _ := net.SplitHostPort(address)
+	server := servertest.Mosquitto(t, servertest.Config("listener "+port+" 127.0.0.1", "protocol websockets"))
+	before := goleak.IgnoreCurrent()
+	t.Run("Use", func(t *testing.T) {
+		for _, protocol := range []Protocol{V5, V311} {
+			inbox := watch5(t, server.Addr("mqtt"), "tg/"+string(protocol))
+			cfg := basic(address)
+			cfg.Path, cfg.Protocol, cfg.Topic = "/mqtt", protocol, template("tg/"+string(protocol))
+			sink := newSink(t, cfg)
+			for n := range 3 {
+				if err := sink.Send(within(t), cut(n, 50)); err != nil {
+					t.Fatal(err)
+				}
+				if n == 1 {
+					sink.current.fail(errClosed)
+				}
+			}
+			if got := collect(t, inbox, 150); len(got) != 150 {
+				t.Errorf("%s: %d", protocol, len(got))
+			}
+		}
+	})
+	goleak.VerifyNone(t, before)
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	cfg := basic(strings.TrimPrefix(web.URL, "http://"))
+	cfg.Path = "/mqtt"
+	if err := newSink(t, cfg).Send(within(t), cut(0, 1)); classOf(err) != "transient" || !strings.Contains(err.Error(), "404 Not Found — hint: check the path") {
+		t.Error(err)
+	}
+	cfg.Address = server.Addr("mqtt")
+	if err := newSink(t, cfg).Send(within(t), cut(0, 1)); classOf(err) != "transient" || !strings.Contains(err.Error(), "hint: ") {
+		t.Error(err)
 	}
 }

@@ -1,11 +1,17 @@
 package mqttout
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+)
 
 // kept are exchanges of QoS 2 that a connection has left open, by the key of
-// their publications. With the session that the server keeps beside them they
-// end over a later connection, so that a publication which is sent again is not
-// delivered twice. They are guarded by the lock of the link that has them.
+// their publications. With the session that the server keeps beside them they go
+// on over the next connection (MQTT 5.0, 4.4), whether or not anybody waits for
+// them, so that a publication which is sent again is not delivered twice. They
+// are guarded by the lock of the link that has them.
 type kept map[string]*leftover
 
 // maxKept is how many of them are remembered: more are of messages that have
@@ -14,13 +20,16 @@ const maxKept = 4096
 
 // leftover is one of them.
 type leftover struct {
-	id uint16
-	// released says that the server has it and PUBREL is due; over that PUBCOMP
-	// has come since, or a refusal.
-	released, over bool
-	verdict        error
-	// under is the exchange that waits for PUBCOMP; nil if none does.
-	under *exchange
+	pub   publication
+	id    uint16
+	order int // in which they began
+	// released says that the server has it and PUBREL is due.
+	released bool
+	// under is the exchange for which nobody waits; nil when there is none, or
+	// when it is over, with a verdict.
+	under   *exchange
+	over    bool
+	verdict error
 }
 
 // keep remembers an exchange whose connection has ended.
@@ -31,7 +40,7 @@ func (k *kept) keep(id uint16, e *exchange) {
 	if *k == nil {
 		*k = make(kept)
 	}
-	(*k)[e.pub.key] = &leftover{id: id, released: e.released}
+	(*k)[e.pub.key] = &leftover{pub: *e.pub, id: id, order: e.order, released: e.released}
 }
 
 // wait remembers an exchange whose batch has given up, on the link that it is
@@ -54,52 +63,57 @@ func (k *kept) ended(e *exchange, verdict error) {
 	}
 }
 
-// inherit takes over what a link before this one has left, in the session that
-// the server still has: what was released is completed, and the identifiers of
-// the rest are not used for anything else. It is called before start.
+// inherit goes on with what the link before this one has left, in the session
+// that the server still has. It is called before start.
 func (l *link) inherit(from kept) {
 	l.kept = from
-	for key, left := range from {
+	byOrder := func(a, b *leftover) int { return cmp.Compare(a.order, b.order) }
+	for _, left := range slices.SortedFunc(maps.Values(from), byOrder) {
 		if left.over {
 			continue
 		}
-		e := &exchange{pub: &publication{key: key, qos: 2}, released: left.released}
-		if left.released && len(l.slots) < cap(l.slots) && (l.doubles == nil || len(l.doubles) < cap(l.doubles)) {
-			left.under = e
-			l.room(context.Background(), 2) // there is one
-			l.under.again(left.id, e)
+		if err := l.terms.fit([]publication{left.pub}, true); err != nil || left.pub.qos > l.terms.maxQoS || !l.hasRoom() {
+			// The server's terms are not what they were. The identifier is not
+			// used again: what it stands for there is nothing else.
+			l.under.reserve(left.id)
+			delete(l.kept, left.pub.key)
+			continue
+		}
+		l.room(context.Background(), 2) // there is
+		if left.released {
+			left.under = &exchange{pub: &left.pub, released: true}
+			l.under.again(left.id, left.under)
 			l.push(outgoing{head: appendPubrel(nil, left.id)})
 			continue
 		}
-		l.under.reserve(left.id)
+		left.under = l.enqueue(nil, &left.pub, left.id)
 	}
 }
 
-// resume goes on with a publication that an earlier connection began; false if
-// there was none.
+// hasRoom reports whether room would not wait.
+func (l *link) hasRoom() bool {
+	return len(l.slots) < cap(l.slots) && (l.doubles == nil || len(l.doubles) < cap(l.doubles))
+}
+
+// resume goes on with a publication that is under way already, or over, because
+// it was begun before; false if it was not. It has a place then, and gives back
+// the one that was found for it.
 func (l *link) resume(b *batch, p *publication) bool {
 	left, ok := l.kept[p.key]
 	if !ok {
 		return false
 	}
 	delete(l.kept, p.key)
-	switch {
-	case left.over:
-		l.leavePlace(2)
+	l.leavePlace(2)
+	if left.over {
 		p.arrived = left.verdict == nil
 		b.end(left.verdict)
-	case left.under != nil: // it has a place already
-		l.leavePlace(2)
-		if left.under.abandoned {
-			l.abandoned--
-		}
-		left.under.batch, left.under.pub, left.under.abandoned = b, p, false
-	case left.released:
-		l.under.again(left.id, &exchange{batch: b, pub: p, released: true})
-		l.push(outgoing{head: appendPubrel(nil, left.id)})
-	default:
-		l.enqueue(b, p, left.id)
+		return true
 	}
+	if left.under.abandoned {
+		l.abandoned--
+	}
+	left.under.batch, left.under.pub, left.under.abandoned = b, p, false
 	return true
 }
 

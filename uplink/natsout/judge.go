@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // Delays after answers that do not change by themselves soon.
@@ -24,9 +24,6 @@ const (
 	// fullDelay is for a stream or a server that must be given room.
 	fullDelay = 30 * time.Second
 )
-
-// maxQuote is how much of a server's text is quoted in an error, in bytes.
-const maxQuote = 200
 
 type class int
 
@@ -158,34 +155,26 @@ type confirmation struct {
 func judgeAnswer(status string, data []byte, a answer) error {
 	if status == "503" {
 		hint := fmt.Sprintf(`create one: nats stream add NAME --subjects %q --storage file --retention limits --discard new --dupe-window 1h`, a.subject)
-		return classed(fmt.Errorf("no stream takes the subject %s", quote(a.subject)), configured, hint, 0)
+		return classed(fmt.Errorf("no stream takes the subject %s", onelink.Quote(a.subject)), configured, hint, 0)
 	}
 	var c confirmation
 	err := json.Unmarshal(data, &c)
 	switch {
 	case err == nil && c.Error != nil:
-		return refusal(c, a.size)
+		return refusal(c.Error.ErrCode, c.Error.Description, a.size)
 	case status != "", err != nil, c.Stream == "", c.Seq == 0:
-		return fmt.Errorf("the answer is %s %s, not a stream's — hint: something else answers on the subject %s", quote(status), quote(string(data)), quote(a.subject))
+		return fmt.Errorf("the answer is %s %s, not a stream's — hint: something else answers on the subject %s", onelink.Quote(status), onelink.Quote(string(data)), onelink.Quote(a.subject))
 	}
 	return nil
 }
 
 // refusal judges a stream's error.
-func refusal(c confirmation, size int) error {
-	err := fmt.Errorf("the stream says %s (%d)", quote(c.Error.Description), c.Error.ErrCode)
-	if row, known := refusals[c.Error.ErrCode]; known {
+func refusal(code int, description string, size int) error {
+	err := fmt.Errorf("the stream says %s (%d)", onelink.Quote(description), code)
+	if row, known := refusals[code]; known {
 		return classed(err, row.class, row.hint, size)
 	}
 	return classed(err, transient, "see the server's log; the message will be sent again", 0)
-}
-
-// quote makes the head of a foreign text safe for logs and terminals.
-func quote(s string) string {
-	if len(s) > maxQuote {
-		s = s[:maxQuote] + "..."
-	}
-	return strconv.Quote(strings.ToValidUTF8(strings.TrimSpace(s), "?"))
 }
 
 // sized is a refusal that tells what may pass, in bytes.

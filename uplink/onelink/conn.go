@@ -148,12 +148,19 @@ func (c *Conn) Heard() int64 { return c.heard.Load() }
 // Written returns how many bytes were written, with those that are held back.
 func (c *Conn) Written() int64 { return c.written.Load() }
 
-// Unstick closes the connection if a write is under way, which the other side may
+// Unstick drops the connection if a write is under way, which the other side may
 // never let end. Half a message makes a connection useless in any case.
 func (c *Conn) Unstick() {
 	if c.writing.Load() > 0 {
-		c.Close()
+		c.Drop()
 	}
+}
+
+// Drop closes a connection that is given up: from now on its Fault is
+// net.ErrClosed, if it has no other.
+func (c *Conn) Drop() {
+	c.note(net.ErrClosed)
+	c.Conn.Close()
 }
 
 // Fault returns the first error of a read or a write, with a hint; nil if there

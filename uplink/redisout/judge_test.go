@@ -51,14 +51,17 @@ func checkClass(t *testing.T, err error, want class) {
 	}
 }
 
-// What servers of different age and kind say. Those that a real one can be made
-// to say are said by it in real_test.go, too.
-func TestEveryErrorHasItsClass(t *testing.T) {
-	for text, c := range map[string]struct {
-		class class
-		keep  bool
-		hint  string
-	}{
+// said is what a server may say, and what it means.
+type said struct {
+	class class
+	keep  bool
+	hint  string
+}
+
+// sayings are what servers of different age and kind say. Those that a real one
+// can be made to say are said by it in real_test.go, too.
+func sayings() map[string]said {
+	return map[string]said{
 		"OOM command not allowed when used memory > 'maxmemory'.":                                {full, true, "maxmemory"},
 		"MISCONF Errors writing to the AOF file: No space left on device":                        {transient, true, "disk"},
 		"NOAUTH Authentication required.":                                                        {config, false, "password_file"},
@@ -90,7 +93,11 @@ func TestEveryErrorHasItsClass(t *testing.T) {
 		"ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.":                          {config, true, "append-only"},
 		"ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica …": {config, true, "replica"},
 		"ERR something that nobody has thought of\x1b[31m":                                                     {transient, true, "sent again"},
-	} {
+	}
+}
+
+func TestEveryErrorHasItsClass(t *testing.T) {
+	for text, c := range sayings() {
 		t.Run(text[:min(len(text), 30)], func(t *testing.T) {
 			var dials, refused atomic.Int32
 			address := peer(t, func(words []string) string {

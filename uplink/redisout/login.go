@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -40,7 +41,7 @@ func (l *learnt) check(m uplink.Message) error {
 func (s *Sink) open(ctx context.Context) (*link, error) {
 	wire, err := onelink.Open(ctx, onelink.Dial(s.cfg.Dial), s.cfg.Address, s.cfg.TLS)
 	if err != nil {
-		return nil, err
+		return nil, s.unreached(err)
 	}
 	l := newLink(s.cfg, wire, redis.NewConn(&guarded{Conn: wire}, 0, 0))
 	if err := s.login(ctx, l); err != nil {
@@ -48,6 +49,16 @@ func (s *Sink) open(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// unreached adds to an error of connecting what onelink cannot know: Redis without
+// TLS takes a handshake for a command that is not complete yet, and waits.
+func (s *Sink) unreached(err error) error {
+	var network *net.OpError
+	if s.cfg.TLS != nil && errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &network) {
+		return fmt.Errorf("handshake: %w — hint: does that port speak TLS? Without it the url begins with redis://", context.DeadlineExceeded)
+	}
+	return err
 }
 
 func (s *Sink) login(ctx context.Context, l *link) error {

@@ -11,7 +11,8 @@ import (
 )
 
 // Probe connects and logs in as Send would, and reads what is known of the server:
-// above all, whether what it acknowledges outlives it.
+// above all, whether what it acknowledges outlives it. What may be lost
+// has a line of its own, with a hint.
 func (s *Sink) Probe(ctx context.Context) (string, error) {
 	l, err := s.seat.Get(ctx, s.open)
 	if err != nil {
@@ -107,19 +108,21 @@ func (p *profile) describe(cfg Config) (string, error) {
 	if p.stream != "" {
 		parts = append(parts, "stream "+p.stream)
 	}
+	var cautions []string
+	caution := func(what, hint string) { cautions = append(cautions, "\n"+what+" — hint: "+hint) }
 	durable, hint := p.durability()
-	parts = append(parts, durable)
-	text := strings.Join(parts, ", ")
-	if hint != "" {
-		text += " — hint: " + hint
+	if hint == "" {
+		parts = append(parts, durable)
+	} else {
+		caution(durable, hint)
 	}
 	if policy := p.info["maxmemory_policy"]; strings.HasPrefix(policy, "allkeys-") && p.info["maxmemory"] != "0" {
-		text += fmt.Sprintf("; with maxmemory-policy %s the server deletes streams when its memory is full — hint: noeviction, or volatile-*", policy)
+		caution("deletes streams when its memory is full (maxmemory-policy "+policy+")", "set maxmemory-policy noeviction, or volatile-*")
 	}
 	if cfg.MaxLen > 0 || cfg.MaxAge > 0 {
-		text += "; the stream is trimmed, and what nobody has read by then is lost"
+		caution("the stream is trimmed", "what nobody has read before it is trimmed is lost; let the reader trim")
 	}
-	return text, nil
+	return strings.Join(parts, ", ") + strings.Join(cautions, ""), nil
 }
 
 func (p *profile) name() string {

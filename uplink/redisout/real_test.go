@@ -200,6 +200,11 @@ func TestProbeSaysWhatAnIDIsWorth(t *testing.T) {
 		})
 	}
 	server := servertest.Redis(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := newSink(t, Config{Address: server.Addr("redis"), TLS: &tls.Config{}}).Probe(ctx); err == nil || !strings.Contains(err.Error(), "speak TLS") {
+		t.Errorf("TLS to a port without: %v", err)
+	}
 	do(t, dial(t, server.Addr("redis")), "SET", "text", "no stream")
 	_, err := newSink(t, Config{Address: server.Addr("redis"), DB: 3, Stream: parsed(t, "text")}).Probe(within(t))
 	checkClass(t, err, config)
@@ -234,5 +239,23 @@ func TestRealLimitThatIsNotTold(t *testing.T) {
 	}
 	if err := sink.Send(within(t), message("body")); err != nil {
 		t.Error(err)
+	}
+}
+
+// Servers close connections that are idle, and operators those that they want to.
+// That is no outage.
+func TestRestedConnectionThatIsClosedCostsNothing(t *testing.T) {
+	server := servertest.Redis(t)
+	sink := newSink(t, Config{Address: server.Addr("redis")})
+	for range 3 {
+		if err := sink.Send(within(t), message("body")); err != nil {
+			t.Fatal(err)
+		}
+		l, err := sink.seat.Get(within(t), sink.open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, dial(t, server.Addr("redis")), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+		<-l.gone
 	}
 }

@@ -304,31 +304,6 @@ func TestCautionIsAboutReceiptsThatAreWorthLess(t *testing.T) {
 	}
 }
 
-// BenchmarkSend is what a message costs on this side, and on the wire.
-func BenchmarkSend(b *testing.B) {
-	for _, c := range []struct {
-		name            string
-		readings, parts int
-	}{{"batch", 1000, 0}, {"perReading", 1000, 1000}} {
-		b.Run(c.name, func(b *testing.B) {
-			near, far := net.Pipe()
-			go confirmAll(far)
-			sink := newSink(b, Config{Address: "server:1", Dial: func(context.Context, string, string) (net.Conn, error) { return near, nil }})
-			m := message(0, c.readings*20)
-			if c.parts > 0 {
-				m = inParts(m, make([]string, c.parts)...)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := sink.Send(b.Context(), m); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(b.N*c.readings)/b.Elapsed().Seconds(), "readings/s")
-		})
-	}
-}
-
 // confirmAll is a server that confirms everything, many receipts at a time.
 func confirmAll(conn net.Conn) {
 	defer conn.Close()

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // Commands of the frames that go to and come from a server.
@@ -141,7 +143,7 @@ func readFrame(r *bufio.Reader) (*frame, error) {
 	}
 	f := &frame{command: string(line)}
 	if !isCommand(f.command) {
-		return nil, fmt.Errorf("%w: it begins with %s", errNotSTOMP, quote(f.command))
+		return nil, fmt.Errorf("%w: it begins with %s", errNotSTOMP, onelink.Quote(f.command))
 	}
 	for {
 		if line, err = readLine(r, budget); err != nil {
@@ -175,7 +177,7 @@ func isCommand(s string) bool {
 func parseHeader(line string, raw bool) (header, error) {
 	name, value, ok := strings.Cut(line, ":")
 	if !ok || name == "" {
-		return header{}, fmt.Errorf("%w: header %s", errNotSTOMP, quote(line))
+		return header{}, fmt.Errorf("%w: header %s", errNotSTOMP, onelink.Quote(line))
 	}
 	if raw {
 		return header{name, value}, nil
@@ -212,7 +214,7 @@ func readBody(r *bufio.Reader, length string) ([]byte, error) {
 	}
 	n, err := strconv.ParseUint(length, 10, 31)
 	if err != nil || n > maxBody {
-		return nil, fmt.Errorf("%w: a body of %s bytes", errNotSTOMP, quote(length))
+		return nil, fmt.Errorf("%w: a body of %s bytes", errNotSTOMP, onelink.Quote(length))
 	}
 	var body bytes.Buffer // grows with what comes, not with what is announced
 	if _, err := io.CopyN(&body, r, int64(n)); err != nil {

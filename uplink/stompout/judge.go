@@ -3,12 +3,11 @@ package stompout
 import (
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // Delays after answers that do not change by themselves soon.
@@ -19,8 +18,8 @@ const (
 	fullDelay = 30 * time.Second
 )
 
-// maxQuote is how much of a server's text is quoted in an error, in bytes.
-const maxQuote = 200
+// firstLine is how much of an ERROR's body is looked at, in bytes.
+const firstLine = 800
 
 type class int
 
@@ -33,8 +32,8 @@ const (
 )
 
 // errorsOfServers is what servers say in an ERROR, and what it means here. STOMP
-// has no codes: the words are those of ActiveMQ 5, RabbitMQ 3 and Artemis. The
-// first row that fits counts. Nothing that a person must put right is held
+// has no codes: the words are those of ActiveMQ 5 and RabbitMQ 3, and of Artemis,
+// which was not tried. The first row that fits counts. Nothing that a person must put right is held
 // against the readings.
 var errorsOfServers = []struct {
 	words string // in lower case
@@ -79,20 +78,20 @@ func judge(f *frame) error {
 		if !strings.Contains(text, row.words) {
 			continue
 		}
-		err := fmt.Errorf("the server says %s — hint: %s", quote(said), row.hint)
+		err := fmt.Errorf("the server says %s — hint: %s", onelink.Quote(said), row.hint)
 		switch row.class {
 		case configured:
 			return uplink.RetryAfter(err, configDelay)
 		case full:
 			return uplink.RetryAfter(err, fullDelay)
 		case tooLarge:
-			return uplink.TooLarge(sized{err, statedLimit(said)})
+			return uplink.TooLarge(sized{err, onelink.StatedLimit(said)})
 		case poison:
 			return uplink.Permanent(err)
 		}
 		return err
 	}
-	return fmt.Errorf("the server says %s — hint: see its log; the message will be sent again", quote(said))
+	return fmt.Errorf("the server says %s — hint: see its log; the message will be sent again", onelink.Quote(said))
 }
 
 // says is the text of an ERROR: its header, and the first line of its body, in
@@ -100,7 +99,7 @@ func judge(f *frame) error {
 // exception repeats the header.
 func says(f *frame) string {
 	message := f.get("message")
-	body, _, _ := strings.Cut(strings.TrimSpace(string(f.body[:min(len(f.body), 4*maxQuote)])), "\n")
+	body, _, _ := strings.Cut(strings.TrimSpace(string(f.body[:min(len(f.body), firstLine)])), "\n")
 	if body == "" || body == message {
 		return message
 	}
@@ -113,17 +112,6 @@ func says(f *frame) string {
 	return message + ": " + body
 }
 
-// quote makes the head of a foreign text safe for logs and terminals.
-func quote(s string) string {
-	if len(s) > maxQuote {
-		s = s[:maxQuote] + "..."
-	}
-	return strconv.Quote(strings.ToValidUTF8(strings.TrimSpace(s), "?"))
-}
-
-// clean is quote, without the quotation marks.
-func clean(s string) string { return strings.Trim(quote(s), `"`) }
-
 // sized is a refusal that tells what the server may take, in bytes; 0 if it does
 // not.
 type sized struct {
@@ -133,22 +121,6 @@ type sized struct {
 
 // Unwrap returns the refusal.
 func (s sized) Unwrap() error { return s.error }
-
-var limitText = regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d{1,10})\b`)
-
-// statedLimit returns the limit that RabbitMQ names in its refusal, 0 if it names
-// none.
-func statedLimit(text string) int64 {
-	found := limitText.FindStringSubmatch(text)
-	if found == nil {
-		return 0
-	}
-	n, err := strconv.ParseInt(found[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
-}
 
 // outgrown is the refusal of a piece of the size. It teaches the limit: what the
 // server has named, or else anything less.

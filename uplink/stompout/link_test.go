@@ -93,6 +93,22 @@ func TestFramesAreTheOneInThePackageComment(t *testing.T) {
 	}
 }
 
+// JMS clients of ActiveMQ get a TextMessage for this header, a BytesMessage without.
+func TestTextIsMarked(t *testing.T) {
+	for text, want := range map[bool]string{true: "text", false: ""} {
+		address, _, arrived := collector(t)
+		ended := begin(within(t, soon), newSink(t, Config{Address: address, Text: text}), message(0, 10))
+		f := receive(t, arrived)
+		if got := f.get("amq-msg-type"); got != want {
+			t.Errorf("%v: %q, want %q", text, got, want)
+		}
+		f.receipt()
+		if err := receive(t, ended); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestLoginIsAsConfigured(t *testing.T) {
 	got := make(chan *frame, 1)
 	server := &fakeServer{connect: func(c *fakeConn, f *frame) {
@@ -275,7 +291,7 @@ func wait(t *testing.T, until func() bool) {
 	}
 }
 
-func secret(t *testing.T, text string) conf.Secret {
+func secret(t testing.TB, text string) conf.Secret {
 	t.Helper()
 	path := t.TempDir() + "/secret"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

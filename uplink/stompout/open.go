@@ -79,9 +79,9 @@ func (s *Sink) logIn(wire *onelink.Conn, in *bufio.Reader) (greeting, error) {
 	case answer.command == errorCommand:
 		return greeting{}, fmt.Errorf("log in: %w", atLogin(judge(answer)))
 	case answer.command != connectedCommand:
-		return greeting{}, fmt.Errorf("log in: the answer is %s — hint: the other side does not speak STOMP; check the port", quote(answer.command))
+		return greeting{}, fmt.Errorf("log in: the answer is %s — hint: the other side does not speak STOMP; check the port", onelink.Quote(answer.command))
 	case answer.get("version") != "1.2":
-		err := fmt.Errorf("log in: the server speaks STOMP %s — hint: it must speak 1.2; ActiveMQ does from 5.8 on", quote(answer.get("version")))
+		err := fmt.Errorf("log in: the server speaks STOMP %s — hint: it must speak 1.2; use a newer one", onelink.Quote(answer.get("version")))
 		return greeting{}, uplink.RetryAfter(err, configDelay)
 	}
 	return s.greetingOf(answer)
@@ -107,7 +107,7 @@ func (s *Sink) greetingOf(f *frame) (greeting, error) {
 	sx, err := strconv.ParseUint(strings.TrimSpace(can), 10, 31)
 	sy, err2 := strconv.ParseUint(strings.TrimSpace(wants), 10, 31)
 	if err = errors.Join(err, err2); err != nil {
-		return g, fmt.Errorf("log in: %w: heart-beat %s — hint: does the other side speak STOMP?", errNotSTOMP, quote(text))
+		return g, fmt.Errorf("log in: %w: heart-beat %s — hint: does the other side speak STOMP?", errNotSTOMP, onelink.Quote(text))
 	}
 	if sx > 0 {
 		g.life = max(time.Duration(sx)*time.Millisecond, s.cfg.Heartbeat)
@@ -147,9 +147,9 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 	if server == "" {
 		server = "a server that does not say its name"
 	}
-	about := fmt.Sprintf("%s, STOMP 1.2, %s", clean(server), s.cfg.Destination)
+	about := fmt.Sprintf("%s, STOMP 1.2, %s", strings.Trim(onelink.Quote(server), `"`), s.cfg.Destination)
 	if caution := Caution(s.cfg.Destination.String()); caution != "" {
-		about += " (" + caution + ")"
+		about += "\n" + caution
 	}
 	return about, nil
 }

@@ -145,11 +145,11 @@ func Caution(destination string) string {
 	case !strings.HasPrefix(destination, "/") || kind == "queue":
 		return ""
 	case kind == "topic":
-		return "a topic keeps nothing for those who have not subscribed: without a durable subscriber readings are lost although they are confirmed"
+		return "a topic keeps nothing for those who have not subscribed: readings are confirmed and lost — hint: use /queue/, or see that there is always a durable subscriber"
 	case kind == "exchange" || kind == "amq":
-		return "over STOMP, RabbitMQ confirms what no queue is bound for, and throws it away: use /queue/, or an amqp uplink, which is told"
+		return "over STOMP, RabbitMQ confirms what no queue is bound for, and throws it away — hint: use /queue/, or an amqp uplink, which is told"
 	case strings.HasPrefix(kind, "temp-"):
-		return "a temporary queue goes with the connection"
+		return "a temporary queue goes with the connection — hint: use /queue/"
 	}
 	return ""
 }

@@ -11,12 +11,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/tidegate/tidegate/internal/httpjudge"
 	"github.com/tidegate/tidegate/internal/netfault"
+	"github.com/tidegate/tidegate/uplink"
 )
 
 const (
@@ -33,11 +36,15 @@ const (
 func (s *Sink) dial(ctx context.Context) (*line, error) {
 	ctx, cancel := context.WithTimeout(ctx, shakeTimeout)
 	defer cancel()
+	header, err := s.header()
+	if err != nil {
+		return nil, uplink.RetryAfter(fmt.Errorf("%w — hint: the file with the secret must be readable for the user who runs the gateway", err), httpjudge.ConfigDelay)
+	}
 	h := &handshake{cfg: s.cfg, url: s.url}
 	options := &websocket.DialOptions{
 		// Not followed: what a redirect leads to did not promise to keep anything.
 		HTTPClient:   &http.Client{Transport: h, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		HTTPHeader:   s.header(),
+		HTTPHeader:   header,
 		Subprotocols: []string{Protocol},
 	}
 	if s.cfg.Deflate {
@@ -60,20 +67,30 @@ func (s *Sink) dial(ctx context.Context) (*line, error) {
 	return l, nil
 }
 
-func (s *Sink) header() http.Header {
+// header returns what goes with the handshake. An error is one of the
+// configuration.
+func (s *Sink) header() (http.Header, error) {
 	h := http.Header{}
 	maps.Copy(h, s.cfg.Header)
 	if s.cfg.UserAgent != "" {
 		h.Set("User-Agent", s.cfg.UserAgent)
 	}
 	switch {
-	case !s.cfg.Token.IsZero():
-		h.Set("Authorization", "Bearer "+s.cfg.Token.Reveal())
+	case s.cfg.Token != nil:
+		token, err := s.cfg.Token()
+		if err != nil {
+			return nil, err
+		}
+		h.Set("Authorization", "Bearer "+token.Reveal())
 	case s.cfg.Username != "":
+		password, err := s.cfg.Password()
+		if err != nil {
+			return nil, err
+		}
 		r := http.Request{Header: h}
-		r.SetBasicAuth(s.cfg.Username, s.cfg.Password.Reveal())
+		r.SetBasicAuth(s.cfg.Username, password.Reveal())
 	}
-	return h
+	return h, nil
 }
 
 // handshake is the transport of one request, the one that becomes a WebSocket.
@@ -147,7 +164,11 @@ func (h *handshake) fault(ctx context.Context, err error) error {
 		return outOfTime(ctx, "the other side has not answered the handshake")
 	}
 	if h.err != nil {
-		return netfault.Explain(h.err)
+		err := netfault.Explain(h.err)
+		if !strings.Contains(err.Error(), "hint: ") {
+			err = fmt.Errorf("%w — hint: is there a web server at the url?", err)
+		}
+		return err
 	}
 	if h.conn != nil {
 		h.conn.Close()

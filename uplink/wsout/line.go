@@ -18,6 +18,8 @@ var (
 	// errUnheard marks a connection that broke, and nothing was heard on it since
 	// the message went out.
 	errUnheard = errors.New("the connection was cut")
+	// errMute marks one that is dead although it looks alive: the next would be, too.
+	errMute = errors.New("no pong")
 )
 
 // line is one connection, and the messages on it that wait for an answer. It
@@ -38,7 +40,7 @@ type line struct {
 	waiting []*waiter
 	err     error         // why it has ended
 	ended   chan struct{} // closed then
-	busy    chan struct{} // tells watch that somebody waits
+	changed chan struct{} // tells watch that patience has
 	tasks   sync.WaitGroup
 }
 
@@ -52,7 +54,7 @@ type waiter struct {
 func newLine(s *Sink, ws *websocket.Conn, conn *meter) *line {
 	l := &line{
 		ws: ws, conn: conn, times: s.times, ping: s.cfg.Ping, learn: s.learn,
-		writing: make(chan struct{}, 1), ended: make(chan struct{}), busy: make(chan struct{}, 1),
+		writing: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	l.tasks.Go(l.listen)
 	l.tasks.Go(l.watch)
@@ -74,7 +76,7 @@ func (l *line) works() bool {
 func (l *line) deliver(ctx context.Context, m uplink.Message) error {
 	begun := l.conn.now()
 	err := l.exchange(ctx, m)
-	if err != nil && ctx.Err() == nil && !l.works() && l.conn.heard.Load() < begun {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errMute) && !l.works() && l.conn.heard.Load() < begun {
 		return fmt.Errorf("%w: %w", errUnheard, err)
 	}
 	return err
@@ -111,11 +113,15 @@ func (l *line) expect(w *waiter) error {
 		return l.err
 	}
 	l.waiting = append(l.waiting, w)
+	l.tellWatch()
+	return nil
+}
+
+func (l *line) tellWatch() {
 	select {
-	case l.busy <- struct{}{}:
+	case l.changed <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 func (l *line) forget(w *waiter) { l.take(func(other *waiter) bool { return other == w }) }
@@ -134,6 +140,9 @@ func (l *line) take(match func(*waiter) bool) (taken []*waiter) {
 	}
 	clear(l.waiting[len(left):])
 	l.waiting = left
+	if len(left) == 0 {
+		l.tellWatch()
+	}
 	return taken
 }
 
@@ -165,7 +174,7 @@ func (l *line) write(ctx context.Context, m uplink.Message) error {
 	case ctx.Err() != nil:
 		err = outOfTime(ctx, "the message is not on its way yet")
 	default:
-		err = fmt.Errorf("write: %w", err)
+		err = fmt.Errorf("write: %w", cause(err))
 	}
 	l.fail(netfault.Explain(err)) // a frame that is not whole leaves the connection useless
 	return l.broken()
@@ -197,10 +206,10 @@ func (l *line) fail(err error) {
 	if len(waiting) > 1 && uplink.IsPermanent(err) {
 		err = errors.New(err.Error())
 	}
+	close(l.ended)
 	for _, w := range waiting {
 		w.answer <- err
 	}
-	close(l.ended)
 	l.conn.Close()
 }
 

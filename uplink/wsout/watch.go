@@ -17,7 +17,7 @@ func (l *line) watch() {
 		select {
 		case <-l.ended:
 			return
-		case <-l.busy: // patience has changed
+		case <-l.changed:
 		case <-timer.C:
 		}
 		left := l.patience() - l.conn.quiet()
@@ -75,7 +75,7 @@ func (l *line) pinged(ctx context.Context) error {
 	case !l.works():
 		return l.broken()
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no pong: %w — hint: the connection is dead; is there a link?", context.DeadlineExceeded)
+		return fmt.Errorf("%w — hint: the connection is dead; is there a link?", errMute)
 	}
 	return closed(err)
 }

@@ -55,12 +55,13 @@ type Config struct {
 	// URL is the endpoint, ws or wss. Credentials in it are refused: they would
 	// show up in logs.
 	URL string
-	// Token is sent as "Authorization: Bearer", unless it is zero.
-	Token conf.Secret
+	// Token is asked for each connection, and sent as "Authorization: Bearer"; nil
+	// stands for none.
+	Token func() (conf.Secret, error)
 	// Username and Password are sent as "Authorization: Basic", if Username is
 	// not empty and there is no Token.
 	Username string
-	Password conf.Secret
+	Password func() (conf.Secret, error)
 	// Header is sent with the handshake, too.
 	Header http.Header
 	// UserAgent names the sender, for example "tidegate/0.3".
@@ -72,8 +73,8 @@ type Config struct {
 	// Deflate compresses messages where the other side agrees (RFC 7692, each by
 	// itself). Packed ones are compressed already.
 	Deflate bool
-	// Ping is after how much silence an idle connection is tried out. 1 minute
-	// if zero; negative for never.
+	// Ping is after how much silence an idle connection is tried out. Five
+	// minutes if zero; negative for never.
 	Ping time.Duration
 }
 
@@ -118,7 +119,7 @@ func New(cfg Config) (*Sink, error) {
 		cfg.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 	if cfg.Ping == 0 {
-		cfg.Ping = time.Minute
+		cfg.Ping = 5 * time.Minute
 	}
 	return &Sink{cfg: cfg, url: u, times: usualTimes(), turn: make(chan struct{}, 1)}, nil
 }

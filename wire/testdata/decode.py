@@ -3,8 +3,9 @@
 
 Written from FORMAT.md alone, with the standard library alone, to show that the
 document is enough; § are its sections. Prints a line of JSON for each file: what
-is in it, in the form of the golden vectors, or why it was refused. Compressed
-bodies need the zstd command.
+is in it, in the form of the golden vectors, or why it was refused; of a file of
+chunks, one after the other, a line for each. Compressed bodies need the zstd
+command.
 """
 import json, math, struct, subprocess, sys
 
@@ -246,7 +247,11 @@ for path in sys.argv[1:]:
         data = f.read()
     try:
         if data[:2] == b"tC":
-            print(json.dumps(chunk(data)))
+            while data:
+                n = int.from_bytes(data[8:12], "little")
+                n = n if data[n:n + 2] == b"tC" else len(data)
+                one, data = data[:n], data[n:]
+                print(json.dumps(chunk(one)))
         else:
             one, rest = block(data)
             need(not rest, "bytes follow the block")

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -45,10 +46,10 @@ func toInfluxDB(t *testing.T) realUpstream {
 		}}
 }
 
-// toVictoriaMetrics writes lines to VictoriaMetrics, which keeps re-sends beside
-// what they repeat unless it is told to drop them.
+// toVictoriaMetrics writes lines to VictoriaMetrics. It keeps re-sends beside what
+// they repeat unless it is told to drop them.
 func toVictoriaMetrics(t *testing.T) realUpstream {
-	s := servertest.VictoriaMetrics(t, servertest.User(realUser, realPassword), servertest.OrNil())
+	s := servertest.VictoriaMetrics(t, servertest.User(realUser, realPassword), servertest.OrNil(), servertest.Config("-dedup.minScrapeInterval=1ms"))
 	if s == nil {
 		return realUpstream{}
 	}
@@ -72,6 +73,28 @@ func toVictoriaMetrics(t *testing.T) realUpstream {
 				}
 			}
 			return all
+		}}
+}
+
+// toFiles writes lines to files, which only the gateway itself can lose.
+func toFiles(t *testing.T) realUpstream {
+	dir := filepath.Join(t.TempDir(), "out")
+	return realUpstream{encoding: "ndjson", keys: fmt.Sprintf("dir = %q\nmax_size = \"64KiB\"", dir),
+		read: func(t *testing.T) (lines [][]byte) {
+			files, err := filepath.Glob(filepath.Join(dir, "*.ndjson*"))
+			if err != nil || len(files) < 2 {
+				t.Fatalf("files %v: %v", files, err)
+			}
+			for _, path := range files {
+				text, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for line := range bytes.Lines(text) {
+					lines = append(lines, bytes.TrimSpace(line))
+				}
+			}
+			return lines
 		}}
 }
 
