@@ -19,6 +19,14 @@ func checkUplinkExamples(t *testing.T, u Uplink) {
 	isDefault(t, u.File, func(f *FileUplink) { f.Name, f.Dir = "stick", "/media/usb" })
 }
 
+func TestTheExampleShowsTheDefaultsOfCommands(t *testing.T) {
+	c, err := Parse("example.toml", []byte(uncommented()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	isDefault(t, c.Command.MQTT, func(m *MQTTCommands) { m.Name, m.URL = "orders", "mqtts://broker.example" })
+}
+
 // isDefault checks that there is one table, and that it is the default but for
 // what set sets.
 func isDefault[T any, P interface {
