@@ -83,14 +83,7 @@ func (c *Clerk) Decide(ctx context.Context, l Letter) (Answer, error) {
 	return c.desk.decide(ctx, c, l)
 }
 
-// Tell puts an answer that Decide has returned into the outbox, for couriers whose
-// acknowledgements say nothing; not if the sender does not want to know.
-func (c *Clerk) Tell(a Answer) {
-	if a.Wanted {
-		c.tell(a)
-	}
-}
-
+// tell puts a late answer into the outbox.
 func (c *Clerk) tell(a Answer) {
 	c.mu.Lock()
 	c.outbox = append(c.outbox, a)
@@ -109,8 +102,8 @@ func (c *Clerk) tell(a Answer) {
 // More receives when the outbox may hold answers.
 func (c *Clerk) More() <-chan struct{} { return c.more }
 
-// Outbox returns the answers that have not been told, the oldest first, and the
-// number of the last for Told.
+// Outbox returns the late answers that have not been told, the oldest first, and
+// the number of the last for Told. Those that Decide returns are not among them.
 func (c *Clerk) Outbox() (answers []Answer, last uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

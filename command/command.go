@@ -112,11 +112,13 @@ const MaxReplyTo = 256
 
 // Courier brings commands from one place, and takes answers back.
 type Courier interface {
-	// Run connects, hands every command to the clerk, and acknowledges it to the
-	// other side only when Clerk.Decide has returned an answer: until then the
-	// command is the other side's, which brings it again. It tells what is in the
-	// clerk's outbox. It returns when ctx ends or the connection breaks, after
-	// every goroutine that it started has ended; whoever runs it paces the next try.
+	// Run connects, says Clerk.Up, and hands every command to the clerk. It
+	// acknowledges one to the other side only when Clerk.Decide has returned and
+	// the other side has the answer, if that is wanted: until then the command is
+	// the other side's, which brings it again. It tells late answers from the
+	// clerk's outbox. It returns when ctx ends, with nil, or when the connection
+	// breaks, after every goroutine that it started has ended; whoever runs it
+	// paces the next try.
 	Run(ctx context.Context, clerk *Clerk) error
 }
 

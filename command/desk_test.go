@@ -266,7 +266,9 @@ func TestDeliveriesAreAnswered(t *testing.T) {
 // The answers of couriers whose answers nobody wants do not pile up.
 func TestWhoDoesNotWantToKnowIsNotTold(t *testing.T) {
 	w := newWorld(t, nil)
-	w.clerk.Tell(w.bring(`{"id":"1","topic":"dev/pump/set","reply":false}`))
+	if a := w.bring(`{"id":"1","topic":"dev/pump/set","reply":false}`); a.Wanted {
+		t.Errorf("answered %+v", a)
+	}
 	w.desk.Delivered("1", "pump-7")
 	eventually(t, "it is noted", func() bool { return w.desk.Stats().Delivered == 1 })
 	if answers, _ := w.clerk.Outbox(); len(answers) != 0 {
@@ -277,10 +279,10 @@ func TestWhoDoesNotWantToKnowIsNotTold(t *testing.T) {
 func TestTheOutboxIsBounded(t *testing.T) {
 	w := newWorld(t, nil)
 	for i := range maxOutbox {
-		w.clerk.Tell(Answer{ID: fmt.Sprint(i), Wanted: true})
+		w.clerk.tell(Answer{ID: fmt.Sprint(i), Wanted: true})
 	}
 	_, last := w.clerk.Outbox()
-	w.clerk.Tell(Answer{ID: "new", Wanted: true})
+	w.clerk.tell(Answer{ID: "new", Wanted: true})
 	w.clerk.Told(last) // of which one was dropped meanwhile
 	if answers, _ := w.clerk.Outbox(); len(answers) != 1 || answers[0].ID != "new" || w.desk.Stats().Untold != 1 {
 		t.Errorf("%+v, %d untold", answers, w.desk.Stats().Untold)

@@ -55,7 +55,11 @@ func (k *checklist) comeDown(ctx context.Context, g Gateway, n network, d downst
 		hint = cmp.Or(hint, "check the link and the name; commands wait on the other side until it answers")
 		k.findings = append(k.findings, Finding{level, fmt.Sprintf("commands from %s: %s", b.Name, what), hint})
 	}
-	for _, file := range d.secretFiles() {
+	var files []string
+	if keeper, ok := d.wayDown.(secretKeeper); ok {
+		files = keeper.secretFiles()
+	}
+	for _, file := range files {
 		if file == "" {
 			continue
 		}

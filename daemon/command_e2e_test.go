@@ -196,22 +196,27 @@ func TestCommandsComeOnceThroughKillNine(t *testing.T) {
 			return boss.answered(fmt.Sprint("bad-", i), "refused") && boss.answered(fmt.Sprint("old-", i), "expired", "refused") // without a clock nobody knows that it is old
 		})
 	}
-	device.mu.Lock()
-	again := 0
-	for payload, n := range device.fresh {
+	t.Logf("%d deliveries came again, and said so", device.checkOnce())
+	s.checkAudit(commands)
+}
+
+// checkOnce wants nothing to have been published twice, and what is wrong not at
+// all. It returns how many deliveries came again.
+func (d *sleeper) checkOnce() (again int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for payload, n := range d.fresh {
 		if n > 1 {
-			t.Errorf("%s was published %d times", payload, n)
+			d.Errorf("%s was published %d times", payload, n)
 		}
 	}
-	for payload, n := range device.all {
+	for payload, n := range d.all {
 		if payload == "bad" || payload == "old" {
-			t.Errorf("%s was published", payload)
+			d.Errorf("%s was published", payload)
 		}
 		again += n - 1
 	}
-	device.mu.Unlock()
-	t.Logf("%d deliveries came again, and said so", again)
-	s.checkAudit(commands)
+	return again
 }
 
 // checkAudit wants every command that was accepted in the log once, in that of the

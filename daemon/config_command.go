@@ -74,7 +74,6 @@ type wayDown interface {
 	// target is where commands come from, for people.
 	target() string
 	validate(r refuse, key string)
-	secretFiles() []string
 	// courier makes who brings them. It does not connect yet.
 	courier(w way) (command.Courier, error)
 }

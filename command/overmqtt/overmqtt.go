@@ -2,9 +2,9 @@
 // and takes answers back to it.
 //
 // It subscribes to one filter with QoS 1, in a session that the broker keeps while
-// the gateway is away. PUBACK says that a command is decided and on flash; until
-// then it is the broker's, which sends it again. Answers are published with QoS 1
-// to a topic of their own, as JSON.
+// the gateway is away. PUBACK says that a command is decided and on flash, and that
+// the broker has the answer; until then it is the broker's, which sends it again.
+// Answers are published with QoS 1 to a topic of their own, as JSON.
 package overmqtt
 
 import (

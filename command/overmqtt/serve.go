@@ -37,14 +37,22 @@ type session struct {
 	ahead   int              // commands that are not decided, and their bytes
 	bytes   int
 
-	unacked  map[uint16]bool // answers under way
+	replies  []reply          // answers that are to be published
+	unacked  map[uint16]reply // and those under way
 	next     uint16
-	last     uint64 // the outbox up to here is told when all are acknowledged
-	untold   []command.Answer
-	telling  bool
+	late     int    // answers of the outbox that the broker does not have yet
+	last     uint64 // when it has, the outbox is told up to here
 	denied   bool
 	heard    time.Time
 	finished sync.WaitGroup
+}
+
+// reply is an answer, and the packet identifier of the command that is acknowledged
+// when the broker has it. A late answer acknowledges nothing.
+type reply struct {
+	answer command.Answer
+	id     uint16
+	late   bool
 }
 
 type decided struct {
@@ -59,7 +67,7 @@ func (c *Courier) serve(ctx context.Context, l *link, clerk *command.Clerk) erro
 	s := &session{
 		link: l, cfg: c.cfg, courier: c, clerk: clerk,
 		in: make(chan packets.Packet), broken: make(chan error, 1), letters: make(chan packets.Packet), decided: make(chan decided),
-		unacked: make(map[uint16]bool), next: firstAnswer, heard: time.Now(),
+		unacked: make(map[uint16]reply), next: firstAnswer, heard: time.Now(),
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s.finished.Go(func() { s.listen(ctx) })
@@ -168,24 +176,32 @@ func (s *session) take(pk packets.Packet) error {
 	return nil
 }
 
-// settle acknowledges what is decided. What is not stays the broker's, which sends
-// it again over the next connection.
+// settle answers what is decided. What is not stays the broker's, which sends it
+// again over the next connection.
 func (s *session) settle(d decided) error {
 	if d.err != nil {
 		return fmt.Errorf("a command is not decided: %w", d.err)
 	}
 	s.ahead--
 	s.bytes -= d.bytes
-	s.clerk.Tell(d.answer)
-	if d.id == 0 {
-		return nil // QoS 0: nobody waits for it
+	if s.cfg.Answers == "" || !d.answer.Wanted {
+		return s.acknowledge(d.id)
 	}
-	return s.put([]byte{packets.Puback << 4, 2, byte(d.id >> 8), byte(d.id)})
+	s.replies = append(s.replies, reply{answer: d.answer, id: d.id})
+	return s.publishAnswers()
 }
 
-// tell publishes what is in the outbox, unless answers are under way already.
+// acknowledge says that the command is not the broker's business any more.
+func (s *session) acknowledge(id uint16) error {
+	if id == 0 {
+		return nil // QoS 0, or a late answer: nobody waits for it
+	}
+	return s.put([]byte{packets.Puback << 4, 2, byte(id >> 8), byte(id)})
+}
+
+// tell publishes what is in the outbox, unless answers of it are under way already.
 func (s *session) tell() error {
-	if s.telling {
+	if s.late > 0 {
 		return nil
 	}
 	answers, last := s.clerk.Outbox()
@@ -193,17 +209,18 @@ func (s *session) tell() error {
 		s.clerk.Told(last)
 		return nil
 	}
-	if s.untold, s.last = answers, last; len(answers) == 0 {
-		return nil
+	s.late, s.last = len(answers), last
+	for _, a := range answers {
+		s.replies = append(s.replies, reply{answer: a, late: true})
 	}
-	s.telling = true
 	return s.publishAnswers()
 }
 
 // publishAnswers fills the window.
 func (s *session) publishAnswers() error {
-	for len(s.untold) > 0 && len(s.unacked) < s.window {
-		body, err := json.Marshal(s.untold[0])
+	for len(s.replies) > 0 && len(s.unacked) < s.window {
+		r := s.replies[0]
+		body, err := json.Marshal(r.answer)
 		if err != nil {
 			return err
 		}
@@ -214,29 +231,42 @@ func (s *session) publishAnswers() error {
 		if err := s.send(&pk); err != nil {
 			return err
 		}
-		s.unacked[s.next] = true
-		s.untold = s.untold[1:]
-		if s.next++; s.next == 0 {
-			s.next = firstAnswer
+		s.unacked[s.next], s.replies = r, s.replies[1:]
+		for s.next++; s.next < firstAnswer || s.isUnderWay(s.next); s.next++ {
 		}
 	}
 	return nil
 }
 
-// acked takes note that the broker has an answer. One that it does not want is
-// told, too: it would not want it later either.
+func (s *session) isUnderWay(id uint16) bool {
+	_, yes := s.unacked[id]
+	return yes
+}
+
+// acked takes note that the broker has an answer, and acknowledges its command. An
+// answer that it does not want is told, too: it would not want it later either.
 func (s *session) acked(id uint16, code byte) error {
+	r, known := s.unacked[id]
+	if !known {
+		return nil
+	}
 	delete(s.unacked, id)
 	if code >= 0x80 && !s.denied {
 		s.denied = true
 		s.courier.log.Warn("answers to commands are refused — hint: let this user publish to the topic of answers", "topic", s.cfg.Answers, "code", code)
 	}
-	if err := s.publishAnswers(); err != nil || len(s.unacked) > 0 {
+	if err := s.acknowledge(r.id); err != nil {
 		return err
 	}
-	s.telling = false
-	s.clerk.Told(s.last)
-	return s.tell()
+	if r.late {
+		if s.late--; s.late == 0 {
+			s.clerk.Told(s.last)
+			if err := s.tell(); err != nil {
+				return err
+			}
+		}
+	}
+	return s.publishAnswers()
 }
 
 // errSilent says that the broker does not answer.
