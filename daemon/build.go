@@ -243,7 +243,7 @@ func (d *Daemon) addLink(u upstream) error {
 	l := link{name: s.Name, kind: u.kind, cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
 	l.path = d.network.path(s.Links, l.rouse, log)
 	l.open = func() (uplink.Sink, error) {
-		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(d.cfg)})
+		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(d.cfg), answered: d.besides(u)})
 	}
 	if l.sink, err = l.open(); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/command"
+	"github.com/tidegate/tidegate/command/overhttp"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/mqttin"
@@ -32,6 +33,7 @@ type courier struct {
 	clerk              *command.Clerk
 	path               *carrier.Path
 	lane               reading.Lane
+	beside             string // the uplink with whose acknowledgements commands come; empty for none
 	wake               chan struct{}
 }
 
@@ -69,6 +71,9 @@ func (d *Daemon) buildCommands() error {
 			return fmt.Errorf("%s: %w", t.key, err)
 		}
 		k := &courier{name: b.Name, kind: t.kind, target: t.target(), lane: b.lane(), wake: make(chan struct{}, 1)}
+		if h, ok := t.wayDown.(HTTPCommands); ok {
+			k.beside = h.Beside
+		}
 		k.path = d.network.path(b.Links, k.rouse, log)
 		if k.courier, err = t.courier(way{gateway: d.gateway, dial: k.path.Dial, tls: secure, log: log}); err != nil {
 			return fmt.Errorf("%s: %w", t.key, err)
@@ -77,6 +82,22 @@ func (d *Daemon) buildCommands() error {
 		d.commands.couriers = append(d.commands.couriers, k)
 	}
 	return nil
+}
+
+// besides is who listens to the acknowledgements of an uplink: a courier whose
+// commands come with them. Nil is nobody.
+func (d *Daemon) besides(u upstream) func(body []byte) {
+	name := u.settings().Name
+	if u.kind != "http" || !d.cfg.Command.on() || !d.cfg.Command.beside(name) {
+		return nil
+	}
+	return func(body []byte) {
+		for _, k := range d.commands.all() { // which are there before the first Send
+			if c, ok := k.courier.(*overhttp.Courier); ok && k.beside == name {
+				c.Offer(body)
+			}
+		}
+	}
 }
 
 // delivered is what the broker tells of deliveries to; nil where nobody asks.

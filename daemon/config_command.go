@@ -38,6 +38,7 @@ type Commands struct {
 	MaxRemembered int           `toml:"max_remembered"`
 
 	MQTT []MQTTCommands `toml:"mqtt"`
+	HTTP []HTTPCommands `toml:"http"`
 }
 
 func defaultCommands() Commands {
@@ -90,6 +91,7 @@ type downstream struct {
 func (c Commands) all() []downstream {
 	var all []downstream
 	all = down(all, "mqtt", c.MQTT)
+	all = down(all, "http", c.HTTP)
 	return all
 }
 
@@ -118,6 +120,7 @@ func (c Config) validateCommands(r refuse) {
 	between(r, "command.max_rate", k.MaxRate, 1, 60_000)
 	between(r, "command.remember", k.Remember, conf.Duration(time.Minute), conf.Duration(366*24*time.Hour))
 	between(r, "command.max_remembered", k.MaxRemembered, 16, 65_536)
+	c.validateBesides(r)
 	var names []string
 	for _, d := range k.all() {
 		b := d.below()

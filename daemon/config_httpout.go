@@ -3,6 +3,7 @@ package daemon
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tidegate/tidegate/uplink"
@@ -114,6 +115,10 @@ func (h HTTPUplink) sink(w way) (uplink.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	headers := h.Headers
+	if w.answered != nil {
+		headers = append(slices.Clone(headers), "Tidegate-Commands: yes")
+	}
 	return httpout.New(httpout.Config{
 		URL: h.URL, Method: h.Method, UserAgent: "tidegate/" + Version,
 		Auth: httpout.Auth{
@@ -127,7 +132,7 @@ func (h HTTPUplink) sink(w way) (uplink.Sink, error) {
 				w.log.Warn("a file with a secret has changed and cannot be read; the one before stays in use", "err", err)
 			},
 		},
-		Headers: h.Headers, IdempotencyKey: h.IdempotencyKey, HTTP2: h.HTTP2,
+		Headers: headers, Answered: w.answered, IdempotencyKey: h.IdempotencyKey, HTTP2: h.HTTP2,
 		TrustStatus: h.Ack == ackStatus || h.Ack == ackAuto && h.Encoding != "packed",
 		Database:    h.Encoding == "line",
 		Compression: httpout.Compression(h.Compression),

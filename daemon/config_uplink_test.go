@@ -24,6 +24,7 @@ func TestTheExampleShowsTheDefaultsOfCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	isDefault(t, c.Command.HTTP, func(h *HTTPCommands) { h.Name, h.URL = "cloud-orders", "https://cloud.example/v1/commands" })
 	isDefault(t, c.Command.MQTT, func(m *MQTTCommands) { m.Name, m.URL = "orders", "mqtts://broker.example" })
 }
 
