@@ -70,14 +70,14 @@ var homes = []struct {
 	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/mqttout", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
 	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
-	{"github.com/nats-io/nats.go", []string{"uplink/natsout"}},
+	{"github.com/nats-io/nats.go", []string{"command/overnats", "uplink/natsout"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"github.com/twmb/franz-go", []string{"uplink/kafkaout"}},
 	{"github.com/gomodule/redigo", []string{"uplink/redisout"}},
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
 	{"github.com/pion/logging", []string{"ingest/coapin"}},
 	{"github.com/Azure/go-amqp", []string{"uplink/amqp1out"}},
-	{"github.com/rabbitmq/amqp091-go", []string{"uplink/amqpout"}},
+	{"github.com/rabbitmq/amqp091-go", []string{"command/overamqp", "uplink/amqpout"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }
 

@@ -39,6 +39,10 @@ type Commands struct {
 
 	MQTT []MQTTCommands `toml:"mqtt"`
 	HTTP []HTTPCommands `toml:"http"`
+	// NATS, Redis and AMQP are streams and queues.
+	NATS  []NATSCommands  `toml:"nats"`
+	Redis []RedisCommands `toml:"redis"`
+	AMQP  []AMQPCommands  `toml:"amqp"`
 }
 
 func defaultCommands() Commands {
@@ -92,6 +96,9 @@ func (c Commands) all() []downstream {
 	var all []downstream
 	all = down(all, "mqtt", c.MQTT)
 	all = down(all, "http", c.HTTP)
+	all = down(all, "nats", c.NATS)
+	all = down(all, "redis", c.Redis)
+	all = down(all, "amqp", c.AMQP)
 	return all
 }
 

@@ -25,6 +25,9 @@ func TestTheExampleShowsTheDefaultsOfCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	isDefault(t, c.Command.HTTP, func(h *HTTPCommands) { h.Name, h.URL = "cloud-orders", "https://cloud.example/v1/commands" })
+	isDefault(t, c.Command.NATS, func(n *NATSCommands) { n.Name, n.URLs = "nats-orders", []string{"tls://nats.example"} })
+	isDefault(t, c.Command.Redis, func(d *RedisCommands) { d.Name, d.URL = "redis-orders", "rediss://redis.example" })
+	isDefault(t, c.Command.AMQP, func(a *AMQPCommands) { a.Name, a.URL = "rabbit-orders", "amqps://broker.example" })
 	isDefault(t, c.Command.MQTT, func(m *MQTTCommands) { m.Name, m.URL = "orders", "mqtts://broker.example" })
 }
 

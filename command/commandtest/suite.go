@@ -205,6 +205,9 @@ func waiting(t *testing.T, p Peer, w *World) {
 	got := map[string]bool{}
 	for len(got) < 30 { // one that was handed to the connection that has ended comes late
 		a := p.Answer(t)
+		if a.ID == "1" {
+			continue // its acknowledgement was lost with the connection
+		}
 		if a.State != command.Accepted || got[a.ID] {
 			t.Fatalf("answered %+v", a)
 		}
