@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +103,39 @@ func TestKeyFiles(t *testing.T) {
 		if _, err := ReadKeys(file); err == nil || !strings.Contains(err.Error(), "hint: ") || strings.Contains(err.Error(), "short") {
 			t.Errorf("%.10q: %v", text, err)
 		}
+	}
+}
+
+// What the page shows is what the gateway takes: every object in it that has an id
+// and a topic, and what its Python signs.
+func TestTheDocumentsOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, doc := range regexp.MustCompile(`\{"id":"7","topic"[^}]*\}`).FindAllString(string(page), -1) {
+		seen++
+		if _, err := Parse([]byte(doc)); err != nil {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
+	if seen < 4 {
+		t.Errorf("only %d", seen)
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("python3 is missing: apt-get install python3")
+	}
+	_, code, _ := strings.Cut(string(page), "```python\n")
+	code, _, _ = strings.Cut(code, "channel = ")
+	code = strings.Replace(code, "pika, ", "", 1) + `
+print(signed(b"0123456789abcdef", id=str(uuid.uuid4()), gateway="north-7", topic="dev/pump/set", payload={"on": True, "ü": "\u0000"}, expires=time.time() + 60))`
+	out, err := exec.Command("python3", "-c", code).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if c, err := (Keys{[]byte("0123456789abcdef")}).open(bytes.TrimSpace(out)); err != nil || c.Gateway != "north-7" {
+		t.Errorf("%s: %+v, %v", out, c, err)
 	}
 }
 
