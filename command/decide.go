@@ -199,6 +199,7 @@ func (d *Desk) publish(ctx context.Context, m *matter) (*entry, error) {
 	e := &entry{record: record{
 		ID: c.ID, Courier: m.clerk.name, Sender: c.Sender, ReplyTo: m.ReplyTo, Reply: c.Reply,
 		Topic: m.topic, QoS: c.QoS, Sum: c.sum(), State: Accepted,
+		Receivers: unknown, // until it is published
 	}}
 	e.expires = now + m.left
 	e.until = e.expires + d.cfg.Remember
@@ -214,8 +215,6 @@ func (d *Desk) publish(ctx context.Context, m *matter) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	// How many there are is only known when it is published.
-	e.Receivers = unknown
 	notes := append(forgotten, d.memory.note(e, d.cfg.Clock))
 	receipt, receivers, err := d.outlet.Publish(ctx, c, m.topic, m.left, d.audit(d.answer(m, Accepted, ""), e.Courier, e.Sender), notes...)
 	if err != nil {

@@ -57,6 +57,11 @@ func (c *circuit) close(reset bool) {
 	if c.closed {
 		return
 	}
+	if c.far != nil {
+		up, down := nearSegments(c.near)
+		c.link.up.segments.Add(up)
+		c.link.down.segments.Add(down)
+	}
 	c.closed = true
 	close(c.gone)
 	for _, conn := range []*net.TCPConn{c.near, c.far} {

@@ -24,6 +24,9 @@ type pipe struct {
 	tripAt   time.Time
 	easing   int // the round until which little is sent, to see the trip without a queue; 0 for no
 
+	lump  int       // how large bodies are of late; blocks of a backlog cannot be cut
+	clear time.Time // when the link has carried what is under way, if it began at once
+
 	rising  bool // at the start: nobody knows yet how wide the link is
 	window  int  // bytes that may be under way, while rising
 	plateau int  // rounds without a larger rate
@@ -42,6 +45,9 @@ const (
 	mostWindow = 4 << 20
 	// slow is a time that no message should take.
 	slow = 4 * time.Second
+	// riseGain is how much more than the link has been seen to carry is under way
+	// while it rises: as much as is needed to double the rate in each round.
+	riseGain = 3
 	// probeRound is the round, of every rateRounds, that tries a little more.
 	probeRound = 3
 )
@@ -82,10 +88,36 @@ func (p *pipe) sent(body int, now time.Time) sample {
 		s.since = now
 	}
 	p.flight += body
+	p.lump = max(body, p.lump*7/8)
+	p.pace(body, now)
 	if rate := p.rate(); rate > 0 {
 		s.expected = p.trip + time.Duration(float64(p.flight)/rate*float64(time.Second))
 	}
 	return s
+}
+
+// pace notes that the link is busy with a body for a while. Bodies that begin one
+// after the other leave one after the other, also on connections of their own:
+// those that begin together arrive together, and the link is empty then for as long
+// as their answers and the next bodies take.
+func (p *pipe) pace(body int, now time.Time) {
+	if p.clear.Before(now) {
+		p.clear = now
+	}
+	if rate := p.rate(); rate > 0 && !p.rising {
+		p.clear = p.clear.Add(time.Duration(float64(body) / (rate * p.gain()) * float64(time.Second)))
+	}
+}
+
+// gain is how much of the rate is made use of.
+func (p *pipe) gain() float64 {
+	switch {
+	case p.easing > 0:
+		return 0.5
+	case p.round%rateRounds == probeRound:
+		return 1.2
+	}
+	return 1.05
 }
 
 // lost notes that a body is not under way any more, and has not arrived.
@@ -140,7 +172,7 @@ func (p *pipe) rise(rate float64, idle bool) {
 	switch {
 	case rate > p.highest*1.25:
 		p.highest, p.plateau = rate, 0
-		p.window = min(2*p.window, mostWindow)
+		p.window = min(max(p.window, int(riseGain*rate*p.trip.Seconds())), mostWindow)
 	case !idle:
 		p.plateau++
 	}
@@ -161,17 +193,11 @@ func (p *pipe) limit() int {
 	if p.rising {
 		return p.window
 	}
-	rate := p.rate()
-	full := rate*p.trip.Seconds() + float64(max(p.share()-p.tripBody, 0))
-	switch {
-	case p.easing > 0:
-		full /= 2
-	case p.round%rateRounds == probeRound:
-		full *= 1.2
-	default:
-		full *= 1.05
-	}
-	return int(min(max(full, leastWindow), mostWindow))
+	// The shortest time has that of its own body in it, in place of which comes one
+	// of now.
+	round := max(p.rate()*p.trip.Seconds()-float64(p.tripBody), 0)
+	full := round + float64(max(p.share(), p.lump, leastBody))
+	return int(min(max(full*p.gain(), leastWindow), mostWindow))
 }
 
 // share is how large a body should be: what the link carries in two fifths of a

@@ -88,15 +88,21 @@ func (b *bench) pass(ctx context.Context, p *passage, messages int) (err error) 
 // acknowledgements. Clients take turns.
 func (p *passage) publish(ctx context.Context, c *firmwaresim.Client, client, clients, messages int) {
 	const period = 100 * time.Millisecond
-	topic := fmt.Sprintf("site/sim/dev/e2e-%d/telemetry", client)
 	if let(ctx, period*time.Duration(client)/time.Duration(clients)) != nil {
 		return
 	}
+	p.publishEvery(ctx, c, fmt.Sprintf("e2e-%d", client), period, messages)
+	c.Drain(ctx)
+}
+
+// publishEvery publishes messages of a device.
+func (p *passage) publishEvery(ctx context.Context, c *firmwaresim.Client, device string, period time.Duration, messages int) {
+	topic := fmt.Sprintf("site/sim/dev/%s/telemetry", device)
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for i := range messages {
 		payload := fmt.Appendf(nil, `{"ts":%d,"temp":%d.%d,"hum":%d.5,"bat":3.61,%q:%d}`,
-			time.Now().UnixMilli(), 20+i%3, client%10, 40+i%7, sentMetric, time.Since(p.began).Nanoseconds())
+			time.Now().UnixMilli(), 20+i%3, len(device)%10, 40+i%7, sentMetric, time.Since(p.began).Nanoseconds())
 		if c.Publish(ctx, firmwaresim.Message{Topic: topic, Payload: payload, QoS: 1}) != nil {
 			return
 		}
@@ -107,7 +113,6 @@ func (p *passage) publish(ctx context.Context, c *firmwaresim.Client, client, cl
 			return
 		}
 	}
-	c.Drain(ctx)
 }
 
 func (p *passage) acknowledged(_ uint64, took time.Duration) {

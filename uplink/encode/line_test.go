@@ -3,6 +3,7 @@ package encode
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,7 @@ func TestLinesAreJoinedWhereTheyMay(t *testing.T) {
 		r("b", "", 2, reading.Bool(true)),
 		r("", "s", 2, reading.String("a\nb\r\\")),
 		r("#", "#", -5, reading.Float(-1e30)),
+		r(`a\,b\\ c\d\`, `\=`, 6, reading.Float(1)),
 	)
 	want := `tidegate,device=a,gateway=north-7 x=1,y=2 1
 tidegate,device=a,gateway=north-7 x=3 1
@@ -85,6 +87,7 @@ tidegate,device=a,gateway=north-7 time_=4 2
 tidegate,device=b,gateway=north-7 value=true 2
 tidegate,gateway=north-7 s="a\\nb\\r\\" 2
 tidegate,device=#,gateway=north-7 #=-1e+30 -5
+tidegate,device=a_\,b\_\ c\d_,gateway=north-7 _\==1 6
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
@@ -222,6 +225,6 @@ func FuzzLine(f *testing.F) {
 
 // clean says whether a name has nothing in it that line protocol cannot write.
 func clean(name string) bool {
-	return utf8.ValidString(name) && !strings.HasPrefix(name, "#") && !strings.HasSuffix(name, `\`) &&
+	return utf8.ValidString(name) && !strings.HasPrefix(name, "#") && !regexp.MustCompile(`\\([,= ]|$)`).MatchString(name) &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

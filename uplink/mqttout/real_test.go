@@ -2,6 +2,7 @@ package mqttout
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -81,7 +82,8 @@ func watch5(t *testing.T, address, filter string) <-chan seen {
 func watch3(t testing.TB, address, user, password, filter string) <-chan seen {
 	t.Helper()
 	inbox := make(chan seen, 100_000)
-	options := paho3.NewClientOptions().AddBroker("tcp://" + address).SetClientID("reader").SetUsername(user).SetPassword(password).
+	// A session of its own: that of another test may have messages left.
+	options := paho3.NewClientOptions().AddBroker("tcp://" + address).SetClientID("reader-" + rand.Text()).SetUsername(user).SetPassword(password).
 		SetProtocolVersion(4).SetCleanSession(false).SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).
 		SetMaxReconnectInterval(100 * time.Millisecond).
 		SetDefaultPublishHandler(func(_ paho3.Client, m paho3.Message) {
@@ -89,7 +91,10 @@ func watch3(t testing.TB, address, user, password, filter string) <-chan seen {
 		}).
 		SetOnConnectHandler(func(c paho3.Client) { c.Subscribe(filter, 1, nil) })
 	client := paho3.NewClient(options)
-	t.Cleanup(func() { client.Disconnect(0) })
+	t.Cleanup(func() {
+		client.Unsubscribe(filter).WaitTimeout(time.Second) // or a server that others use would go on to keep messages
+		client.Disconnect(0)
+	})
 	if token := client.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
 		t.Fatal("reader:", token.Error())
 	}
