@@ -49,8 +49,8 @@ storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STO
 
 e2e: ## the doors out against real servers, which are installed with apt-get; docs/servers.md
 	.ci/servers
-	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/...
-	TIDEGATE_E2E=all go test -count=1 -timeout=40m -run 'Uplinks' ./daemon
+	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/... ./command/...
+	TIDEGATE_E2E=all go test -count=1 -timeout=40m -run 'Uplinks|Commands|Deliveries' ./daemon
 
 cover: ## how much of the code the tests reach
 	@mkdir -p bin
