@@ -1,5 +1,5 @@
 export GOFLAGS += -trimpath
-# What makes the programs small, and what is fast all the same: docs/decisions/0019.
+# What makes the programs small, and what is fast all the same: docs/decisions/0020.
 HOT     = runtime/... internal/runtime/... sync/... internal/strconv strconv bytes strings math math/bits \
 	encoding/binary hash/... unicode/utf8 slices maps cmp io bufio sort \
 	github.com/klauspost/compress/... go.etcd.io/bbolt/... github.com/mochi-mqtt/server/v2/packets \

@@ -164,6 +164,9 @@ func (s *Sink) enter(ctx context.Context) (context.Context, func(), error) {
 // Send produces every piece of the message, and returns nil when all replicas in
 // sync have them.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil
+	}
 	ctx, leave, err := s.enter(ctx)
 	if err == nil {
 		err = s.deliver(ctx, m)
