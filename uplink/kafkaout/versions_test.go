@@ -8,17 +8,20 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/tidegate/tidegate/internal/kafka"
+	"github.com/tidegate/tidegate/uplink"
 )
 
 // Brokers of all ages are spoken to, with what they have; zstd gives way to gzip
@@ -72,6 +75,63 @@ func TestBrokersThatAreTooOld(t *testing.T) {
 	checkClass(t, err, config)
 	if err != nil && !strings.Contains(err.Error(), "older than Kafka 0.11") {
 		t.Error(err)
+	}
+}
+
+// Brokers that do not tell the limit, for whatever reason, are asked once, and those
+// that do not know the question never.
+func TestLimitIsNotAskedForAgainAndAgain(t *testing.T) {
+	for name, answer := range map[string]func(*kfake.Cluster){
+		"NotKnown": func(c *kfake.Cluster) {
+			c.ControlKey(int16(kmsg.ApiVersions), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				resp := r.ResponseKind().(*kmsg.ApiVersionsResponse)
+				resp.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 0, MaxVersion: 7}, {ApiKey: 3, MaxVersion: 4}, {ApiKey: 22}}
+				return resp, nil, true
+			})
+		},
+		"Refused": func(c *kfake.Cluster) {
+			c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.UnknownServerError, Count: -1})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := newCluster(t)
+			a := counts(cluster)
+			answer(cluster)
+			sink := newSink(t, Config{Brokers: cluster.ListenAddrs()})
+			for range 3 {
+				mustSend(t, sink, message("body"))
+			}
+			if n := a.of(kmsg.DescribeConfigs); n > 1 || name == "NotKnown" && n > 0 {
+				t.Errorf("asked %d times", n)
+			}
+			if sink.Limit() != 0 {
+				t.Errorf("limit %d", sink.Limit())
+			}
+		})
+	}
+}
+
+// More topics than are remembered, in one message and in several at a time.
+func TestMoreTopicsThanAreRemembered(t *testing.T) {
+	const topics = maxKnown + 50
+	cluster := newCluster(t, kfake.AllowAutoTopicCreation())
+	sink := newSink(t, Config{Brokers: cluster.ListenAddrs(), Topic: parsed(t, "t.{device}"), CreateTopics: true})
+	m := message("")
+	m.First, m.Last, m.Count, m.Body = 1, topics, topics, []byte("x")
+	for i := range uint64(topics) {
+		m.Parts = append(m.Parts, uplink.Part{Body: m.Body, First: i + 1, Last: i + 1, Count: 1, Device: strconv.Itoa(int(i))})
+	}
+	mustSend(t, sink, m)
+	half := m
+	half.Parts = m.Parts[:topics/2]
+	for range 2 {
+		mustSend(t, sink, half)
+		mustSend(t, sink, m)
+	}
+	sink.mu.Lock()
+	defer sink.mu.Unlock()
+	if n := len(sink.known.topics); n > 2*topics {
+		t.Errorf("%d topics are remembered", n)
 	}
 }
 
