@@ -168,12 +168,15 @@ func (l *link) broken(err error) error {
 func (l *link) takeTurn(ctx context.Context) error {
 	select {
 	case l.turn <- struct{}{}:
-		return nil
+		if ctx.Err() == nil {
+			return nil
+		}
+		<-l.turn
 	case <-l.gone:
 		return l.err
 	case <-ctx.Done():
-		return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
 	}
+	return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
 }
 
 // impatient ends the link if ctx ends before what it returns is called.

@@ -48,7 +48,6 @@ func (s *Sink) open(ctx context.Context) (*link, error) {
 		l, err := s.enter(share, wire, address, id)
 		cancel()
 		if err == nil {
-			s.payload.Store(l.server.MaxPayload)
 			return l, nil
 		}
 		refused = err
@@ -85,6 +84,7 @@ func (s *Sink) enter(ctx context.Context, wire *onelink.Conn, address string, id
 		l.wire.Close()
 		return nil, l.explain(err)
 	}
+	s.payload.Store(l.server.MaxPayload)
 	l.out = bufio.NewWriterSize(l.wire, joined)
 	l.begin()
 	return l, nil
@@ -158,6 +158,8 @@ func (l *link) logIn(id identity) error {
 			return nil
 		case v.op == opError:
 			return newComplaint(v.text)
+		case v.op == opInfo: // what the user may do, now that it is known who that is
+			l.server.update(v.text)
 		case v.op == opMessage:
 			return fmt.Errorf("%w: a message before the login was answered", errNotNATS)
 		}

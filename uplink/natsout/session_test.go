@@ -4,18 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tidegate/tidegate/internal/servertest"
 )
 
 // piped is a Dial to servers that are functions, by address. Each runs until its
@@ -210,6 +204,52 @@ func TestNothingPrecedesTLS(t *testing.T) {
 	server.hangUp()
 }
 
+// A Send that comes too late to be sent takes no others with it.
+func TestLateSendEndsAlone(t *testing.T) {
+	sink := newSink(t, Config{Servers: []string{peer(t, accept)}})
+	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := sink.seat.Get(t.Context(), sink.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // which of two is ready first is drawn
+		if err := l.send(ctx, message(1, 10)); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if !l.Alive() {
+		t.Error(l.err)
+	}
+}
+
+// What a user may send at most is in the INFO that follows the login.
+func TestUsersLimitIsRespected(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		info := "INFO {\"headers\":true,\"max_payload\":2000}\r\n"
+		server := &fakeServer{answer: (*fakeConn).confirm, pong: func(c *fakeConn) {
+			if before {
+				c.say("%sPONG\r\n", info)
+			} else {
+				c.say("PONG\r\n%sINFO {\"headers\":true}\r\nINFO nonsense\r\n", info)
+			}
+		}}
+		sink := newSink(t, Config{Servers: []string{server.serve(t)}})
+		if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
+			t.Fatal(err)
+		}
+		if n := sink.Limit(); n != 2000-headRoom {
+			t.Errorf("before %v: the limit is %d", before, n)
+		}
+		if err := sink.Send(within(t, soon), message(1, 2000)); classOf(err) != isTooLarge {
+			t.Errorf("before %v: %v", before, err)
+		}
+	}
+}
+
 // A server that announces to close down is left: what is under way has its answers,
 // what comes goes to the next one.
 func TestLameDuckIsLeft(t *testing.T) {
@@ -246,87 +286,5 @@ func TestLameDuckIsLeft(t *testing.T) {
 	c.conn.confirm(c.publish)
 	if err := receive(t, three); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestRealServerTakesEveryByte: in pedantic mode nats-server checks what it takes,
-// and in verbose mode it says so to each.
-func TestRealServerTakesEveryByte(t *testing.T) {
-	server := servertest.NATS(t, servertest.User(user, password))
-	conn, err := net.Dial("tcp", server.Addr("nats"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(soon))
-	e := newEar(conn)
-	if v, err := e.next(); err != nil || v.op != opInfo {
-		t.Fatalf("%+v, %v", v, err)
-	}
-	said, err := appendLogin(nil, login{Verbose: true, Pedantic: true, User: user, Password: password, Name: `"quoted" <ü>`, Language: "go", Version: "tidegate", Protocol: 1, Headers: true, NoResponders: true}, "_INBOX.abc.")
-	if err != nil {
-		t.Fatal(err)
-	}
-	headers := append(appendHeader(appendHeader([]byte("NATS/1.0\r\n"), idHeader, "a/b-c"), "Content-Type", "x"), "\r\n"...)
-	said = append(appendPublish(said, "nobody", "_INBOX.abc.", 35, headers, 2), "{}\r\n"...)
-	said = appendRequest(said, "$JS.API.INFO", "_INBOX.abc.", 36, nil)
-	if _, err := conn.Write(append(said, "PING\r\n"...)); err != nil {
-		t.Fatal(err)
-	}
-	counts, pongs := map[string]int{}, 0
-	for pongs < 2 || counts["_INBOX.abc.10"] == 0 {
-		v, err := e.next()
-		switch {
-		case err != nil || v.op == opError:
-			t.Fatalf("%s %v, after %v", v.text, err, counts)
-		case v.op == opPong:
-			pongs++
-		case v.op == opOK:
-			counts["OK"]++
-		case v.op == opMessage:
-			counts[string(v.subject)]++
-			if v.sid != subscription || string(v.subject) == "_INBOX.abc.z" && v.status != "503" || v.status == "" && len(v.body) == 0 {
-				t.Errorf("%s %s %s", v.subject, v.status, v.body)
-			}
-		}
-	}
-	if counts["OK"] != 4 || counts["_INBOX.abc.z"] != 1 {
-		t.Errorf("%v", counts)
-	}
-}
-
-// TestAnotherClientReadsWhatIsMeant: an independent subscriber sees the headers and
-// the body as they were.
-func TestAnotherClientReadsWhatIsMeant(t *testing.T) {
-	server := servertest.NATS(t, servertest.User(user, password))
-	address := server.Addr("nats")
-	makeStream(t, address, jetstream.StreamConfig{})
-	nc, err := nats.Connect("nats://"+address, nats.UserInfo(user, password))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	sub, err := nc.SubscribeSync("telemetry.>")
-	if err == nil {
-		err = nc.Flush()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := inParts(message(0, 0), "ü/é", "b.c d", "large")
-	m.Parts[0].Body, m.Parts[1].Body, m.Parts[2].Body = []byte("\r\nPING\r\n"), nil, []byte(strings.Repeat("x", 100_000))
-	if err := as(t, address, password, Config{Subject: template(t, "telemetry.{device}"), Stream: stream}).Send(within(t, soon), m); err != nil {
-		t.Fatal(err)
-	}
-	for i, subject := range []string{"telemetry.ü/é", "telemetry.b%2Ec%20d", "telemetry.large"} {
-		got, err := sub.NextMsgWithContext(within(t, soon))
-		if err != nil {
-			t.Fatal(err)
-		}
-		key := m.PartKey(m.Parts[i])
-		want := nats.Header{idHeader: {key}, KeyHeader: {key}, typeHeader: {"application/json"}, streamHeader: {stream}}
-		if got.Subject != subject || fmt.Sprint(got.Header) != fmt.Sprint(want) || string(got.Data) != string(m.Parts[i].Body) {
-			t.Errorf("%s %v, %d bytes", got.Subject, got.Header, len(got.Data))
-		}
 	}
 }
