@@ -42,8 +42,6 @@ type HTTPUplink struct {
 	Headers []string `toml:"headers"`
 	// IdempotencyKey sends the header of that name.
 	IdempotencyKey bool `toml:"idempotency_key"`
-	// HTTP2 allows HTTP/2 where there is TLS.
-	HTTP2 bool `toml:"http2"`
 }
 
 // The values of HTTPUplink.Ack.
@@ -129,7 +127,7 @@ func (h HTTPUplink) sink(w way) (uplink.Sink, error) {
 				w.log.Warn("a file with a secret has changed and cannot be read; the one before stays in use", "err", err)
 			},
 		},
-		Headers: h.Headers, IdempotencyKey: h.IdempotencyKey, HTTP2: h.HTTP2,
+		Headers: h.Headers, IdempotencyKey: h.IdempotencyKey,
 		TrustStatus: h.Ack == ackStatus || h.Ack == ackAuto && h.Encoding != "packed",
 		Database:    h.Encoding == "line",
 		Compression: httpout.Compression(h.Compression),

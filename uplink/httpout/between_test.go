@@ -62,7 +62,6 @@ func TestAnswersBeforeTheAnswer(t *testing.T) {
 			url := raw(t, c.words)
 			for _, cfg := range []Config{
 				{URL: url, TrustStatus: true},
-				{URL: url, TrustStatus: true, HTTP2: true},
 				{URL: "http://127.0.0.1:1/", Auth: Auth{OAuth: OAuth{TokenURL: url, ClientID: "a", ClientSecretFile: secret(t, "b")}}},
 			} {
 				sink := newSink(t, cfg)
