@@ -67,7 +67,8 @@ type Delivery struct {
 // with ascending numbers from first to last, times in nanoseconds since the
 // Unix epoch, and unit and quality where there is something to say. Either may
 // be compressed (Content-Encoding: gzip). A header Tidegate-Key, where there is
-// one, must name what the body holds.
+// one, must name what the body holds; behind that, "/" and the device or series that
+// alone is in it may follow.
 //
 // Anything else is answered {"error","hint"}, and nothing of it was stored: 400
 // damaged, 401 and 403 not allowed, 405 not a POST, 408 cut off, 409 not what
@@ -274,7 +275,8 @@ func (r *Receiver) check(c wire.Chunk, token [32]byte, key string) error {
 	if !validGateway(c.Gateway) {
 		return refuse(http.StatusForbidden, "give the gateway a name of printable text", "gateway name %.300q", c.Gateway)
 	}
-	if own := chunkKey(c); key != "" && key != own {
+	// The key of a part of a message goes on with what its readings have in common.
+	if own := chunkKey(c); key != "" && key != own && !strings.HasPrefix(key, own+"/") {
 		return refuse(http.StatusConflict, "something between gateway and cloud mixes up requests", "Tidegate-Key %.400q on a body of %q", key, own)
 	}
 	return nil

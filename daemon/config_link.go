@@ -144,8 +144,24 @@ func (c Carrier) validateWay(r refuse, key string) {
 	if c.MinBatchAge != nil {
 		between(r, key+".min_batch_age", *c.MinBatchAge, 0, conf.Duration(24*time.Hour))
 	}
+	c.validateCompany(r, key)
 	if c.Rate != 0 {
 		between(r, key+".rate", c.Rate, 20, conf.GiB)
+	}
+}
+
+// validateCompany refuses one half of what lets readings wait without the other,
+// which would let nothing wait.
+func (c Carrier) validateCompany(r refuse, key string) {
+	classed := c.Metered || c.Expensive // which has both
+	waits := func(set, zero bool) bool { return !zero && (set || classed) }
+	enough := waits(c.MinBatch != nil, c.MinBatch != nil && *c.MinBatch == 0)
+	long := waits(c.MinBatchAge != nil, c.MinBatchAge != nil && *c.MinBatchAge == 0)
+	switch {
+	case c.MinBatchAge != nil && long && !enough:
+		r(key+".min_batch_age", `set min_batch as well, for example "4KiB", or metered = true`, "there is nothing to wait for")
+	case c.MinBatch != nil && enough && !long:
+		r(key+".min_batch", `set min_batch_age as well, for example "1m", or metered = true`, "nobody waits for it")
 	}
 }
 
@@ -167,6 +183,17 @@ func (c Carrier) validateBudget(r refuse, key string) {
 		r(key+".alarm_reserve", "write less than the budget", "nothing of %v is left for other readings", smaller)
 	case c.Spread && smaller == 0:
 		r(key+".spread", "set budget_day or budget_month", "there is no budget to spread")
+	}
+	if c.Spread && c.WhenSpent == "ignore" {
+		r(key+".spread", `set when_spent = "alarms", or leave spread out`, "a budget that is only counted is not spread")
+	}
+	counted := smaller // of the budgets that blocks are counted in
+	if c.BillingPer == "month" {
+		counted = c.BudgetMonth
+	}
+	if counted > 0 && c.BillingBlock > 0 && c.WhenSpent != "ignore" && c.BillingBlock >= counted-c.AlarmReserve {
+		r(key+".billing_block", "look up what the operator rounds up to, or raise the budget",
+			"the first byte would spend the budget: a block is %v, and there are %v", c.BillingBlock, max(0, counted-c.AlarmReserve))
 	}
 	r.oneOf(key+".when_spent", c.WhenSpent, "alarms", "stop", "ignore")
 	r.oneOf(key+".billing_per", c.BillingPer, "session", "day", "month")

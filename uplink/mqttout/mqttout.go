@@ -58,6 +58,8 @@ type Config struct {
 	Address string
 	// TLS is nil for a connection without.
 	TLS *tls.Config
+	// Path is that of a WebSocket, "/mqtt"; empty for none.
+	Path string
 	// Dial reaches the network; nil stands for a net.Dialer with 10 s.
 	Dial uplink.Dial
 	// Protocol is Auto if empty.
@@ -179,7 +181,8 @@ func (s *Sink) Close() error {
 // Send publishes the message, or its parts one by one, and returns when the
 // server has them all.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
-	pubs, err := s.publications(m)
+	version := s.level()
+	pubs, err := s.publications(m, version)
 	if err == nil && len(pubs) == 0 { // all have arrived, one by one
 		s.partly.forget(m)
 		return nil
@@ -190,6 +193,12 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 		if l, fresh, err = s.link(ctx); err != nil {
 			break
 		}
+		if l.terms.level != version { // it turned out to be another
+			version = l.terms.level
+			if pubs, err = s.publications(m, version); err != nil {
+				break
+			}
+		}
 		if err = l.terms.fit(pubs, s.cfg.AcceptLoss); err != nil {
 			break
 		}
@@ -198,7 +207,10 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 			s.partly.forget(m)
 			return nil
 		}
-		pubs = s.partly.note(m, pubs)
+		if pubs = s.partly.note(m, pubs); len(pubs) == 0 { // the last answer and the end came together
+			s.partly.forget(m)
+			return nil
+		}
 		// A connection that has been idle may have been closed long ago, by
 		// either side, and nobody noticed. That is not an outage.
 		if fresh || again || !errors.Is(err, errClosed) && !errors.Is(err, errRetired) {

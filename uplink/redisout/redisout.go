@@ -92,7 +92,7 @@ func (s *Sink) Close() error { return s.seat.Close() }
 // answered each with its id, and with what else Config asks for.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 	if len(m.Pieces()) == 0 {
-		return nil
+		return nil // a pipeline of nothing has no reply
 	}
 	l, err := s.seat.Get(ctx, s.open)
 	if err == nil {
