@@ -38,8 +38,9 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 			for n, size := range map[int]int{1: 10, 2: 5000, 3: 4500} {
 				m := message(uint64(n), 1)
 				m.Parts, m.Body = nil, make([]byte, size)
-				results[size] = make(chan error, 1)
-				go func() { results[size] <- sink.Send(within(t, patience), m) }()
+				end := make(chan error, 1)
+				results[size] = end
+				go func() { end <- sink.Send(within(t, patience), m) }()
 			}
 			for size, want := range map[int]string{10: "transient", 4500: "transient", 5000: "too large"} {
 				err := <-results[size]
