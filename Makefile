@@ -7,6 +7,7 @@ HOT     = runtime/... internal/runtime/... sync/... internal/strconv strconv byt
 	ingest/frame ingest/refine internal/scalar uplink/encode)
 SMALL   = -tags=nethttpomithttp2 -gcflags=all=-l $(HOT:%=-gcflags=%=)
 BUILD   = CGO_ENABLED=0 go build -ldflags='-s -w' $(SMALL)
+MOST    = 14500000
 SECONDS = 10
 BENCH   = .
 STORM   = 1
@@ -18,6 +19,10 @@ help: ## this list
 
 build: ## the programs, in bin/
 	@$(BUILD) -o bin/ ./cmd/...
+
+size: ## the gateway for arm64, stripped: fails when it is larger than MOST=14500000 bytes
+	@GOARCH=arm64 $(BUILD) -o bin/arm64/ ./cmd/tidegate
+	@bytes=$$(stat -c %s bin/arm64/tidegate); echo "tidegate for arm64: $$bytes bytes, at most $(MOST)"; test $$bytes -le $(MOST)
 
 test: lint ## every test, with the race detector: a few minutes
 	CGO_ENABLED=$(if $(RACE),1,0) go test -timeout=20m $(RACE) ./...
@@ -67,4 +72,4 @@ demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdi
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build test short lint fuzz bench storm e2e cover cross demo clean
+.PHONY: help build size test short lint fuzz bench storm e2e cover cross demo clean
