@@ -71,18 +71,21 @@ func TestLiveReadingsDoNotWaitBehindTheLaterPartOfAnOutage(t *testing.T) {
 	}
 }
 
-func TestALinkThatIsTooSlowKeepsAPlaceOfBoundedSize(t *testing.T) {
+// TestALinkThatIsTooSlowKeepsASmallPlace: what is new is sent and the rest stays
+// behind, again and again, and each time leaves a range of its own.
+func TestALinkThatIsTooSlowKeepsASmallPlace(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
 	c := r.Cursor("cloud")
-	for range 2 * maxRanges {
-		r.backlog(reading.Normal, 10)
-		for range 2 {
+	for i := range 2 * maxRanges {
+		r.backlog(reading.Normal, 9)
+		for range 3 {
 			b := r.next(c, 1)[0]
 			c.Ack(b.Lane, b.First, b.Last())
+			r.accept("now", 1)
 		}
-	}
-	if n := len(c.acked[reading.Normal]); n > maxRanges+1 {
-		t.Errorf("the place has %d ranges, of which %d are saved", n, maxRanges)
+		if n := len(c.acked[reading.Normal]); n > maxRanges+1 {
+			t.Fatalf("after %d rounds the place has %d ranges, of which %d are saved", i+1, n, maxRanges)
+		}
 	}
 }
 

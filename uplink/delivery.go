@@ -71,7 +71,7 @@ func (d *delivery) forget() { d.body, d.parts = nil, nil }
 
 // split puts two halves in the place of a delivery of several blocks.
 func (fl *flow) split(d *delivery) {
-	left, right := &delivery{state: waiting}, &delivery{state: waiting}
+	left, right := &delivery{state: waiting, live: d.live}, &delivery{state: waiting, live: d.live}
 	for i, b := range d.blocks {
 		if i < len(d.blocks)/2 {
 			left.add(b)
@@ -105,7 +105,7 @@ func (fl *flow) fits(d *delivery) bool {
 	case n >= fl.cfg.Window, fl.isSuspicious():
 		return false
 	}
-	beside := (d.live || d.lane() == reading.Alarm) && flight+fl.size.body(d.bytes) <= limit+fl.size.target()
+	beside := (d.live || d.lane() == reading.Alarm) && flight+fl.size.body(d.bytes) <= limit+max(fl.size.target(), fl.size.lump)
 	return beside || flight+fl.size.target()/2 <= limit
 }
 

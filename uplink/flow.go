@@ -235,6 +235,10 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 		fl.size.bound(l.Limit())
 	}
 	if d.body == nil {
+		if len(d.blocks) > 1 && d.bytes > fl.size.blocks()*3/2 { // it was gathered for a wider link
+			fl.split(d)
+			return
+		}
 		if err := fl.encode(d); err != nil {
 			fl.refuse(d, err) // encoding is pure: it would fail again
 			return

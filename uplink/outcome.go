@@ -41,11 +41,12 @@ func (fl *flow) accept(r result) {
 	fl.dog.progress()
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
+	body := len(r.d.body)
 	r.d.finish()
 	if r.d.probe && fl.link.down {
 		fl.log.Info("link is up again", "after", fl.link.up().Round(time.Millisecond))
 		fl.stats.LastError = ""
-		fl.size.restart() // it may be another link
+		fl.size.restart(body, r.took, r.at) // it may be another link
 	}
 }
 

@@ -1,6 +1,9 @@
 package uplink
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // pipe is what is known of the way to the other side: how many bytes a second
 // come through and how long one message takes at the least. Their product is what
@@ -14,6 +17,8 @@ type pipe struct {
 	delivered int       // bytes of bodies that have arrived
 	latest    time.Time // when the latest of them was acknowledged
 	flight    int       // bytes of bodies that are under way
+
+	past []arrival // the latest
 
 	rates   [rateRounds]float64 // bytes a second; the largest of each round
 	round   int
@@ -48,6 +53,8 @@ const (
 	// riseGain is how much more than the link has been seen to carry is under way
 	// while it rises: as much as is needed to double the rate in each round.
 	riseGain = 3
+	// mostPast is how many arrivals are remembered, some more than are under way.
+	mostPast = 64
 	// probeRound is the round, of every rateRounds, that tries a little more.
 	probeRound = 3
 )
@@ -59,10 +66,17 @@ func newPipe(most int) pipe {
 }
 
 // restart begins to look anew: the link may be another one. What it carried
-// before is a first guess.
-func (p *pipe) restart() {
-	guess := min(max(p.limit(), leastWindow), firstWindow)
+// before is a first guess. Without one it is taken for a thin link, on which a
+// window that is too large would be in the way of new readings for long; one that
+// is too small costs a wide link two round trips. The body that has shown that it
+// is up took so long.
+func (p *pipe) restart(body int, took time.Duration, now time.Time) {
+	guess := firstWindow / 4
+	if !p.rising {
+		guess = min(max(p.limit(), leastWindow), firstWindow)
+	}
 	*p = pipe{rising: true, window: guess, delivered: p.delivered, roundAt: p.delivered, latest: p.latest, flight: p.flight}
+	p.time(body, took, now)
 }
 
 // narrow forgets the larger rates of before: the link has become much slower.
@@ -70,6 +84,12 @@ func (p *pipe) narrow(rate float64) {
 	p.rates, p.rising = [rateRounds]float64{}, false
 	p.rates[p.round%rateRounds] = rate
 	p.roundAt = p.delivered
+}
+
+// arrival is a message that was acknowledged.
+type arrival struct {
+	at   time.Time
+	took time.Duration
 }
 
 // sample is what is noted of a message when it is sent.
@@ -131,6 +151,9 @@ func (p *pipe) arrived(body int, s sample, took time.Duration, now time.Time) {
 	p.time(body, took, now)
 	span := max(now.Sub(s.since), took, time.Microsecond)
 	rate := float64(p.delivered-s.delivered) / span.Seconds()
+	if p.isCoarse(took, now) {
+		rate = 0
+	}
 	if alone := p.trip + time.Duration(float64(body)/max(rate, p.rate())*float64(time.Second)); p.rising && took > 2*alone {
 		p.rising = false // it has waited in a queue of our own
 	}
@@ -140,9 +163,17 @@ func (p *pipe) arrived(body int, s sample, took time.Duration, now time.Time) {
 	if s.delivered >= p.roundAt {
 		p.nextRound(s.idle)
 	}
+	p.past = append(p.past[max(0, len(p.past)-mostPast):], arrival{now, took})
 	if at := &p.rates[p.round%rateRounds]; rate > *at && (!s.idle || rate > p.rate()) {
 		*at = rate
 	}
+}
+
+// isCoarse reports whether a message has come through while others have arrived
+// that took much longer: they count as if the link had carried all of them since
+// it was sent.
+func (p *pipe) isCoarse(took time.Duration, now time.Time) bool {
+	return slices.ContainsFunc(p.past, func(a arrival) bool { return now.Sub(a.at) < took && a.took > took*3/2 })
 }
 
 // time keeps the shortest time of the last minute. When there was no shorter one
@@ -172,7 +203,7 @@ func (p *pipe) rise(rate float64, idle bool) {
 	switch {
 	case rate > p.highest*1.25:
 		p.highest, p.plateau = rate, 0
-		p.window = min(max(p.window, int(riseGain*rate*p.trip.Seconds())), mostWindow)
+		p.window = min(max(p.window, int(riseGain*p.carried())), mostWindow)
 	case !idle:
 		p.plateau++
 	}
@@ -193,11 +224,14 @@ func (p *pipe) limit() int {
 	if p.rising {
 		return p.window
 	}
-	// The shortest time has that of its own body in it, in place of which comes one
-	// of now.
-	round := max(p.rate()*p.trip.Seconds()-float64(p.tripBody), 0)
-	full := round + float64(max(p.share(), p.lump, leastBody))
+	full := p.carried() + float64(max(p.share(), p.lump, leastBody))
 	return int(min(max(full*p.gain(), leastWindow), mostWindow))
+}
+
+// carried is how many bytes the link has room for, from the one side to the other
+// and back. The shortest time has that of its own body in it, which does not count.
+func (p *pipe) carried() float64 {
+	return max(p.rate()*p.trip.Seconds()-float64(p.tripBody), 0)
 }
 
 // share is how large a body should be: what the link carries in two fifths of a

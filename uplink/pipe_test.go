@@ -88,7 +88,7 @@ func (l *strait) serve() {
 		n := min(p.rest, packet)
 		wait := time.Duration(float64(n) / l.rate * float64(time.Second))
 		l.mu.Unlock()
-		time.Sleep(wait)
+		<-time.After(wait)
 		l.mu.Lock()
 		l.under = l.under[1:]
 		if p.rest -= n; p.rest > 0 {
@@ -124,18 +124,19 @@ func (l *strait) use(from, to time.Time) (used, bodies float64) {
 	return used / to.Sub(from).Seconds() / l.rate, bodies / used
 }
 
-// A backlog fills the link, and what is new arrives within two round trips all
-// the same.
-func TestBacklogFillsTheLinkAndLiveReadingsPass(t *testing.T) {
-	for _, c := range []struct {
-		name      string
-		rate      float64
-		roundTrip time.Duration
-		late      time.Duration // bound for what is new, until it is there
-		block     int           // bytes; 0 for an eighth of a second's, 5,000 at the most
-		settled   int           // seconds before it counts
-		sharing   bool
-	}{
+// course is a link, and what is expected of it.
+type course struct {
+	name      string
+	rate      float64
+	roundTrip time.Duration
+	late      time.Duration // bound for what is new, until it is there
+	block     int           // bytes; 0 for an eighth of a second's, 5,000 at the most
+	settled   int           // seconds before it counts
+	sharing   bool
+}
+
+func straits() []course {
+	return []course{
 		{"64kbit600ms", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 0, 90, false},
 		{"64kbit600msInPhase", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 0, 90, false},
 		{"64kbit600msLargeBlocks", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 3400, 90, false},
@@ -148,7 +149,13 @@ func TestBacklogFillsTheLinkAndLiveReadingsPass(t *testing.T) {
 		{"10Mbit50ms", 1.25e6, 50 * time.Millisecond, time.Second, 0, 90, false},
 		{"10Mbit50msShared", 1.25e6, 50 * time.Millisecond, time.Second, 0, 90, true},
 		{"1Mbit2s", 125e3, 2 * time.Second, 4 * time.Second, 0, 90, false},
-	} {
+	}
+}
+
+// A backlog fills the link, and what is new arrives within two round trips all
+// the same.
+func TestBacklogFillsTheLinkAndLiveReadingsPass(t *testing.T) {
+	for _, c := range straits() {
 		t.Run(c.name, func(t *testing.T) {
 			inVirtualTime(t, func(t *testing.T, s *sea) {
 				link := &strait{rate: c.rate, roundTrip: c.roundTrip, sharing: c.sharing}

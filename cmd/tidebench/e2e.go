@@ -25,6 +25,7 @@ type passage struct {
 	mu      sync.Mutex
 	acked   []time.Duration // publish → PUBACK
 	stored  []time.Duration // publish → synced by the cloud
+	sent    []time.Duration // when those were published, since began
 	decoder *wire.Decoder
 	rows    []reading.Reading
 	broken  error
@@ -133,6 +134,7 @@ func (p *passage) arrived(d cloud.Delivery) {
 			if r.Metric == sentMetric {
 				sent, _ := r.Value.Number()
 				p.stored = append(p.stored, now-time.Duration(sent))
+				p.sent = append(p.sent, time.Duration(sent))
 			}
 		}
 	}

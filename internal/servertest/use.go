@@ -15,7 +15,7 @@ var ErrMissing = errors.New("left out")
 // below dir, calls f with it, and ends it. The error is f's, or says why a method
 // of the server has failed, which ends f.
 func Use(dir string, constructor func(testing.TB, ...Option) *Server, opts []Option, f func(*Server) error) error {
-	v := &visit{dir: dir}
+	v := &visit{TB: new(testing.T), dir: dir}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended) // also when v has had enough
@@ -42,14 +42,11 @@ func (s *Server) PID() int {
 
 // visit is what a server takes for its test. What ends a test ends the goroutine.
 type visit struct {
-	testing.TB // nil: servers need no more than what is here
+	testing.TB // of no test: for what servers ask of one in vain
 	dir        string
 	cleanup    []func()
 	err        error
 }
-
-// Helper does nothing: no line is reported.
-func (*visit) Helper() {}
 
 // Failed is about the server's last words, which are in the error.
 func (*visit) Failed() bool { return false }

@@ -161,6 +161,6 @@ func (l *link) murmur(ping, pong bool) {
 	stuck := time.AfterFunc(l.cfg.Keepalive, func() { l.fail(l.lost(errors.New(saysStale))) })
 	defer stuck.Stop()
 	if _, err := l.wire.Write(text); err != nil {
-		l.fail(l.lost(err))
+		l.broken(err)
 	}
 }

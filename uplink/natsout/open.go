@@ -149,14 +149,12 @@ func (l *link) logIn(id nkey.Identity) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.wire.Write(text); err != nil {
-		return err
-	}
+	_, unwritten := l.wire.Write(text) // whoever has closed may have said why
 	for range maxPreludes {
 		v, err := l.ear.next()
 		switch {
 		case err != nil:
-			return err
+			return cmp.Or(unwritten, err)
 		case v.op == opPong:
 			return nil
 		case v.op == opError:
