@@ -14,12 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -105,40 +102,37 @@ func (c *Courier) about(err error) error {
 }
 
 func (c *Courier) run(ctx context.Context, clerk *command.Clerk) error {
-	closed := make(chan error, 1)
-	nc, done, err := c.open(ctx, closed)
+	l, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer done()
-	js, err := nc.JetStream(nats.MaxWait(replyTimeout))
-	if err != nil {
+	defer l.close()
+	if err := c.makeConsumer(ctx, l); err != nil {
 		return err
 	}
-	sub, err := js.PullSubscribe(c.cfg.Subject, c.cfg.Durable, nats.BindStream(c.cfg.Stream), nats.ManualAck(), nats.AckWait(c.cfg.AckWait), nats.MaxAckPending(atOnce))
-	if err != nil {
+	clerk.Up("NATS " + l.server.Version + ", stream " + c.cfg.Stream)
+	if err := c.tell(ctx, l, clerk); err != nil {
 		return err
 	}
-	clerk.Up("NATS " + nc.ConnectedServerVersion() + ", stream " + c.cfg.Stream)
-	inner, cancel := context.WithCancel(ctx)
-	messages, broken := make(chan *nats.Msg), make(chan error, 1)
-	var pulling sync.WaitGroup
-	pulling.Go(func() { broken <- c.pull(inner, sub, messages) })
-	defer pulling.Wait()
-	defer cancel()
-	if err := c.tell(ctx, nc, clerk); err != nil {
+	if err := c.pull(l); err != nil {
 		return err
 	}
+	alive := time.NewTicker(c.cfg.Keepalive)
+	defer alive.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err = <-broken:
-		case err = <-closed:
-		case m := <-messages:
-			err = c.decide(ctx, nc, clerk, m)
+		case <-l.gone:
+			return l.err
+		case m := <-l.commands:
+			err = c.take(ctx, l, clerk, m)
 		case <-clerk.More():
-			err = c.tell(ctx, nc, clerk)
+			err = c.tell(ctx, l, clerk)
+		case <-alive.C:
+			if err = l.ping(); l.silence() > 2*c.cfg.Keepalive {
+				err = errSilent
+			}
 		}
 		if err != nil {
 			return err
@@ -146,79 +140,171 @@ func (c *Courier) run(ctx context.Context, clerk *command.Clerk) error {
 	}
 }
 
-// pull asks for commands, again and again.
-func (c *Courier) pull(ctx context.Context, sub *nats.Subscription, messages chan<- *nats.Msg) error {
-	for {
-		// One at a time: what was handed out and waits here would be handed out again.
-		all, err := c.fetch(ctx, sub)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-			continue // there was none
-		case err != nil:
+// errSilent says that the server does not answer.
+var errSilent = errors.New("the server has gone silent — hint: the link is slow or dead")
+
+// api asks JetStream for something.
+func (c *Courier) api(ctx context.Context, l *link, subject string, question, into any) error {
+	var body []byte
+	var err error
+	if question != nil {
+		if body, err = json.Marshal(question); err != nil {
 			return err
 		}
-		for _, m := range all {
-			select {
-			case messages <- m:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
 	}
+	m, err := l.ask(ctx, "$JS.API."+subject, body)
+	switch {
+	case err != nil:
+		return err
+	case m.status == noResponders:
+		return errNoJetStream
+	}
+	var said struct {
+		Error *apiError `json:"error"`
+	}
+	if err := json.Unmarshal(m.body, &said); err != nil {
+		return fmt.Errorf("%w: JetStream says %s", errNotNATS, onelink.Quote(string(m.body)))
+	}
+	if said.Error != nil {
+		return said.Error
+	}
+	return json.Unmarshal(m.body, into)
 }
 
-func (c *Courier) fetch(ctx context.Context, sub *nats.Subscription) ([]*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, hold)
-	defer cancel()
-	return sub.Fetch(1, nats.Context(ctx))
+// apiError is why JetStream does not do what it is asked for.
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
 }
 
-// decide has a command decided, and acknowledges it behind its answer.
-func (c *Courier) decide(ctx context.Context, nc *nats.Conn, clerk *command.Clerk, m *nats.Msg) error {
-	letter := command.Letter{Body: m.Data}
-	if about, err := m.Metadata(); err == nil {
-		letter.Queued = about.Timestamp
+func (e *apiError) Error() string {
+	return fmt.Sprintf("JetStream says %s (%d)", onelink.Quote(e.Description), e.ErrCode)
+}
+
+// The codes of errors that are known here (nats-server, errors.json).
+const (
+	errCodeNoStream   = 10059
+	errCodeNoConsumer = 10014
+	noResponders      = "503"
+)
+
+var errNoJetStream = errors.New("nobody answers for JetStream — hint: turn it on over there, for this account")
+
+// consumer is the part of a consumer's configuration that matters here.
+type consumer struct {
+	Durable     string        `json:"durable_name"`
+	Ack         string        `json:"ack_policy"`
+	AckWait     time.Duration `json:"ack_wait"`
+	Deliver     string        `json:"deliver_policy"`
+	Replay      string        `json:"replay_policy"`
+	Filter      string        `json:"filter_subject"`
+	MaxPending  int           `json:"max_ack_pending"`
+	MaxDeliver  int           `json:"max_deliver"`
+	Description string        `json:"description"`
+}
+
+// makeConsumer makes the consumer, unless it is there and fits.
+func (c *Courier) makeConsumer(ctx context.Context, l *link) error {
+	var have struct {
+		Config consumer `json:"config"`
 	}
-	a, err := clerk.Decide(ctx, letter)
+	place := c.cfg.Stream + "." + c.cfg.Durable
+	err := c.api(ctx, l, "CONSUMER.INFO."+place, nil, &have)
+	if e, ok := errors.AsType[*apiError](err); ok && e.ErrCode == errCodeNoConsumer {
+		wanted := map[string]any{"stream_name": c.cfg.Stream, "config": consumer{
+			Durable: c.cfg.Durable, Ack: "explicit", AckWait: c.cfg.AckWait, Deliver: "all", Replay: "instant", Filter: c.cfg.Subject,
+			MaxPending: atOnce, MaxDeliver: -1, Description: "commands for a gateway",
+		}}
+		return c.api(ctx, l, "CONSUMER.DURABLE.CREATE."+place, wanted, &have)
+	}
+	if err == nil && (have.Config.Filter != c.cfg.Subject || have.Config.Ack != "explicit") {
+		err = fmt.Errorf("the consumer %s is for %s, not for %s — hint: remove it over there, or choose another durable", onelink.Quote(c.cfg.Durable), onelink.Quote(have.Config.Filter), c.cfg.Subject)
+	}
+	return err
+}
+
+// pull asks for the next command. One at a time: what was handed out and waits here
+// would be handed out again when AckWait is over.
+func (c *Courier) pull(l *link) error {
+	body, err := json.Marshal(map[string]any{"batch": 1, "expires": hold})
 	if err != nil {
-		if ctx.Err() == nil {
-			_ = m.Nak() // otherwise it comes when AckWait is over
-			_ = nc.FlushTimeout(replyTimeout)
+		return err
+	}
+	return l.publish("$JS.API.CONSUMER.MSG.NEXT."+c.cfg.Stream+"."+c.cfg.Durable, l.inbox+commandsTo, body)
+}
+
+// take takes what comes when a command was asked for: that, or that there was none.
+func (c *Courier) take(ctx context.Context, l *link, clerk *command.Clerk, m message) error {
+	switch {
+	case m.status == "":
+	case m.status == "404" || m.status == "408": // there was none
+		return c.pull(l)
+	case strings.HasPrefix(m.status, "1"): // a sign of life
+		return nil
+	case m.status == noResponders:
+		return errNoJetStream
+	default:
+		return fmt.Errorf("JetStream says %s %s — hint: was the consumer, or the stream, removed?", m.status, onelink.Quote(m.reason))
+	}
+	a, err := clerk.Decide(ctx, command.Letter{Body: m.body, Queued: queued(m.reply)})
+	if err != nil {
+		if ctx.Err() == nil { // otherwise it comes when AckWait is over
+			_, _ = l.ask(ctx, m.reply, []byte("-NAK"))
 		}
 		return fmt.Errorf("a command is not decided: %w", err)
 	}
 	if c.cfg.Answers != "" && a.Wanted {
-		if err := c.publish(nc, a); err != nil {
+		if err := c.answer(l, a); err != nil {
 			return err
 		}
 	}
-	within, cancel := context.WithTimeout(ctx, replyTimeout)
-	defer cancel()
-	return m.AckSync(nats.Context(within)) // behind the answer, on the same connection
+	if _, err := l.ask(ctx, m.reply, []byte("+ACK")); err != nil { // behind the answer, on the same connection
+		return fmt.Errorf("acknowledge: %w", err)
+	}
+	return c.pull(l)
 }
 
-func (c *Courier) publish(nc *nats.Conn, a command.Answer) error {
+// queued is when the stream took a message in, as the subject of its acknowledgement
+// tells:
+//
+//	$JS.ACK.<stream>.<consumer>.<delivered>.<number>.<number>.<time in ns>.<pending>
+//
+// with a domain and an account behind ACK, and one more at the end, from some servers.
+func queued(reply string) time.Time {
+	words := strings.Split(reply, ".")
+	at := 7
+	if len(words) >= 11 {
+		at = 9
+	}
+	if len(words) < 9 || words[1] != "ACK" {
+		return time.Time{}
+	}
+	ns, err := strconv.ParseInt(words[at], 10, 64)
+	if err != nil || ns <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
+func (c *Courier) answer(l *link, a command.Answer) error {
 	body, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	return nc.Publish(c.cfg.Answers, body)
+	return l.publish(c.cfg.Answers, "", body)
 }
 
 // tell publishes what is in the outbox.
-func (c *Courier) tell(ctx context.Context, nc *nats.Conn, clerk *command.Clerk) error {
+func (c *Courier) tell(ctx context.Context, l *link, clerk *command.Clerk) error {
 	answers, last := clerk.Outbox()
 	if c.cfg.Answers != "" && len(answers) > 0 {
 		for _, a := range answers {
-			if err := c.publish(nc, a); err != nil {
+			if err := c.answer(l, a); err != nil {
 				return err
 			}
 		}
-		within, cancel := context.WithTimeout(ctx, replyTimeout)
-		defer cancel()
-		if err := nc.FlushWithContext(within); err != nil {
+		if err := l.flush(ctx); err != nil {
 			return err
 		}
 	}
@@ -228,118 +314,38 @@ func (c *Courier) tell(ctx context.Context, nc *nats.Conn, clerk *command.Clerk)
 
 // Probe logs in and looks for the stream.
 func (c *Courier) Probe(ctx context.Context) (string, error) {
-	nc, done, err := c.open(ctx, make(chan error, 1))
+	l, err := c.open(ctx)
 	if err != nil {
 		return "", c.about(err)
 	}
-	defer done()
-	js, err := nc.JetStream(nats.MaxWait(replyTimeout))
-	if err == nil {
-		_, err = js.StreamInfo(c.cfg.Stream)
-	}
-	if err != nil {
+	defer l.close()
+	var there struct{}
+	if err := c.api(ctx, l, "STREAM.INFO."+c.cfg.Stream, nil, &there); err != nil {
 		return "", c.about(err)
 	}
-	return "NATS " + nc.ConnectedServerVersion() + ", stream " + c.cfg.Stream, nil
+	return "NATS " + l.server.Version + ", stream " + c.cfg.Stream, nil
 }
 
-// dialer is a nats.CustomDialer.
-type dialer func(address string) (net.Conn, error)
+// complaint is what a server says in -ERR.
+type complaint string
 
-// Dial dials.
-func (d dialer) Dial(_, address string) (net.Conn, error) { return d(address) }
-
-// open connects and logs in. The connection ends with ctx, or by done, which returns
-// when nothing of it is left. closed receives why it has ended by itself.
-func (c *Courier) open(ctx context.Context, closed chan<- error) (nc *nats.Conn, done func(), err error) {
-	login, cancel := context.WithTimeout(ctx, loginTimeout)
-	defer cancel()
-	var wire *onelink.Conn
-	var missed error // the library forgets why nobody could be reached
-	o, err := c.options()
-	if err != nil {
-		return nil, nil, err
-	}
-	o.CustomDialer = dialer(func(address string) (net.Conn, error) {
-		if wire, missed = onelink.Open(login, c.cfg.Dial, address, nil); missed != nil {
-			return nil, missed
-		}
-		return wire, nil
-	})
-	shut := make(chan struct{})
-	o.ClosedCB = func(nc *nats.Conn) {
-		err := nc.LastError()
-		if fault := wire.Fault(); fault != nil && (err == nil || !strings.HasPrefix(err.Error(), "nats:")) {
-			err = fault
-		}
-		if err == nil {
-			err = errors.New("the server closed the connection")
-		}
-		closed <- err
-		close(shut)
-	}
-	if nc, err = o.Connect(); err != nil {
-		if errors.Is(err, nats.ErrNoServers) && missed != nil {
-			err = missed
-		}
-		return nil, nil, fmt.Errorf("log in: %w", err)
-	}
-	stop := context.AfterFunc(ctx, nc.Close)
-	return nc, func() { stop(); nc.Close(); <-shut }, nil
-}
-
-func (c *Courier) options() (nats.Options, error) {
-	o := nats.GetDefaultOptions()
-	for _, server := range c.cfg.Servers {
-		o.Servers = append(o.Servers, "nats://"+server)
-	}
-	o.Name, o.InboxPrefix, o.Timeout = c.cfg.Name, c.cfg.InboxPrefix, loginTimeout
-	o.NoRandomize, o.IgnoreDiscoveredServers, o.SkipHostLookup = true, true, true
-	o.AllowReconnect, o.MaxReconnect = false, 0 // whoever runs the courier paces the tries
-	o.PingInterval, o.MaxPingsOut = c.cfg.Keepalive, 1
-	o.TLSConfig, o.Secure, o.TLSHandshakeFirst = c.cfg.TLS, c.cfg.Secure, c.cfg.TLSFirst
-	o.User, o.Password, o.Token = c.cfg.Username, c.cfg.Password.Reveal(), c.cfg.Token.Reveal()
-	o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		c.log.Warn("the server complains", "err", explain(err))
-	}
-	var login nats.Option
-	var err error
-	switch {
-	case c.cfg.NkeyFile != "":
-		if login, err = nats.NkeyOptionFromSeed(c.cfg.NkeyFile); err != nil {
-			return o, fmt.Errorf("nkey file: %w — hint: it holds the seed of a user", err)
-		}
-	case c.cfg.CredsFile != "":
-		login = nats.UserCredentials(c.cfg.CredsFile)
-	}
-	if login == nil {
-		return o, nil
-	}
-	return o, login(&o)
-}
+func (c complaint) Error() string { return "the server says " + onelink.Quote(string(c)) }
 
 // explain adds what may be done about an error.
 func explain(err error) error {
-	hint := ""
+	text, hint := strings.ToLower(err.Error()), ""
+	e, _ := errors.AsType[*apiError](err)
 	switch {
-	case strings.Contains(err.Error(), "hint: "):
+	case strings.Contains(text, "hint: "):
 		return err
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		hint = "check username and password_file, or the token, nkey or creds file"
-	case strings.Contains(strings.ToLower(err.Error()), "permissions violation"):
+	case strings.Contains(text, "authorization violation"), strings.Contains(text, "authentication"):
+		hint = "check username and password_file, token_file, nkey_file or creds_file"
+	case strings.Contains(text, "permissions violation"):
 		hint = "let this user pull from the consumer, acknowledge, and publish to the subject of answers"
-	case errors.Is(err, nats.ErrStreamNotFound):
+	case e != nil && e.ErrCode == errCodeNoStream:
 		hint = "make the stream, or check stream"
-	case errors.Is(err, nats.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
-		hint = "turn on JetStream over there, for this account"
-	case errors.Is(err, nats.ErrSecureConnRequired):
-		hint = "the server wants TLS; use tls://"
-	case errors.Is(err, nats.ErrSecureConnWanted):
-		hint = "the server has no TLS; use nats://, or turn it on over there"
-	case errors.Is(err, nats.ErrStaleConnection), errors.Is(err, nats.ErrTimeout):
-		hint = "the server does not answer; the link is slow or dead"
-	case strings.Contains(err.Error(), "subject does not match consumer"), strings.Contains(err.Error(), "configuration requests"):
-		hint = "the consumer was made with other settings; remove it over there, or choose another durable"
+	case e != nil:
+		hint = "see what the server's log says"
 	}
 	if hint == "" {
 		return netfault.Explain(err)

@@ -1,10 +1,12 @@
 package overnats
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,4 +89,34 @@ func TestOverNATS(t *testing.T) {
 			Kill: func(t *testing.T) { s.Kill() }, Restart: func(t *testing.T) { s.Start() },
 		}
 	})
+}
+
+func TestOverTLS(t *testing.T) {
+	a := servertest.NewAuthority(t)
+	trusted := &tls.Config{RootCAs: a.Pool()}
+	good := servertest.NATS(t, servertest.TLS(a), servertest.User("gw", "s3cret"))
+	expired := servertest.NATS(t, servertest.TLSWith(a, a.Expired()))
+	plain := servertest.NATS(t)
+	for name, c := range map[string]struct {
+		cfg  Config
+		want string // in the error; "" for none
+	}{
+		"TLS":       {Config{Servers: []string{good.Addr("tls")}, TLS: trusted, Secure: true, Username: "gw", Password: secret(t, "s3cret")}, ""},
+		"expired":   {Config{Servers: []string{expired.Addr("tls")}, TLS: trusted, Secure: true}, "is the clock"},
+		"no TLS":    {Config{Servers: []string{plain.Addr("nats")}, TLS: trusted, Secure: true}, "turn it on over there"},
+		"nobody":    {Config{Servers: []string{"127.0.0.1:1"}}, "nothing listens"},
+		"second":    {Config{Servers: []string{"127.0.0.1:1", plain.Addr("nats")}}, ""},
+		"no stream": {Config{Servers: []string{plain.Addr("nats")}, Stream: "nowhere"}, "make the stream"},
+	} {
+		if c.cfg.Stream == "" {
+			c.cfg.Stream = "COMMANDS"
+			if c.want == "" {
+				c.want = "make the stream" // which is as far as it gets
+			}
+		}
+		about, err := New(c.cfg, slog.New(slog.DiscardHandler)).Probe(t.Context())
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %q, %v", name, about, err)
+		}
+	}
 }
