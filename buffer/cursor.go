@@ -140,31 +140,6 @@ func (c *Cursor) look(wanted [flows]bool, limit int) ([]wire.Block, error) {
 	return nil, nil
 }
 
-// ready says which flows may have something to hand out, and moves the heads
-// over what is elsewhere.
-func (c *Cursor) ready() (ready [flows]bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for lane := range reading.Lane(reading.Lanes) {
-		newest := c.buf.index.newest(lane)
-		live, backlog := &c.heads[flowOf(lane, false)], &c.heads[flowOf(lane, true)]
-		live.next = c.acked[lane].from(live.next)
-		if backlog.next == 0 && newest > live.next+liveDistance {
-			*backlog, *live = *live, head{next: newest + 1}
-			backlog.end = newest
-		}
-		if backlog.next != 0 {
-			if backlog.next = c.acked[lane].from(backlog.next); backlog.next > backlog.end {
-				backlog.close()
-				*backlog = head{}
-			}
-		}
-		ready[flowOf(lane, false)] = live.next <= newest
-		ready[flowOf(lane, true)] = backlog.next != 0
-	}
-	return ready
-}
-
 func size(blocks []wire.Block) int {
 	n := 0
 	for _, b := range blocks {
@@ -214,6 +189,14 @@ func (c *Cursor) isWithin(lane reading.Lane, r numberRange) bool {
 		return false
 	}
 	return has > 0 || slices.ContainsFunc(c.out[lane], func(h handed) bool { return h.First <= r.Last && r.First <= h.Last })
+}
+
+// isElsewhere says whether the block was delivered, or is being delivered.
+func (c *Cursor) isElsewhere(b wire.Block) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.acked[b.Lane].has(b.First, b.Last()) ||
+		slices.ContainsFunc(c.out[b.Lane], func(h handed) bool { return h.First <= b.First && b.Last() <= h.Last })
 }
 
 func (c *Cursor) hasAcked(lane reading.Lane, first, last uint64) bool {

@@ -36,6 +36,59 @@ func TestLiveReadingsDoNotWaitBehindTheBacklog(t *testing.T) {
 	}
 }
 
+// TestLiveReadingsDoNotWaitBehindTheLaterPartOfAnOutage: a sink that is down is
+// tried now and then, and each time the cursor looks at what there is.
+func TestLiveReadingsDoNotWaitBehindTheLaterPartOfAnOutage(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	c := r.Cursor("cloud")
+	got := map[uint64]bool{}
+	for range 3 {
+		r.backlog(reading.Normal, 30)
+		for _, b := range slices.Concat(r.next(c, 1), r.next(c, 1)) { // one from each end
+			got[b.First] = true
+		}
+	}
+	r.accept("now", 1)
+	for calls := 1; ; calls++ {
+		b := r.next(c, 1)[0]
+		got[b.First] = true
+		if b.First > 90_000 {
+			break
+		}
+		if calls > 4 {
+			t.Fatalf("call %d brings reading %d, the newest is 90001", calls, b.First)
+		}
+	}
+	for len(got) < 91 {
+		b := r.next(c, 1)[0]
+		if got[b.First] {
+			t.Fatalf("the block from %d on came twice", b.First)
+		}
+		got[b.First] = true
+	}
+	if blocks, err := c.look(flowsOf(reading.AllLanes, true), 1); len(blocks) > 0 || err != nil {
+		t.Errorf("then came %d more, %v", len(blocks), err)
+	}
+}
+
+// TestALinkThatIsTooSlowKeepsASmallPlace: what is new is sent and the rest stays
+// behind, again and again, and each time leaves a range of its own.
+func TestALinkThatIsTooSlowKeepsASmallPlace(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	c := r.Cursor("cloud")
+	for i := range 2 * maxRanges {
+		r.backlog(reading.Normal, 9)
+		for range 3 {
+			b := r.next(c, 1)[0]
+			c.Ack(b.Lane, b.First, b.Last())
+			r.accept("now", 1)
+		}
+		if n := len(c.acked[reading.Normal]); n > maxRanges+1 {
+			t.Fatalf("after %d rounds the place has %d ranges, of which %d are saved", i+1, n, maxRanges)
+		}
+	}
+}
+
 func TestBacklogDoesNotStarveBehindLiveReadings(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
 	r.backlog(reading.Normal, 100)

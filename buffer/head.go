@@ -23,6 +23,48 @@ func (h *head) close() {
 	}
 }
 
+// ready says which flows may have something to hand out, and moves the heads
+// over what is elsewhere.
+func (c *Cursor) ready() (ready [flows]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for lane := range reading.Lane(reading.Lanes) {
+		newest := c.buf.index.newest(lane)
+		live, backlog := &c.heads[flowOf(lane, false)], &c.heads[flowOf(lane, true)]
+		live.next = c.acked[lane].from(live.next)
+		if newest > live.next+liveDistance {
+			c.fallBehind(lane, newest)
+		}
+		if backlog.next != 0 {
+			if backlog.next = c.acked[lane].from(backlog.next); backlog.next > backlog.end {
+				backlog.close()
+				*backlog = head{}
+			}
+		}
+		ready[flowOf(lane, false)] = live.next <= newest
+		ready[flowOf(lane, true)] = backlog.next != 0
+	}
+	return ready
+}
+
+// fallBehind makes a backlog of what the live readings have not sent. If there is
+// one already, it ends later from now on, and passes over what was handed out in
+// its middle. Each time that leaves a range in the cursor's place; when there are
+// more than are saved, the live readings stay behind instead.
+func (c *Cursor) fallBehind(lane reading.Lane, newest uint64) {
+	live, backlog := &c.heads[flowOf(lane, false)], &c.heads[flowOf(lane, true)]
+	switch {
+	case backlog.next == 0:
+		*backlog = *live
+	case len(c.acked[lane])+len(c.out[lane]) < maxRanges:
+		live.close()
+	default:
+		return
+	}
+	backlog.end = newest
+	*live = head{next: newest + 1}
+}
+
 // take collects consecutive blocks of the flow, from its head's next on, up to
 // limit bytes.
 func (c *Cursor) take(flow, limit int) ([]wire.Block, error) {
@@ -52,7 +94,7 @@ func (c *Cursor) take(flow, limit int) ([]wire.Block, error) {
 		}
 		blk := rec.blocks[i]
 		total += len(blk.Raw)
-		elsewhere := c.hasAcked(lane, blk.First, blk.Last())
+		elsewhere := c.isElsewhere(blk)
 		if len(blocks) > 0 && (elsewhere || total > limit || blk.First != h.next) {
 			h.scan.unread(rec)
 			break

@@ -19,6 +19,7 @@
 // # Over HTTP
 //
 //	POST /v1/ingest   a chunk (package wire) or a JSON document; see [Receiver]
+//	GET  /v1/ingest   a WebSocket, for one after the other; see [StreamProtocol]
 //	GET  /v1/ledger   what is here and what is missing; see [Store.Ledger]
 //	GET  /v1/export   the readings, a JSON object a line; see [Store.Export]
 //	GET  /healthz     200 while the store takes readings, 503 when it does not

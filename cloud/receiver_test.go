@@ -94,6 +94,7 @@ func TestRefusals(t *testing.T) {
 		{"nothing", ChunkType, nil, nil, 400},
 		{"a page of a captive portal", ChunkType, []byte("<html>"), nil, 400},
 		{"another chunk's key", ChunkType, good, []string{"Tidegate-Key", "g/00000000000000a1/normal/1-6"}, 409},
+		{"a key of more", ChunkType, good, []string{"Tidegate-Key", "g/00000000000000a1/normal/1-99"}, 409},
 		{"JSON that is none", DocumentType, []byte(`{"gateway":`), nil, 400},
 		{"gzip that is none", DocumentType, good, []string{"Content-Encoding", "gzip"}, 400},
 		{"an unprintable name", ChunkType, encode(t, wire.Chunk{Gateway: "g\x00", Blocks: []wire.Block{run(t, 1, 5)}}), nil, 403},

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tidegate/tidegate/uplink"
@@ -40,8 +42,6 @@ type HTTPUplink struct {
 	Headers []string `toml:"headers"`
 	// IdempotencyKey sends the header of that name.
 	IdempotencyKey bool `toml:"idempotency_key"`
-	// HTTP2 allows HTTP/2 where there is TLS.
-	HTTP2 bool `toml:"http2"`
 }
 
 // The values of HTTPUplink.Ack.
@@ -114,6 +114,10 @@ func (h HTTPUplink) sink(w way) (uplink.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	headers := h.Headers
+	if w.answered != nil {
+		headers = append(slices.Clone(headers), "Tidegate-Commands: yes")
+	}
 	return httpout.New(httpout.Config{
 		URL: h.URL, Method: h.Method, UserAgent: "tidegate/" + Version,
 		Auth: httpout.Auth{
@@ -127,7 +131,7 @@ func (h HTTPUplink) sink(w way) (uplink.Sink, error) {
 				w.log.Warn("a file with a secret has changed and cannot be read; the one before stays in use", "err", err)
 			},
 		},
-		Headers: h.Headers, IdempotencyKey: h.IdempotencyKey, HTTP2: h.HTTP2,
+		Headers: headers, Answered: w.answered, IdempotencyKey: h.IdempotencyKey,
 		TrustStatus: h.Ack == ackStatus || h.Ack == ackAuto && h.Encoding != "packed",
 		Database:    h.Encoding == "line",
 		Compression: httpout.Compression(h.Compression),
@@ -165,8 +169,21 @@ func (l LineProtocol) validate(r refuse, key string) {
 			r.because(key+"."+name, err)
 		}
 	}
+	// A database has one value for each series and time: what looks alike replaces
+	// each other there, and every answer is 204.
+	all := strings.Join(append(l.line().Tags, cmp.Or(l.Measurement, encode.DefaultMeasurement), cmp.Or(l.Field, encode.DefaultField)), " ")
+	if !strings.Contains(all, "{device}") {
+		r(key+".tags", `add "device={device}"`, "neither measurement, tags nor field say {device}, so a database would take all devices for one")
+	}
+	if !strings.Contains(all, "{metric}") {
+		r(key+".field", `write "{metric}"`, "neither measurement, tags nor field say {metric}, so a database would take all metrics for one")
+	}
 }
 
 func (l LineProtocol) line() encode.LineConfig {
-	return encode.LineConfig{Measurement: l.Measurement, Tags: l.Tags, Field: l.Field, KindsApart: l.KindsApart}
+	tags := slices.Clone(l.Tags)
+	if len(tags) == 0 {
+		tags = encode.DefaultTags()
+	}
+	return encode.LineConfig{Measurement: l.Measurement, Tags: tags, Field: l.Field, KindsApart: l.KindsApart}
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -82,14 +83,31 @@ func (c Config) validateLinks(r refuse) {
 		names = append(names, l.Name)
 		l.validate(r, key)
 	}
-	for _, u := range c.Uplink.all() {
-		for n, name := range u.settings().Links {
-			key := fmt.Sprintf("%s.links[%d]", u.key, n)
+	for table, links := range c.linksOf() {
+		for n, name := range links {
+			key := fmt.Sprintf("%s.links[%d]", table, n)
 			switch {
 			case !slices.Contains(names, name):
 				r(key, "write the name of a [[link]]", "there is no link %q", name)
-			case slices.Index(u.settings().Links, name) < n:
+			case slices.Index(links, name) < n:
 				r(key, "name each link once, the best first", "%q is there already", name)
+			}
+		}
+	}
+}
+
+// linksOf yields the tables that use links, uplinks and ways down, and the links
+// that they name.
+func (c Config) linksOf() iter.Seq2[string, []string] {
+	return func(yield func(table string, links []string) bool) {
+		for _, u := range c.Uplink.all() {
+			if !yield(u.key, u.settings().Links) {
+				return
+			}
+		}
+		for _, d := range c.Command.all() {
+			if !yield(d.key, d.below().Links) {
+				return
 			}
 		}
 	}
@@ -144,8 +162,24 @@ func (c Carrier) validateWay(r refuse, key string) {
 	if c.MinBatchAge != nil {
 		between(r, key+".min_batch_age", *c.MinBatchAge, 0, conf.Duration(24*time.Hour))
 	}
+	c.validateCompany(r, key)
 	if c.Rate != 0 {
 		between(r, key+".rate", c.Rate, 20, conf.GiB)
+	}
+}
+
+// validateCompany refuses one half of what lets readings wait without the other,
+// which would let nothing wait.
+func (c Carrier) validateCompany(r refuse, key string) {
+	classed := c.Metered || c.Expensive // which has both
+	waits := func(set, zero bool) bool { return !zero && (set || classed) }
+	enough := waits(c.MinBatch != nil, c.MinBatch != nil && *c.MinBatch == 0)
+	long := waits(c.MinBatchAge != nil, c.MinBatchAge != nil && *c.MinBatchAge == 0)
+	switch {
+	case c.MinBatchAge != nil && long && !enough:
+		r(key+".min_batch_age", `set min_batch as well, for example "4KiB", or metered = true`, "there is nothing to wait for")
+	case c.MinBatch != nil && enough && !long:
+		r(key+".min_batch", `set min_batch_age as well, for example "1m", or metered = true`, "nobody waits for it")
 	}
 }
 
@@ -167,6 +201,17 @@ func (c Carrier) validateBudget(r refuse, key string) {
 		r(key+".alarm_reserve", "write less than the budget", "nothing of %v is left for other readings", smaller)
 	case c.Spread && smaller == 0:
 		r(key+".spread", "set budget_day or budget_month", "there is no budget to spread")
+	}
+	if c.Spread && c.WhenSpent == "ignore" {
+		r(key+".spread", `set when_spent = "alarms", or leave spread out`, "a budget that is only counted is not spread")
+	}
+	counted := smaller // of the budgets that blocks are counted in
+	if c.BillingPer == "month" {
+		counted = c.BudgetMonth
+	}
+	if counted > 0 && c.BillingBlock > 0 && c.WhenSpent != "ignore" && c.BillingBlock >= counted-c.AlarmReserve {
+		r(key+".billing_block", "look up what the operator rounds up to, or raise the budget",
+			"the first byte would spend the budget: a block is %v, and there are %v", c.BillingBlock, max(0, counted-c.AlarmReserve))
 	}
 	r.oneOf(key+".when_spent", c.WhenSpent, "alarms", "stop", "ignore")
 	r.oneOf(key+".billing_per", c.BillingPer, "session", "day", "month")
@@ -237,11 +282,11 @@ func laneSet(names []string) (s reading.LaneSet) {
 }
 
 // carriers returns all links: those of the configuration, and the system's
-// routing if an uplink names none.
+// routing if somebody names none.
 func (c Config) carriers() []Carrier {
 	all := slices.Clone(c.Link)
-	for _, u := range c.Uplink.all() {
-		if len(u.settings().Links) == 0 {
+	for _, links := range c.linksOf() {
+		if len(links) == 0 {
 			var system Carrier
 			system.SetDefaults()
 			system.Name = usual

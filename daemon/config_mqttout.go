@@ -80,7 +80,7 @@ func (MQTTUplink) piecewise() {}
 
 func (m MQTTUplink) validate(r refuse, key string) {
 	m.validateSettings(r, key, encode.Encodings()...)
-	m.validateURL(r, key+".url", m.URL, "mqtts://broker.example", "mqtt", "mqtts")
+	m.validateAddress(r, key+".url")
 	r.oneOf(key+".protocol", m.Protocol, string(mqttout.Auto), string(mqttout.V5), string(mqttout.V311))
 	if m.PasswordFile != "" && m.Username == "" {
 		r(key+".username", "say whose password it is", "is missing, and there is a password_file")
@@ -101,6 +101,18 @@ func (m MQTTUplink) validate(r refuse, key string) {
 	}
 	between(r, key+".max_inflight", m.MaxInflight, 1, 65535)
 	between(r, key+".will_delay", m.WillDelay, 0, conf.Duration(24*time.Hour))
+}
+
+// validateAddress checks the URL: of MQTT, or of a WebSocket that carries it.
+func (m MQTTUplink) validateAddress(r refuse, key string) {
+	if strings.HasPrefix(m.URL, "ws") {
+		m.validateURL(r, key, m.URL, "wss://broker.example/mqtt", "ws", "wss")
+		return
+	}
+	m.validateURL(r, key, m.URL, "mqtts://broker.example", "mqtt", "mqtts")
+	if at, err := url.Parse(m.URL); err == nil && strings.Trim(at.Path, "/") != "" {
+		r(key, "leave the path out, or write wss:// for MQTT over WebSocket", "%q has a path, which is never sent", m.URL)
+	}
 }
 
 // validateTopics checks what says where messages go.
@@ -143,12 +155,12 @@ func (m MQTTUplink) sink(w way) (uplink.Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("topic: %w", err)
 	}
-	usual := "1883"
-	if at.Scheme == "mqtts" {
-		usual = "8883"
+	usual, path := map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}[at.Scheme], ""
+	if strings.HasPrefix(at.Scheme, "ws") {
+		path = cmp.Or(at.EscapedPath(), "/")
 	}
 	return mqttout.New(mqttout.Config{
-		Address: hostPort(at, usual), TLS: w.tlsFor(at, "mqtts"), Dial: w.dial, Protocol: mqttout.Protocol(m.Protocol),
+		Address: hostPort(at, usual), Path: path, TLS: w.tlsFor(at, "mqtts", "wss"), Dial: w.dial, Protocol: mqttout.Protocol(m.Protocol),
 		ClientID: cmp.Or(m.ClientID, w.gateway+"-"+m.Name), Username: m.Username, Password: password,
 		Topic: topic, Raw: m.isRaw(), StripPrefix: m.StripPrefix, Prefix: m.Prefix,
 		QoS: byte(m.QoS), AcceptLoss: m.AcceptLoss, Retain: m.Retain, Expiry: time.Duration(m.Expiry), Bare: !m.Properties,

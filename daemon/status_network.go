@@ -14,29 +14,47 @@ import (
 // networkStatus fills in the ways out, and what the doors out may expect of them.
 // s has the doors already.
 func (d *Daemon) networkStatus(s *dashboard.Status) {
-	var wire, acked float64
+	var wire float64
 	for _, name := range d.network.order {
 		l := d.network.links[name]
 		n := l.Stats()
 		wire += float64(n.Sent + n.Received)
 		s.Network = append(s.Network, carrierStatus(n, l.Forecast(carrier.Demand{})))
 	}
-	for _, l := range s.Links {
-		acked += float64(l.Acked)
-	}
+	each := wireEach(wire, s.Links)
+	inflow := d.inflow(*s)
+	demands := make(map[string]carrier.Demand) // of each link, by all who share it
 	for i, l := range d.links {
 		p := l.path.Stats()
 		over := &s.Links[i].Over
 		over.Carrier, over.Since = p.Present, unixMilli(p.Since)
 		over.Passed = passedOver(p)
-		if acked == 0 || s.Links[i].Waiting == 0 {
-			continue // what a reading costs is not known, or does not matter
-		}
-		each := wire / acked
-		over.Needs = int64(each * float64(s.Links[i].Waiting))
-		f := d.network.links[p.Present].Forecast(carrier.Demand{Backlog: over.Needs, Inflow: each * d.inflow(*s)})
-		over.Drained = unixMilli(f.Drained)
+		over.Needs = int64(each[i] * float64(s.Links[i].Waiting))
+		sum := demands[p.Present]
+		demands[p.Present] = carrier.Demand{Backlog: sum.Backlog + over.Needs, Inflow: sum.Inflow + each[i]*inflow}
 	}
+	for i := range d.links {
+		if over := &s.Links[i].Over; over.Needs > 0 {
+			over.Drained = unixMilli(d.network.links[over.Carrier].Forecast(demands[over.Carrier]).Drained)
+		}
+	}
+}
+
+// wireEach is how many bytes on the wire a reading has cost with each door out; zero
+// while that is not known. Links count what passes for all of them together, which is
+// shared out by what each has sent.
+func wireEach(wire float64, links []dashboard.Link) []float64 {
+	var sent float64
+	for _, l := range links {
+		sent += float64(l.SentBytes)
+	}
+	each := make([]float64, len(links))
+	for i, l := range links {
+		if sent > 0 && l.Acked > 0 {
+			each[i] = wire * float64(l.SentBytes) / sent / float64(l.Acked)
+		}
+	}
+	return each
 }
 
 // inflow is how many readings a second have come in since the start.

@@ -164,7 +164,7 @@ func overNATS(t *testing.T) realUpstream {
 		return err
 	})
 	return realUpstream{server: s,
-		keys: fmt.Sprintf("url = %q\nusername = %q\npassword_file = %q\nsubject = \"tide.{gateway}\"",
+		keys: fmt.Sprintf("urls = [%q]\nusername = %q\npassword_file = %q\nsubject = \"tide.{gateway}\"",
 			"nats://"+s.Addr("nats"), realUser, secret(t, realPassword)),
 		read: func(t *testing.T) (bodies [][]byte) {
 			inStream(t, s, func(js nats.JetStreamContext) error {

@@ -57,6 +57,11 @@ func (c *circuit) close(reset bool) {
 	if c.closed {
 		return
 	}
+	if c.far != nil {
+		up, down := nearSegments(c.near)
+		c.link.up.segments.Add(up)
+		c.link.down.segments.Add(down)
+	}
 	c.closed = true
 	close(c.gone)
 	for _, conn := range []*net.TCPConn{c.near, c.far} {
@@ -152,6 +157,7 @@ func (p *pump) collect() {
 	c, buf, delayed := p.circuit, make([]byte, maxQuantum), false
 	for c.passable() {
 		state, _ := c.link.now()
+		asked := time.Now()
 		n, err := p.from.Read(buf[:quantum(state.bandwidth)])
 		if err == io.EOF {
 			return
@@ -161,7 +167,7 @@ func (p *pump) collect() {
 			return
 		}
 		state, _ = c.link.now() // reading may have taken long
-		if !c.sleep(p.way.pacer.take(n, state.bandwidth)) {
+		if !c.sleep(p.way.pacer.take(n, state.bandwidth, time.Since(asked) < wasThere)) {
 			return
 		}
 		if state.delay > 0 {
@@ -213,20 +219,29 @@ type pacer struct {
 	passed time.Time
 }
 
-// pacerReserve is what an idle line saves up. It makes up for timers that fire
-// late, and is too little to be seen as a burst.
-const pacerReserve = 20 * time.Millisecond
+const (
+	// pacerReserve is what an idle line saves up: too little to be seen as a burst.
+	pacerReserve = 20 * time.Millisecond
+	// busyReserve is what a busy line makes up for, when its timer has fired late
+	// because the machine had other things to do. A line that does not would be
+	// thinner than it says.
+	busyReserve = time.Second
+	// wasThere is how long bytes take to be read that were there already.
+	wasThere = time.Millisecond
+)
 
-// take returns how long to wait until n more bytes have passed.
-func (p *pacer) take(n int, bandwidth int64) time.Duration {
+// take returns how long to wait until n more bytes have passed. busy says that they
+// were there when they were asked for.
+func (p *pacer) take(n int, bandwidth int64, busy bool) time.Duration {
 	if bandwidth == 0 {
 		return 0
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if idle := now.Add(-pacerReserve); p.passed.Before(idle) {
-		p.passed = idle
+	late := now.Sub(p.passed)
+	if late > pacerReserve && !(busy && late < busyReserve) {
+		p.passed = now.Add(-pacerReserve)
 	}
 	p.passed = p.passed.Add(time.Duration(int64(n) * int64(time.Second) / bandwidth))
 	return p.passed.Sub(now)

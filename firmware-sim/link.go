@@ -37,8 +37,9 @@ type linkState struct {
 
 // direction is what all connections share one way.
 type direction struct {
-	bytes atomic.Int64 // delivered
-	pacer pacer
+	bytes    atomic.Int64 // delivered
+	segments atomic.Int64 // of connections that are closed
+	pacer    pacer
 }
 
 // OpenLink listens on an address and returns a link to another one. Run serves

@@ -116,7 +116,8 @@ func (fl *flow) fits(d *delivery) bool {
 		return false
 	}
 	body, target := fl.size.body(d.bytes), fl.size.target()
-	beside := d.isBeside() && flight+body <= limit+target && fl.beside()+body <= target
+	room := max(target, fl.size.lump)
+	beside := d.isBeside() && flight+body <= limit+room && fl.beside()+body <= room
 	return beside || flight+target/2 <= limit
 }
 

@@ -198,15 +198,21 @@ func (fl *flow) mayTravel(d *delivery) bool {
 	return (d.state == waiting || d.state == open) && fl.gate.Lanes.Has(d.lane())
 }
 
+const instant = 5 * time.Millisecond
+
 // forEver is until something happens.
 const forEver = time.Duration(math.MaxInt64)
 
-// wait is how long the delivery had better wait for blocks to join it. It is
+// wait is how long the delivery had better wait: for its turn, and for blocks to
+// join it.
+func (fl *flow) wait(d *delivery) time.Duration { return max(fl.turn(d), fl.joining(d)) }
+
+// joining is how long blocks had better be waited for that join the delivery. It is
 // Nagle's rule for messages: not at all when what comes just before is not in
 // flight, otherwise until it is worth its headers. New readings come just before
 // nothing that a backlog has in flight, and while that shares the link they wait
 // for no more than a part of a round trip. Alarms do not wait.
-func (fl *flow) wait(d *delivery) time.Duration {
+func (fl *flow) joining(d *delivery) time.Duration {
 	if d.state == waiting {
 		return 0
 	}
@@ -222,12 +228,27 @@ func (fl *flow) wait(d *delivery) time.Duration {
 	return wait
 }
 
+// turn is how long it takes until the link has room for more of a backlog. What is
+// under way on any link needs none, and an instant is not worth a timer.
+func (fl *flow) turn(d *delivery) time.Duration {
+	wait := time.Until(fl.size.clear)
+	little := fl.size.flight == 0 || fl.size.flight+fl.size.body(d.bytes) <= leastWindow
+	if d.live || d.lane() == reading.Alarm || little || wait < instant {
+		return 0
+	}
+	return wait
+}
+
 // start encodes the delivery if that is still to be done, and sends it.
 func (fl *flow) start(ctx context.Context, d *delivery) {
 	if l, ok := fl.sink.(Limited); ok && l.Limit() > 0 {
 		fl.size.bound(l.Limit())
 	}
 	if d.body == nil {
+		if len(d.blocks) > 1 && d.bytes > fl.size.blocks()*3/2 { // it was gathered for a wider link
+			fl.split(d)
+			return
+		}
 		if err := fl.encode(d); err != nil {
 			fl.refuse(d, err) // encoding is pure: it would fail again
 			return

@@ -43,13 +43,15 @@ func (fl *flow) accept(r result) {
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
 	r.d.finish()
-	fl.recover(r)
+	weight := r.d.weight()
+	r.d.finish()
+	fl.recover(r, weight)
 }
 
 // recover ends an outage when something has arrived: a probe, or what was on its way
 // already and was answered after the failure, which then was that of one message,
 // unless that ran out of time.
-func (fl *flow) recover(r result) {
+func (fl *flow) recover(r result, weight int) {
 	if !fl.link.down {
 		fl.link.backoff.Reset()
 		return
@@ -60,7 +62,7 @@ func (fl *flow) recover(r result) {
 	fl.log.Info("link is up again", "after", fl.link.up(r.d.probe).Round(time.Millisecond))
 	fl.stats.LastError = ""
 	if r.d.probe {
-		fl.size.restart() // it may be another link
+		fl.size.restart(weight, r.took, r.at) // it may be another link
 	}
 }
 

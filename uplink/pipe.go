@@ -1,6 +1,9 @@
 package uplink
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // pipe is what is known of the way to the other side: how many bytes a second
 // come through and how long one message takes at the least. Their product is what
@@ -17,6 +20,8 @@ type pipe struct {
 	latest    time.Time // when the latest of them was acknowledged
 	flight    int       // bytes of bodies that are under way
 
+	past []arrival // the latest
+
 	rates   [rateRounds]float64 // bytes a second; the largest of each full round
 	full    int                 // rounds in which the link had all that it may have
 	round   int                 // rounds
@@ -28,6 +33,9 @@ type pipe struct {
 	tripBody int           // how large that message was
 	tripAt   time.Time
 	easing   int // the round until which little is sent, to see the trip without a queue; 0 for no
+
+	lump  int       // how large bodies are of late; blocks of a backlog cannot be cut
+	clear time.Time // when the link has carried what is under way, if it began at once
 
 	rising  bool // nobody knows yet how wide the link is
 	window  int  // bytes that may be under way, while rising
@@ -49,6 +57,11 @@ const (
 	mostWindow = 4 << 20
 	// slow is a time that no message should take.
 	slow = 4 * time.Second
+	// riseGain is how much more than the link has been seen to carry is under way
+	// while it rises: as much as is needed to double the rate in each round.
+	riseGain = 3
+	// mostPast is how many arrivals are remembered, some more than are under way.
+	mostPast = 64
 	// probeRound is the round, of every rateRounds, that tries a little more.
 	probeRound = 3
 	// growth of the rate, from the rounds before to one, makes it rise anew.
@@ -62,10 +75,17 @@ func newPipe(messages, bytes int) pipe {
 }
 
 // restart begins to look anew: the link may be another one. What it carried
-// before is a first guess.
-func (p *pipe) restart() {
-	guess := min(max(p.limit(), leastWindow), firstWindow)
+// before is a first guess. Without one it is taken for a thin link, on which a
+// window that is too large would be in the way of new readings for long; one that
+// is too small costs a wide link two round trips. The body that has shown that it
+// is up took so long.
+func (p *pipe) restart(body int, took time.Duration, now time.Time) {
+	guess := firstWindow / 4
+	if !p.rising {
+		guess = min(max(p.limit(), leastWindow), firstWindow)
+	}
 	*p = pipe{most: p.most, rising: true, window: guess, delivered: p.delivered, roundAt: p.delivered, latest: p.latest, flight: p.flight}
+	p.time(body, took, now)
 }
 
 // narrow forgets the larger rates of before: the link has become much slower.
@@ -73,6 +93,12 @@ func (p *pipe) narrow(rate float64) {
 	p.rates, p.rising = [rateRounds]float64{}, false
 	p.rates[p.full%rateRounds] = rate
 	p.roundAt = p.delivered
+}
+
+// arrival is a message that was acknowledged.
+type arrival struct {
+	at   time.Time
+	took time.Duration
 }
 
 // sample is what is noted of a message when it is sent.
@@ -90,10 +116,36 @@ func (p *pipe) sent(body, messages int, now time.Time) sample {
 		s.since = now
 	}
 	p.flight += body
+	p.lump = max(body, p.lump*7/8)
+	p.pace(body, now)
 	if rate := p.rate(); rate > 0 {
 		s.expected = p.trip + time.Duration(float64(p.flight)/rate*float64(time.Second))
 	}
 	return s
+}
+
+// pace notes that the link is busy with a body for a while. Bodies that begin one
+// after the other leave one after the other, also on connections of their own:
+// those that begin together arrive together, and the link is empty then for as long
+// as their answers and the next bodies take.
+func (p *pipe) pace(body int, now time.Time) {
+	if p.clear.Before(now) {
+		p.clear = now
+	}
+	if rate := p.rate(); rate > 0 && !p.rising {
+		p.clear = p.clear.Add(time.Duration(float64(body) / (rate * p.gain()) * float64(time.Second)))
+	}
+}
+
+// gain is how much of the rate is made use of.
+func (p *pipe) gain() float64 {
+	switch {
+	case p.easing > 0:
+		return 0.5
+	case p.full%rateRounds == probeRound:
+		return 1.2
+	}
+	return 1.05
 }
 
 // lost notes that a body is not under way any more, and has not arrived.
@@ -108,6 +160,9 @@ func (p *pipe) arrived(body int, s sample, took time.Duration, now time.Time) {
 	p.time(body, took, now)
 	span := max(now.Sub(s.since), took, time.Microsecond)
 	rate := float64(p.delivered-s.delivered) / span.Seconds()
+	if p.isCoarse(took, now) {
+		rate = 0
+	}
 	alone := p.trip + time.Duration(float64(body)/max(rate, p.rate(), 1)*float64(time.Second))
 	if took > 2*alone {
 		p.rising = false // it has waited in a queue of our own
@@ -123,9 +178,17 @@ func (p *pipe) arrived(body int, s sample, took time.Duration, now time.Time) {
 	if s.delivered >= p.roundAt {
 		p.nextRound(!p.busy)
 	}
+	p.past = append(p.past[max(0, len(p.past)-mostPast):], arrival{now, took})
 	if at := &p.rates[p.full%rateRounds]; rate > *at && (!s.idle || rate > p.rate()) {
 		*at = rate
 	}
+}
+
+// isCoarse reports whether a message has come through while others have arrived
+// that took much longer: they count as if the link had carried all of them since
+// it was sent.
+func (p *pipe) isCoarse(took time.Duration, now time.Time) bool {
+	return slices.ContainsFunc(p.past, func(a arrival) bool { return now.Sub(a.at) < took && a.took > took*3/2 })
 }
 
 // time keeps the shortest time of the last minute. When there was no shorter one
@@ -172,14 +235,14 @@ func (p *pipe) rise(idle bool) {
 		if idle || was == 0 || rate < was*growth || p.easing > 0 {
 			return
 		}
-		p.window = min(max(p.limit(), 4*p.share()), mostWindow)
+		p.window = p.limit()
 		p.rising, p.highest, p.plateau = true, rate, 0
 		return
 	}
 	switch {
 	case rate > p.highest*1.25:
 		p.highest, p.plateau = rate, 0
-		p.window = min(2*p.window, mostWindow)
+		p.window = min(max(p.window, int(riseGain*p.carried())), mostWindow)
 	case !idle:
 		p.plateau++
 		p.rising = p.plateau < 3
@@ -210,17 +273,19 @@ func (p *pipe) limit() int {
 	if p.rising {
 		return p.window
 	}
-	rate := p.rate()
-	full := rate*p.trip.Seconds() + float64(max(p.share()-p.tripBody, 0))
-	switch {
-	case p.easing > 0:
+	full := p.carried() + float64(max(p.share(), p.lump, leastBody))
+	if p.easing > 0 {
 		full = min(full/2, p.recent()*p.trip.Seconds())
-	case p.full%rateRounds == probeRound:
-		full = max(full*1.2, full+float64(p.share()))
-	default:
-		full *= 1.05
+	} else {
+		full *= p.gain()
 	}
 	return int(min(max(full, leastWindow), mostWindow))
+}
+
+// carried is how many bytes the link has room for, from the one side to the other
+// and back. The shortest time has that of its own body in it, which does not count.
+func (p *pipe) carried() float64 {
+	return max(p.rate()*p.trip.Seconds()-float64(p.tripBody), 0)
 }
 
 // share is how large a body should be: what the link carries in two fifths of a

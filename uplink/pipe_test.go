@@ -1,6 +1,7 @@
 package uplink_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -19,6 +20,16 @@ type strait struct {
 	roundTrip time.Duration
 	free      time.Time
 	left      []departure
+	// sharing messages have connections of their own and leave side by side, as
+	// requests do; the others leave one after the other.
+	sharing bool
+	under   []*passing
+}
+
+// passing is a message that shares the link.
+type passing struct {
+	rest int // bytes
+	left chan struct{}
 }
 
 // departure is a message that has left the queue.
@@ -31,6 +42,9 @@ type departure struct {
 const headers = 250
 
 func (l *strait) answer(ctx context.Context, m uplink.Message) error {
+	if l.sharing {
+		return l.share(ctx, m)
+	}
 	now := time.Now()
 	l.mu.Lock()
 	if l.free.Before(now) {
@@ -44,6 +58,50 @@ func (l *strait) answer(ctx context.Context, m uplink.Message) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// share lets a message leave in small packets that take turns with those of others.
+func (l *strait) share(ctx context.Context, m uplink.Message) error {
+	asked, p := time.Now(), &passing{len(m.Body) + headers, make(chan struct{})}
+	l.mu.Lock()
+	if l.under = append(l.under, p); len(l.under) == 1 {
+		go l.serve()
+	}
+	l.mu.Unlock()
+	<-p.left // as on a connection: what is written leaves
+	l.mu.Lock()
+	l.left = append(l.left, departure{m, asked, time.Now()})
+	wait := l.roundTrip
+	l.mu.Unlock()
+	if !sleep(ctx, wait) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// serve sends packets of those that share, until there are no more.
+func (l *strait) serve() {
+	const packet = 256
+	for {
+		l.mu.Lock()
+		p := l.under[0]
+		n := min(p.rest, packet)
+		wait := time.Duration(float64(n) / l.rate * float64(time.Second))
+		l.mu.Unlock()
+		<-time.After(wait)
+		l.mu.Lock()
+		l.under = l.under[1:]
+		if p.rest -= n; p.rest > 0 {
+			l.under = append(l.under, p)
+		} else {
+			close(p.left)
+		}
+		if len(l.under) == 0 {
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+	}
 }
 
 func (l *strait) set(rate float64, roundTrip time.Duration) {
@@ -66,25 +124,41 @@ func (l *strait) use(from, to time.Time) (used, bodies float64) {
 	return used / to.Sub(from).Seconds() / l.rate, bodies / used
 }
 
+// course is a link, and what is expected of it.
+type course struct {
+	name      string
+	rate      float64
+	roundTrip time.Duration
+	late      time.Duration // bound for what is new, until it is there
+	block     int           // bytes; 0 for an eighth of a second's, 5,000 at the most
+	settled   int           // seconds before it counts
+	sharing   bool
+}
+
+func straits() []course {
+	return []course{
+		{"64kbit600ms", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 0, 90, false},
+		{"64kbit600msInPhase", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 0, 90, false},
+		{"64kbit600msLargeBlocks", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 3400, 90, false},
+		{"64kbit600msSoon", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 3400, 20, false},
+		{"64kbit600msShared", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 0, 90, true},
+		{"64kbit600msSharedLargeBlocks", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 3400, 90, true},
+		{"64kbit600msSharedSoon", 8000, 600 * time.Millisecond, 1200 * time.Millisecond, 3400, 10, true},
+		{"256kbit300ms", 32000, 300 * time.Millisecond, 750 * time.Millisecond, 0, 90, false},
+		{"9600bit1s", 1200, time.Second, 8 * time.Second, 0, 90, false}, // four bodies of the least size are 7 s
+		{"10Mbit50ms", 1.25e6, 50 * time.Millisecond, time.Second, 0, 90, false},
+		{"10Mbit50msShared", 1.25e6, 50 * time.Millisecond, time.Second, 0, 90, true},
+		{"1Mbit2s", 125e3, 2 * time.Second, 4 * time.Second, 0, 90, false},
+	}
+}
+
 // A backlog fills the link, and what is new arrives within two round trips all
 // the same.
 func TestBacklogFillsTheLinkAndLiveReadingsPass(t *testing.T) {
-	for _, c := range []struct {
-		name      string
-		rate      float64
-		roundTrip time.Duration
-		late      time.Duration // bound for what is new, until it is there
-	}{
-		{"64kbit600ms", 8000, 600 * time.Millisecond, 1200 * time.Millisecond},
-		{"64kbit600msInPhase", 8000, 600 * time.Millisecond, 1200 * time.Millisecond},
-		{"256kbit300ms", 32000, 300 * time.Millisecond, 750 * time.Millisecond},
-		{"9600bit1s", 1200, time.Second, 8 * time.Second}, // four bodies of the least size are 7 s
-		{"10Mbit50ms", 1.25e6, 50 * time.Millisecond, time.Second},
-		{"1Mbit2s", 125e3, 2 * time.Second, 4 * time.Second},
-	} {
+	for _, c := range straits() {
 		t.Run(c.name, func(t *testing.T) {
 			inVirtualTime(t, func(t *testing.T, s *sea) {
-				link := &strait{rate: c.rate, roundTrip: c.roundTrip}
+				link := &strait{rate: c.rate, roundTrip: c.roundTrip, sharing: c.sharing}
 				s.shore.answer = link.answer
 				period := 1037 * time.Millisecond
 				if c.name == "64kbit600msInPhase" {
@@ -93,15 +167,15 @@ func TestBacklogFillsTheLinkAndLiveReadingsPass(t *testing.T) {
 				if c.rate < 2000 { // the first guess is too much for such a link
 					s.cfg.MaxBatch = 2 << 10
 				}
-				const settled, length = 90, 300 // seconds
-				size := min(5000, int(c.rate)/8)
-				for bytes := 0; bytes < int(c.rate)*(settled+length); bytes += size {
+				const length = 300 // seconds
+				settled, size := time.Duration(c.settled)*time.Second, cmp.Or(c.block, min(5000, int(c.rate)/8))
+				for bytes := 0; bytes < int(c.rate)*(c.settled+length); bytes += size {
 					s.tank.pourBytes(reading.Bulk, size)
 				}
 				s.run(t)
-				begun := time.Now().Add(settled * time.Second)
+				begun := time.Now().Add(settled)
 				poured := make(map[uint64]time.Time) // by number
-				for range settled + length/2 {
+				for range c.settled + length/2 {
 					s.tank.pour(reading.Normal, 4)
 					if time.Now().After(begun) {
 						poured[s.tank.lastOf(reading.Normal)] = time.Now()

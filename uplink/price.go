@@ -138,7 +138,7 @@ func (c *price) judge(now cycle, usual float64) {
 		c.try(now, 0)
 	case now.rate < c.best.rate*muchLess && now.body < c.best.body*muchLess:
 		c.try(now, min(c.best.body, leap*now.body))
-	case now.body > 1.5*leastBody && now.body > 1.8*usual*now.rate:
+	case now.body > 1.5*leastBody && now.body > 1.8*usual*now.rate && now.body < slow.Seconds()*now.rate:
 		c.try(now, 2*now.body)
 	}
 	if now.rate > c.best.rate*0.9 {
@@ -146,7 +146,8 @@ func (c *price) judge(now cycle, usual float64) {
 	}
 }
 
-// try begins a trial.
+// try begins a trial, of bodies that are not slow whatever comes of it.
 func (c *price) try(now cycle, body float64) {
-	c.before, c.least, c.rate, c.on = c.least, int(min(body, mostWindow)), now.rate, true
+	body = min(body, slow.Seconds()*now.rate, mostWindow)
+	c.before, c.least, c.rate, c.on = c.least, int(body), now.rate, true
 }

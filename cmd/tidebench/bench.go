@@ -50,6 +50,8 @@ func cells() []cell {
 		{"doors", (*bench).doors},
 		{"idle10k", (*bench).idle10k},
 		{"storm5k", (*bench).storm5k},
+		{"sinks", (*bench).sinks},
+		{"thin", (*bench).thin},
 	}
 }
 

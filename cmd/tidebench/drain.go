@@ -109,31 +109,41 @@ func (b *bench) ebb(ctx context.Context, what backlog) (e ebb, err error) {
 	return e, err
 }
 
-// release restores the link and watches the backlog leave. Time and CPU count
-// from the last look at which the gateway had not tried the link yet.
-func (s *shore) release(ctx context.Context) (e ebb, err error) {
+// release restores the link and watches the backlog leave.
+func (s *shore) release(ctx context.Context) (ebb, error) {
+	return s.gateway.release(ctx, func() error {
+		s.link.Restore()
+		return nil
+	})
+}
+
+// release watches the backlog leave. Time and CPU count from the last look at which
+// the gateway had not tried the link yet.
+func (g *gateway) release(ctx context.Context, restore func() error) (e ebb, err error) {
 	restored, began := time.Now(), time.Now()
-	used, err := s.gateway.cpu()
+	used, err := g.cpu()
 	if err != nil {
 		return e, err
 	}
-	s.link.Restore()
-	err = s.gateway.until(ctx, "the gateway tries again", func(l dashboard.Link) (bool, error) {
+	if err := restore(); err != nil {
+		return e, err
+	}
+	err = g.until(ctx, "the gateway tries again", func(l dashboard.Link) (bool, error) {
 		if l.InFlight > 0 || l.Acked > 0 {
 			return true, nil
 		}
 		began = time.Now()
-		used, err = s.gateway.cpu()
+		used, err = g.cpu()
 		return false, err
 	})
 	if err != nil {
 		return e, err
 	}
-	if err := s.gateway.untilDelivered(ctx); err != nil {
+	if err := g.untilDelivered(ctx); err != nil {
 		return e, err
 	}
 	e.noticed, e.took = began.Sub(restored), time.Since(began)
-	usedAfter, err := s.gateway.cpu()
+	usedAfter, err := g.cpu()
 	e.cpu = usedAfter - used
 	return e, err
 }

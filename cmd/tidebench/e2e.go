@@ -25,6 +25,7 @@ type passage struct {
 	mu      sync.Mutex
 	acked   []time.Duration // publish → PUBACK
 	stored  []time.Duration // publish → synced by the cloud
+	sent    []time.Duration // when those were published, since began
 	decoder *wire.Decoder
 	rows    []reading.Reading
 	broken  error
@@ -88,15 +89,21 @@ func (b *bench) pass(ctx context.Context, p *passage, messages int) (err error) 
 // acknowledgements. Clients take turns.
 func (p *passage) publish(ctx context.Context, c *firmwaresim.Client, client, clients, messages int) {
 	const period = 100 * time.Millisecond
-	topic := fmt.Sprintf("site/sim/dev/e2e-%d/telemetry", client)
 	if let(ctx, period*time.Duration(client)/time.Duration(clients)) != nil {
 		return
 	}
+	p.publishEvery(ctx, c, fmt.Sprintf("e2e-%d", client), period, messages)
+	c.Drain(ctx)
+}
+
+// publishEvery publishes messages of a device.
+func (p *passage) publishEvery(ctx context.Context, c *firmwaresim.Client, device string, period time.Duration, messages int) {
+	topic := fmt.Sprintf("site/sim/dev/%s/telemetry", device)
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for i := range messages {
 		payload := fmt.Appendf(nil, `{"ts":%d,"temp":%d.%d,"hum":%d.5,"bat":3.61,%q:%d}`,
-			time.Now().UnixMilli(), 20+i%3, client%10, 40+i%7, sentMetric, time.Since(p.began).Nanoseconds())
+			time.Now().UnixMilli(), 20+i%3, len(device)%10, 40+i%7, sentMetric, time.Since(p.began).Nanoseconds())
 		if c.Publish(ctx, firmwaresim.Message{Topic: topic, Payload: payload, QoS: 1}) != nil {
 			return
 		}
@@ -107,7 +114,6 @@ func (p *passage) publish(ctx context.Context, c *firmwaresim.Client, client, cl
 			return
 		}
 	}
-	c.Drain(ctx)
 }
 
 func (p *passage) acknowledged(_ uint64, took time.Duration) {
@@ -128,6 +134,7 @@ func (p *passage) arrived(d cloud.Delivery) {
 			if r.Metric == sentMetric {
 				sent, _ := r.Value.Number()
 				p.stored = append(p.stored, now-time.Duration(sent))
+				p.sent = append(p.sent, time.Duration(sent))
 			}
 		}
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -27,7 +29,7 @@ const (
 // configuration of a gateway under test: the defaults, but for what must differ
 // on a machine that has other things to do. To be filled in are the folder, the
 // memory, the content of [buffer], the address, the number of clients, the two
-// topics, the uplink, and tables of further doors.
+// topics, the tables of [uplink], and those of further doors.
 const configuration = `
 [gateway]
 id = "bench"
@@ -45,9 +47,7 @@ topic = %q
 decode = "raw"
 [[ingest.mqtt.route]]
 topic = %q
-[[uplink.http]]
-name = "cloud"
-url = %q
+%s
 [dashboard]
 listen = "127.0.0.1:0"
 %s`
@@ -72,6 +72,22 @@ type build struct {
 	memory  string // gateway.memory
 	clients int    // ingest.mqtt.max_clients
 	more    string // tables of further doors
+	// kept is the topic of payloads that are kept as they are; empty for rawTopic.
+	kept string
+	// uplink returns the tables of [uplink] for an address; nil for HTTP.
+	uplink func(addr string) string
+}
+
+// tables returns those of [uplink].
+func (is build) tables(to string) (string, error) {
+	if is.uplink == nil {
+		return fmt.Sprintf("[[uplink.http]]\nname = \"cloud\"\nurl = %q\n", to), nil
+	}
+	at, err := url.Parse(to)
+	if err != nil {
+		return "", err
+	}
+	return is.uplink(at.Host), nil
 }
 
 // startGateway starts a gateway that keeps its readings in dir/data and sends
@@ -87,7 +103,12 @@ func (b *bench) startGateway(ctx context.Context, dir, buffer, url string) (*gat
 // startGatewayAt starts a gateway of a size at an address.
 func (b *bench) startGatewayAt(ctx context.Context, addr, dir, buffer, url string, is build) (*gateway, error) {
 	data, config := filepath.Join(dir, "data"), filepath.Join(dir, "tidegate.toml")
-	text := fmt.Sprintf(configuration, data, is.memory, buffer, addr, is.clients, rawTopic, jsonTopic, url, is.more)
+	uplinks, err := is.tables(url)
+	if err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(configuration, data, is.memory, buffer, addr, is.clients,
+		cmp.Or(is.kept, rawTopic), jsonTopic, uplinks, is.more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

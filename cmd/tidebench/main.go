@@ -22,6 +22,8 @@
 //	doors   what each door takes in, and at what cost
 //	idle10k ten thousand connections that say nothing
 //	storm5k five thousand devices whose gateway is killed under them
+//	sinks   what each door out puts on the line for a reading, beside rivals
+//	thin    a backlog and new readings share 64 kbit/s and 600 ms
 //
 // A figure that misses its bar is printed as such. The exit code is 1 when a
 // cell could not be measured, or, with -strict, when a bar was missed; 2 when

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -105,30 +107,19 @@ func (c *child) kill() {
 	<-c.ended
 }
 
-// clockTick is the unit of CPU times in /proc on every Linux that Go runs on.
-const clockTick = 10 * time.Millisecond
-
 // cpu is the CPU time that the child has used.
-func (c *child) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	return parseCPU(string(stat))
-}
+func (c *child) cpu() (time.Duration, error) { return cpuOf(c.cmd.Process.Pid) }
 
-func parseCPU(stat string) (time.Duration, error) {
-	// The name in parentheses may hold anything; fields count from behind it.
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc stat of %d fields", len(fields))
+// cpuOf is the CPU time that a process has used, all threads together. The clock
+// is what clock_getcpuclockid(3) returns: the tenths of /proc/PID/stat are too
+// coarse for what takes milliseconds.
+func cpuOf(pid int) (time.Duration, error) {
+	const scheduler = 2 // CPUCLOCK_SCHED of the kernel: nanoseconds
+	var used unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|scheduler, &used); err != nil {
+		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
 	}
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * clockTick, err
+	return time.Duration(used.Nano()), nil
 }
 
 // memory is the child's resident memory in MiB.

@@ -103,22 +103,34 @@ func TestChildIsMeasured(t *testing.T) {
 	}
 }
 
-func TestProcFilesAreRead(t *testing.T) {
-	stat := "42 (tide) bench (x) S 1 42 42 0 -1 4194560 200 0 0 0 150 50 0 0 20 0 8 0 100 1 2 3"
-	if cpu, err := parseCPU(stat); err != nil || cpu != 2*time.Second {
-		t.Errorf("cpu %v, %v; want 2s", cpu, err)
+func TestCPUTimeIsThatOfTheProcess(t *testing.T) {
+	before, err := cpuOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
 	}
+	var own syscall.Rusage
+	for worked := before; worked < before+20*time.Millisecond; {
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
+			t.Fatal(err)
+		}
+		worked = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	}
+	after, err := cpuOf(os.Getpid())
+	if used := after - before; err != nil || used < 10*time.Millisecond {
+		t.Errorf("after 20 ms of work it is %v more, %v", used, err)
+	}
+	if _, err := cpuOf(4_194_303); err == nil {
+		t.Error("a process that does not exist has used time")
+	}
+}
+
+func TestProcFilesAreRead(t *testing.T) {
 	if rss, err := parseMemory("Name:\ttidebench\nVmHWM:\t  9999 kB\nVmRSS:\t   20480 kB\n"); err != nil || rss != 20 {
 		t.Errorf("memory %v, %v; want 20", rss, err)
 	}
 	block := "      12        0       96        1       40        3      100        7        0        8        9"
 	if n, err := parseWritten(block); err != nil || n != 51200 {
 		t.Errorf("written %v, %v; want 51200", n, err)
-	}
-	for _, cut := range []string{"", "1 (x) S 1"} {
-		if _, err := parseCPU(cut); err == nil {
-			t.Errorf("cpu of %q", cut)
-		}
 	}
 	if _, err := parseWritten("1 2 3"); err == nil {
 		t.Error("written of half a line")

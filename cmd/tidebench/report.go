@@ -67,11 +67,26 @@ type table struct {
 	Cell    string   `json:"cell"`
 	Columns []string `json:"columns"` // of the names first, then of the values
 	Rows    []row    `json:"rows"`
+	Foot    []string `json:"foot,omitempty"`
 }
 
 type row struct {
-	Names  []string  `json:"names"`
-	Values []float64 `json:"values"`
+	Names  []string
+	Values []float64 // NaN for what there is not
+}
+
+// MarshalJSON writes null for NaN, which JSON does not have.
+func (r row) MarshalJSON() ([]byte, error) {
+	values := make([]*float64, len(r.Values))
+	for i, v := range r.Values {
+		if !math.IsNaN(v) {
+			values[i] = &v
+		}
+	}
+	return json.Marshal(struct {
+		Names  []string   `json:"names"`
+		Values []*float64 `json:"values"`
+	}{r.Names, values})
 }
 
 func newReport() report {
@@ -103,7 +118,9 @@ func (r *report) writeCell(w io.Writer, cell string) {
 			table.write(t)
 		}
 	}
-	fmt.Fprintf(t, "%s\tmeasured\tbar\t\n", strings.ToUpper(cell))
+	if slices.ContainsFunc(r.Figures, func(f figure) bool { return f.Cell == cell }) {
+		fmt.Fprintf(t, "%s\tmeasured\tbar\t\n", strings.ToUpper(cell))
+	}
 	for _, f := range r.Figures {
 		if f.Cell == cell {
 			fmt.Fprintf(t, "%s\t%s %s\t%s\n", f.Name, short(f.Value), f.Unit, f.Bar.verdict(f.Value))
@@ -122,6 +139,9 @@ func (t table) write(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
+	for _, line := range t.Foot {
+		fmt.Fprintln(w, line)
+	}
 	fmt.Fprintln(w)
 }
 
@@ -138,6 +158,9 @@ func (r bar) verdict(value float64) string {
 
 // short writes a value with three digits, and large ones in full.
 func short(v float64) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
 	if math.Abs(v) >= 100 {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}

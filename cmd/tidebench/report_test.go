@@ -50,7 +50,7 @@ func TestMissedBarsAreShownAndCounted(t *testing.T) {
 func TestSavedReportHoldsEveryFigure(t *testing.T) {
 	r := newReport()
 	r.add("e2e", "p50", 1.5, "ms", most(5))
-	r.Tables = append(r.Tables, table{"ingest", []string{"system", "messages/s"}, []row{{[]string{"plain"}, []float64{3}}}})
+	r.Tables = append(r.Tables, table{Cell: "ingest", Columns: []string{"system", "messages/s"}, Rows: []row{{[]string{"plain"}, []float64{3}}}})
 	path := filepath.Join(t.TempDir(), "figures.json")
 	if err := r.save(path); err != nil {
 		t.Fatal(err)

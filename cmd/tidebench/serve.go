@@ -20,6 +20,7 @@ type seat struct {
 	listen string // host:port
 	dir    string // its folder
 	config string // of a gateway
+	faces  string // host:port that clients are told to use, of Kafka
 }
 
 // serve is the other half of this program: one system under test, until stdin
@@ -31,6 +32,9 @@ func serve(args []string, stdin io.Reader) error {
 		"blocking": serveBlocking,
 		"tidegate": serveGateway,
 		"cloud":    serveCloud,
+		"kafka":    serveKafka,
+		"poster":   servePoster,
+		"sinkhole": serveSinkhole,
 	}
 	if len(args) == 0 || kinds[args[0]] == nil {
 		return fmt.Errorf("%q is no kind of server", args)
@@ -40,6 +44,7 @@ func serve(args []string, stdin io.Reader) error {
 	flags.StringVar(&s.listen, "listen", "127.0.0.1:0", "address to listen on")
 	flags.StringVar(&s.dir, "dir", ".", "folder to write to")
 	flags.StringVar(&s.config, "config", "", "configuration of the gateway")
+	flags.StringVar(&s.faces, "faces", "", "address that clients are told")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}

@@ -14,14 +14,13 @@ db.execute("PRAGMA synchronous = FULL")
 db.execute("""CREATE TABLE IF NOT EXISTS readings (gateway, epoch, lane, seq, device, metric, time, value,
               PRIMARY KEY (gateway, epoch, lane, seq)) WITHOUT ROWID""")
 
-
-def rows(text):
-    """The readings of a message: one, or a document with many."""
-    doc = json.loads(text)
-    for r in doc.get("readings", [doc]):
-        yield (doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"],
-               r.get("value", r.get("bytes")))
-
+def rows(text):  # the readings of a message, one or many; none of what no gateway has sent
+    try:
+        doc = json.loads(text)
+        return [(doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"],
+                 r.get("value", r.get("bytes"))) for r in doc.get("readings", [doc])]
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        return print("left out:", repr(e), file=sys.stderr) or []
 
 class Receiver(MessagingHandler):
     def __init__(self):

@@ -7,10 +7,9 @@ import json, os, socket, sqlite3, sys
 
 server, stream, database = sys.argv[1:]
 db = sqlite3.connect(database)
-db.execute("PRAGMA synchronous = FULL")
-db.execute("""CREATE TABLE IF NOT EXISTS readings (gateway, epoch, lane, seq, device, metric, time, value,
+db.executescript("""PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS readings (gateway, epoch, lane, seq, device, metric, time, value,
               PRIMARY KEY (gateway, epoch, lane, seq)) WITHOUT ROWID""")
-link = socket.create_connection(server.rsplit(":", 1), timeout=120)
+link = socket.create_connection(server.rsplit(":", 1), timeout=300)
 lines = link.makefile("rb")
 def say(line, *body):
     link.sendall(line.encode() + b"".join(b" %d\r\n%s" % (len(b), b) for b in body) + b"\r\n")
@@ -23,17 +22,19 @@ def next_message():
             head = int(words.pop(-2)) if words[0] == b"HMSG" else 0
             return words[3].decode() if len(words) == 5 else "", lines.read(int(words[-1]) + 2)[head:-2]
     sys.exit("the server is gone")  # whoever supervises this starts it again
-def rows(doc):
-    for r in doc.get("readings", [doc]):  # one, or a document with many
-        yield (doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"], r.get("value", r.get("bytes")))
-say("CONNECT " + json.dumps({"verbose": False, "headers": True, "user": os.environ.get("NATS_USER"), "pass": os.environ.get("NATS_PASSWORD")}))
-say("SUB _INBOX.readings 1")
+def rows(text):  # the readings of a message, one or many; none of what no gateway has sent
+    try:
+        doc = json.loads(text)
+        return [(doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"], r.get("value", r.get("bytes"))) for r in doc.get("readings", [doc])]
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        return print("left out:", repr(e), file=sys.stderr) or []
+say("CONNECT " + json.dumps({"verbose": False, "headers": True, "user": os.environ.get("NATS_USER"), "pass": os.environ.get("NATS_PASSWORD")}) + "\r\nSUB _INBOX.readings 1")
 say(f"PUB $JS.API.CONSUMER.DURABLE.CREATE.{stream}.readings _INBOX.readings", json.dumps({"stream_name": stream, "config": {
     "durable_name": "readings", "ack_policy": "explicit", "deliver_subject": "_INBOX.readings", "max_ack_pending": 100, "ack_wait": 5 * 10**9}}).encode())
 while True:
     reply, body = next_message()
     if reply.startswith("$JS.ACK."):
         with db:  # one transaction; what is here already is ignored
-            db.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows(json.loads(body)))
+            db.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows(body))
         say(f"PUB {reply}", b"+ACK")
         print(db.execute("SELECT count(*) FROM readings").fetchone()[0], "readings", flush=True)

@@ -14,13 +14,13 @@ db.execute("PRAGMA synchronous = FULL")
 db.execute("""CREATE TABLE IF NOT EXISTS readings (gateway, epoch, lane, seq, device, metric, time, value,
               PRIMARY KEY (gateway, epoch, lane, seq)) WITHOUT ROWID""")
 
-
-def rows(text):
-    """The readings of an entry: one, or a document with many."""
-    doc = json.loads(text)
-    for r in doc.get("readings", [doc]):
-        yield (doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"],
-               r.get("value", r.get("bytes")))
+def rows(text):  # the readings of a message, one or many; none of what no gateway has sent
+    try:
+        doc = json.loads(text)
+        return [(doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"],
+                 r.get("value", r.get("bytes"))) for r in doc.get("readings", [doc])]
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        return print("left out:", repr(e), file=sys.stderr) or []
 
 server = redis.from_url(url)
 try:
@@ -33,7 +33,7 @@ while True:
     entries = found[0][1] if found else []
     with db:  # one transaction; what is here already is ignored
         for _, fields in entries:
-            db.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows(fields[b"body"]))
+            db.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows((fields or {}).get(b"body", b"")))
     if entries:
         server.xack(stream, "readings", *[number for number, _ in entries])
     print(db.execute("SELECT count(*) FROM readings").fetchone()[0], "readings", flush=True)

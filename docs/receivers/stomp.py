@@ -21,11 +21,13 @@ class Listener(stomp.ConnectionListener):
     def on_disconnected(self):
         inbox.put(None)
 
-def rows(text):
-    """The readings of a message: one, or a document with many."""
-    doc = json.loads(text)
-    for r in doc.get("readings", [doc]):
-        yield (doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"], r.get("value", r.get("bytes")))
+def rows(text):  # the readings of a message, one or many; none of what no gateway has sent
+    try:
+        doc = json.loads(text)
+        return [(doc["gateway"], doc["epoch"], doc["lane"], r["seq"], r["device"], r["metric"], r["time"],
+                 r.get("value", r.get("bytes"))) for r in doc.get("readings", [doc])]
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        return print("left out:", repr(e), file=sys.stderr) or []
 
 client = stomp.Connection12([tuple(server.rsplit(":", 1))], vhost="/", heartbeats=(10000, 10000))
 client.set_listener("", Listener())

@@ -58,6 +58,9 @@ func Judge(status int, h http.Header, now time.Time) Verdict {
 	case status >= 300 && status <= 399:
 		return Verdict{Transient, 0, "redirects are not followed; it points to " + Quote(h.Get("Location"))}
 	}
+	if status == http.StatusNetworkAuthenticationRequired {
+		return Verdict{Transient, 0, "the network itself wants a login first: open any page in a browser there, or ask who runs it"}
+	}
 	v := Verdict{Class: Transient, Hint: "the other side is busy or out of order; the message will be sent again"}
 	if delay, ok := RetryAfter(h, now); ok {
 		v.Delay = delay

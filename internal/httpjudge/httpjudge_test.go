@@ -34,6 +34,7 @@ func TestEveryStatusHasItsClass(t *testing.T) {
 		{429, "soon", Transient, 0},
 		{500, "", Transient, 0},
 		{503, "120", Transient, 2 * time.Minute},
+		{511, "", Transient, 0},
 		{599, "", Transient, 0},
 		{0, "", Transient, 0},
 	} {

@@ -5,6 +5,7 @@ package linkup
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"syscall"
@@ -67,7 +68,7 @@ func isUp(b []byte) bool {
 			return true
 		case unix.RTM_NEWLINK:
 			// The flags are the third word of ifinfomsg.
-			if len(m.Data) >= 12 && m.Data[8]&unix.IFF_RUNNING != 0 {
+			if len(m.Data) >= 12 && binary.NativeEndian.Uint32(m.Data[8:])&unix.IFF_RUNNING != 0 {
 				return true
 			}
 		}

@@ -105,7 +105,7 @@ func require(t testing.TB, k kind, opts []Option) bool {
 	var reason string
 	if missing := lacking(k); missing != nil {
 		reason = missing.Error()
-	} else if k.slow && testing.Short() && !all {
+	} else if k.slow && testing.Testing() && testing.Short() && !all {
 		reason = k.name + " takes seconds to start: not in -short"
 	}
 	switch {

@@ -34,6 +34,10 @@ import (
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
+// KeyProperty is the application-property that carries the key where it is too long
+// for a message-id.
+const KeyProperty = "tidegate-key"
+
 // DefaultIdle ends a silent connection after a minute; the server is asked to
 // show life every half of it.
 const DefaultIdle = time.Minute
@@ -103,6 +107,9 @@ func New(cfg Config) (*Sink, error) {
 // Send sends all pieces of the message and waits for their outcomes; see the
 // package comment.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil
+	}
 	l, err := s.seat.Get(ctx, func(ctx context.Context) (*link, error) { return s.open(ctx, m.Gateway) })
 	if err == nil {
 		err = l.send(ctx, m, s.cfg.Target.Expand(m, uplink.Part{}, nil))

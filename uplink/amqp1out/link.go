@@ -3,6 +3,8 @@ package amqp1out
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +41,12 @@ type link struct {
 
 	senders map[string]*amqp.Sender // by target; for the holder of turn only
 	lookout lookout
+
+	mu     sync.Mutex
+	flying map[*delivery]struct{}
+	// innocent is how large a piece may be that was not too large, when that is why
+	// something has ended that many share; 0: nothing has.
+	innocent int
 }
 
 func newLink(s *Sink, wire *onelink.Conn, conn *amqp.Conn) *link {
@@ -46,7 +54,7 @@ func newLink(s *Sink, wire *onelink.Conn, conn *amqp.Conn) *link {
 	version, _ := conn.Properties()["version"].(string)
 	return &link{
 		sink: s, wire: wire, conn: conn, peer: peer{product, version},
-		turn: make(chan struct{}, 1), senders: make(map[string]*amqp.Sender),
+		turn: make(chan struct{}, 1), senders: make(map[string]*amqp.Sender), flying: make(map[*delivery]struct{}),
 		lookout: lookout{turn: make(chan struct{}, 1), seen: make(map[string]uint64)},
 	}
 }
@@ -69,8 +77,53 @@ func (l *link) Close() error {
 	return nil
 }
 
-// delivery is a piece on its way.
-type delivery struct{ receipts []amqp.SendReceipt }
+// delivery is a message on its way.
+type delivery struct {
+	largest  int // of its pieces, in bytes
+	receipts []amqp.SendReceipt
+}
+
+// depart registers a delivery.
+func (l *link) depart(m uplink.Message) *delivery {
+	d := &delivery{}
+	for _, p := range m.Pieces() {
+		d.largest = max(d.largest, len(p.Body))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flying[d] = struct{}{}
+	return d
+}
+
+func (l *link) arrive(d *delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.flying, d)
+}
+
+// verdict is the error of a delivery when something has ended that others share. That
+// one is too large is not held against them: it is what is larger than the limit that
+// was named, or else the largest of all that were under way.
+func (l *link) verdict(err error, d *delivery) error {
+	if !uplink.IsTooLarge(err) {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.innocent == 0 {
+		l.broken.Store(true) // what is learnt here is for once
+		for f := range l.flying {
+			l.innocent = max(l.innocent, f.largest-1)
+		}
+		if n := int(limitIn(err)); n > 0 {
+			l.innocent = min(l.innocent, n) // servers may count otherwise: it is somebody
+		}
+	}
+	if d.largest > l.innocent {
+		return err
+	}
+	return fmt.Errorf("something has ended because of another message: %v", err)
+}
 
 // send sends the message's pieces in one go, and waits for all outcomes.
 func (l *link) send(ctx context.Context, m uplink.Message, target string) error {
@@ -78,7 +131,9 @@ func (l *link) send(ctx context.Context, m uplink.Message, target string) error 
 	release := context.AfterFunc(ctx, l.wire.Unstick)
 	defer release()
 	heard, written := l.wire.Heard(), l.wire.Written()
-	d, err := l.transfer(ctx, m, target)
+	d := l.depart(m)
+	defer l.arrive(d)
+	err := l.transfer(ctx, d, m, target)
 	if err == nil {
 		err = l.await(ctx, d)
 	}
@@ -92,22 +147,24 @@ func (l *link) send(ctx context.Context, m uplink.Message, target string) error 
 }
 
 // transfer hands all pieces to the network.
-func (l *link) transfer(ctx context.Context, m uplink.Message, target string) (delivery, error) {
-	var d delivery
+func (l *link) transfer(ctx context.Context, d *delivery, m uplink.Message, target string) error {
+	if err := l.sink.checkSubjects(m, l.peer); err != nil {
+		return err
+	}
 	select {
 	case l.turn <- struct{}{}:
 	case <-l.conn.Done():
-		return d, l.failed(ctx, l.conn.Err())
+		return l.verdict(l.failed(ctx, l.conn.Err()), d)
 	case <-ctx.Done():
-		return d, l.failed(ctx, ctx.Err())
+		return l.failed(ctx, ctx.Err())
 	}
 	defer func() { <-l.turn }()
 	l.wire.Cork()
-	err := l.transferAll(ctx, &d, m, target)
+	err := l.transferAll(ctx, d, m, target)
 	if flushed := l.wire.Uncork(); err == nil && flushed != nil {
 		err = l.failed(ctx, flushed)
 	}
-	return d, err
+	return err
 }
 
 func (l *link) transferAll(ctx context.Context, d *delivery, m uplink.Message, target string) error {
@@ -130,7 +187,7 @@ func (l *link) transferAll(ctx context.Context, d *delivery, m uplink.Message, t
 			receipt, err = sender.SendWithReceipt(ctx, out, nil)
 		}
 		if err != nil {
-			return l.stopped(ctx, err, l.wire.Written() == written)
+			return l.stopped(ctx, d, err, l.wire.Written() == written)
 		}
 		d.receipts = append(d.receipts, receipt)
 	}
@@ -139,7 +196,7 @@ func (l *link) transferAll(ctx context.Context, d *delivery, m uplink.Message, t
 
 // stopped judges why a piece could not be sent. Half a message makes the
 // connection useless; one that has not begun does not.
-func (l *link) stopped(ctx context.Context, err error, untouched bool) error {
+func (l *link) stopped(ctx context.Context, d *delivery, err error, untouched bool) error {
 	var said *amqp.Error
 	local := errors.As(err, &said)
 	switch {
@@ -151,7 +208,7 @@ func (l *link) stopped(ctx context.Context, err error, untouched bool) error {
 	case local && said.Condition == amqp.ErrCondMessageSizeExceeded:
 		return judge(said.Condition, said.Description, false) // found before anything was sent
 	}
-	return l.failed(ctx, err)
+	return l.verdict(l.failed(ctx, err), d)
 }
 
 // failed judges an error after which a new connection is needed, unless it is of
@@ -166,33 +223,16 @@ func (l *link) failed(ctx context.Context, err error) error {
 
 // await waits for the outcomes of all pieces. Of those that are no custody, one
 // that says more than that is the error.
-func (l *link) await(ctx context.Context, d delivery) error {
+func (l *link) await(ctx context.Context, d *delivery) error {
 	var worst error
 	for _, r := range d.receipts {
 		state, err := r.Wait(ctx)
 		if err != nil {
-			return l.failed(ctx, err)
+			return l.verdict(l.failed(ctx, err), d)
 		}
-		if err := outcome(state); gravity(err) > gravity(worst) {
-			worst = err
-		}
+		worst = uplink.Worse(worst, outcome(state))
 	}
 	return worst
-}
-
-// gravity orders errors: what is wrong for good counts most, then what a person
-// must put right.
-func gravity(err error) int {
-	_, asked := uplink.RetryDelay(err)
-	switch {
-	case err == nil:
-		return 0
-	case uplink.IsPermanent(err):
-		return 3
-	case asked:
-		return 2
-	}
-	return 1
 }
 
 // sender returns the link to a target, and attaches it if there is none.

@@ -89,8 +89,9 @@ func ask(ctx context.Context, conn *amqp.Conn, queue string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := session.NewReceiver(ctx, queue, &amqp.ReceiverOptions{Credit: -1}); err != nil {
-		return err
+	_, err = session.NewReceiver(ctx, queue, &amqp.ReceiverOptions{Credit: -1})
+	if ended := session.Close(ctx); err == nil { // goes on by itself if ctx has ended
+		err = ended
 	}
-	return session.Close(ctx)
+	return err
 }

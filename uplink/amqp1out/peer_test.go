@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -23,6 +24,7 @@ type arrived struct {
 	subject      string
 	durable      bool
 	applications int
+	key          string // the application-property
 	body         []byte
 }
 
@@ -31,12 +33,15 @@ type peerServer struct {
 	product string
 	version string
 	refuse  map[string]string // by "to NAME" and "from NAME": the condition that an attach is refused with
+	mute    map[string]bool   // those that are not answered
+	gone    atomic.Bool       // there is nothing to receive from any more
 	limit   uint64            // max-message-size
 	credit  uint32
 	address string
 	tasks   sync.WaitGroup
 
 	detached chan struct{} // receives when a client has detached
+	endings  chan struct{} // receives when a client has ended a session
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -51,7 +56,7 @@ func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peerServer{answer: answer, product: "peer", version: "1", credit: 1 << 20, address: l.Addr().String(), conns: map[net.Conn]bool{}, detached: make(chan struct{}, 100)}
+	p := &peerServer{answer: answer, product: "peer", version: "1", credit: 1 << 20, address: l.Addr().String(), conns: map[net.Conn]bool{}, detached: make(chan struct{}, 100), endings: make(chan struct{}, 100)}
 	p.tasks.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -154,7 +159,14 @@ func (p *peerServer) perform(c *peerConn, channel uint16, code byte, list []any)
 			name, _ = at(source, 0).(string)
 		}
 		way := map[bool]string{false: "to ", true: "from "}[isReceiver]
-		if condition := p.refuse[way+name]; condition != "" {
+		if p.mute[way+name] {
+			return true
+		}
+		condition := p.refuse[way+name]
+		if isReceiver && p.gone.Load() {
+			condition = "amqp:not-found"
+		}
+		if condition != "" {
 			c.endSession(arrived{channel: channel}, condition, "no "+name) // as RabbitMQ does
 			return true
 		}
@@ -165,6 +177,10 @@ func (p *peerServer) perform(c *peerConn, channel uint16, code byte, list []any)
 	case 0x16: // detach
 		p.detached <- struct{}{}
 	case 0x17: // end
+		select {
+		case p.endings <- struct{}{}:
+		default:
+		}
 		c.mu.Lock()
 		answered := c.ended[channel]
 		delete(c.ended, channel)
@@ -242,7 +258,13 @@ func (a *arrived) parse(b []byte) {
 			a.subject, _ = at(list, 3).(string)
 			a.contentType, _ = at(list, 6).(string)
 		case 0x74:
-			a.applications = len(d.value.([]any)) / 2
+			list := d.value.([]any)
+			a.applications = len(list) / 2
+			for i := 0; i+1 < len(list); i += 2 {
+				if list[i] == KeyProperty {
+					a.key, _ = list[i+1].(string)
+				}
+			}
 		case 0x75:
 			a.body = append(a.body, d.value.(string)...)
 		}

@@ -2,6 +2,7 @@ package amqp1out
 
 import (
 	"crypto/tls"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,6 +152,27 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 	}
 	if got := drain(t, address, "there"); len(got) != 3*3 {
 		t.Errorf("%d messages are there, want the three times three that were accepted", len(got))
+	}
+}
+
+// What RabbitMQ takes over AMQP 1.0 can be read over AMQP 0-9-1, whatever the device
+// is called: with a message-id of more than 255 bytes it could not, and the reader was
+// cut off at that message whenever it came back.
+func TestRealReadersGetWhatHasLongNames(t *testing.T) {
+	s := rabbit.Get(t)
+	address := s.Addr("amqp1.0")
+	declare(t, channel(t, address), "long", true)
+	m := message(1, 2)
+	m.Parts[0].Device, m.Parts[0].Last = strings.Repeat("d", 300), 2
+	sink := newSink(t, address, func(c *Config) {
+		c.Username, c.Password, c.Target = "guest", secret(t, "guest"), template(t, "/amq/queue/long")
+	})
+	if err := sink.Send(within(t, patience), m); err != nil {
+		t.Fatal(err)
+	}
+	d, ok, err := channel(t, address).Get("long", true)
+	if key := m.PartKey(m.Parts[0]); err != nil || !ok || !strings.Contains(fmt.Sprintf("%s", d.Headers), key) {
+		t.Errorf("%v, headers %q, want the key %q in them", err, d.Headers, key)
 	}
 }
 

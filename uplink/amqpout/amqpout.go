@@ -123,6 +123,11 @@ func (c Config) withDefaults() Config {
 // error has a hint.
 func (c Config) Check() error {
 	c = c.withDefaults()
+	for _, name := range []string{c.Exchange.String(), c.RoutingKey.String(), c.Queue, c.Vhost} {
+		if constant(name) && len(name) > maxShort {
+			return fmt.Errorf("a name of %d bytes for exchange, routing key, queue or vhost — hint: AMQP takes %d", len(name), maxShort)
+		}
+	}
 	if c.Exchange.String() == "" && c.RoutingKey.String() == "" {
 		return errors.New("neither exchange nor routing key — hint: the default exchange takes the routing key for the name of a queue")
 	}
@@ -162,6 +167,9 @@ func constant(text string) bool { return !strings.Contains(text, "{") }
 // Send publishes all pieces of the message and waits for their confirms; see the
 // package comment.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil
+	}
 	if err := s.checkAddresses(m); err != nil {
 		return s.named(err)
 	}

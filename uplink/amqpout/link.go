@@ -2,9 +2,7 @@ package amqpout
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -19,6 +17,10 @@ const (
 	farewell = time.Second
 	// pending is how many returns may wait for listen, which never waits itself.
 	pending = 1 << 10
+	// unconfirmed is how long a link lives on when a Send has given up on a confirm
+	// that does not come after all: the library keeps it, and everything that is
+	// confirmed after it.
+	unconfirmed = 2 * time.Minute
 )
 
 // link is a connection with its one channel. A goroutine of its own, listen,
@@ -43,11 +45,18 @@ type link struct {
 	alarm  string                // why the server takes nothing; empty if it does
 	raised chan struct{}         // closed when there is an alarm
 	flying map[string]*departure // by message id
+	// innocent is how large a piece may be that was not too large, when that is why
+	// the channel is closed.
+	innocent int
+	// late is a confirm that a Send has given up on, lateSince then; nil for none.
+	late      *amqp.DeferredConfirmation
+	lateSince time.Time
 }
 
 // departure is a Send that waits for its confirms.
 type departure struct {
 	ids      []string
+	largest  int // of its pieces, in bytes
 	confirms []*amqp.DeferredConfirmation
 	returned error // the first return, judged
 	heard    int64 // bytes that had come in when it began
@@ -67,124 +76,27 @@ func newLink(wire *onelink.Conn, conn *amqp.Connection, ch *amqp.Channel) *link 
 	return l
 }
 
-// Alive reports whether neither side has closed the channel, and the network
-// has not broken.
+// Alive reports whether neither side has closed the channel, the network has not
+// broken, and all confirms come.
 func (l *link) Alive() bool {
-	return !l.ch.IsClosed() && !l.conn.IsClosed() && l.wire.Fault() == nil
+	return !l.ch.IsClosed() && !l.conn.IsClosed() && l.wire.Fault() == nil && !l.overdue()
 }
 
 // Close logs out, and returns when everything of the link has ended. What a server
 // says to that is of no use.
 func (l *link) Close() error {
-	if err := l.conn.CloseDeadline(time.Now().Add(farewell)); err != nil {
-		l.wire.Drop()
-	}
+	l.leave()
 	l.tasks.Wait()
 	return nil
 }
 
-// listen hears the server until the channel and the connection are closed.
-func (l *link) listen(returns <-chan amqp.Return, alarms <-chan amqp.Blocking, closes <-chan *amqp.Error) {
-	var why *amqp.Error
-	for returns != nil || alarms != nil || closes != nil {
-		select {
-		case r, ok := <-returns:
-			if !ok {
-				returns = nil
-				continue
-			}
-			l.giveBack(r)
-		case b, ok := <-alarms:
-			if !ok {
-				alarms = nil
-				continue
-			}
-			l.setAlarm(b)
-		case e, ok := <-closes:
-			if ok {
-				why = e
-				continue
-			}
-			closes = nil
-			l.giveAllBack(returns)
-			l.end(why)
-		case done := <-l.heed:
-			l.giveAllBack(returns)
-			close(done)
-		}
-	}
-}
-
-// end notes why the channel is closed, and closes the connection with it: one
-// that the server has found fault with is not worth keeping half.
-func (l *link) end(why *amqp.Error) {
-	l.err = l.explain(why)
-	close(l.gone)
-	// Beside listen, which must go on listening for it to end.
-	l.tasks.Go(func() { l.conn.CloseDeadline(time.Now().Add(farewell)) })
-}
-
-// explain judges an error of the library, in which breaks of the network have
-// lost what they were.
-func (l *link) explain(e *amqp.Error) error {
-	fault := l.wire.Fault()
-	switch {
-	case e != nil && e.Server:
-		return judge(e.Code, e.Reason)
-	case errors.Is(fault, net.ErrClosed):
-		return errors.New("the connection was given up — hint: nothing was heard of the other side in time")
-	case fault != nil:
-		return fmt.Errorf("connection lost: %w", fault)
-	case e != nil:
-		return judge(e.Code, e.Reason)
-	}
-	return onelink.ErrClosed
-}
-
-// giveAllBack notes the returns that have come. The library has passed on those of
-// a message before it takes notice of its confirm.
-func (l *link) giveAllBack(returns <-chan amqp.Return) {
-	for {
-		select {
-		case r, ok := <-returns:
-			if !ok {
-				return
-			}
-			l.giveBack(r)
-		default:
-			return
-		}
-	}
-}
-
-// giveBack notes that a message has come back. What was published under the same
-// id before, by a Send that has given up, is taken for the one that waits now:
-// it is sent again, which does no harm.
-func (l *link) giveBack(r amqp.Return) {
-	id := r.MessageId
-	if id == "" {
-		id, _ = r.Headers[KeyHeader].(string)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if d := l.flying[id]; d != nil && d.returned == nil {
-		text := fmt.Sprintf("%s for routing key %q of exchange %q", r.ReplyText, r.RoutingKey, r.Exchange)
-		d.returned = judge(int(r.ReplyCode), text)
-	}
-}
-
-func (l *link) setAlarm(b amqp.Blocking) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case b.Active && l.alarm == "":
-		l.alarm = b.Reason
-		if l.alarm == "" {
-			l.alarm = "no reason given"
-		}
-		close(l.raised)
-	case !b.Active && l.alarm != "":
-		l.alarm, l.raised = "", make(chan struct{})
+// leave says goodbye. The library's own deadline for that moves on with everything
+// that is heard of a server which does not listen.
+func (l *link) leave() {
+	enough := time.AfterFunc(farewell, l.wire.Drop)
+	defer enough.Stop()
+	if err := l.conn.CloseDeadline(time.Now().Add(farewell)); err != nil {
+		l.wire.Drop()
 	}
 }
 
@@ -207,12 +119,16 @@ func (l *link) send(ctx context.Context, m uplink.Message, compose func(uplink.M
 		return err
 	}
 	d := &departure{heard: l.wire.Heard()}
-	defer l.forget(d)
-	if err := l.publish(ctx, d, m, compose); err != nil {
-		return err
+	for _, p := range m.Pieces() {
+		d.largest = max(d.largest, len(p.Body))
 	}
-	if err := l.await(ctx, d, raised); err != nil {
-		return err
+	defer l.forget(d)
+	err = l.publish(ctx, d, m, compose)
+	if err == nil {
+		err = l.await(ctx, d, raised)
+	}
+	if err != nil {
+		return l.verdict(err, d)
 	}
 	noted := make(chan struct{})
 	select {
@@ -297,6 +213,7 @@ func (l *link) await(ctx context.Context, d *departure, raised <-chan struct{}) 
 			if l.wire.Heard() == d.heard {
 				l.wire.Drop() // half-open: nobody is there
 			}
+			l.noteLate(c)
 			return l.noAnswer(ctx)
 		}
 	}
@@ -307,6 +224,32 @@ func (l *link) await(ctx context.Context, d *departure, raised <-chan struct{}) 
 		return l.broken(ctx, nil)
 	}
 	return judge(nacked, "")
+}
+
+// noteLate remembers a confirm that a Send has given up on, unless there is an earlier
+// one.
+func (l *link) noteLate(c *amqp.DeferredConfirmation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.late == nil {
+		l.late, l.lateSince = c, time.Now()
+	}
+}
+
+// overdue reports whether the late confirm does not come any more.
+func (l *link) overdue() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.late == nil {
+		return false
+	}
+	select {
+	case <-l.late.Done():
+		l.late = nil
+		return false
+	default:
+		return time.Since(l.lateSince) >= unconfirmed
+	}
 }
 
 // broken returns why the channel is closed, which follows at once.

@@ -37,21 +37,23 @@ type conn struct {
 	quiet   bool      // keepalive alone watches the connection
 	closed  bool
 
-	done     chan struct{} // closed by Close
-	deadline deadline      // of Write
+	done             chan struct{} // closed by Close
+	reading, writing deadline      // of Read and Write
 }
 
 func newConn(l *Link, c net.Conn, ended func(*conn, error)) *conn {
 	now := l.now()
 	return &conn{
 		Conn: c, link: l, ended: ended, meter: newMeter(c), looked: now, used: now, mss: usualMSS,
-		done: make(chan struct{}), deadline: deadline{changed: make(chan struct{})},
+		done: make(chan struct{}), reading: newDeadline(), writing: newDeadline(),
 	}
 }
 
 // Read reads, at whatever speed, unless the budget has to be saved first.
 func (c *conn) Read(p []byte) (int, error) {
-	c.settle()
+	if err := c.settle(&c.reading); err != nil {
+		return 0, err
+	}
 	n, err := c.Conn.Read(p)
 	c.pass(0, n)
 	c.judge(err)
@@ -60,19 +62,21 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write writes in chunks, each when the link's rate allows it.
 func (c *conn) Write(p []byte) (written int, err error) {
-	c.attend()
 	for {
 		chunk := p[written:]
 		if c.link.cfg.Budget.limited() { // so that it is known soon what has passed
 			chunk = chunk[:min(len(chunk), lookBytes)]
 		}
-		c.settle()
+		if err := c.settle(&c.writing); err != nil {
+			return written, err
+		}
 		if c.link.pace.rate > 0 {
 			chunk = chunk[:min(int64(len(chunk)), c.chunk())]
 			if err := c.wait(int64(len(chunk))); err != nil {
 				return written, err
 			}
 		}
+		c.attend()
 		n, err := c.Conn.Write(chunk)
 		written += n
 		c.pass(n, 0)
@@ -87,15 +91,20 @@ func (c *conn) Write(p []byte) (written int, err error) {
 }
 
 // settle waits while more has passed than may be unsaved.
-func (c *conn) settle() {
+func (c *conn) settle(d *deadline) error {
 	for owed := c.link.owes(); owed != nil; owed = c.link.owes() {
 		c.link.rouse()
+		expired, changed := d.get()
 		select {
 		case <-owed:
+		case <-changed:
+		case <-expired:
+			return os.ErrDeadlineExceeded
 		case <-c.done:
-			return
+			return net.ErrClosed
 		}
 	}
+	return nil
 }
 
 func (c *conn) chunk() int64 {
@@ -116,7 +125,7 @@ func (c *conn) wait(n int64) error {
 	due := time.NewTimer(left)
 	defer due.Stop()
 	for {
-		expired, changed := c.deadline.get()
+		expired, changed := c.writing.get()
 		select {
 		case <-due.C:
 			return nil
@@ -178,8 +187,10 @@ func (c *conn) look(closing bool) {
 // attend lets unacknowledged data break the connection when they are so for too
 // long: something is about to be sent.
 func (c *conn) attend() {
+	now := c.link.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.used = now // not to be left to its keepalive before that has gone
 	if c.quiet {
 		c.quiet = false
 		c.limitSilence(c.link.cfg.DeadAfter)
@@ -270,15 +281,23 @@ func (c *conn) SyscallConn() (syscall.RawConn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// SetDeadline bounds Read and Write, also one that waits for the link's rate.
+// SetDeadline bounds Read and Write, also one that waits for the link's rate or for
+// what was counted to be saved.
 func (c *conn) SetDeadline(t time.Time) error {
-	c.deadline.set(t)
+	c.reading.set(t)
+	c.writing.set(t)
 	return c.Conn.SetDeadline(t)
 }
 
-// SetWriteDeadline bounds Write, also one that waits for the link's rate.
+// SetReadDeadline bounds Read.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.reading.set(t)
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline bounds Write, as SetDeadline does.
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.deadline.set(t)
+	c.writing.set(t)
 	return c.Conn.SetWriteDeadline(t)
 }
 
@@ -288,6 +307,8 @@ type deadline struct {
 	at      time.Time
 	changed chan struct{} // closed when at is another one
 }
+
+func newDeadline() deadline { return deadline{changed: make(chan struct{})} }
 
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()

@@ -13,8 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probes is how many keepalives go unanswered until a connection is dead.
+// probes is how many keepalives go unanswered until a connection is dead, unless
+// there is no time for so many.
 const probes = 4
+
+// keepalives is how often the other end is asked, and how many times, so that it is
+// within dead from the first one. The system counts whole seconds.
+func keepalives(dead time.Duration) (interval time.Duration, count int) {
+	interval = max(time.Second, (dead / probes).Truncate(time.Second))
+	return interval, max(1, min(probes, int(dead/interval)))
+}
 
 // Dial connects over the link. network is tcp, tcp4 or tcp6. The name of the host
 // is looked up over the link as well, and everything is counted. Errors are those
@@ -91,10 +99,9 @@ func (l *Link) socket(ctx context.Context, network, address string, bind bool) (
 			return nil, fmt.Errorf("%w: %s has no address of the kind of %s", ErrClosed, l.cfg.Interface, to.Addr())
 		}
 	}
+	interval, count := keepalives(l.cfg.DeadAfter)
 	d := net.Dialer{
-		KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: l.cfg.Keepalive, Interval: max(time.Second, l.cfg.DeadAfter/probes), Count: probes,
-		},
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: l.cfg.Keepalive, Interval: interval, Count: count},
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			return l.prepare(raw, network, bind && !to.Addr().IsLoopback())
 		},

@@ -37,13 +37,20 @@ const (
 // Forecast returns what the link will do with the demand. Rounding up to billing
 // blocks is not considered ahead of time.
 func (l *Link) Forecast(d Demand) Forecast {
+	f, w := l.outset(d)
+	if f.Speed > 0 {
+		f.Drained = w.drained() // connections do not wait for that
+	}
+	return f
+}
+
+// outset is what is known now, and where the walk into the future begins.
+func (l *Link) outset(d Demand) (Forecast, walk) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
+	l.trusts(now)
 	book := *l.ledger // the walk counts in a copy
-	if l.trusts(now) {
-		book.roll(now)
-	}
 	f := Forecast{Needs: d.Backlog, Speed: l.speed()}
 	f.budget(l.cfg.Budget, &book, now)
 	if use := l.use(&book, now); f.Of > 0 && use > 0 {
@@ -51,11 +58,10 @@ func (l *Link) Forecast(d Demand) Forecast {
 			f.Lasts = spent
 		}
 	}
-	if f.Speed > 0 {
-		w := walk{budget: l.cfg.Budget, schedule: l.cfg.Schedule, book: &book, at: now.In(l.cfg.Zone), speed: f.Speed, inflow: d.Inflow, backlog: float64(d.Backlog)}
-		f.Drained = w.drained()
+	return f, walk{
+		budget: l.cfg.Budget, plan: plan{schedule: l.cfg.Schedule}, book: &book, at: now.In(l.cfg.Zone),
+		speed: f.Speed, inflow: d.Inflow, backlog: float64(d.Backlog),
 	}
-	return f
 }
 
 // speed is how many bytes a second the link takes.
@@ -88,7 +94,7 @@ func (f *Forecast) budget(b Budget, book *ledger, now time.Time) {
 	if _, ends := book.day(now); b.Day > 0 {
 		f.Left, f.Of, f.Renews = day, b.Day, ends
 	}
-	if _, ends := book.month(now); b.Month > 0 && (f.Of == 0 || month < f.Left) {
+	if _, ends := book.month(now); b.Month > 0 && (f.Of == 0 || month <= f.Left) { // of two that are spent, the one that renews later
 		f.Left, f.Of, f.Renews = month, b.Month, ends
 	}
 }
@@ -96,13 +102,13 @@ func (f *Forecast) budget(b Budget, book *ledger, now time.Time) {
 // walk goes through time in strides in which nothing changes: until the schedule
 // opens or closes, the day ends or the budget is spent.
 type walk struct {
-	budget   Budget
-	schedule Schedule
-	book     *ledger
-	at       time.Time
-	speed    float64 // bytes a second
-	inflow   float64
-	backlog  float64
+	budget  Budget
+	plan    plan
+	book    *ledger
+	at      time.Time
+	speed   float64 // bytes a second
+	inflow  float64
+	backlog float64
 }
 
 func (w *walk) drained() time.Time {
@@ -124,7 +130,7 @@ func (w *walk) drained() time.Time {
 
 // stride makes one, or says when in it the backlog is drained.
 func (w *walk) stride() (done time.Time, ok bool) {
-	open, until := w.schedule.At(w.at)
+	open, until := w.plan.at(w.at)
 	begins, midnight := w.book.day(w.at)
 	until = sooner(until, midnight)
 	length := until.Sub(w.at).Seconds()

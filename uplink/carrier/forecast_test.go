@@ -81,3 +81,44 @@ func TestForecastTellsWhenTheBudgetIsSpent(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestAForecastHoldsNobodyUp: connections count while it looks ahead, and a
+// schedule of short windows is looked through in little time: what it looks at is
+// counted here instead of the time.
+func TestAForecastHoldsNobodyUp(t *testing.T) {
+	many := Schedule{window(t, "*/2 * * * * for 1m"), window(t, "1-59/4 * * * * for 1m")}
+	p := plan{schedule: many}
+	looked, horizon := 0, time.Time{}
+	now := at(t, "2026-05-04 12:00")
+	for n := range maxStrides {
+		open, until := p.at(now)
+		if n%50 == 0 {
+			if o, u := many.At(now); o != open || !u.Equal(until) {
+				t.Fatalf("at %v: %v until %v, and on its own %v until %v", now, open, until, o, u)
+			}
+		}
+		if p.horizon != horizon {
+			looked, horizon = looked+1, p.horizon
+		}
+		now = until
+	}
+	if days := int(now.Sub(at(t, "2026-05-04 12:00")) / (24 * time.Hour)); looked > days {
+		t.Errorf("looked ahead %d times in %d days", looked, days)
+	}
+	l := foresee(t, Config{Schedule: many}, "2026-05-04 12:00", 10_000)
+	_, w := l.outset(Demand{Backlog: 1e9})
+	if !l.mu.TryLock() {
+		t.Fatal("the link is held while the forecast is made")
+	}
+	defer l.mu.Unlock()
+	w.drained()
+}
+
+func TestOfTwoSpentBudgetsTheLaterRenewalCounts(t *testing.T) {
+	l := foresee(t, Config{Budget: Budget{Day: 1000, Month: 1000}}, "2026-05-05 12:00", 10_000)
+	l.Permit()
+	l.ledger.add(2000, 0)
+	if f := l.Forecast(Demand{}); !f.Renews.Equal(at(t, "2026-06-01 00:00")) {
+		t.Errorf("%+v", f)
+	}
+}

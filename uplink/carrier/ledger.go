@@ -72,28 +72,32 @@ func (l *ledger) usedMonth() int64 { return l.thisMonth.billed + l.round(l.thisM
 // trusted. A clock that is set back takes nothing away: what was counted since
 // counts on, and if it is in the old day or month again, so does all of that.
 func (l *ledger) roll(now time.Time) {
+	before := l.seen
 	l.seen = now.Unix()
 	if l.seen >= l.today.start && l.seen < l.ends {
 		return // it is still today
 	}
 	day, ends := l.day(now)
 	l.ends = ends.Unix()
-	if day.Unix() > l.today.start && l.per != PerMonth {
+	if day.Unix() > max(l.today.start, before) && l.per != PerMonth {
 		l.close(&l.today)
 		l.close(&l.thisMonth)
 	}
-	turn(&l.today, &l.yesterday, day)
+	turn(&l.today, &l.yesterday, day, before)
 	month, _ := l.month(now)
-	if month.Unix() > l.thisMonth.start {
+	if month.Unix() > max(l.thisMonth.start, before) {
 		l.close(&l.thisMonth)
 	}
-	turn(&l.thisMonth, &l.lastMonth, month)
+	turn(&l.thisMonth, &l.lastMonth, month, before)
 }
 
-// turn lets a period be the one that began at start.
-func turn(p, before *period, start time.Time) {
+// turn lets a period be the one that began at start. seen is the latest time at
+// which something may have been counted.
+func turn(p, before *period, start time.Time, seen int64) {
 	switch at := start.Unix(); {
 	case p.start == 0: // counted before any clock was right
+		p.start = at
+	case at > p.start && at <= seen: // another billing day or zone: some of it may be of this period
 		p.start = at
 	case at > p.start:
 		*before, *p = *p, period{start: at}

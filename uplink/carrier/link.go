@@ -41,14 +41,17 @@ type Link struct {
 
 // tally is what a Link knows of its own run.
 type tally struct {
-	started   time.Time
-	sum       passed // since the start, on the wire
-	unsaved   int64  // bytes since the last save
-	saved     time.Time
-	changed   bool // since the last save
-	passed    bool // something has, since Run last looked
-	idle      bool // Run waits for something to pass
+	started time.Time
+	sum     passed // since the start, on the wire
+	unsaved int64  // bytes since the last save
+	saved   time.Time
+	changed bool // since the last save
+	passed  bool // something has, since Run last looked
+	idle    bool // Run waits for something to pass
+	// ahead says that somebody was given a Permit before Run told of it.
+	ahead     bool
 	restUntil time.Time
+	right     time.Duration // the uptime when the clock could last be trusted
 	// open is what the schedule says from opened on, until until.
 	open          bool
 	opened, until time.Time
@@ -149,6 +152,10 @@ func (l *Link) Permit() Permit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p, _ := l.decide(l.now())
+	if p != l.permit && !l.tally.ahead {
+		l.tally.ahead = true
+		l.rouse()
+	}
 	return p
 }
 
@@ -186,20 +193,6 @@ func (l *Link) Look() {
 	}
 }
 
-// built is when this program was written: no clock is right that says less.
-func built() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC) }
-
-// patience is how long a schedule waits, from the boot, for a clock that is
-// right. Then the link is open: a gateway that nobody tells the time would never
-// deliver anything.
-const patience = 24 * time.Hour
-
-// trusts says whether the time may be right: a time source says so, or it is not
-// before what it has been.
-func (l *Link) trusts(now time.Time) bool {
-	return l.cfg.Clock.Synced() || !now.Before(built()) && now.Unix() >= l.ledger.seen
-}
-
 // decide returns what is allowed, and until when that stays so unless something
 // passes; zero is for ever.
 func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
@@ -208,9 +201,6 @@ func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
 	open, until := l.open(now, trusted)
 	if !open {
 		p.Lanes &= l.cfg.Always
-	}
-	if trusted {
-		l.ledger.roll(now)
 	}
 	if !l.cfg.Budget.limited() {
 		return p, until
@@ -224,24 +214,6 @@ func (l *Link) decide(now time.Time) (p Permit, until time.Time) {
 		until = sooner(until, l.tally.restUntil)
 	}
 	return p, until
-}
-
-// open is the schedule's part of decide.
-func (l *Link) open(now time.Time, trusted bool) (open bool, until time.Time) {
-	if len(l.cfg.Schedule) == 0 {
-		return true, time.Time{}
-	}
-	if trusted {
-		if s := &l.tally; now.Before(s.opened) || !now.Before(s.until) {
-			s.opened = now
-			s.open, s.until = l.cfg.Schedule.At(now.In(l.cfg.Zone))
-		}
-		return l.tally.open, l.tally.until
-	}
-	if wait := patience - l.cfg.Clock.Uptime(); wait > 0 {
-		return false, now.Add(min(wait, time.Minute)) // the clock may be set at any time
-	}
-	return true, now.Add(time.Minute)
 }
 
 // resting says whether a spread budget lets only alarms pass.

@@ -161,6 +161,11 @@ func (e *pathError) Unwrap() []error { return e.errs }
 // one if it does not. If there are none of these, it is the first usable one: a
 // Dial that is made is better than none.
 func (p *Path) begin(network, address string) (order []int) {
+	for _, g := range p.legs {
+		if g.link.downReason() != "" {
+			g.link.Look() // the kernel may have said otherwise before anybody listened
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.network, p.address = network, address
@@ -200,9 +205,9 @@ func (p *Path) try(ctx context.Context, i, left int, network, address string) (*
 		return nil, err
 	}
 	p.conns[c] = i
-	g := p.legs[i]
+	g, here := p.legs[i], p.legs[p.present]
 	g.failed, g.pause = nil, 0
-	if i != p.present {
+	if i < p.present || i > p.present && (here.failed != nil || !here.usable) { // else it is late: a better one is back
 		p.move(i)
 	}
 	return c, nil

@@ -68,7 +68,7 @@ func (p *Path) review(probing bool) (again time.Duration, probe int) {
 	if here := p.legs[p.present]; !here.usable {
 		if left := lostCarrier - now.Sub(here.turned); here.lost && left > 0 {
 			soon(left)
-		} else if i := p.best(); i >= 0 {
+		} else if i := p.spare(now, soon); i >= 0 {
 			p.move(i)
 		}
 	}
@@ -114,6 +114,26 @@ func (p *Path) best() int {
 		if g.usable && g.failed == nil {
 			return i
 		}
+	}
+	return -1
+}
+
+// spare returns the leg that takes over from one that is closed; negative if there
+// is none. It is one that has failed if there is no other, when its pause is over:
+// over one that is closed nobody dials, and nobody would see that the other works
+// again. soon is told when that is.
+func (p *Path) spare(now time.Time, soon func(time.Duration)) int {
+	if i := p.best(); i >= 0 {
+		return i
+	}
+	for i, g := range p.legs {
+		if !g.usable {
+			continue
+		}
+		if !now.Before(g.until) {
+			return i
+		}
+		soon(g.until.Sub(now))
 	}
 	return -1
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // How often Run looks at connections: while something passes, and otherwise, for
-// keepalives and for clocks that are set.
+// keepalives, for clocks that are set, and for an interface that came back while
+// nobody listened to the kernel.
 const (
 	busyTurn = 10 * time.Second
 	idleTurn = time.Minute
@@ -109,13 +110,13 @@ func (l *Link) review(connected bool) (changed, save bool, again time.Duration) 
 	defer l.mu.Unlock()
 	now := l.now()
 	p, until := l.decide(now)
-	changed, l.permit = p != l.permit, p
 	s := &l.tally
+	changed, l.permit, s.ahead = p != l.permit || s.ahead, p, false
 	save = l.cfg.State != "" && s.changed && (s.unsaved >= l.maxUnsaved() && s.problem == "" || now.Sub(s.saved).Abs() >= l.saveEvery())
 	switch {
 	case s.passed && connected:
 		again = busyTurn
-	case connected || s.changed && l.cfg.State != "" || l.cfg.Budget.limited() || len(l.cfg.Schedule) > 0:
+	case connected || s.changed && l.cfg.State != "" || l.cfg.Budget.limited() || len(l.cfg.Schedule) > 0 || s.down != "":
 		again = idleTurn
 	}
 	s.idle, s.passed = again != busyTurn, false

@@ -171,25 +171,57 @@ const horizon = 2 * 24 * time.Hour
 // At says whether the schedule is open at t, and until when that stays so: the
 // first change, or a time at which to ask again. Zero is never.
 func (s Schedule) At(t time.Time) (open bool, until time.Time) {
-	if len(s) == 0 {
-		return true, time.Time{}
-	}
-	end := t
-	for _, w := range s.windows(t) {
-		if w.begins.After(end) {
-			break
-		}
-		if w.ends.After(end) {
-			end = w.ends
-		}
-	}
-	if end.After(t) {
-		return true, end
-	}
-	return false, s.next(t)
+	p := plan{schedule: s}
+	return p.at(t)
 }
 
 type stretch struct{ begins, ends time.Time }
+
+// plan is a Schedule that is asked for one time after the other, without going
+// back. It looks a few days ahead at once.
+type plan struct {
+	schedule Schedule
+	ahead    []stretch // those not yet over, in order, before horizon
+	horizon  time.Time
+}
+
+// at is Schedule.At.
+func (p *plan) at(t time.Time) (open bool, until time.Time) {
+	if len(p.schedule) == 0 {
+		return true, time.Time{}
+	}
+	if !t.Before(p.horizon) {
+		p.ahead, p.horizon = joined(p.schedule.windows(t)), t.Add(horizon)
+	}
+	for len(p.ahead) > 0 && !p.ahead[0].ends.After(t) {
+		p.ahead = p.ahead[1:]
+	}
+	switch {
+	case len(p.ahead) == 0:
+		return false, p.schedule.next(t)
+	case p.ahead[0].begins.After(t):
+		return false, p.ahead[0].begins
+	}
+	return true, p.ahead[0].ends
+}
+
+// joined makes one of those that touch.
+func joined(all []stretch) []stretch {
+	if len(all) == 0 {
+		return nil
+	}
+	last := 0
+	for _, w := range all[1:] {
+		switch {
+		case w.begins.After(all[last].ends):
+			last++
+			all[last] = w
+		case w.ends.After(all[last].ends):
+			all[last].ends = w.ends
+		}
+	}
+	return all[:last+1]
+}
 
 // windows returns those that may be open at t, and those of the days after, in
 // order.

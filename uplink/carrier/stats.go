@@ -90,9 +90,6 @@ func (l *Link) Stats() Stats {
 	defer l.mu.Unlock()
 	now := l.now()
 	trusted := l.trusts(now)
-	if trusted {
-		l.ledger.roll(now)
-	}
 	t, b := l.tally, l.cfg.Budget
 	s := Stats{
 		Name: l.cfg.Name, Down: t.down, Sent: t.sum.sent, Received: t.sum.received,

@@ -21,7 +21,9 @@ const (
 
 // escape appends s as it must be written. Line ends cannot be written in names
 // at all: "_" stands for them there, as for every control character, and for a
-// backslash at the end of a part, which would escape what follows. Texts may hold line
+// backslash before the end or before what is escaped: InfluxDB takes two of them for
+// two, VictoriaMetrics for one that escapes nothing more, and then it passes the line
+// over, and says 204. Texts may hold line
 // ends, but not every reader finds the end of such a line; they are written as a
 // backslash and a letter.
 func escape(dst []byte, s string, in place) []byte {
@@ -39,9 +41,9 @@ func escape(dst []byte, s string, in place) []byte {
 			dst = append(dst, `\\r`...)
 		case in == inText:
 			dst = append(dst, c)
-		case c < ' ' || c == 0x7f, c == '\\' && i == len(s)-1:
+		case c < ' ' || c == 0x7f, c == '\\' && (i == len(s)-1 || isEscaped(s[i+1], in)):
 			dst = append(dst, '_')
-		case c == ',' || c == ' ' || c == '=' && in == inTag:
+		case isEscaped(c, in):
 			dst = append(dst, '\\', c)
 		default:
 			dst = append(dst, c)
@@ -49,6 +51,9 @@ func escape(dst []byte, s string, in place) []byte {
 	}
 	return dst
 }
+
+// isEscaped reports whether a backslash stands before the character in a name.
+func isEscaped(c byte, in place) bool { return c == ',' || c == ' ' || c == '=' && in == inTag }
 
 // template is a text with the names of what a reading puts there.
 type template []segment

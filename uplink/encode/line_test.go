@@ -3,6 +3,7 @@ package encode
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,7 @@ func TestLinesAreJoinedWhereTheyMay(t *testing.T) {
 		r("b", "", 2, reading.Bool(true)),
 		r("", "s", 2, reading.String("a\nb\r\\")),
 		r("#", "#", -5, reading.Float(-1e30)),
+		r(`a\,b\\ c\d\`, `\=`, 6, reading.Float(1)),
 	)
 	want := `tidegate,device=a,gateway=north-7 x=1,y=2 1
 tidegate,device=a,gateway=north-7 x=3 1
@@ -85,6 +87,7 @@ tidegate,device=a,gateway=north-7 time_=4 2
 tidegate,device=b,gateway=north-7 value=true 2
 tidegate,gateway=north-7 s="a\\nb\\r\\" 2
 tidegate,device=#,gateway=north-7 #=-1e+30 -5
+tidegate,device=a_\,b\_\ c\d_,gateway=north-7 _\==1 6
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
@@ -94,6 +97,19 @@ tidegate,device=#,gateway=north-7 #=-1e+30 -5
 	}
 	if got := lines(t, LineConfig{KindsApart: true, Tags: []string{"l={lane}"}}, r("", "m", 1, reading.Float(1)), r("", "m", 1, reading.Bool(true)), r("", "m", 1, reading.String("x"))); got != `tidegate,l=normal m=1,m_bool=true,m_text="x" 1`+"\n" {
 		t.Errorf("kinds apart: %s", got)
+	}
+}
+
+// TestLinesHaveBoundedWidth: whether a field is in a line already is looked up among
+// all of it, which must not take the square of a hostile device's metrics.
+func TestLinesHaveBoundedWidth(t *testing.T) {
+	var rs []reading.Reading
+	for i := range 3*maxRow + 1 {
+		rs = append(rs, reading.Reading{Device: "d", Metric: fmt.Sprint("m", i), Time: 1, Value: reading.Float(1)})
+	}
+	got := lines(t, LineConfig{}, rs...)
+	if n := strings.Count(got, "\n"); n != 4 || len(points(t, got)) != len(rs) {
+		t.Errorf("%d lines of %d fields, want 4 of %d", n, len(points(t, got)), len(rs))
 	}
 }
 
@@ -222,6 +238,6 @@ func FuzzLine(f *testing.F) {
 
 // clean says whether a name has nothing in it that line protocol cannot write.
 func clean(name string) bool {
-	return utf8.ValidString(name) && !strings.HasPrefix(name, "#") && !strings.HasSuffix(name, `\`) &&
+	return utf8.ValidString(name) && !strings.HasPrefix(name, "#") && !regexp.MustCompile(`\\([,= ]|$)`).MatchString(name) &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

@@ -24,7 +24,7 @@ func (f *file) age() time.Duration { return time.Since(f.begun) }
 func (s *Sink) commit(group []*job) error {
 	need := int64(0)
 	for _, j := range group {
-		need += int64(len(j.message.Body)) + 1
+		need += int64(len(j.message.Body) + len(j.message.Pieces())) // and line ends
 	}
 	if err := s.ready(group[0].kind, need); err != nil {
 		return judge(err)
@@ -123,7 +123,7 @@ func (s *Sink) append(group []*job) error {
 		return err
 	}
 	if fresh {
-		if err := s.disk.syncFolder(s.cfg.Dir); err != nil {
+		if err := s.settled(); err != nil {
 			s.spoil()
 			return err
 		}
@@ -139,6 +139,15 @@ func (s *Sink) append(group []*job) error {
 	return nil
 }
 
+// settled makes the name of a new file durable. The stick may have gone just before
+// the file was made: then it is in the folder below, where nobody will find it.
+func (s *Sink) settled() error {
+	if err := s.disk.syncFolder(s.cfg.Dir); err != nil {
+		return err
+	}
+	return s.underMount()
+}
+
 // write returns how many bytes the messages have as records.
 func (s *Sink) write(h handle, group []*job) (n int64, err error) {
 	if s.joined == nil {
@@ -147,12 +156,13 @@ func (s *Sink) write(h handle, group []*job) (n int64, err error) {
 	w := s.joined
 	w.Reset(h)
 	for _, j := range group {
-		body := j.message.Body
-		w.Write(body) // an error stays until Flush
-		n += int64(len(body))
-		if !j.kind.ended(body) {
-			w.WriteByte('\n')
-			n++
+		for _, p := range j.message.Pieces() {
+			w.Write(p.Body) // an error stays until Flush
+			n += int64(len(p.Body))
+			if !j.kind.ended(p.Body) {
+				w.WriteByte('\n')
+				n++
+			}
 		}
 	}
 	return n, w.Flush()

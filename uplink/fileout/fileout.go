@@ -137,6 +137,9 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 }
 
 func (s *Sink) send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil // no reading in it can be said
+	}
 	k, err := kindOf(m)
 	if err != nil {
 		return err
@@ -192,14 +195,8 @@ func (s *Sink) Close() error {
 
 // usable says how much room there is, for somebody who may write there.
 func (s *Sink) usable() (free int64, err error) {
-	if s.cfg.Mount != "" {
-		there, err := s.disk.mounted(s.cfg.Mount)
-		if err != nil {
-			return 0, err
-		}
-		if !there {
-			return 0, errNotMounted
-		}
+	if err := s.underMount(); err != nil {
+		return 0, err
 	}
 	if err := s.disk.makeFolder(s.cfg.Dir); err != nil {
 		return 0, err
@@ -208,4 +205,16 @@ func (s *Sink) usable() (free int64, err error) {
 		return 0, err
 	}
 	return s.disk.free(s.cfg.Dir)
+}
+
+// underMount reports why the folder is not on the file system that it should be on.
+func (s *Sink) underMount() error {
+	if s.cfg.Mount == "" {
+		return nil
+	}
+	there, err := s.disk.mounted(s.cfg.Mount)
+	if err == nil && !there {
+		err = errNotMounted
+	}
+	return err
 }

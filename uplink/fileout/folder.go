@@ -130,6 +130,9 @@ func (s *Sink) resume(e entry, newest bool) {
 		return
 	}
 	f := file{path: e.path, kind: e.kind, size: end, begun: e.begun}
+	if f.age() < 0 { // the clock was wrong then; or it would be young for years
+		f.begun = time.Now()
+	}
 	if age := f.age(); !newest || !clean || s.spoiled[e.path] || end >= s.cfg.MaxSize || age >= s.cfg.MaxAge {
 		_ = s.finish(f) // or after the next look
 		return

@@ -34,15 +34,36 @@ var kinds = map[string]kind{
 func kindOf(m uplink.Message) (kind, error) {
 	media, _, err := mime.ParseMediaType(m.ContentType)
 	k, known := kinds[media]
-	switch {
-	case err != nil || !known:
+	if err != nil || !known {
 		return "", uplink.RetryAfter(fmt.Errorf("%q has no place in a file — hint: set encoding to packed, json or ndjson", m.ContentType), configDelay)
-	case len(m.Body) == 0:
-		return "", uplink.Permanent(errors.New("a message without a body — hint: this is a fault of the encoder"))
-	case media == "application/json" && bytes.IndexByte(m.Body, '\n') >= 0, media == "application/senml+json" && bytes.IndexByte(m.Body, '\n') >= 0:
-		return "", uplink.Permanent(errors.New("a document of several lines — hint: set encoding to packed or ndjson"))
+	}
+	isDocument := media == "application/json" || media == "application/senml+json"
+	for _, p := range m.Pieces() {
+		switch {
+		case len(p.Body) == 0:
+			return "", uplink.Permanent(errors.New("a message without a body — hint: this is a fault of the encoder"))
+		case isDocument && bytes.IndexByte(p.Body, '\n') >= 0:
+			return "", uplink.Permanent(errors.New("a document of several lines — hint: set encoding to packed or ndjson"))
+		case k != chunks && longest(p.Body) > maxLine:
+			return "", uplink.TooLarge(fmt.Errorf("a line of more than %d bytes, which nobody would read — hint: set encoding to packed", maxLine))
+		}
 	}
 	return k, nil
+}
+
+// longest is the length of the longest line with its end.
+func longest(body []byte) (most int) {
+	if len(body) < maxLine {
+		return len(body) // or less
+	}
+	for len(body) > 0 {
+		n := bytes.IndexByte(body, '\n') + 1
+		if n == 0 {
+			return max(most, len(body)+1)
+		}
+		most, body = max(most, n), body[n:]
+	}
+	return most
 }
 
 // ended reports whether the body ends as a record does; if not, a line end does.

@@ -2,6 +2,7 @@ package fileout
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -17,8 +18,8 @@ import (
 func lines(t *testing.T, n int) uplink.Message {
 	t.Helper()
 	var rs []reading.Reading
-	for i, v := range []reading.Value{reading.Float(21.5), reading.Int(-3), reading.Bool(false), reading.String(`a "b", c`), reading.Bytes("\x00\xff")} {
-		rs = append(rs, reading.Reading{Device: "d", Metric: fmt.Sprint("m", i), Time: int64(n), Value: v})
+	for i, v := range []reading.Value{reading.Float(21.5), reading.Int(9007199254740993), reading.Bool(false), reading.String(`007`), reading.Bytes("\x00\xff")} {
+		rs = append(rs, reading.Reading{Device: `d "e", f`, Metric: fmt.Sprint("m", i), Time: 1_700_000_000_123_456_789 + int64(n), Value: v})
 	}
 	raw, err := wire.NewEncoder().AppendBlock(nil, wire.Header{Epoch: 0xa1, First: uint64(n*5 + 1)}, rs)
 	if err != nil {
@@ -42,7 +43,7 @@ func lines(t *testing.T, n int) uplink.Message {
 // The recipe of docs/receivers stores what files hold, once, in whatever form and
 // however often they come.
 func TestRecipeCountsOnce(t *testing.T) {
-	for _, tool := range []string{"jq", "sqlite3", "zstd", "gzip"} {
+	for _, tool := range []string{"sqlite3", "zstd", "gzip"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not there: install the package %s", tool, tool)
 		}
@@ -61,14 +62,21 @@ func TestRecipeCountsOnce(t *testing.T) {
 		}
 		files = append(files, some...)
 	}
+	damaged := filepath.Join(t.TempDir(), "damaged.ndjson")
+	if err := os.WriteFile(damaged, []byte("{\"gateway\":\"g\n\x00\xff\x1f,\n{}\n7\n"+`{"gateway":"g","epoch":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, damaged)
 	for range 2 {
 		if out, err := exec.Command("sh", append([]string{"../../docs/receivers/files.sh", db}, files...)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	out, err := exec.Command("sqlite3", db, "SELECT count(*), count(DISTINCT seq), max(seq) FROM reading; SELECT value FROM reading WHERE seq <= 5 ORDER BY seq").Output()
-	if want := "200|200|200\n"; err != nil || !strings.HasPrefix(string(out), want) || !strings.Contains(string(out), "21.5\n-3\nfalse\na \"b\", c\nAP8=\n") {
-		t.Errorf("it has %q, %v", out, err)
+	query := "SELECT count(*), count(DISTINCT seq), max(seq), max(time), max(device) FROM reading; SELECT value, typeof(value) FROM reading WHERE seq <= 5 ORDER BY seq"
+	out, err := exec.Command("sqlite3", db, query).Output()
+	want := "200|200|200|1700000000123456828|d \"e\", f\n21.5|real\n9007199254740993|integer\n0|integer\n007|text\nAP8=|text\n"
+	if err != nil || string(out) != want {
+		t.Errorf("it has %q, %v, want %q", out, err, want)
 	}
 }
 

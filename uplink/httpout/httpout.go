@@ -26,7 +26,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"time"
 
@@ -43,7 +42,6 @@ const (
 	dialTimeout = 10 * time.Second
 	tlsTimeout  = 30 * time.Second // four kilobytes of certificates over a link that is thin and busy
 	idleTimeout = 90 * time.Second
-	pingTimeout = 10 * time.Second // of HTTP/2, which keeps a dead connection otherwise
 	maxAnswer   = 64 << 10
 )
 
@@ -72,13 +70,15 @@ type Config struct {
 	Database bool
 	// Compression is how bodies are compressed.
 	Compression Compression
-	// HTTP2 offers HTTP/2 where there is TLS.
-	HTTP2 bool
 	// Dial is how the sink reaches the network; nil stands for the network as it
 	// is.
 	Dial uplink.Dial
 	// TLS is for https; nil stands for the system's authorities.
 	TLS *tls.Config
+	// Answered, if not nil, is given the body of each answer that takes custody, which
+	// may say something else beside. It is called by the goroutine of the Send, and
+	// the bytes are its own.
+	Answered func(answer []byte)
 	// Connections is how many connections are kept open: the window of the
 	// Forwarder. 1 if zero.
 	Connections int
@@ -129,14 +129,13 @@ func endpoint(key, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// newTransport returns a transport that uses no proxy: a gateway's environment is
+// newTransport returns a transport of HTTP/1.1, which the program speaks only, that uses no proxy: a gateway's environment is
 // nobody's configuration. Go's client speaks TLS 1.2 or later. How long an answer
 // may take is for the context of Send to say: a body that has been written may
 // still be in this machine's memory for minutes, if the link is thin.
 func newTransport(cfg Config) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(cfg.HTTP2)
 	dial := cfg.Dial
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
@@ -149,7 +148,6 @@ func newTransport(cfg Config) *http.Transport {
 		IdleConnTimeout:     idleTimeout,
 		DisableCompression:  true,
 		Protocols:           protocols,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingTimeout, PingTimeout: pingTimeout},
 	}
 }
 
@@ -190,6 +188,9 @@ func (s *Sink) piece(ctx context.Context, m uplink.Message, p uplink.Part) error
 	switch {
 	case err == nil:
 		s.limit.accepted(len(p.Body))
+		if s.cfg.Answered != nil {
+			s.cfg.Answered(answer)
+		}
 		return nil
 	case uplink.IsTooLarge(err):
 		s.limit.refused(len(p.Body), answer)
@@ -226,28 +227,28 @@ func (s *Sink) authorized(ctx context.Context, key, contentType string, body []b
 
 // roundTrip uses the transport itself, not a Client: redirects are not followed,
 // because what they lead to did not promise to keep anything.
-//
-// A connection that has not answered in time may be dead, and is dropped. HTTP/1
-// does that by itself; HTTP/2 would send the next message down the same hole.
 func (s *Sink) roundTrip(req *http.Request) (*http.Response, []byte, error) {
-	var used net.Conn
-	if s.cfg.HTTP2 {
-		trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { used = c.Conn }}
-		req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
-	}
 	resp, err := s.transport.RoundTrip(req)
 	if err != nil {
-		if used != nil && req.Context().Err() != nil {
-			used.Close()
-		}
 		return nil, nil, netfault.Explain(err)
 	}
+	answer, err := answerOf(resp, maxAnswer)
+	return resp, answer, err
+}
+
+// answerOf reads what an answer says, up to a number of bytes. One that changes the
+// protocol says nothing: its body would be the connection itself, to read from which
+// does not end with the request's context.
+func answerOf(resp *http.Response, most int64) ([]byte, error) {
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, nil, fmt.Errorf("read answer: %w", netfault.Explain(err))
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return nil, nil
 	}
-	return resp, answer, nil
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", netfault.Explain(err))
+	}
+	return answer, nil
 }
 
 // pieces sends all pieces, some at a time. The first that fails ends it, because
@@ -276,7 +277,7 @@ func (s *Sink) pieces(ctx context.Context, m uplink.Message, pieces []uplink.Par
 	}
 	close(next)
 	for range workers {
-		worst = worse(worst, <-failed)
+		worst = uplink.Worse(worst, <-failed)
 	}
 	return worst
 }
@@ -290,27 +291,4 @@ func hand(next chan<- uplink.Part, p uplink.Part, failed <-chan error, workers *
 		*workers--
 		return err
 	}
-}
-
-// worse returns the error that decides about a message: one that is permanent,
-// or one that names a delay, before any other.
-func worse(a, b error) error {
-	rank := func(err error) int {
-		_, delayed := uplink.RetryDelay(err)
-		switch {
-		case err == nil:
-			return 0
-		case uplink.IsPermanent(err) && !uplink.IsTooLarge(err):
-			return 4
-		case uplink.IsPermanent(err):
-			return 3
-		case delayed:
-			return 2
-		}
-		return 1
-	}
-	if rank(b) > rank(a) {
-		return b
-	}
-	return a
 }

@@ -1,11 +1,13 @@
 package httpout
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -20,14 +22,25 @@ import (
 // credentials and wrong addresses are never held against the readings: they wait
 // until somebody has corrected the configuration.
 func judge(resp *http.Response, answer []byte, key uplink.Key, trustStatus bool) error {
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	page := isPage(resp, answer)
+	switch {
+	case resp.StatusCode == http.StatusBadRequest && page && !trustStatus:
+		return between(resp, answer)
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return verdict(resp, answer)
-	}
-	if trustStatus && !isPage(resp) || acknowledges(answer, key) {
+	case trustStatus && !page, acknowledges(answer, key):
 		return nil
 	}
 	return errors.New(httpjudge.Describe(resp.StatusCode, answer) + " — hint: the answer is not an acknowledgement of this message; " +
 		"is a login page or a proxy in between? For an endpoint that is not a tidegate cloud, set ack = \"status\"")
+}
+
+// between returns the error of a page from where none can come: it does not speak
+// of the readings.
+func between(resp *http.Response, answer []byte) error {
+	hint, _ := explained(answer)
+	hint = cmp.Or(hint, "this page is not from the other side but from something in between; check the url, tls_cert and headers, or is it a login page?")
+	return uplink.RetryAfter(errors.New(httpjudge.Describe(resp.StatusCode, answer)+" — hint: "+hint), httpjudge.ConfigDelay)
 }
 
 // verdict returns the error of an answer that is none of success.
@@ -55,7 +68,8 @@ func verdict(resp *http.Response, answer []byte) error {
 	return err
 }
 
-// words are what databases say, and what may be done about it.
+// words are what databases and the servers in front of endpoints say, and what may
+// be done about it.
 var words = []struct {
 	begin string // of the message, in lower case
 	hint  string
@@ -68,6 +82,11 @@ var words = []struct {
 	{"org", "the url of InfluxDB 2 ends in /api/v2/write?org=NAME&bucket=NAME", true},
 	{"invalid precision", "leave precision= out of the url: times are in nanoseconds", true},
 	{"unsupported path requested", "check the path of the url: VictoriaMetrics takes line protocol at /write", true},
+	{"no required ssl certificate was sent", "the other side wants a client certificate: set tls_cert and tls_key", true},
+	{"the ssl certificate error", "the other side does not accept the client certificate in tls_cert; has it expired?", true},
+	{"the plain http request was sent to https port", "the url must begin with https://", true},
+	{"client sent an http request to an https server", "the url must begin with https://", true},
+	{"request header or cookie too large", "the other side does not take so many bytes of headers; shorten headers or the token", true},
 	// These have refused some points and taken the others. To bisect is to send
 	// the others again, which changes nothing, and finds the block with those
 	// that were refused.
@@ -77,16 +96,11 @@ var words = []struct {
 	{"partial write", "the database has taken all points but these", false},
 }
 
-// explained finds what a database's answer is about. Only the beginning of its
+// explained finds what an answer is about. Only the beginning of its
 // message counts: what follows may quote names that devices have given
 // themselves.
 func explained(answer []byte) (hint string, mine bool) {
-	var said struct{ Error, Message string }
-	message := string(answer)
-	if json.Unmarshal(answer, &said) == nil {
-		message = cmp.Or(said.Error, said.Message)
-	}
-	message = strings.ToLower(strings.TrimSpace(message))
+	message := strings.ToLower(messageIn(answer))
 	if _, behind, ok := strings.Cut(message, "; requesturi: "); ok && strings.HasPrefix(message, "remoteaddr: ") {
 		_, message, _ = strings.Cut(behind, "; ") // VictoriaMetrics says first who asked for what
 	}
@@ -96,6 +110,22 @@ func explained(answer []byte) (hint string, mine bool) {
 		}
 	}
 	return "", false
+}
+
+// pageTitle matches the head of a page as nginx writes it, with the status before
+// the words.
+var pageTitle = regexp.MustCompile(`(?i)^\s*(?:<!doctype html>)?\s*<html>\s*<head>\s*<title>\s*(?:[0-9]{3} )?([^<]{1,200})</title>`)
+
+// messageIn returns what an answer says, in JSON, as the title of a page, or plainly.
+func messageIn(answer []byte) string {
+	var said struct{ Error, Message string }
+	if json.Unmarshal(answer, &said) == nil {
+		return strings.TrimSpace(cmp.Or(said.Error, said.Message))
+	}
+	if title := pageTitle.FindSubmatch(answer); title != nil {
+		return string(title[1])
+	}
+	return strings.TrimSpace(string(answer))
 }
 
 // acknowledgement is the answer of a tidegate cloud.
@@ -119,7 +149,10 @@ func acknowledges(answer []byte, key uplink.Key) bool {
 }
 
 // isPage reports whether the answer is for people: a login page in between says
-// 200 to anything, and no endpoint that takes readings answers with HTML.
-func isPage(resp *http.Response) bool {
-	return strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "text/html")
+// 200 to anything, and no endpoint that takes readings answers with HTML. Some pages
+// do not say what they are, but begin as browsers know it.
+func isPage(resp *http.Response, answer []byte) bool {
+	kind := strings.ToLower(resp.Header.Get("Content-Type"))
+	sniffed := http.DetectContentType(bytes.TrimPrefix(answer, []byte("\ufeff")))
+	return strings.HasPrefix(kind, "text/html") || strings.HasPrefix(kind, "application/xhtml") || strings.HasPrefix(sniffed, "text/html")
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -148,10 +147,9 @@ func (t *tokens) ask(ctx context.Context) (token string, life time.Duration, err
 	if err != nil {
 		return "", 0, netfault.Explain(err)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxToken))
+	text, err := answerOf(resp, maxToken)
 	if err != nil {
-		return "", 0, fmt.Errorf("read answer: %w", netfault.Explain(err))
+		return "", 0, err
 	}
 	if resp.StatusCode != http.StatusOK {
 		return "", 0, judgeToken(resp, text, secret)

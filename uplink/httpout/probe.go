@@ -32,6 +32,9 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 	if _, mine := explained(answer); mine || !understood(resp.StatusCode) {
 		return "", verdict(resp, answer)
 	}
+	if isPage(resp, answer) { // neither a tidegate cloud nor a database has any
+		return "", between(resp, answer)
+	}
 	if version := resp.Header.Get("X-Influxdb-Version"); version != "" {
 		about = strings.Replace(about, " answers", " answers as InfluxDB "+printable(version), 1)
 	}

@@ -1,6 +1,7 @@
 package httpout
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +137,83 @@ func TestRecipeStoresEachReadingOnce(t *testing.T) {
 	}
 	if err := sink.Send(within(t, 10*time.Second), message("application/json", []byte("{}"))); !uplink.IsPermanent(err) {
 		t.Errorf("a document that is none: %v", err)
+	}
+}
+
+// TestRecipeRefusesWhatItCannotKeep: what is damaged or too large has an answer, or
+// it would be sent for ever.
+func TestRecipeRefusesWhatItCannotKeep(t *testing.T) {
+	r := newRecipe(t)
+	for name, c := range map[string]struct { // one connection serves them all
+		packed bool
+		body   []byte
+		want   func(error) bool
+	}{
+		"Damaged":       {false, []byte("{"), uplink.IsPermanent},
+		"DamagedDeeply": {true, append([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3}, strings.Repeat("\xff", 100)...), uplink.IsPermanent},
+		"TooLarge":      {false, []byte(strings.Repeat(" ", 9<<20)), uplink.IsTooLarge},
+		"Bomb":          {true, zipped(t, strings.Repeat(" ", 9<<20)), uplink.IsTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req, err := http.NewRequest(http.MethodPost, "http://127.0.0.1:"+r.port+"/", bytes.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer s3cret")
+			if c.packed {
+				req.Header.Set("Content-Encoding", "gzip")
+			}
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			answer, err := io.ReadAll(resp.Body)
+			if verdict := judge(resp, answer, key, false); err != nil || !c.want(verdict) {
+				t.Errorf("%v, %v", verdict, err)
+			}
+		})
+	}
+}
+
+func zipped(t *testing.T, text string) []byte {
+	t.Helper()
+	p, err := newPacker(Gzip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _, err := p.pack("text/plain", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// TestCloudTakesPartsOfAMessage: a message for each device carries numbers with holes
+// and a key that names the device, and tidegate-cloud takes those, too.
+func TestCloudTakesPartsOfAMessage(t *testing.T) {
+	store, err := cloud.Open(cloud.StoreConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	server := httptest.NewServer(cloud.NewReceiver(cloud.ReceiverConfig{}, store, slog.New(slog.DiscardHandler)))
+	t.Cleanup(server.Close)
+	sink := newSink(t, Config{URL: server.URL + "/v1/ingest", Connections: 2})
+	first, second := blockOf(t, 1, slices.Concat(measured("a", 0, 3, number), measured("b", 0, 3, number))), blockOf(t, 7, measured("a", 9, 4, number))
+	for _, per := range []encode.Per{encode.Batch, encode.Device, encode.Series} {
+		e, err := encode.New(encode.Config{Gateway: "north-7", Encoding: "json", Per: per, Pieces: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := written(t, first, second)
+		m.ContentType = e.ContentType()
+		if m.Body, m.Parts, err = e.Encode(nil, []wire.Block{first, second}, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		if err := sink.Send(within(t, 10*time.Second), m); err != nil {
+			t.Errorf("per %s: %v", per, err)
+		}
 	}
 }
 

@@ -75,8 +75,8 @@ func BenchmarkSend(b *testing.B) {
 }
 
 // BenchmarkConnect is what the first message costs that needs connections, less
-// its body: wireB/op. Again is the same sink after its session has ended, which
-// knows the limit of the topic and resumes the sessions of TLS.
+// its body: wireB/op. Again is the same sink after it has rested, which
+// knows the cluster and its own numbers, and resumes the sessions of TLS.
 func BenchmarkConnect(b *testing.B) {
 	certificate, roots := certificate(b, time.Hour)
 	for name, secure := range map[string]bool{"Plain": false, "TLS": true} {
@@ -102,11 +102,7 @@ func BenchmarkConnect(b *testing.B) {
 			mustSendB(b, sink, m)
 			wire.Store(0)
 			for b.Loop() {
-				sink.mu.Lock()
-				k := sink.current
-				sink.mu.Unlock()
-				k.fail(errIdle)
-				sink.ended.Wait()
+				sink.rest()
 				mustSendB(b, sink, m)
 			}
 			b.ReportMetric(float64(wire.Load())/float64(b.N)-float64(len(m.Body)), "wireB/op")

@@ -12,15 +12,13 @@
 // sync; nothing less is custody. What Kafka means by that is memory on several
 // machines, not flash on one: Probe says so where a topic has one replica only.
 //
-// A Send that fails is tried again by the Forwarder, never in here: the library
-// is given no retries, and its client is given up together with the first
-// connection that breaks or is never heard of again. So nothing of a failed Send
-// stays in memory, and its outcome is never mistaken for another's. A record may
-// arrive twice, with the same key.
+// A batch is never given the number of another one: see numbers.go, which is where
+// a mistake would lose readings. A Send that fails is tried again by the Forwarder;
+// in here only what is cheaper to try at once (remedy). A record may arrive twice,
+// with the same key.
 //
 // What every error means is in one place, the function judge. With the build tag
-// nokafka the package is empty but for this configuration, and the program about
-// three megabytes smaller: Built says which it is.
+// nokafka the package is empty but for this configuration: Built says which it is.
 package kafkaout
 
 import (
@@ -30,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -152,6 +151,12 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("kafka uplink: %w", err)
 		}
 		c.Key = key
+	}
+	if !slices.Contains(Compressions(), cmp.Or(c.Compression, "none")) {
+		return c, fmt.Errorf("kafka uplink: no compression is called %q — hint: none, gzip, snappy, lz4 or zstd", c.Compression)
+	}
+	if !slices.Contains(Mechanisms(), cmp.Or(c.SASL.Mechanism, "plain")) {
+		return c, fmt.Errorf("kafka uplink: no SASL mechanism is called %q — hint: plain, scram-sha-256, scram-sha-512 or oauthbearer", c.SASL.Mechanism)
 	}
 	c.IdleTimeout = min(max(cmp.Or(c.IdleTimeout, defaultIdle), minIdle), maxIdle)
 	if c.Dial == nil {

@@ -9,9 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-
+	"github.com/tidegate/tidegate/internal/kafka"
 	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -34,14 +32,22 @@ const (
 	tooLarge
 )
 
+// remedy is what a Send tries by itself, before the error becomes the Forwarder's
+// business.
+type remedy int
+
+const (
+	none   remedy = iota
+	repeat        // the broker has the batch, but not all replicas: the same once more, with its number
+	renew         // the broker does not know our number: once more under a new one
+	follow        // somebody else has the partition: ask who
+)
+
 // verdict is what an error of a broker means.
 type verdict struct {
-	class class
-	hint  string
-	// keep says that the session is in order: the broker has answered, and will
-	// answer the next message, too. Others are given up, so that the library
-	// does not go on asking.
-	keep bool
+	class  class
+	hint   string
+	remedy remedy
 }
 
 const (
@@ -50,111 +56,162 @@ const (
 	hintLeader  = "the partition is moving to another broker, or has none now"
 	hintDisk    = "look after the broker's disk: it is full or failing"
 	hintCluster = "the cluster is not ready; look after its brokers"
+	hintFewer   = "fewer replicas are in sync than min.insync.replicas of the topic; look after the other brokers"
+	hintAgain   = "the message will be sent again"
 )
 
 // verdicts is the one table of what Kafka may say to a producer, by the codes of
 // its protocol. What is not in it is taken for passing.
-func verdicts(code int16) verdict {
+func verdicts(code kafka.Code) verdict {
 	switch code {
-	case kerr.MessageTooLarge.Code, kerr.RecordListTooLarge.Code:
-		return verdict{tooLarge, "the topic takes smaller messages only; raise max.message.bytes of the topic, or lower max_batch", true}
-	case kerr.InvalidRecord.Code:
-		return verdict{refused, "the broker does not accept this record: a check of its schema, or rules of its topic", true}
-	case kerr.InvalidTimestamp.Code:
-		return verdict{config, "the broker takes this gateway's clock for wrong; set one of them, or message.timestamp.*.max.ms of the topic", true}
-	case kerr.UnsupportedCompressionType.Code:
-		return verdict{config, "the brokers do not know this compression; choose another one", false}
-	case kerr.UnsupportedForMessageFormat.Code, kerr.UnsupportedVersion.Code:
-		return verdict{config, "the brokers, or the format of the topic, are older than Kafka 0.11", false}
-	case kerr.UnknownTopicOrPartition.Code, kerr.UnknownTopicID.Code, kerr.InvalidTopicException.Code:
-		return verdict{config, hintTopic, false}
-	case kerr.TopicAuthorizationFailed.Code:
-		return verdict{config, "let this user write to the topic: the operations Write and Describe", false}
-	case kerr.ClusterAuthorizationFailed.Code:
-		return verdict{config, "let this user produce idempotently: the operation IdempotentWrite on the cluster, or Kafka 3.0 and later", false}
-	case kerr.TransactionalIDAuthorizationFailed.Code, kerr.GroupAuthorizationFailed.Code, kerr.DelegationTokenAuthDisabled.Code, kerr.DelegationTokenExpired.Code:
-		return verdict{config, "let this user write to the topic", false}
-	case kerr.SaslAuthenticationFailed.Code, kerr.UnsupportedSaslMechanism.Code, kerr.IllegalSaslState.Code, kerr.SecurityDisabled.Code:
-		return verdict{config, hintSASL, false}
-	case kerr.PolicyViolation.Code:
-		return verdict{config, "a policy of the cluster is against it; ask who runs it", false}
-	case kerr.InvalidRequiredAcks.Code, kerr.InvalidRequest.Code:
-		return verdict{config, "the other side does not take an idempotent producer; is it Kafka?", false}
-	case kerr.ThrottlingQuotaExceeded.Code:
-		return verdict{quota, "the quota of this client is used up; the message will be sent again", true}
-	case kerr.NotEnoughReplicas.Code, kerr.NotEnoughReplicasAfterAppend.Code:
-		return verdict{transient, "fewer replicas are in sync than min.insync.replicas of the topic; look after the other brokers", true}
-	case kerr.NotLeaderForPartition.Code, kerr.LeaderNotAvailable.Code, kerr.FencedLeaderEpoch.Code, kerr.UnknownLeaderEpoch.Code, kerr.ReplicaNotAvailable.Code:
-		return verdict{transient, hintLeader, true}
-	case kerr.KafkaStorageError.Code:
-		return verdict{transient, hintDisk, true}
-	case kerr.RequestTimedOut.Code:
-		return verdict{transient, "the broker has not heard from its replicas in time", true}
-	case kerr.BrokerNotAvailable.Code, kerr.NetworkException.Code, kerr.CoordinatorNotAvailable.Code, kerr.CoordinatorLoadInProgress.Code, kerr.NotCoordinator.Code:
-		return verdict{transient, hintCluster, false}
-	case kerr.CorruptMessage.Code:
-		return verdict{transient, "the message was damaged on its way", true}
+	case kafka.MessageTooLarge, kafka.RecordListTooLarge:
+		return verdict{tooLarge, "the topic takes smaller messages only; raise max.message.bytes of the topic, or lower max_batch", none}
+	case kafka.InvalidRecord:
+		return verdict{refused, "the broker does not accept this record: a check of its schema, or rules of its topic", none}
+	case kafka.InvalidTimestamp:
+		return verdict{config, "the broker takes this gateway's clock for wrong; set one of them, or message.timestamp.*.max.ms of the topic", none}
+	case kafka.UnsupportedCompressionType:
+		return verdict{config, "the brokers do not know this compression; choose another one", none}
+	case kafka.UnsupportedForMessageFormat, kafka.UnsupportedVersion:
+		return verdict{config, "the brokers, or the format of the topic, are older than Kafka 0.11, or 1.0 with sasl", none}
+	case kafka.UnknownTopicOrPartition, kafka.UnknownTopicID:
+		return verdict{config, hintTopic, follow}
+	case kafka.InvalidTopicException:
+		return verdict{config, hintTopic, none}
+	case kafka.TopicAuthorizationFailed:
+		return verdict{config, "let this user write to the topic: the operations Write and Describe", none}
+	case kafka.ClusterAuthorizationFailed:
+		return verdict{config, "let this user produce idempotently: the operation IdempotentWrite on the cluster, or Kafka 3.0 and later", none}
+	case kafka.TransactionalIDAuthorizationFailed, kafka.GroupAuthorizationFailed, kafka.DelegationTokenAuthDisabled, kafka.DelegationTokenExpired:
+		return verdict{config, "let this user write to the topic", none}
+	case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState, kafka.SecurityDisabled:
+		return verdict{config, hintSASL, none}
+	case kafka.PolicyViolation:
+		return verdict{config, "a policy of the cluster is against it; ask who runs it", none}
+	case kafka.InvalidRequiredAcks, kafka.InvalidRequest:
+		return verdict{config, "the other side does not take an idempotent producer; is it Kafka?", none}
+	case kafka.ThrottlingQuotaExceeded:
+		return verdict{quota, "the quota of this client is used up; the message will be sent again", none}
+	case kafka.NotEnoughReplicas:
+		return verdict{transient, hintFewer, none}
+	case kafka.NotEnoughReplicasAfterAppend:
+		return verdict{transient, hintFewer, repeat}
+	case kafka.RequestTimedOut:
+		return verdict{transient, "the broker has not heard from its replicas in time", repeat}
+	case kafka.NotLeaderForPartition, kafka.LeaderNotAvailable, kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch, kafka.ReplicaNotAvailable:
+		return verdict{transient, hintLeader, follow}
+	case kafka.KafkaStorageError:
+		return verdict{transient, hintDisk, follow}
+	case kafka.OutOfOrderSequenceNumber, kafka.UnknownProducerID, kafka.InvalidProducerEpoch, kafka.InvalidProducerIDMapping, kafka.ProducerFenced, kafka.DuplicateSequenceNumber:
+		return verdict{transient, hintAgain, renew}
+	case kafka.BrokerNotAvailable, kafka.NetworkException, kafka.CoordinatorNotAvailable, kafka.CoordinatorLoadInProgress, kafka.NotCoordinator:
+		return verdict{transient, hintCluster, none}
+	case kafka.CorruptMessage:
+		return verdict{transient, "the message was damaged on its way", none}
 	}
-	return verdict{transient, "the message will be sent again", false}
+	return verdict{transient, hintAgain, none}
 }
 
-// judge turns an error of the library into the error of Send: Permanent,
-// TooLarge, RetryAfter or transient. It is the only place that knows what an
-// error means. Wrong credentials and missing topics are never held against the
-// readings: they wait until somebody has corrected the configuration. throttle
-// is the delay that a broker has asked for, or 0.
-func judge(err error, throttle time.Duration) (judged error, keep bool) {
-	code, ok := errors.AsType[*kerr.Error](err)
+// judge turns an error into the error of Send: Permanent, TooLarge, RetryAfter or
+// transient. It is the only place that knows what an error means. Wrong
+// credentials and missing topics are never held against the readings: they wait
+// until somebody has corrected the configuration. throttle is the delay that a
+// broker has asked for, or 0.
+func judge(err error, throttle time.Duration) error {
+	code, ok := errors.AsType[kafka.Code](err)
 	if !ok {
-		return judgeLocal(err), false
+		return judgeLocal(err)
 	}
-	v := verdicts(code.Code)
+	v := verdicts(code)
 	said := fmt.Errorf("%w — hint: %s", err, v.hint)
 	switch v.class {
 	case tooLarge:
-		return uplink.TooLarge(said), v.keep
+		return uplink.TooLarge(said)
 	case refused:
-		return uplink.Permanent(said), v.keep
+		return uplink.Permanent(said)
 	case config:
-		return uplink.RetryAfter(said, configDelay), v.keep
+		return uplink.RetryAfter(said, configDelay)
 	case quota:
-		throttle = max(throttle, 0)
-		if throttle == 0 {
+		if throttle <= 0 {
 			throttle = quotaDelay
 		}
 	}
 	if throttle > 0 {
-		return uplink.RetryAfter(said, throttle), v.keep
+		return uplink.RetryAfter(said, throttle)
 	}
-	return said, v.keep
+	return said
 }
+
+// remedyFor returns what a Send tries by itself.
+func remedyFor(err error) remedy {
+	if code, ok := errors.AsType[kafka.Code](err); ok {
+		return verdicts(code).remedy
+	}
+	return none
+}
+
+// Why a connection or a Send ends without a broker's word.
+var (
+	errClosed  = errors.New("the uplink is closed")
+	errRetired = errors.New("the connection is not needed any more")
+	// errHungUp is how brokers before Kafka 1.0, and some others, refuse a login.
+	errHungUp = errors.New("the broker closed the connection during the login")
+	// errNoWord is how TLS is refused by those who do not expect it, and the other
+	// way round; and how a login is asked for.
+	errNoWord = errors.New("the broker closed the connection without a word")
+)
 
 // judgeLocal is for errors that are not of a broker.
 func judgeLocal(err error) error {
-	first, ok := errors.AsType[*kgo.ErrFirstReadEOF](err)
 	switch {
 	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, errHungUp):
 		return uplink.RetryAfter(fmt.Errorf("%w — hint: %s", err, hintSASL), configDelay)
-	case ok:
-		return fmt.Errorf("%w — hint: is tls right for this port of the broker, and does its listener want sasl?", first)
+	case errors.Is(err, errNoWord):
+		return fmt.Errorf("%w — hint: is tls right for this port of the broker, and does its listener want sasl?", err)
+	case errors.Is(err, kafka.ErrAnswer):
+		return fmt.Errorf("%w — hint: check host and port of the broker, and is tls right for it?", err)
 	}
 	if explained := netfault.Explain(err); strings.Contains(explained.Error(), "hint: ") {
 		return explained
 	}
-	return fmt.Errorf("%w — hint: that is not how Kafka answers; check host and port of the broker", err)
+	return fmt.Errorf("%w — hint: %s", err, hintAgain)
 }
 
-// moved says that another broker has the partition now, and that the library
-// should ask which.
-func moved(err error) bool {
-	code, ok := errors.AsType[*kerr.Error](err)
-	return ok && verdicts(code.Code).hint == hintLeader
+// silence says what is known when nothing was heard in time. last is what was
+// said before, or nil.
+func silence(ctx context.Context, last error) error {
+	err := context.Cause(ctx)
+	if errors.Is(err, errClosed) {
+		return err
+	}
+	if last != nil {
+		err = fmt.Errorf("%w, after %v", err, last)
+	}
+	return fmt.Errorf("%w — hint: no acknowledgement in time; the link is slow or dead, or the topic has fewer replicas in sync than min.insync.replicas", err)
 }
 
 // advertised explains what happens to everybody once: the first connection was
 // made, and brokers then named addresses that this machine does not reach.
-func advertised(b kgo.BrokerMetadata, err error) error {
-	return fmt.Errorf("%w — hint: the cluster names this address for broker %d; if it is not reached from here, correct advertised.listeners of that broker", err, b.NodeID)
+func advertised(err error) error {
+	if strings.Contains(err.Error(), "hint: ") {
+		return err
+	}
+	return fmt.Errorf("%w — hint: the cluster names this address; if it is not reached from here, correct advertised.listeners of that broker", err)
+}
+
+// rankOf orders errors: what is refused for good must be bisected before
+// anything else can be said about the rest.
+func rankOf(err error) int {
+	_, asked := uplink.RetryDelay(err)
+	switch {
+	case uplink.IsTooLarge(err):
+		return 4
+	case uplink.IsPermanent(err):
+		return 3
+	case asked:
+		return 2
+	}
+	return 1
 }

@@ -6,36 +6,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
+	"github.com/tidegate/tidegate/internal/kafka"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // Built says whether this program speaks Kafka.
 const Built = true
 
-// Why a session ends that did not break.
-var (
-	errClosed  = errors.New("the uplink is closed")
-	errRetired = errors.New("the session has been replaced")
-	errIdle    = errors.New("the session had nothing to do")
-)
-
 // Sink produces to a cluster. It is safe for concurrent use.
 type Sink struct {
-	cfg     Config
-	options []kgo.Opt
-	limits  *limits
-	turns   *turns
+	cfg    Config
+	dial   uplink.Dial
+	packer *kafka.Packer
+	elder  *kafka.Packer // for brokers that do not know packer's codec
+	limits *limits
+
+	// asking has one place: whoever holds it asks the brokers what is missing.
+	asking chan struct{}
 
 	mu      sync.Mutex // held for moments only
-	current *session
-	open    map[*session]struct{}
-	closed  bool
-	ended   sync.WaitGroup // sessions
+	links   map[string]*onelink.Seat[*link]
+	opened  map[string]*link // the last one in each
+	known   knowledge
+	numbers *numbers // nil before the first
+	produce int16    // the lowest version of Produce that a broker had
+	home    string   // the broker that was last produced to
+	first   int      // which of Config.Brokers is tried first
+
+	sends  map[uint64]context.CancelCauseFunc
+	last   uint64 // of sends
+	idle   *time.Timer
+	closed bool
+	ended  sync.WaitGroup
 }
 
 // New returns a Sink. It does not connect yet.
@@ -44,14 +51,42 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{cfg: cfg, limits: newLimits(), turns: newTurns(), open: make(map[*session]struct{})}
-	if s.options, err = cfg.options(s.limits.batchBytes); err != nil {
-		return nil, err
+	s := newSinkOf(cfg, newLimits())
+	codec, elder := cfg.codec()
+	if s.packer, err = kafka.NewPacker(codec); err == nil {
+		s.elder, err = kafka.NewPacker(elder)
 	}
-	if err := kgo.ValidateOpts(s.options...); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("kafka uplink: %w", err)
 	}
 	return s, nil
+}
+
+// codec returns the compression that is wanted, and what stands in for it with
+// brokers that are older than it.
+func (c Config) codec() (codec, elder kafka.Codec) {
+	switch c.Compression {
+	case "gzip":
+		return kafka.Gzip, kafka.Gzip
+	case "snappy":
+		return kafka.Snappy, kafka.Snappy
+	case "lz4":
+		return kafka.LZ4, kafka.LZ4
+	case "zstd":
+		return kafka.Zstd, kafka.Gzip
+	}
+	return kafka.None, kafka.None
+}
+
+// newSinkOf returns a Sink without what it needs to send.
+func newSinkOf(cfg Config, l *limits) *Sink {
+	s := &Sink{
+		cfg: cfg, dial: cfg.dialer(), limits: l, asking: make(chan struct{}, 1), produce: math.MaxInt16,
+		links: make(map[string]*onelink.Seat[*link]), opened: make(map[string]*link), known: newKnowledge(time.Now()), sends: make(map[uint64]context.CancelCauseFunc),
+	}
+	s.idle = time.AfterFunc(cfg.IdleTimeout, s.rest)
+	s.idle.Stop()
+	return s
 }
 
 // Limit returns the largest piece that every topic seen so far takes, or 0.
@@ -60,143 +95,88 @@ func (s *Sink) Limit() int { return s.limits.piece() }
 // Close ends the connections, and every Send that is under way.
 func (s *Sink) Close() error {
 	s.mu.Lock()
-	s.closed, s.current = true, nil
-	open := make([]*session, 0, len(s.open))
-	for k := range s.open {
-		open = append(open, k)
+	s.closed = true
+	s.idle.Stop()
+	for _, cancel := range s.sends {
+		cancel(errClosed)
 	}
+	seats := s.unseat()
 	s.mu.Unlock()
-	for _, k := range open {
-		k.fail(errClosed)
+	for _, seat := range seats {
+		seat.Close()
 	}
 	s.ended.Wait()
 	return nil
 }
 
-// Send produces every piece of the message, and returns nil when all replicas in
-// sync have them.
-func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
-	if err := s.send(ctx, m); err != nil {
-		return fmt.Errorf("produce to kafka at %s: %w", s.cfg.Brokers[0], err)
+// unseat forgets all connections, for its caller to close. The lock is held.
+func (s *Sink) unseat() (seats []*onelink.Seat[*link]) {
+	for address, seat := range s.links {
+		delete(s.links, address)
+		delete(s.opened, address)
+		seats = append(seats, seat)
 	}
-	return nil
+	return seats
 }
 
-func (s *Sink) send(ctx context.Context, m uplink.Message) error {
-	turn, err := s.turns.enter(ctx)
-	if err != nil {
-		return err
+// rest closes the connections when nobody has used them for a while. What is known
+// of the cluster stays, and so do the numbers of what was sent.
+func (s *Sink) rest() {
+	s.mu.Lock()
+	if s.closed || len(s.sends) > 0 {
+		s.mu.Unlock()
+		return
 	}
-	err = s.attempt(ctx, m)
-	alone := turn.wasAlone()
-	turn.leave()
-	if alone || !uplink.IsPermanent(err) {
-		return err
-	}
-	// Was it this message, or one that waited for the same partition?
-	turn, waited := s.turns.alone(ctx)
-	if waited != nil {
-		return waited
-	}
-	defer turn.leave()
-	return s.attempt(ctx, m)
-}
-
-// attempt sends over the session that there is, or a new one. A session that
-// breaks under its first use since it rested costs nothing: brokers close
-// connections that they think idle. Nor does a limit that is not what it was:
-// what was too large in one batch may fit into several.
-func (s *Sink) attempt(ctx context.Context, m uplink.Message) error {
-	for again := false; ; again = true {
-		k, rested, err := s.join()
-		if err != nil {
-			return err
-		}
-		err = k.send(ctx, m)
-		s.leave(k)
-		worthwhile := k.learnt.Load() && uplink.IsTooLarge(err) || rested && k.disconnected()
-		if err == nil || again || !worthwhile || ctx.Err() != nil {
-			return err
-		}
+	seats := s.unseat()
+	s.ended.Add(1)
+	s.mu.Unlock()
+	defer s.ended.Done()
+	for _, seat := range seats {
+		seat.Close()
 	}
 }
 
-// join returns the session to send over. rested says that it is an old one, and
-// that nobody else is using it.
-func (s *Sink) join() (k *session, rested bool, err error) {
+// enter begins a use of the Sink, which Close ends by way of the context.
+func (s *Sink) enter(ctx context.Context) (context.Context, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, false, errClosed
+		return ctx, nil, errClosed
 	}
-	if k = s.current; k != nil && !k.isBroken() {
-		k.idle.Stop()
-		k.users++
-		return k, k.users == 1, nil
-	}
-	if k, err = s.openSession(); err != nil {
-		return nil, false, err
-	}
-	k.users = 1
-	s.current = k
-	return k, false, nil
-}
-
-// leave ends a use of the session.
-func (s *Sink) leave(k *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k.users--; k.users > 0 {
-		return
-	}
-	if k != s.current {
-		k.fail(errRetired)
-		return
-	}
-	k.idle.Reset(s.cfg.IdleTimeout)
-}
-
-// retire lets nobody else use the session. Those who do finish with it.
-func (s *Sink) retire(k *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.current == k {
-		s.current = nil
-	}
-}
-
-// rest ends a session that nobody has used for a while.
-func (s *Sink) rest(k *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k.users == 0 {
-		k.fail(errIdle)
-	}
-}
-
-// openSession makes a session, whose connections come with its first request.
-// The lock is held.
-func (s *Sink) openSession() (*session, error) {
-	k := &session{sink: s, broken: make(chan struct{}), leaders: make(map[int32]struct{})}
-	client, err := kgo.NewClient(append(s.options[:len(s.options):len(s.options)], kgo.WithHooks(k))...)
-	if err != nil {
-		return nil, err
-	}
-	k.client = client
-	k.idle = time.AfterFunc(s.cfg.IdleTimeout, func() { s.rest(k) })
-	s.open[k] = struct{}{}
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.last++
+	n := s.last
+	s.sends[n] = cancel
+	s.idle.Stop()
 	s.ended.Add(1)
-	return k, nil
+	return ctx, func() {
+		cancel(nil)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		defer s.ended.Done()
+		delete(s.sends, n)
+		if len(s.sends) == 0 && !s.closed {
+			s.idle.Reset(s.cfg.IdleTimeout)
+		}
+	}, nil
 }
 
-// gone forgets a session whose connections are closed.
-func (s *Sink) gone(k *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	k.idle.Stop()
-	delete(s.open, k)
-	if s.current == k {
-		s.current = nil
+// Send produces every piece of the message, and returns nil when all replicas in
+// sync have them.
+func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil
 	}
-	s.ended.Done()
+	ctx, leave, err := s.enter(ctx)
+	if err == nil {
+		err = s.deliver(ctx, m)
+		if err != nil && errors.Is(context.Cause(ctx), errClosed) {
+			err = errClosed // whatever else it looks like
+		}
+		leave()
+	}
+	if err != nil {
+		return fmt.Errorf("produce to kafka at %s: %w", s.cfg.Brokers[0], err)
+	}
+	return nil
 }

@@ -4,29 +4,24 @@ package kafkaout
 
 import (
 	"context"
-	"errors"
-	"maps"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/tidegate/tidegate/internal/kafka"
 )
 
 const (
 	// brokerDefault is max.message.bytes of a topic that nobody has set up, as
 	// it was before Kafka 2.4; it is 1048588 since.
 	brokerDefault = 1000012
-	// minLimit and maxLimit are what the library works with.
+	// minLimit and maxLimit are what is believed.
 	minLimit = 512
 	maxLimit = 64 << 20
-	// recordOverhead is what a lone record has beside body, key and headers: the
-	// batch's 61 bytes and seven numbers of variable length. roomForKey is for
+	// recordOverhead is what a lone record has beside body, key and headers, at the
+	// most: the batch's own bytes and numbers of variable length. roomForKey is for
 	// the two others, which no limit can know beforehand.
-	recordOverhead = 61 + 7*5
+	recordOverhead = kafka.Overhead + 7*5
 	roomForKey     = 1 << 10
 	// maxTopics bounds how many topics' limits are remembered.
 	maxTopics = 256
@@ -77,23 +72,18 @@ func (l *limits) piece() int {
 	return max(smallest-recordOverhead-roomForKey, smallest/2)
 }
 
-// unknown returns those of the records' topics that must be asked for.
-func (l *limits) unknown(records []*kgo.Record, now time.Time) (topics []string) {
+// unknown returns those of the topics that must be asked for.
+func (l *limits) unknown(topics []string, now time.Time) (unknown []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seen := make(map[string]struct{})
-	for _, r := range records {
-		if _, twice := seen[r.Topic]; twice {
+	for _, topic := range topics {
+		t, ok := l.topics[topic]
+		if ok && now.Sub(t.asked) < limitAge || !ok && len(l.topics)+len(unknown) >= maxTopics {
 			continue
 		}
-		seen[r.Topic] = struct{}{}
-		t, ok := l.topics[r.Topic]
-		if ok && now.Sub(t.asked) < limitAge || !ok && len(l.topics)+len(topics) >= maxTopics {
-			continue
-		}
-		topics = append(topics, r.Topic)
+		unknown = append(unknown, topic)
 	}
-	return topics
+	return unknown
 }
 
 // note remembers a limit, and says whether it is another one than before.
@@ -107,74 +97,65 @@ func (l *limits) note(topic string, bytes int32, now time.Time) (changed bool) {
 	return before.bytes != bytes
 }
 
-// learn asks for limits that are not known yet. Brokers may refuse to tell, but
-// must answer.
-func (k *session) learn(ctx context.Context, records []*kgo.Record) error {
-	now := time.Now()
-	topics := k.sink.limits.unknown(records, now)
-	if topics == nil {
-		return nil
+// giveUp notes that the limits of topics are not told.
+func (l *limits) giveUp(topics []string, now time.Time) {
+	for _, t := range topics {
+		l.note(t, 0, now)
 	}
-	_, err := k.ask(ctx, topics, now)
-	return err
 }
 
 // relearn asks again after a message was too large, and says whether that has
-// changed anything: the library must then be told, which takes a new client.
-func (k *session) relearn(ctx context.Context, records []*kgo.Record) bool {
-	seen := make(map[string]struct{})
-	for _, r := range records {
-		seen[r.Topic] = struct{}{}
+// changed anything.
+func (s *Sink) relearn(ctx context.Context, topics []string) bool {
+	l, _, err := s.anyLink(ctx)
+	if err != nil {
+		return false
 	}
-	changed, err := k.ask(ctx, slices.Collect(maps.Keys(seen)), time.Now())
+	if _, ok := l.versions.Best(kafka.DescribeConfigs); !ok {
+		return false
+	}
+	k := l.start(askLimits(topics))
+	changed, err := s.heardLimits(ctx, l, k)
 	return err == nil && changed
 }
 
-func (k *session) ask(ctx context.Context, topics []string, now time.Time) (changed bool, err error) {
-	found, err := maxBytes(ctx, k.client, topics)
-	for topic, bytes := range found {
-		changed = k.sink.limits.note(topic, bytes, now) || changed
-	}
-	return changed, err
+// askLimits is the question how large the batches of topics may be.
+func askLimits(topics []string, also ...string) *call {
+	return &call{key: kafka.DescribeConfigs, version: 1, body: func(dst []byte) ([]byte, error) {
+		return kafka.AppendDescribeConfigs(dst, topics, append([]string{maxMessageBytes}, also...)), nil
+	}}
 }
 
-// maxBytes asks the brokers how large the batches of topics may be; 0 stands for
-// those of which they do not tell. It returns nothing about topics that were not
-// answered for, or are not there yet.
-func maxBytes(ctx context.Context, client *kgo.Client, topics []string) (map[string]int32, error) {
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	for _, topic := range topics {
-		r := kmsg.NewDescribeConfigsRequestResource()
-		r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{maxMessageBytes}
-		req.Resources = append(req.Resources, r)
-	}
-	resp, err := req.RequestWith(ctx, client)
-	if errors.As(err, new(*kerr.Error)) {
-		return nil, nil // they do not want to tell; what else is wrong will be said of the records
-	}
+// heardLimits notes the answer: 0 for topics whose limit is not told.
+// Brokers may refuse to tell, but must answer. Topics that are not there yet will be
+// asked for again.
+func (s *Sink) heardLimits(ctx context.Context, l *link, k *call) (changed bool, err error) {
+	answer, err := heard(ctx, l, k)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	found := make(map[string]int32)
-	for _, r := range resp.Resources {
-		switch kerr.ErrorForCode(r.ErrorCode) {
-		case nil, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed:
-			found[r.ResourceName] = configured(r, maxMessageBytes)
+	all, _, err := kafka.ParseDescribeConfigs(answer)
+	if err != nil {
+		return false, l.mumbled(err)
+	}
+	now := time.Now()
+	for _, t := range all {
+		switch t.Code {
+		case 0:
+			changed = s.limits.note(t.Topic, configured(t, maxMessageBytes), now) || changed
+		case kafka.UnknownTopicOrPartition:
+		default:
+			changed = s.limits.note(t.Topic, 0, now) || changed
 		}
 	}
-	return found, nil
+	return changed, nil
 }
 
-// configured returns a number of a resource's configuration, 0 if it is not
-// there.
-func configured(r kmsg.DescribeConfigsResponseResource, name string) int32 {
-	for _, c := range r.Configs {
-		if c.Name != name || c.Value == nil {
-			continue
-		}
-		if n, err := strconv.ParseInt(*c.Value, 10, 32); err == nil && n > 0 {
-			return int32(n)
-		}
+// configured returns a number of a topic's settings, 0 if it is not there.
+func configured(t kafka.Settings, name string) int32 {
+	n, err := strconv.ParseInt(t.Values[name], 10, 32)
+	if err != nil || n < 0 {
+		return 0
 	}
-	return 0
+	return int32(n)
 }

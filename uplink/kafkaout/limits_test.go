@@ -118,8 +118,8 @@ func TestLimitThatNobodyTells(t *testing.T) {
 }
 
 func TestTheWorstErrorDecides(t *testing.T) {
-	temporary, asked := uplink.RetryAfter(errIdle, 1), uplink.Permanent(errIdle)
-	order := []error{errIdle, temporary, asked, uplink.TooLarge(errIdle)}
+	temporary, asked := uplink.RetryAfter(errRetired, 1), uplink.Permanent(errRetired)
+	order := []error{errRetired, temporary, asked, uplink.TooLarge(errRetired)}
 	for i, err := range order[1:] {
 		if rankOf(err) <= rankOf(order[i]) {
 			t.Errorf("%d is not above %d", i+1, i)

@@ -9,45 +9,27 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
+	"github.com/tidegate/tidegate/internal/kafka"
 	"github.com/tidegate/tidegate/uplink"
 )
 
-// Probe connects and logs in as Send would. It describes the cluster and, where
-// its name is known beforehand, the topic, and says what an acknowledgement of
-// it is worth. What may be lost has a hint at the end.
+// Probe connects, logs in and gets a producer's number as Send would, over
+// connections of its own. It describes the cluster and, where its name is known
+// beforehand, the topic, and says what an acknowledgement of it is worth. What may
+// be lost has a hint at the end.
 func (s *Sink) Probe(ctx context.Context) (string, error) {
-	k, err := s.aside()
+	ctx, leave, err := s.enter(ctx)
 	if err != nil {
 		return "", fmt.Errorf("probe kafka at %s: %w", s.cfg.Brokers[0], err)
 	}
-	defer k.fail(errRetired)
-	defer k.bind(ctx)()
-	text, err := k.describe(ctx)
+	defer leave()
+	aside := newSinkOf(s.cfg, s.limits)
+	defer aside.Close()
+	text, err := aside.describe(ctx)
 	if err != nil {
-		err = k.because(err)
-		judged, _ := judge(err, 0)
-		return "", fmt.Errorf("probe kafka at %s: %w", s.cfg.Brokers[0], judged)
+		return "", fmt.Errorf("probe kafka at %s: %w", s.cfg.Brokers[0], judge(err, 0))
 	}
 	return text, nil
-}
-
-// aside opens a session that no Send uses: one that is given up with ctx.
-func (s *Sink) aside() (*session, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
-	k, err := s.openSession()
-	if err != nil {
-		return nil, err
-	}
-	k.users = 1
-	return k, nil
 }
 
 // fixedTopic returns the topic, if no name in it depends on a message.
@@ -56,51 +38,55 @@ func (c Config) fixedTopic() (string, bool) {
 	return topicName(name), !strings.Contains(name, "\x00")
 }
 
-func (k *session) describe(ctx context.Context) (string, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	req.AllowAutoTopicCreation = false
-	req.Topics = []kmsg.MetadataRequestTopic{} // none; nil would be all
-	topic, fixed := k.sink.cfg.fixedTopic()
-	if fixed {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = &topic
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := req.RequestWith(ctx, k.client)
+func (s *Sink) describe(ctx context.Context) (string, error) {
+	l, _, err := s.anyLink(ctx)
 	if err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("Kafka cluster of %s", count(len(resp.Brokers), "broker"))
-	if resp.ClusterID != nil {
-		text = fmt.Sprintf("Kafka cluster %q of %s", *resp.ClusterID, count(len(resp.Brokers), "broker"))
+	topic, fixed := s.cfg.fixedTopic()
+	var topics []string // none; all would be another question
+	if fixed {
+		topics = append(topics, topic)
 	}
-	if !fixed {
-		return text, nil
+	answer, err := l.ask(ctx, kafka.Metadata, 4, func(dst []byte) []byte { return kafka.AppendMetadata(dst, topics, false) })
+	if err != nil {
+		return "", err
 	}
-	for _, t := range resp.Topics {
-		err := kerr.ErrorForCode(t.ErrorCode)
-		if errors.Is(err, kerr.UnknownTopicOrPartition) && k.sink.cfg.CreateTopics {
+	c, err := kafka.ParseMetadata(answer)
+	if err != nil {
+		return "", err
+	}
+	number := l.start(&call{key: kafka.InitProducerID, body: func(dst []byte) ([]byte, error) { return kafka.AppendInitProducerID(dst), nil }})
+	if err := s.heardNumber(ctx, l, number); err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("Kafka cluster of %s", count(len(c.Brokers), "broker"))
+	if c.ID != "" {
+		text = fmt.Sprintf("Kafka cluster %q of %s", c.ID, count(len(c.Brokers), "broker"))
+	}
+	for _, t := range c.Topics {
+		if errors.Is(t.Code, kafka.UnknownTopicOrPartition) && s.cfg.CreateTopics {
 			return text + ", topic " + topic + " is not there yet", nil
 		}
-		if err != nil {
-			return "", fmt.Errorf("topic %s: %w", topic, err)
+		if t.Code != 0 {
+			return "", fmt.Errorf("topic %s: %w", topic, t.Code)
 		}
-		text += k.describeTopic(ctx, topic, t)
+		text += s.describeTopic(ctx, l, t)
 	}
 	return text, nil
 }
 
-func (k *session) describeTopic(ctx context.Context, topic string, t kmsg.MetadataResponseTopic) string {
+func (s *Sink) describeTopic(ctx context.Context, l *link, t kafka.Topic) string {
 	replicas := 0
 	for i, p := range t.Partitions {
-		if n := len(p.Replicas); i == 0 || n < replicas {
-			replicas = n
+		if i == 0 || p.Replicas < replicas {
+			replicas = p.Replicas
 		}
 	}
-	text := fmt.Sprintf(", topic %s of %s and %s", topic, count(len(t.Partitions), "partition"), count(replicas, "replica"))
-	limit, insync := topicNumbers(ctx, k.client, topic)
+	text := fmt.Sprintf(", topic %s of %s and %s", t.Name, count(len(t.Partitions), "partition"), count(replicas, "replica"))
+	limit, insync := s.topicNumbers(ctx, l, t.Name)
 	if limit > 0 {
-		k.sink.limits.note(topic, limit, time.Now())
+		s.limits.note(t.Name, limit, time.Now())
 		text += fmt.Sprintf(", messages of up to %d bytes", limit)
 	}
 	if insync > 0 {
@@ -120,16 +106,19 @@ const minInsync = "min.insync.replicas"
 
 // topicNumbers returns the topic's limit and replicas in sync, 0 where the
 // brokers do not tell.
-func topicNumbers(ctx context.Context, client *kgo.Client, topic string) (limit, insync int32) {
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	r := kmsg.NewDescribeConfigsRequestResource()
-	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{maxMessageBytes, minInsync}
-	req.Resources = append(req.Resources, r)
-	resp, err := req.RequestWith(ctx, client)
-	if err != nil || len(resp.Resources) != 1 || resp.Resources[0].ErrorCode != 0 {
+func (s *Sink) topicNumbers(ctx context.Context, l *link, topic string) (limit, insync int32) {
+	if _, ok := l.versions.Best(kafka.DescribeConfigs); !ok {
 		return 0, 0
 	}
-	return configured(resp.Resources[0], maxMessageBytes), configured(resp.Resources[0], minInsync)
+	answer, err := l.wait(ctx, l.start(askLimits([]string{topic}, minInsync)))
+	if err != nil {
+		return 0, 0
+	}
+	all, _, err := kafka.ParseDescribeConfigs(answer)
+	if err != nil || len(all) != 1 || all[0].Code != 0 {
+		return 0, 0
+	}
+	return configured(all[0], maxMessageBytes), configured(all[0], minInsync)
 }
 
 func count(n int, what string) string {

@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
+	"github.com/tidegate/tidegate/internal/kafka"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -20,26 +19,49 @@ const maxTopic = 249
 // the Unix epoch: September 2001. A gateway whose clock was never set is older.
 const since = 1e18
 
+// record is a piece of a message. Its Time is 0 if that is to be the time of
+// sending.
+type record struct {
+	Topic string
+	kafka.Record
+	refused error  // what the broker said that is not its partition's
+	by      string // and its address
+}
+
 // records returns one record a piece of the message.
-func (s *Sink) records(m uplink.Message) []*kgo.Record {
+func (s *Sink) records(m uplink.Message) []*record {
 	pieces := m.Pieces()
-	records := make([]*kgo.Record, len(pieces))
+	records := make([]*record, len(pieces))
 	for i, p := range pieces {
-		r := &kgo.Record{
+		r := &record{
 			Topic: topicName(s.cfg.Topic.Expand(m, p, topicText)),
-			Key:   []byte(s.cfg.Key.Expand(m, p, nil)),
-			Value: p.Body,
-			Headers: []kgo.RecordHeader{
-				{Key: KeyHeader, Value: []byte(m.PartKey(p))},
-				{Key: typeHeader, Value: []byte(m.ContentType)},
+			Record: kafka.Record{
+				Key:   []byte(s.cfg.Key.Expand(m, p, nil)),
+				Value: p.Body,
+				Headers: []kafka.Header{
+					{Key: KeyHeader, Value: []byte(m.PartKey(p))},
+					{Key: typeHeader, Value: []byte(m.ContentType)},
+				},
 			},
 		}
 		if p.Time >= since && !s.cfg.SendTime {
-			r.Timestamp = time.Unix(0, p.Time)
+			r.Time = p.Time / int64(time.Millisecond)
 		}
 		records[i] = r
 	}
 	return records
+}
+
+// topicsOf returns the topics of records, each once.
+func topicsOf(records []*record) (topics []string) {
+	seen := make(map[string]struct{})
+	for _, r := range records {
+		if _, twice := seen[r.Topic]; !twice {
+			seen[r.Topic] = struct{}{}
+			topics = append(topics, r.Topic)
+		}
+	}
+	return topics
 }
 
 // topicText makes what a topic may have out of any text: letters, digits, dots,

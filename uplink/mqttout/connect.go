@@ -20,8 +20,11 @@ import (
 )
 
 // again is after how long a server that did not know MQTT 5 is asked anew: it
-// may have been updated.
-const again = 24 * time.Hour
+// may have been updated. One that has only hung up may have had another reason.
+const (
+	again         = 24 * time.Hour
+	againIfHungUp = time.Hour
+)
 
 // sessionExpiry is for how long a server of MQTT 5 keeps the second halves of
 // exchanges of QoS 2.
@@ -29,6 +32,9 @@ const sessionExpiry = time.Hour
 
 // errVersion says that the server does not know MQTT 5.
 var errVersion = errors.New("the server does not speak MQTT 5 — hint: set protocol = \"auto\" or \"3.1.1\"")
+
+// errHungUp says that this was concluded from how it hung up on a login.
+var errHungUp = errors.New("it hangs up")
 
 // terms are what the server grants in CONNACK.
 type terms struct {
@@ -125,18 +131,38 @@ func (s *Sink) connect(ctx context.Context, l login) (*link, error) {
 	if !errors.Is(err, errVersion) || s.cfg.Protocol != Auto {
 		return made, err
 	}
+	refusal := err
 	l.level = level311
 	made, err = s.dial(ctx, l)
-	if _, judged := uplink.RetryDelay(err); err == nil || judged { // it has answered
-		s.learned.only311.Store(time.Now().UnixNano())
+	return made, s.older(refusal, err)
+}
+
+// older notes that the server knows 3.1.1 only, if it has answered to that.
+func (s *Sink) older(refusal, err error) error {
+	if _, judged := uplink.RetryDelay(err); err == nil || judged {
+		until := time.Now().Add(again)
+		if errors.Is(refusal, errHungUp) {
+			until = time.Now().Add(againIfHungUp)
+		}
+		s.learned.only311.Store(&until)
+		s.learned.speaks5.Store(false)
 	}
-	return made, err
+	return err
+}
+
+// hungUp judges a login with MQTT 5 that was hung up on, as RabbitMQ before 3.13
+// does. A server that has spoken it before is away for a moment, unless it goes on.
+func (s *Sink) hungUp(err error) error {
+	if s.learned.hangups.Add(1) < suspicious && s.learned.speaks5.Load() {
+		return lost(fmt.Errorf("CONNECT: %w", err))
+	}
+	return fmt.Errorf("%w: %w", errVersion, errHungUp)
 }
 
 // level is the version of the protocol to try.
 func (s *Sink) level() byte {
-	since := s.learned.only311.Load()
-	if s.cfg.Protocol == V311 || s.cfg.Protocol == Auto && since > 0 && time.Since(time.Unix(0, since)) < again {
+	until := s.learned.only311.Load()
+	if s.cfg.Protocol == V311 || s.cfg.Protocol == Auto && until != nil && time.Now().Before(*until) {
 		return level311
 	}
 	return level5
@@ -168,14 +194,23 @@ func (s *Sink) enter(ctx context.Context, raw net.Conn, l login) (*link, error) 
 		}
 		conn = secure
 	}
+	if s.cfg.Path != "" {
+		web, err := s.overWebSocket(ctx, conn)
+		if err != nil {
+			return nil, netfault.Explain(cause(ctx, err))
+		}
+		conn = web
+	}
 	r := bufio.NewReaderSize(conn, 4<<10)
 	l = s.suit(l)
 	pk, err := s.greet(conn, r, l)
-	if err != nil {
-		return nil, netfault.Explain(cause(ctx, err))
+	if err == nil && !stop() {
+		err = ctx.Err()
 	}
-	if !stop() {
-		return nil, netfault.Explain(ctx.Err())
+	if err != nil {
+		raw.Close() // before what is above: that may want to say goodbye
+		conn.Close()
+		return nil, netfault.Explain(cause(ctx, err))
 	}
 	t := termsOf(pk)
 	t.session = l.session
@@ -202,7 +237,7 @@ func (s *Sink) greet(conn net.Conn, r *bufio.Reader, l login) (*packets.Packet, 
 	}
 	first, body, err := readPacket(r, nil)
 	if l.level == level5 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
-		return nil, fmt.Errorf("%w: it hangs up", errVersion) // as RabbitMQ before 3.13 does
+		return nil, s.hungUp(err)
 	}
 	if err != nil {
 		return nil, lost(fmt.Errorf("CONNECT: %w", err))
@@ -217,6 +252,9 @@ func (s *Sink) greet(conn net.Conn, r *bufio.Reader, l login) (*packets.Packet, 
 		return nil, lost(fmt.Errorf("%w: %s instead of CONNACK", errMalformed, packets.PacketNames[pk.FixedHeader.Type]))
 	case l.level == level5 && (code == packets.ErrUnsupportedProtocolVersion.Code || pk.ProtocolVersion < level5 && code == 1):
 		return nil, fmt.Errorf("%w: it says 0x%02X", errVersion, code)
+	case l.level == level5:
+		s.learned.speaks5.Store(true)
+		s.learned.hangups.Store(0)
 	}
 	return &pk, judgeConnack(&pk)
 }

@@ -6,13 +6,19 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tidegate/tidegate/reading"
 )
 
 // learned is what a Sink has found out about its server. It outlives links.
 type learned struct {
-	only311   atomic.Int64 // when the server did not know MQTT 5, ns; 0 for never
+	// only311 is until when the server is taken not to know MQTT 5; nil for not at
+	// all. speaks5 says that it did last, hangups how often in a row it has hung up on
+	// a login with it since.
+	only311   atomic.Pointer[time.Time]
+	speaks5   atomic.Bool
+	hangups   atomic.Int32
 	noAliases atomic.Bool  // it does not get along with topic aliases
 	maxPacket atomic.Int64 // bytes; 0 for unknown
 	overhead  atomic.Int64 // the most bytes of a packet that were not payload

@@ -2,6 +2,7 @@ package mqttout
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,7 @@ type link struct {
 	mu        sync.Mutex
 	err       error // why it is dead
 	retired   bool  // nothing more may begin
+	broken    error // why nothing more can be written
 	under     exchanges
 	kept      kept // exchanges of QoS 2 that a connection before this one began
 	aliases   aliases
@@ -244,13 +246,21 @@ func (l *link) read() {
 		if err == nil {
 			err = l.take(first, body)
 		} else {
-			err = lost(err)
+			err = l.lost(err)
 		}
 		if err != nil {
 			l.fail(err)
+			l.conn.Close() // what is above raw, which is closed
 			return
 		}
 	}
+}
+
+// lost is why the link has ended when nothing more can be read.
+func (l *link) lost(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return cmp.Or(l.broken, lost(err))
 }
 
 // lost says what it means that nothing more can be read.
@@ -291,6 +301,9 @@ func (l *link) answer(kind byte, pk *packets.Packet) error {
 		return fmt.Errorf("%w: %w — hint: %s", errMalformed, err, hintOurs)
 	}
 	if step == release {
+		if len(l.queue) > 2*cap(l.slots) { // everything under way, and an answer to each
+			return fmt.Errorf("%w: more answers than are read — hint: %s", errMalformed, hintOurs)
+		}
 		l.push(outgoing{head: appendPubrel(nil, pk.PacketID)})
 		return nil
 	}

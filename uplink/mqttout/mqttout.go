@@ -58,6 +58,8 @@ type Config struct {
 	Address string
 	// TLS is nil for a connection without.
 	TLS *tls.Config
+	// Path is that of a WebSocket, "/mqtt"; empty for none.
+	Path string
 	// Dial reaches the network; nil stands for a net.Dialer with 10 s.
 	Dial uplink.Dial
 	// Protocol is Auto if empty.
@@ -198,7 +200,10 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 			s.partly.forget(m)
 			return nil
 		}
-		pubs = s.partly.note(m, pubs)
+		if pubs = s.partly.note(m, pubs); len(pubs) == 0 { // the last answer and the end came together
+			s.partly.forget(m)
+			return nil
+		}
 		// A connection that has been idle may have been closed long ago, by
 		// either side, and nobody noticed. That is not an outage.
 		if fresh || again || !errors.Is(err, errClosed) && !errors.Is(err, errRetired) {

@@ -2,12 +2,15 @@ package mqttout
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +22,8 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	mpackets "github.com/mochi-mqtt/server/v2/packets"
+
+	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
@@ -67,7 +72,9 @@ func watch5(t *testing.T, address, filter string) <-chan seen {
 	if _, err := client.Connect(t.Context(), &paho.Connect{ClientID: "reader", CleanStart: true, KeepAlive: 60}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Subscribe(t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 2, RetainAsPublished: true}}}); err != nil {
+	// Without what is retained: a broker may send that after SUBACK, when the first
+	// message of a test is there already, and comes twice.
+	if _, err := client.Subscribe(t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 2, RetainAsPublished: true, RetainHandling: 2}}}); err != nil {
 		t.Fatal(err)
 	}
 	return inbox
@@ -77,7 +84,8 @@ func watch5(t *testing.T, address, filter string) <-chan seen {
 func watch3(t testing.TB, address, user, password, filter string) <-chan seen {
 	t.Helper()
 	inbox := make(chan seen, 100_000)
-	options := paho3.NewClientOptions().AddBroker("tcp://" + address).SetClientID("reader").SetUsername(user).SetPassword(password).
+	// A session of its own: that of another test may have messages left.
+	options := paho3.NewClientOptions().AddBroker("tcp://" + address).SetClientID("reader-" + rand.Text()).SetUsername(user).SetPassword(password).
 		SetProtocolVersion(4).SetCleanSession(false).SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).
 		SetMaxReconnectInterval(100 * time.Millisecond).
 		SetDefaultPublishHandler(func(_ paho3.Client, m paho3.Message) {
@@ -85,7 +93,10 @@ func watch3(t testing.TB, address, user, password, filter string) <-chan seen {
 		}).
 		SetOnConnectHandler(func(c paho3.Client) { c.Subscribe(filter, 1, nil) })
 	client := paho3.NewClient(options)
-	t.Cleanup(func() { client.Disconnect(0) })
+	t.Cleanup(func() {
+		client.Unsubscribe(filter).WaitTimeout(time.Second) // or a server that others use would go on to keep messages
+		client.Disconnect(0)
+	})
 	if token := client.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
 		t.Fatal("reader:", token.Error())
 	}
@@ -332,4 +343,48 @@ func TestASecondConnectionCostsLess(t *testing.T) {
 		t.Errorf("the first connection cost %d bytes, the second %d", cost[0], cost[1])
 	}
 	t.Logf("the first connection with a message of 9 bytes cost %d bytes, the second %d", cost[0], cost[1])
+}
+
+// TestMQTTOverWebSocket, in both versions, and what is said where there is none.
+func TestMQTTOverWebSocket(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	_, port, _ := net.SplitHostPort(address)
+	server := servertest.Mosquitto(t, servertest.Config("listener "+port+" 127.0.0.1", "protocol websockets"))
+	before := goleak.IgnoreCurrent()
+	t.Run("Use", func(t *testing.T) {
+		for _, protocol := range []Protocol{V5, V311} {
+			inbox := watch5(t, server.Addr("mqtt"), "tg/"+string(protocol))
+			cfg := basic(address)
+			cfg.Path, cfg.Protocol, cfg.Topic = "/mqtt", protocol, template("tg/"+string(protocol))
+			sink := newSink(t, cfg)
+			for n := range 3 {
+				if err := sink.Send(within(t), cut(n, 50)); err != nil {
+					t.Fatal(err)
+				}
+				if n == 1 {
+					sink.current.fail(errClosed)
+				}
+			}
+			if got := collect(t, inbox, 150); len(got) != 150 {
+				t.Errorf("%s: %d", protocol, len(got))
+			}
+		}
+	})
+	goleak.VerifyNone(t, before)
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	cfg := basic(strings.TrimPrefix(web.URL, "http://"))
+	cfg.Path = "/mqtt"
+	if err := newSink(t, cfg).Send(within(t), cut(0, 1)); classOf(err) != "transient" || !strings.Contains(err.Error(), "404 Not Found — hint: check the path") {
+		t.Error(err)
+	}
+	cfg.Address = server.Addr("mqtt")
+	if err := newSink(t, cfg).Send(within(t), cut(0, 1)); classOf(err) != "transient" || !strings.Contains(err.Error(), "hint: ") {
+		t.Error(err)
+	}
 }

@@ -58,6 +58,7 @@ func TestWhatMosquittoSaysToWhatItDoesNotWant(t *testing.T) {
 func TestRabbitMQHangsUpOnWhatItDoesNotWant(t *testing.T) {
 	server := rabbit.Get(t)
 	server.Ctl("add_user", "shy", "s3cret")
+	t.Cleanup(func() { server.Ctl("delete_user", "shy") }) // the server may be used again
 	server.Ctl("set_permissions", "shy", ".*", ".*", ".*")
 	server.Ctl("set_topic_permissions", "shy", "amq.topic", "^ok.*", ".*")
 	cfg := basic(server.Addr("mqtt"))

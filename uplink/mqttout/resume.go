@@ -60,6 +60,7 @@ func (k *kept) ended(e *exchange, verdict error) {
 		delete(*k, e.pub.key)
 	default:
 		left.over, left.verdict, left.under = true, verdict, nil
+		left.pub = publication{} // which nobody sends again
 	}
 }
 
@@ -72,7 +73,8 @@ func (l *link) inherit(from kept) {
 		if left.over {
 			continue
 		}
-		if err := l.terms.fit([]publication{left.pub}, true); err != nil || left.pub.qos > l.terms.maxQoS || !l.hasRoom() {
+		left.pub.retain = left.pub.retain && l.terms.retain
+		if left.pub.size(l.terms.level) > l.terms.maxPacket || left.pub.qos > l.terms.maxQoS || !l.hasRoom() {
 			// The server's terms are not what they were. The identifier is not
 			// used again: what it stands for there is nothing else.
 			l.under.reserve(left.id)

@@ -30,7 +30,7 @@ func (l *link) write() {
 		case <-l.queued:
 			last, err := l.flush(w)
 			if err != nil {
-				l.fail(netfault.Explain(fmt.Errorf("%w: %w", errClosed, err)))
+				l.falter(netfault.Explain(fmt.Errorf("%w: %w", errClosed, err)))
 				return
 			}
 			if last { // the reader ends the link
@@ -43,6 +43,16 @@ func (l *link) write() {
 		}
 		timer.Reset(watch.next(l.signs()))
 	}
+}
+
+// falter is for a link on which nothing can be written any more. A server that hangs
+// up because of what is written may have said why, and the reader has not come to
+// that: it ends the link.
+func (l *link) falter(err error) {
+	l.mu.Lock()
+	l.retired, l.broken = true, err
+	l.mu.Unlock()
+	l.conn.SetReadDeadline(time.Now().Add(linger))
 }
 
 // flush writes the queue. Publications with QoS 0 end here.

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/onelink"
@@ -32,6 +30,17 @@ const (
 	configured              // uplink.RetryAfter(configDelay): a person must do something
 	full                    // uplink.RetryAfter(fullDelay)
 	tooLarge                // uplink.TooLarge
+	poison                  // uplink.Permanent
+)
+
+// What this package says in place of the server.
+const (
+	saysMaxPayload = "maximum payload exceeded"
+	saysNoTLS      = "secure connection not available"
+	saysNoNkeys    = "nkeys not supported"
+	saysNoHeaders  = "headers not supported"
+	saysNoInfo     = "info not received"
+	saysStale      = "stale connection"
 )
 
 // refusals is what a stream says instead of a number, by its err_code.
@@ -55,50 +64,51 @@ var refusals = map[int]struct {
 	10071: {configured, "something on the way expects an order that tidegate does not send; publish past it"},
 	10076: {configured, "the server has no JetStream; start it with -js"},
 	10077: {full, "the stream is full and discards what is new: its consumers are too slow, or max_msgs and max_bytes too small"},
-	10097: {tooLarge, "the headers are too large"},
+	10097: {poison, "names of devices are too long for the headers of a message, which take 64 kB; use shorter names"},
 	10109: {configured, "the stream is sealed; use another one"},
 	10164: {configured, "something on the way expects an order that tidegate does not send; publish past it"},
 }
 
-// faults is what the library says, and what it means here. The first row that fits
-// counts.
+// faults is what the server says in -ERR, and this package in its place, in lower
+// case; and what it means here. The protocol has words only. The first row that
+// fits counts.
 var faults = []struct {
-	err   error
+	says  string
 	class class
 	hint  string
 }{
-	{nats.ErrMaxPayload, tooLarge, "the server takes smaller messages only (max_payload); smaller ones are made from now on"},
-	{nats.ErrAuthorization, configured, "check username and password_file, token_file, nkey_file or creds_file; the server also closes a login that takes too long"},
-	{nats.ErrAuthExpired, configured, "the user's JWT has expired; write a new creds_file"},
-	{nats.ErrAuthRevoked, configured, "the user was revoked; write a new creds_file"},
-	{nats.ErrAccountAuthExpired, configured, "the account's JWT has expired; its operator must renew it"},
-	{nats.ErrNkeysNotSupported, configured, "the server knows no nkeys; log in otherwise"},
-	{nats.ErrSecureConnWanted, configured, "the server has no TLS; use nats:// instead of tls://, or another port"},
-	{nats.ErrSecureConnRequired, configured, "the server wants TLS; use tls://"},
-	{nats.ErrMaxConnectionsExceeded, configured, "the server allows no more connections (max_connections)"},
-	{nats.ErrMaxAccountConnectionsExceeded, configured, "the account allows no more connections"},
-	{nats.ErrHeadersNotSupported, configured, "the server knows no headers; JetStream needs 2.2 or later"},
-	{nats.ErrStaleConnection, transient, "two pings were not answered; the link is dead or very slow"},
-	{nats.ErrSlowConsumer, transient, "answers came faster than they could be read; what has none is sent again"},
-	{nats.ErrNoInfoReceived, transient, "the other side does not speak NATS; check the port"},
+	{saysMaxPayload, tooLarge, "the server takes smaller messages only (max_payload); smaller ones are made from now on"},
+	{"authorization violation", configured, "check username and password_file, token_file, nkey_file or creds_file; the server also closes a login that takes too long"},
+	{"account authentication expired", configured, "the account's JWT has expired; its operator must renew it"},
+	{"authentication expired", configured, "the user's JWT has expired; write a new creds_file"},
+	{"authentication revoked", configured, "the user was revoked; write a new creds_file"},
+	{saysNoNkeys, configured, "the server knows no nkeys; log in otherwise"},
+	{saysNoTLS, configured, "the server has no TLS; use nats:// instead of tls://, or another port"},
+	{"secure connection required", configured, "the server wants TLS; use tls://"},
+	{"maximum connections exceeded", configured, "the server allows no more connections (max_connections)"},
+	{"maximum account active connections exceeded", configured, "the account allows no more connections"},
+	{saysNoHeaders, configured, "the server knows no headers; JetStream needs 2.2 or later"},
+	{saysStale, transient, "two pings were not answered; the link is dead or very slow"},
+	{"slow consumer", transient, "answers came faster than they could be read; what has none is sent again"},
+	{saysNoInfo, transient, "the other side does not speak NATS; check the port"},
 }
 
-// judge turns an error of the library into the error of Send. size is that of the
+// judge turns an error of the connection into the error of Send. size is that of the
 // piece it is about, in bytes; 0 for none.
 func judge(err error, size int) error {
 	if _, delayed := uplink.RetryDelay(err); delayed || uplink.IsPermanent(err) {
 		return err // judged already
 	}
+	text := strings.ToLower(err.Error())
 	for _, row := range faults {
-		if errors.Is(err, row.err) {
+		if strings.Contains(text, row.says) {
 			return classed(err, row.class, row.hint, size)
 		}
 	}
-	text := strings.ToLower(err.Error())
 	switch {
-	case errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(text, "subscription"):
+	case strings.Contains(text, "permissions violation for subscription"):
 		return classed(err, configured, "the user may not subscribe to the answers; allow it, or set inbox_prefix", 0)
-	case errors.Is(err, nats.ErrPermissionViolation):
+	case strings.Contains(text, "permissions violation"):
 		return classed(err, configured, "the user may not publish to this subject; allow it, or correct subject", 0)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return unreadable(err)
@@ -120,9 +130,11 @@ func classed(err error, c class, hint string, size int) error {
 		return uplink.RetryAfter(err, fullDelay)
 	case tooLarge:
 		if size > 0 {
-			err = sized{err, int64(size) - 1}
+			err = sized{err, size}
 		}
 		return uplink.TooLarge(err)
+	case poison:
+		return uplink.Permanent(err)
 	}
 	return err
 }
@@ -132,10 +144,10 @@ func unreadable(err error) error {
 	return classed(err, configured, "the file must hold the seed of a user, or a JWT and its seed, and be readable for the user who runs the gateway", 0)
 }
 
-// isOfNetwork reports whether an error of the library only says that the connection
-// broke, which the connection itself knows better.
+// isOfNetwork reports whether an error only says that the connection broke, which
+// the connection itself knows better.
 func isOfNetwork(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, nats.ErrConnectionClosed)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // confirmation is what a stream answers.
@@ -151,8 +163,8 @@ type confirmation struct {
 }
 
 // judgeAnswer turns the answer to a publish into the error of its piece: nil only
-// if a stream has it.
-func judgeAnswer(status string, data []byte, a answer) error {
+// if a stream has it, and the one that it is for if that is not "".
+func judgeAnswer(status string, data []byte, a answer, stream string) error {
 	if status == "503" {
 		hint := fmt.Sprintf(`create one: nats stream add NAME --subjects %q --storage file --retention limits --discard new --dupe-window 1h`, a.subject)
 		return classed(fmt.Errorf("no stream takes the subject %s", onelink.Quote(a.subject)), configured, hint, 0)
@@ -164,6 +176,8 @@ func judgeAnswer(status string, data []byte, a answer) error {
 		return refusal(c.Error.ErrCode, c.Error.Description, a.size)
 	case status != "", err != nil, c.Stream == "", c.Seq == 0:
 		return fmt.Errorf("the answer is %s %s, not a stream's — hint: something else answers on the subject %s", onelink.Quote(status), onelink.Quote(string(data)), onelink.Quote(a.subject))
+	case stream != "" && c.Stream != stream:
+		return classed(fmt.Errorf("the stream %s has taken it, not %s", onelink.Quote(c.Stream), stream), configured, "correct stream, or the subjects of the other one", 0)
 	}
 	return nil
 }
@@ -177,10 +191,10 @@ func refusal(code int, description string, size int) error {
 	return classed(err, transient, "see the server's log; the message will be sent again", 0)
 }
 
-// sized is a refusal that tells what may pass, in bytes.
+// sized is a refusal of a piece that was too large, and the size of its body in bytes.
 type sized struct {
 	error
-	limit int64
+	size int
 }
 
 // Unwrap returns the refusal.

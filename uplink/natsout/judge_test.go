@@ -67,11 +67,12 @@ func TestEveryAnswerHasItsClass(t *testing.T) {
 		{"", refused(10070), "1m0s"},
 		{"", refused(10071), "1m0s"},
 		{"", refused(10076), "1m0s"},
+		{"", refused(10097), isPermanent},
 		{"", refused(10109), "1m0s"},
 		{"", refused(10164), "1m0s"},
 		{"", refused(19999), isTransient},
 	} {
-		err := judgeAnswer(c.status, []byte(c.body), answer{subject: "telemetry", size: 100})
+		err := judgeAnswer(c.status, []byte(c.body), answer{subject: "telemetry", size: 100}, "")
 		if got := classOf(err); got != c.class {
 			t.Errorf("%s %s: %s, want %s (%v)", c.status, c.body, got, c.class, err)
 		}
@@ -108,7 +109,7 @@ func FuzzJudgeAnswer(f *testing.F) {
 	f.Add("503", []byte(nil))
 	f.Add("", []byte(`{"error":{"code":400,"err_code":10077,"description":"maximum messages exceeded"}}`))
 	f.Fuzz(func(t *testing.T, status string, body []byte) {
-		err := judgeAnswer(status, body, answer{subject: "s", size: 1})
+		err := judgeAnswer(status, body, answer{subject: "s", size: 1}, "")
 		if err == nil && (status != "" || !strings.Contains(strings.ToLower(string(body)), "s") || len(body) < len(`{"stream":"S","seq":1}`)) {
 			t.Errorf("%q %q was taken for custody", status, body)
 		}

@@ -1,30 +1,42 @@
 package natsout
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
-	"strings"
 	"sync"
-
-	"github.com/nats-io/nats.go"
+	"sync/atomic"
+	"time"
 
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
-// link is a connection that is logged in, with a subscription for the answers.
+// errSilent is what a request without an answer ends with.
+var errSilent = errors.New("no answer")
+
+// farewell is how long a link that is left waits for the answers under way.
+const farewell = time.Second
+
+// link is a connection that is logged in, with a subscription for the answers. One
+// goroutine reads, another one keeps it alive, and whoever sends writes.
 type link struct {
-	cfg  *Config
-	wire *onelink.Conn
-	nc   *nats.Conn
-	// turn has one place: whoever holds it publishes. It stands in front of the
-	// library's own lock, which cannot be waited for with a context.
-	turn  chan struct{}
-	inbox string
-	gone  chan struct{} // closed when the link is of no use any more
-	shut  chan struct{} // closed when the library has ended
+	cfg     *Config
+	wire    *onelink.Conn
+	ear     *ear
+	server  greeting
+	payload *atomic.Int64 // see Sink
+	inbox   string        // what the subjects of answers begin with
+	pinged  chan struct{} // one place: the server waits for a PONG
+	gone    chan struct{} // closed when the link is of no use any more
+	leaving atomic.Bool   // the server will close it soon
+	tasks   sync.WaitGroup
+
+	// turn has one place: whoever holds it may write, and use what follows.
+	turn          chan struct{}
+	out           *bufio.Writer
+	headers, line []byte // room to write in
 
 	mu     sync.Mutex
 	err    error             // why it is gone
@@ -33,11 +45,19 @@ type link struct {
 	flying map[*flight]struct{}
 }
 
-// answer is one that is waited for.
+// answer is one that is waited for, by a flight or by whoever has asked.
 type answer struct {
 	flight  *flight
+	asked   chan<- reply // one place
 	subject string
 	size    int // of the piece, in bytes
+}
+
+// reply is what a server answers to a request.
+type reply struct {
+	status string // see event
+	body   []byte
+	err    error
 }
 
 // flight is a Send that waits for its answers.
@@ -48,23 +68,44 @@ type flight struct {
 	done    chan struct{} // closed when err is final
 }
 
-// Alive reports whether nothing has broken the link.
+// Alive reports whether nothing has broken the link, and nothing will soon.
 func (l *link) Alive() bool {
 	select {
 	case <-l.gone:
 		return false
 	default:
-		return true
+		return !l.leaving.Load() && l.wire.Fault() == nil
 	}
 }
 
-// Close releases the link, and returns when the library has ended. NATS has no
-// goodbye.
+// Close releases the link, and returns when everything of it has ended. NATS has no
+// goodbye. A server that closes down may give the answers that are missing before.
 func (l *link) Close() error {
+	if l.leaving.Load() {
+		l.linger()
+	}
 	l.fail(onelink.ErrClosed)
-	l.nc.Close()
-	<-l.shut
+	l.tasks.Wait()
 	return nil
+}
+
+// linger waits for what is under way, as long as a farewell may take.
+func (l *link) linger() {
+	l.mu.Lock()
+	flying := make([]*flight, 0, len(l.flying))
+	for f := range l.flying {
+		flying = append(flying, f)
+	}
+	l.mu.Unlock()
+	patience := time.NewTimer(farewell)
+	defer patience.Stop()
+	for _, f := range flying {
+		select {
+		case <-f.done:
+		case <-patience.C:
+			return
+		}
+	}
 }
 
 // send publishes the message's pieces in one go, and waits for all answers.
@@ -92,27 +133,113 @@ func (l *link) send(ctx context.Context, m uplink.Message) error {
 // publish hands all pieces to the network. A network that does not take them until
 // ctx ends is cut off: half a message makes it useless.
 func (l *link) publish(ctx context.Context, f *flight, m uplink.Message) error {
-	select {
-	case l.turn <- struct{}{}:
-	case <-l.gone:
-		return l.err
-	case <-ctx.Done():
-		return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
+	if err := l.takeTurn(ctx); err != nil {
+		return err
 	}
 	defer func() { <-l.turn }()
 	pieces := m.Pieces()
 	if err := l.depart(f, m, pieces); err != nil {
 		return err
 	}
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
-	defer release()
+	defer l.impatient(ctx)()
+	var tooLarge error
 	for i, p := range pieces {
-		msg := l.message(m, p, f.numbers[i])
-		if err := l.nc.PublishMsg(msg); err != nil {
-			return l.refused(err, len(p.Body))
+		if tooLarge = l.write(m, p, f.numbers[i]); tooLarge != nil {
+			break
 		}
 	}
+	if err := l.out.Flush(); err != nil { // of any write before
+		return l.broken(err)
+	}
+	return tooLarge
+}
+
+// broken ends the link because it could not be written to. A server that has closed
+// it may have said why, which the listener comes to soon.
+func (l *link) broken(err error) error {
+	select {
+	case <-l.gone:
+	case <-time.After(farewell):
+		l.fail(l.lost(err))
+	}
+	return l.err
+}
+
+func (l *link) takeTurn(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		if ctx.Err() == nil {
+			return nil
+		}
+		<-l.turn
+	case <-l.gone:
+		return l.err
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
+}
+
+// impatient ends the link if ctx ends before what it returns is called.
+func (l *link) impatient(ctx context.Context) (release func() bool) {
+	return context.AfterFunc(ctx, func() {
+		l.fail(fmt.Errorf("not sent: %w — hint: the link is slow or dead, or the server does not read", ctx.Err()))
+	})
+}
+
+// write hands over a piece, unless it is larger than the server takes. What the
+// network says to it is said to Flush as well.
+func (l *link) write(m uplink.Message, p uplink.Part, number uint64) error {
+	key := m.PartKey(p)
+	h := append(l.headers[:0], "NATS/1.0\r\n"...)
+	h = appendHeader(h, idHeader, key)
+	h = appendHeader(h, KeyHeader, key)
+	h = appendHeader(h, typeHeader, m.ContentType)
+	if l.cfg.Stream != "" {
+		h = appendHeader(h, streamHeader, l.cfg.Stream)
+	}
+	h = append(h, "\r\n"...)
+	l.headers = h
+	if most := l.payload.Load(); most > 0 && int64(len(h)+len(p.Body)) > most {
+		return judge(errors.New(saysMaxPayload), len(p.Body))
+	}
+	l.line = appendPublish(l.line[:0], l.subject(m, p), l.inbox, number, h, len(p.Body))
+	l.out.Write(l.line)
+	l.out.Write(p.Body)
+	l.out.WriteString("\r\n")
 	return nil
+}
+
+// request asks, and waits for the answer.
+func (l *link) request(ctx context.Context, subject string, body []byte) (reply, error) {
+	if err := l.takeTurn(ctx); err != nil {
+		return reply{}, err
+	}
+	answered := make(chan reply, 1)
+	l.mu.Lock()
+	l.last++
+	number := l.last
+	l.due[number] = answer{asked: answered, subject: subject}
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.due, number)
+	}()
+	release := l.impatient(ctx)
+	_, err := l.wire.Write(appendRequest(nil, subject, l.inbox, number, body))
+	release()
+	<-l.turn
+	if err != nil {
+		return reply{}, l.broken(err)
+	}
+	select {
+	case r := <-answered:
+		return r, r.err
+	case <-l.gone:
+		return reply{}, l.err
+	case <-ctx.Done():
+		return reply{}, errSilent
+	}
 }
 
 // depart registers the answers to come. Subjects are made twice, which is cheaper
@@ -132,7 +259,7 @@ func (l *link) depart(f *flight, m uplink.Message, pieces []uplink.Part) error {
 		}
 		l.last++
 		f.numbers = append(f.numbers, l.last)
-		l.due[l.last] = answer{f, subject, len(p.Body)}
+		l.due[l.last] = answer{flight: f, subject: subject, size: len(p.Body)}
 	}
 	l.flying[f] = struct{}{}
 	if f.missing == 0 {
@@ -143,33 +270,6 @@ func (l *link) depart(f *flight, m uplink.Message, pieces []uplink.Part) error {
 
 func (l *link) subject(m uplink.Message, p uplink.Part) string {
 	return l.cfg.Subject.Expand(m, p, Escape)
-}
-
-func (l *link) message(m uplink.Message, p uplink.Part, number uint64) *nats.Msg {
-	key := m.PartKey(p)
-	h := nats.Header{idHeader: {key}, KeyHeader: {key}, typeHeader: {m.ContentType}}
-	if l.cfg.Stream != "" {
-		h[streamHeader] = []string{l.cfg.Stream}
-	}
-	return &nats.Msg{
-		Subject: l.subject(m, p),
-		Reply:   l.inbox + strconv.FormatUint(number, 36),
-		Header:  h,
-		Data:    p.Body,
-	}
-}
-
-// refused judges an error of the library's PublishMsg.
-func (l *link) refused(err error, size int) error {
-	select {
-	case <-l.gone:
-		return l.err
-	default:
-	}
-	if fault := l.wire.Fault(); fault != nil {
-		return fmt.Errorf("connection lost: %w", fault)
-	}
-	return judge(err, size)
 }
 
 // forget ends the waiting of a flight.
@@ -191,22 +291,6 @@ func (l *link) finish(f *flight) {
 	}
 	delete(l.flying, f)
 	close(f.done)
-}
-
-// hear takes an answer. The library calls it for one after the other.
-func (l *link) hear(msg *nats.Msg) {
-	n, err := strconv.ParseUint(strings.TrimPrefix(msg.Subject, l.inbox), 36, 64)
-	if err != nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	a, ok := l.due[n]
-	if !ok {
-		return // nobody waits for it any more
-	}
-	delete(l.due, n)
-	l.settle(a, judgeAnswer(msg.Header.Get("Status"), msg.Data, a))
 }
 
 // settle notes what has become of a piece.
@@ -231,30 +315,5 @@ func (l *link) fail(why error) {
 	for f := range l.flying {
 		f.err = uplink.Worse(f.err, why)
 		l.finish(f)
-	}
-}
-
-var forbidden = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"]*)"`)
-
-// complain takes what the server says unasked. That publishing to a subject is not
-// allowed is said in this way only: there is no answer.
-func (l *link) complain(err error) {
-	found := forbidden.FindStringSubmatch(err.Error())
-	if found == nil {
-		l.fail(l.lost(err))
-		return
-	}
-	if strings.EqualFold(found[1], "subscription") {
-		l.fail(judge(err, 0))
-		return
-	}
-	judged := judge(err, 0)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for n, a := range l.due {
-		if a.subject == found[2] {
-			delete(l.due, n)
-			l.settle(a, judged)
-		}
 	}
 }

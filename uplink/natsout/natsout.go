@@ -96,7 +96,7 @@ type Sink struct {
 	cfg     Config
 	seat    *onelink.Seat[*link]
 	payload atomic.Int64 // the server's largest message with its headers, in bytes; 0: not known
-	limit   atomic.Int64 // what the stream may take, once it has refused more
+	limit   atomic.Int64 // what the stream may take of it, once it has refused more; 0: not known
 }
 
 // New returns a Sink. It does not connect yet.
@@ -160,11 +160,14 @@ func CheckSubject(text string) error {
 // Send publishes all pieces of the message and waits for the stream's answers; see
 // the package comment.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil
+	}
 	l, err := s.seat.Get(ctx, s.open)
 	if err == nil {
 		err = l.send(ctx, m)
 	}
-	return s.named(s.learn(err))
+	return s.named(s.learn(err, m))
 }
 
 // Close closes the connection.
@@ -173,14 +176,11 @@ func (s *Sink) Close() error { return s.seat.Close() }
 // Limit returns the largest piece that may pass, in bytes: the server tells its own
 // limit when connecting, that of a stream is learnt when it refuses.
 func (s *Sink) Limit() int {
-	server, stream := s.payload.Load(), s.limit.Load()
-	if server > 0 {
-		server = max(server-headRoom, server/2)
+	most := s.payload.Load()
+	if stream := s.limit.Load(); most == 0 || stream > 0 && stream < most {
+		most = stream
 	}
-	if server == 0 || stream > 0 && stream < server {
-		return int(stream)
-	}
-	return int(server)
+	return int(max(most-headRoom, most/2))
 }
 
 // named adds the servers to an error, and keeps its class.
@@ -191,18 +191,32 @@ func (s *Sink) named(err error) error {
 	return fmt.Errorf("publish to %s: %w", strings.Join(s.cfg.Servers, ", "), err)
 }
 
-// learn keeps the limit that an error tells.
-func (s *Sink) learn(err error) error {
+// learn keeps what a refusal tells: servers count the headers, so it is less than the
+// piece had with them.
+func (s *Sink) learn(err error, m uplink.Message) error {
 	e, ok := errors.AsType[sized](err)
 	if !ok {
 		return err
 	}
-	for {
-		known := s.limit.Load()
-		if known > 0 && known <= e.limit || s.limit.CompareAndSwap(known, e.limit) {
-			return err
+	most := int64(0)
+	for _, p := range m.Pieces() {
+		if len(p.Body) == e.size {
+			most = max(most, int64(e.size+headOf(m, p)-1))
 		}
 	}
+	for most > 0 {
+		known := s.limit.Load()
+		if known > 0 && known <= most || s.limit.CompareAndSwap(known, most) {
+			break
+		}
+	}
+	return err
+}
+
+// headOf is how many bytes the headers of a piece have, but for the name of a stream.
+func headOf(m uplink.Message, p uplink.Part) int {
+	const frame = len("NATS/1.0\r\n") + len(idHeader+KeyHeader+typeHeader) + 3*len(": \r\n") + len("\r\n")
+	return frame + 2*len(m.PartKey(p)) + len(m.ContentType)
 }
 
 // Escape makes a name of a message one token of a subject. Blanks and control

@@ -1,135 +1,192 @@
 package natsout
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
-// loginTimeout bounds everything from the dial to the server's first PONG.
+// loginTimeout bounds everything from the dial to the server's first PONG, of all
+// servers together.
 const loginTimeout = 30 * time.Second
 
-// dialer is a nats.CustomDialer.
-type dialer func(address string) (net.Conn, error)
+// joined is how much small pieces share a write, in bytes.
+const joined = 32 << 10
 
-// Dial dials.
-func (d dialer) Dial(_, address string) (net.Conn, error) { return d(address) }
+// maxPreludes is how much a server may say before the PONG that ends a login.
+const maxPreludes = 100
 
-// open connects and logs in to the first server that lets us. The library knows no
-// contexts; what it does ends with its connection.
+// open connects and logs in to the first server that lets us. Each has its share of
+// the time that is left, or one that hangs would take it all. The error is that of
+// the last one that could be reached.
 func (s *Sink) open(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
+	id, err := s.cfg.readIdentity()
+	if err != nil {
+		return nil, unreadable(fmt.Errorf("log in: %w", err))
+	}
+	defer clear(id.key)
+	var unreachable, refused error
+	for i, address := range s.cfg.Servers {
+		deadline, _ := ctx.Deadline() // of the timeout above, or an earlier one
+		share, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(s.cfg.Servers)-i))
+		wire, err := s.dial(share, address)
+		if err != nil {
+			unreachable = err
+			cancel()
+			continue
+		}
+		l, err := s.enter(share, wire, address, id)
+		cancel()
+		if err == nil {
+			return l, nil
+		}
+		refused = err
+	}
+	return nil, cmp.Or(refused, unreachable)
+}
+
+func (s *Sink) dial(ctx context.Context, address string) (*onelink.Conn, error) {
+	if s.cfg.TLSFirst {
+		return onelink.Open(ctx, onelink.Dial(s.cfg.Dial), address, s.cfg.tls())
+	}
+	return onelink.Open(ctx, onelink.Dial(s.cfg.Dial), address, nil)
+}
+
+func (c *Config) tls() *tls.Config { return cmp.Or(c.TLS, &tls.Config{}) }
+
+// enter logs in over a connection, which it closes if that fails.
+func (s *Sink) enter(ctx context.Context, wire *onelink.Conn, address string, id identity) (*link, error) {
+	release := context.AfterFunc(ctx, func() { wire.Close() })
 	l := &link{
-		cfg: &s.cfg, turn: make(chan struct{}, 1), gone: make(chan struct{}), shut: make(chan struct{}),
+		cfg: &s.cfg, payload: &s.payload, wire: wire, ear: newEar(wire), inbox: s.cfg.InboxPrefix + "." + rand.Text()[:16] + ".",
+		turn: make(chan struct{}, 1), pinged: make(chan struct{}, 1), gone: make(chan struct{}),
 		due: make(map[uint64]answer), flying: make(map[*flight]struct{}),
 	}
-	var missed error // the library forgets why nobody could be reached
-	release := func() bool { return true }
-	o, err := s.options(l)
-	if err != nil {
-		return nil, err
-	}
-	o.CustomDialer = dialer(func(address string) (net.Conn, error) {
-		release()
-		wire, err := onelink.Open(ctx, onelink.Dial(s.cfg.Dial), address, nil)
-		if err != nil {
-			missed = err
-			return nil, err
-		}
-		l.wire = wire
-		release = context.AfterFunc(ctx, func() { wire.Close() })
-		return wire, nil
-	})
-	l.nc, err = o.Connect()
+	err := l.greet(ctx, address)
 	if err == nil {
-		err = l.subscribe()
+		err = l.logIn(id)
 	}
-	if !release() {
-		err = fmt.Errorf("log in: %w — hint: the other side does not answer; does it speak NATS, and TLS where that is expected?", ctx.Err())
-	}
-	if err != nil && l.nc != nil {
-		l.Close()
+	if !release() && (err == nil || l.wire.Fault() != nil) {
+		l.wire.Close()
+		return nil, fmt.Errorf("log in: %w — hint: the other side does not answer; does it speak NATS, and TLS where that is expected?", context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, explain(err, missed, l.wire)
+		l.wire.Close()
+		return nil, l.explain(err)
 	}
-	s.payload.Store(l.nc.MaxPayload())
+	s.payload.Store(l.server.MaxPayload)
+	l.out = bufio.NewWriterSize(l.wire, joined)
+	l.begin()
 	return l, nil
 }
 
-func (s *Sink) options(l *link) (nats.Options, error) {
-	o := nats.GetDefaultOptions()
-	for _, server := range s.cfg.Servers {
-		o.Servers = append(o.Servers, "nats://"+server)
-	}
-	o.Name, o.InboxPrefix, o.Timeout = s.cfg.Name, s.cfg.InboxPrefix, loginTimeout
-	o.NoRandomize, o.IgnoreDiscoveredServers, o.SkipHostLookup = true, true, true
-	// The Forwarder paces the tries, and knows what has arrived.
-	o.AllowReconnect, o.MaxReconnect = false, 0
-	o.PingInterval, o.MaxPingsOut = s.cfg.Keepalive, 1
-	// A write that ends in the middle is not followed by another one: who has no
-	// more patience closes the connection.
-	o.FlusherTimeout = 0
-	o.TLSConfig, o.Secure, o.TLSHandshakeFirst = s.cfg.TLS, s.cfg.Secure, s.cfg.TLSFirst
-	o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { l.complain(err) }
-	o.ClosedCB = func(nc *nats.Conn) {
-		l.fail(l.lost(nc.LastError()))
-		close(l.shut)
-	}
-	o.User, o.Password, o.Token = s.cfg.Username, s.cfg.Password.Reveal(), s.cfg.Token.Reveal()
-	return o, s.credentials(&o)
-}
-
-// credentials reads the files of a login, if it has some.
-func (s *Sink) credentials(o *nats.Options) error {
-	var login nats.Option
+// greet hears what the server is, and makes the connection a secure one if it or we
+// want that.
+func (l *link) greet(ctx context.Context, address string) error {
+	v, err := l.ear.next()
 	switch {
-	case s.cfg.NkeyFile != "":
-		var err error
-		if login, err = nats.NkeyOptionFromSeed(s.cfg.NkeyFile); err != nil {
-			return unreadable(fmt.Errorf("nkey file: %w", err))
-		}
-	case s.cfg.CredsFile != "":
-		login = nats.UserCredentials(s.cfg.CredsFile)
-	default:
-		return nil
+	case errors.Is(err, errNotNATS):
+		return fmt.Errorf("%s: %w", saysNoInfo, err)
+	case err != nil:
+		return err
+	case v.op == opError:
+		return newComplaint(v.text)
+	case v.op != opInfo:
+		return errors.New(saysNoInfo)
 	}
-	return login(o)
+	if l.server, err = parseInfo(v.text); err != nil {
+		return fmt.Errorf("%s: %w", saysNoInfo, err)
+	}
+	wanted, offered := l.cfg.Secure || l.server.TLSRequired, l.server.TLSRequired || l.server.TLSAvailable
+	switch {
+	case l.cfg.TLSFirst || !wanted:
+		return nil
+	case !offered:
+		return errors.New(saysNoTLS)
+	case l.ear.in.Buffered() > 0: // whoever put it there is not the one whom TLS will prove
+		return fmt.Errorf("%w: the server goes on in plain text where TLS must begin", errNotNATS)
+	}
+	wire, err := onelink.Secure(ctx, l.wire.Conn, address, l.cfg.tls())
+	if err != nil {
+		return err
+	}
+	l.wire, l.ear = wire, newEar(wire)
+	return nil
 }
 
-// subscribe asks for the answers.
-func (l *link) subscribe() error {
-	l.inbox = l.nc.NewInbox() + "."
-	_, err := l.nc.Subscribe(l.inbox+"*", l.hear)
-	return err
+// logIn says who we are, subscribes to the answers, and waits for the PONG that
+// shows that both were welcome.
+func (l *link) logIn(id identity) error {
+	if !l.server.Headers {
+		return errors.New(saysNoHeaders)
+	}
+	who := login{
+		TLS: l.cfg.Secure || l.cfg.TLSFirst || l.server.TLSRequired, Name: l.cfg.Name, Language: "go", Version: "tidegate",
+		Protocol: 1, Echo: l.server.Protocol < 1, Headers: true, NoResponders: true,
+		User: l.cfg.Username, Password: l.cfg.Password.Reveal(), Token: l.cfg.Token.Reveal(),
+	}
+	switch {
+	case id.key == nil:
+	case id.jwt != "":
+		who.JWT, who.Signature = id.jwt, id.sign(l.server.Nonce)
+	case l.server.Nonce == "":
+		return errors.New(saysNoNkeys)
+	default:
+		who.Nkey, who.Signature = id.public(), id.sign(l.server.Nonce)
+	}
+	text, err := appendLogin(nil, who, l.inbox)
+	if err != nil {
+		return err
+	}
+	_, unwritten := l.wire.Write(text) // whoever has closed may have said why
+	for range maxPreludes {
+		v, err := l.ear.next()
+		switch {
+		case err != nil:
+			return cmp.Or(unwritten, err)
+		case v.op == opPong:
+			return nil
+		case v.op == opError:
+			return newComplaint(v.text)
+		case v.op == opInfo: // what the user may do, now that it is known who that is
+			l.server.update(v.text)
+		case v.op == opMessage:
+			return fmt.Errorf("%w: a message before the login was answered", errNotNATS)
+		}
+	}
+	return fmt.Errorf("%w: no PONG among %d lines", errNotNATS, maxPreludes)
 }
 
 // lost is why there is no connection any more.
 func (l *link) lost(err error) error {
-	if fault := l.wire.Fault(); err == nil || isOfNetwork(err) && fault != nil {
+	if fault := l.wire.Fault(); isOfNetwork(err) && fault != nil {
 		err = fault
-	}
-	if err == nil {
-		err = errors.New("closed")
 	}
 	return fmt.Errorf("connection lost: %w", judge(err, 0))
 }
 
 // explain judges why there is no connection.
-func explain(err, missed error, wire *onelink.Conn) error {
-	switch {
-	case errors.Is(err, nats.ErrNoServers) && missed != nil:
-		return missed
-	case wire != nil && isOfNetwork(err) && wire.Fault() != nil:
-		return fmt.Errorf("log in: %w", wire.Fault())
+func (l *link) explain(err error) error {
+	if fault := l.wire.Fault(); isOfNetwork(err) && fault != nil {
+		err = fault
 	}
 	return fmt.Errorf("log in: %w", judge(netfault.Explain(err), 0))
 }
+
+// complaint is what a server says in -ERR.
+type complaint struct{ text string }
+
+func newComplaint(text []byte) complaint { return complaint{string(text)} }
+
+// Error quotes the server.
+func (c complaint) Error() string { return "the server says " + onelink.Quote(c.text) }

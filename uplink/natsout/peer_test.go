@@ -55,7 +55,7 @@ func (c *fakeConn) reply(p publish, body string) {
 }
 
 // confirm is the answer of a stream.
-func (c *fakeConn) confirm(p publish) { c.reply(p, `{"stream":"FAKE","seq":7}`) }
+func (c *fakeConn) confirm(p publish) { c.reply(p, `{"stream":"TELEMETRY","seq":7}`) }
 
 // serve starts the server and returns its address.
 func (s *fakeServer) serve(t *testing.T) string {

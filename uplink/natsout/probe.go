@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
@@ -49,7 +47,7 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 	defer l.Close()
 	release := context.AfterFunc(ctx, func() { l.wire.Close() })
 	defer release()
-	about := "nats-server " + strings.Trim(onelink.Quote(l.nc.ConnectedServerVersion()), `"`)
+	about := "nats-server " + strings.Trim(onelink.Quote(l.server.Version), `"`)
 	stream, err := l.look(ctx)
 	switch {
 	case errors.Is(err, errNotAllowed):
@@ -103,7 +101,7 @@ func (l *link) look(ctx context.Context) (streamInfo, error) {
 	name := l.cfg.Stream
 	switch {
 	case len(found.Streams) == 0:
-		return none, judgeAnswer("503", nil, answer{subject: filter})
+		return none, judgeAnswer("503", nil, answer{subject: filter}, "")
 	case name == "":
 		name = found.Streams[0]
 	}
@@ -123,20 +121,20 @@ func (l *link) look(ctx context.Context) (streamInfo, error) {
 func (l *link) ask(ctx context.Context, what string, question []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	reply, err := l.nc.RequestWithContext(ctx, "$JS.API."+what, question)
+	reply, err := l.request(ctx, "$JS.API."+what, question)
 	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return refusal(10076, "JetStream not enabled", 0)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errSilent):
 		return errNotAllowed
 	case err != nil:
-		return l.refused(err, 0)
+		return err
+	case reply.status == "503":
+		return refusal(10076, "JetStream not enabled", 0)
 	}
 	var c confirmation
-	if err := json.Unmarshal(reply.Data, &c); err == nil && c.Error != nil {
+	if err := json.Unmarshal(reply.body, &c); err == nil && c.Error != nil {
 		return refusal(c.Error.ErrCode, c.Error.Description, 0)
 	}
-	if err := json.Unmarshal(reply.Data, into); err != nil {
+	if err := json.Unmarshal(reply.body, into); err != nil {
 		return fmt.Errorf("JetStream's answer to %s: %w — hint: something else answers on its subjects", what, err)
 	}
 	return nil

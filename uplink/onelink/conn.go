@@ -61,6 +61,13 @@ func Open(ctx context.Context, dial Dial, address string, secure *tls.Config) (*
 	if secure == nil {
 		return Over(raw), nil
 	}
+	return Secure(ctx, raw, address, secure)
+}
+
+// Secure shakes hands over a connection that exists, as Open does, and returns
+// what it has become; a raw one that fails is closed. Nothing may have been read of
+// it that was not for us.
+func Secure(ctx context.Context, raw net.Conn, address string, secure *tls.Config) (*Conn, error) {
 	if secure.ServerName == "" {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -119,6 +126,8 @@ func (c *Conn) flushSoon() {
 		return
 	}
 	c.flush = time.AfterFunc(moment, func() {
+		c.writing.Add(1)
+		defer c.writing.Add(-1)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.due = false

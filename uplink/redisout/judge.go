@@ -3,13 +3,13 @@ package redisout
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 const (
@@ -18,8 +18,6 @@ const (
 	configDelay = time.Minute
 	// fullDelay is how long to wait for memory.
 	fullDelay = 15 * time.Second
-	// maxQuote is how much of an answer is quoted in an error, in bytes.
-	maxQuote = 200
 )
 
 // class is what becomes of a message.
@@ -100,7 +98,7 @@ func judge(err error) (judged error, keep bool) {
 			break
 		}
 	}
-	said := fmt.Errorf("%s — hint: %s", quote(string(refused)), v.hint)
+	said := fmt.Errorf("%s — hint: %s", onelink.Quote(string(refused)), v.hint)
 	switch v.class {
 	case tooLarge:
 		return uplink.TooLarge(said), v.keep
@@ -110,33 +108,4 @@ func judge(err error) (judged error, keep bool) {
 		return uplink.RetryAfter(said, fullDelay), v.keep
 	}
 	return said, v.keep
-}
-
-// quote makes the head of a foreign text safe for logs and terminals.
-func quote(s string) string {
-	if len(s) > maxQuote {
-		s = s[:maxQuote] + "..."
-	}
-	return strconv.Quote(strings.ToValidUTF8(s, "?"))
-}
-
-// worse returns the error that decides about a message.
-func worse(a, b error) error {
-	if rank(b) > rank(a) {
-		return b
-	}
-	return a
-}
-
-func rank(err error) int {
-	_, asked := uplink.RetryDelay(err)
-	switch {
-	case err == nil:
-		return 0
-	case uplink.IsPermanent(err):
-		return 3
-	case asked:
-		return 2
-	}
-	return 1
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -32,8 +31,8 @@ type link struct {
 	err   error
 	once  sync.Once
 	tasks sync.WaitGroup
-	// clock is the server's time in ms, of the last entry's id.
-	clock atomic.Int64
+	// clocks are for trimming by age, nil without.
+	clocks *clocks
 
 	mu      sync.Mutex
 	waiting []*departure // in the order of their commands
@@ -50,6 +49,9 @@ type departure struct {
 // newLink makes a link of a connection that is logged in.
 func newLink(cfg Config, wire *onelink.Conn, conn redis.Conn) *link {
 	l := &link{cfg: cfg, wire: wire, conn: conn, turn: make(chan struct{}, 1), gone: make(chan struct{})}
+	if cfg.MaxAge > 0 {
+		l.clocks = &clocks{known: make(map[string]int64)}
+	}
 	l.tasks.Go(l.listen)
 	return l
 }
@@ -122,7 +124,7 @@ func (l *link) deliver(reply any, err error) bool {
 		return false
 	}
 	d := l.waiting[0]
-	d.worst = worse(d.worst, d.take(reply, err))
+	d.worst = uplink.Worse(d.worst, d.take(reply, err))
 	if d.left--; d.left == 0 {
 		l.waiting[0] = nil
 		l.waiting = l.waiting[1:]
@@ -179,17 +181,22 @@ func (l *link) write(ctx context.Context, d *departure, commands []command) erro
 	case <-l.gone:
 		return l.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return unwritten(ctx)
 	}
 	defer func() { <-l.turn }()
-	if !l.Alive() {
-		return cmpError(l.wire.Fault(), l.err)
+	select {
+	case <-l.gone:
+		return l.err
+	default:
+	}
+	if fault := l.wire.Fault(); fault != nil {
+		return fmt.Errorf("connection lost: %w", fault)
 	}
 	l.mu.Lock()
 	l.waiting = append(l.waiting, d)
 	l.mu.Unlock()
 	release := context.AfterFunc(ctx, func() {
-		l.end(fmt.Errorf("not written in time: %w — hint: the link is slow or dead, or the server hangs", ctx.Err()))
+		l.end(unwritten(ctx))
 	})
 	defer release()
 	l.wire.Cork()
@@ -208,25 +215,25 @@ func (l *link) write(ctx context.Context, d *departure, commands []command) erro
 	case <-l.gone:
 		return l.reason(d)
 	case <-ctx.Done():
-		return ctx.Err()
+		return unwritten(ctx)
 	}
 }
 
-func cmpError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return onelink.ErrClosed
+func unwritten(ctx context.Context) error {
+	return fmt.Errorf("not written in time: %w — hint: the link is slow or dead, or the server hangs", ctx.Err())
 }
 
 // send adds the message's pieces.
 func (l *link) send(ctx context.Context, m uplink.Message) error {
 	pieces := m.Pieces()
 	commands := make([]command, 0, len(pieces)+1)
+	var streams []string // of the entries, if their clocks matter
 	for _, p := range pieces {
-		commands = append(commands, l.entry(m, p))
+		stream := l.cfg.Stream.Expand(m, p, nil)
+		if l.clocks != nil {
+			streams = append(streams, stream)
+		}
+		commands = append(commands, l.entry(stream, m, p))
 	}
 	adds := len(commands)
 	if confirm, ok := l.confirmation(ctx); ok {
@@ -235,7 +242,10 @@ func (l *link) send(ctx context.Context, m uplink.Message) error {
 	return l.ask(ctx, commands, func(reply any, err error) error {
 		adds--
 		if err == nil && adds >= 0 {
-			err = l.added(reply)
+			var at int64
+			if at, err = added(reply); err == nil && streams != nil {
+				l.clocks.note(streams[len(streams)-1-adds], at)
+			}
 		} else if err == nil {
 			err = l.confirmed(reply)
 		}
@@ -246,22 +256,27 @@ func (l *link) send(ctx context.Context, m uplink.Message) error {
 // judged judges what the server said, and ends a link that will never do.
 func (l *link) judged(err error) error {
 	judged, keep := judge(err)
-	if !keep {
+	switch {
+	case keep:
+	case uplink.IsPermanent(judged): // which is not held against the others
+		l.end(fmt.Errorf("the connection has ended because of another message: %v", judged))
+	default:
 		l.end(judged)
 	}
 	return judged
 }
 
 // entry is the command that adds a piece.
-func (l *link) entry(m uplink.Message, p uplink.Part) command {
+func (l *link) entry(stream string, m uplink.Message, p uplink.Part) command {
 	args := make([]any, 0, 22)
-	args = append(args, l.cfg.Stream.Expand(m, p, nil))
-	switch now := l.clock.Load(); {
-	case l.cfg.MaxLen > 0:
+	args = append(args, stream)
+	if l.cfg.MaxLen > 0 {
 		args = append(args, "MAXLEN", "~", l.cfg.MaxLen)
-	case l.cfg.MaxAge > 0 && now > l.cfg.MaxAge.Milliseconds():
-		// Its own clock: ours may be wrong, and would trim everything.
-		args = append(args, "MINID", "~", now-l.cfg.MaxAge.Milliseconds())
+	}
+	if l.clocks != nil {
+		if oldest := l.clocks.of(stream) - l.cfg.MaxAge.Milliseconds(); oldest > 0 {
+			args = append(args, "MINID", "~", oldest)
+		}
 	}
 	return command{"XADD", append(args, "*",
 		"key", m.PartKey(p), "gateway", m.Gateway, "lane", m.Lane.String(),
@@ -269,17 +284,17 @@ func (l *link) entry(m uplink.Message, p uplink.Part) command {
 		"type", m.ContentType, "body", p.Body)}
 }
 
-// added checks the reply to XADD, an id as 1526919030474-55.
-func (l *link) added(reply any) error {
+// added checks the reply to XADD, an id as 1526919030474-55, and returns its time
+// in ms.
+func added(reply any) (int64, error) {
 	id, ok := reply.([]byte)
 	ms, sequence, found := strings.Cut(string(id), "-")
 	at, err := strconv.ParseInt(ms, 10, 64)
 	_, err2 := strconv.ParseUint(sequence, 10, 64)
 	if !ok || !found || err != nil || err2 != nil {
-		return fmt.Errorf("no id: %w", errReply)
+		return 0, fmt.Errorf("no id: %w", errReply)
 	}
-	l.clock.Store(max(at, l.clock.Load()))
-	return nil
+	return at, nil
 }
 
 // confirmation is the command that waits for replicas and disk, if that is

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
 // Probe connects and logs in as Send would, and reads what is known of the server:
@@ -97,7 +98,7 @@ func (p *profile) note(reply any, err error) error {
 func (p *profile) describe(cfg Config) (string, error) {
 	switch {
 	case p.kind != "" && p.kind != "stream" && p.kind != "none":
-		return "", uplink.RetryAfter(fmt.Errorf("the key %s is a %s — hint: choose another stream", quote(p.stream), p.kind), configDelay)
+		return "", uplink.RetryAfter(fmt.Errorf("the key %s is a %s — hint: choose another stream", onelink.Quote(p.stream), p.kind), configDelay)
 	case p.info["role"] == "slave":
 		return "", errors.New("this is a replica — hint: set the url to the server that takes writes")
 	}

@@ -46,6 +46,8 @@ var errorsOfServers = []struct {
 	{"larger than max allowed", tooLarge, "the server takes smaller messages only; smaller ones are made from now on"},
 	{"is larger than configured max size", tooLarge, "the server takes smaller messages only (max_message_size); smaller ones are made from now on"},
 	{"larger than max size", tooLarge, "the server takes smaller messages only (max_message_size); smaller ones are made from now on"},
+	{"maximum header length", poison, "names of devices are too long for its headers, which take 10 KiB; use a shorter destination, or shorter names"},
+	{"maximum command length", poison, "names of devices are too long for its headers; use a shorter destination, or shorter names"},
 	{"resourceallocationexception", full, "the server has no room: its consumers are too slow, or memoryUsage and storeUsage too small"},
 	{"usage manager", full, "the server has no room: its consumers are too slow, or memoryUsage and storeUsage too small"},
 	{"store is full", full, "the server has no room: its consumers are too slow, or storeUsage is too small"},

@@ -36,6 +36,7 @@ func TestEveryErrorHasItsClass(t *testing.T) {
 		{"User name [gw] or password is invalid.", "User name [gw] or password is invalid.", "1m0s"},
 		{"The maximum data length was exceeded", "org.apache.activemq.transport.stomp.ProtocolException: The maximum data length was exceeded\n\tat org", isTooLarge},
 		{"The maximum frame size was exceeded", "org.apache.activemq.transport.stomp.ProtocolException: The maximum frame size was exceeded\n\tat org", isTooLarge},
+		{"The maximum header length was exceeded", "org.apache.activemq.transport.stomp.ProtocolException: The maximum header length was exceeded\n\tat org", isPermanent},
 		{"Persistent store is Full, 100% of 4194304. Stopping producer (ID:vm-1) to prevent flooding queue://a. See http://activemq.apache.org/producer-flow-control.html for more info",
 			"javax.jms.ResourceAllocationException: Persistent store is Full, 100% of 4194304. Stopping", "30s"},
 		{"Usage Manager Memory Limit reached. Stopping producer", "javax.jms.ResourceAllocationException: Usage Manager Memory Limit reached. Stopping producer", "30s"},

@@ -93,6 +93,13 @@ func TestFramesAreTheOneInThePackageComment(t *testing.T) {
 	}
 }
 
+func TestMessageOfNoPartsIsNotSent(t *testing.T) {
+	server := &fakeServer{answer: func(*fakeConn, *frame) { t.Error("it was sent") }}
+	if err := newSink(t, Config{Address: server.serve(t)}).Send(within(t, soon), uplink.Message{Parts: []uplink.Part{}}); err != nil {
+		t.Error(err)
+	}
+}
+
 // JMS clients of ActiveMQ get a TextMessage for this header, a BytesMessage without.
 func TestTextIsMarked(t *testing.T) {
 	for text, want := range map[bool]string{true: "text", false: ""} {

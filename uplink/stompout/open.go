@@ -148,7 +148,7 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 		server = "a server that does not say its name"
 	}
 	about := fmt.Sprintf("%s, STOMP 1.2, %s", strings.Trim(onelink.Quote(server), `"`), s.cfg.Destination)
-	if caution := Caution(s.cfg.Destination.String()); caution != "" {
+	if caution := Caution(l.server, s.cfg.Destination.String()); caution != "" {
 		about += "\n" + caution
 	}
 	return about, nil

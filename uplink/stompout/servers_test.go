@@ -18,6 +18,37 @@ func TestRabbitMQConfirmsWhatItThrowsAway(t *testing.T) {
 	}
 }
 
+// RabbitMQ makes a queue for the first message of a connection, and does not look
+// afterwards whether it is still there.
+func TestRabbitMQConfirmsWhatADeletedQueueWouldHaveGot(t *testing.T) {
+	server := rabbit.Get(t)
+	sink := onServer(t, rabbit, simple, Config{Destination: template(t, "/queue/short-lived")})
+	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	server.Ctl("delete_queue", "short-lived")
+	if err := sink.Send(within(t, soon), message(1, 10)); err != nil || strings.Contains(server.Ctl("list_queues", "name"), "short-lived") {
+		t.Errorf("%v: it has become better; Caution and the page can be too", err)
+	}
+	if about, err := sink.Probe(within(t, soon)); err != nil || !strings.Contains(about, "\nover STOMP, RabbitMQ makes a queue once") {
+		t.Errorf("%q, %v", about, err)
+	}
+}
+
+// ActiveMQ has no place for very long names, and closes the connection: the message
+// would be in everybody's way for good.
+func TestActiveMQRefusesVeryLongNames(t *testing.T) {
+	sink := onServer(t, active, password, Config{Destination: template(t, queue)})
+	m := inParts(message(0, 10), strings.Repeat("x", 20_000))
+	m.Parts[0].Last++ // not alone: its key needs the device
+	if err := sink.Send(within(t, soon), m); classOf(err) != isPermanent || !strings.Contains(err.Error(), "too long for its headers") {
+		t.Errorf("%v", err)
+	}
+	if err := sink.Send(within(t, soon), message(1, 10)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A queue that rejects what is new confirms nothing, and RabbitMQ says nothing: it
 // closes the connection.
 func TestRabbitMQConfirmsNothingThatItRejects(t *testing.T) {

@@ -14,7 +14,7 @@
 // queue is on disk, RabbitMQ when the queue has confirmed it. What a receipt is
 // worth depends on the destination: a topic keeps nothing for those who have not
 // subscribed, and RabbitMQ sends receipts for what its exchanges route to no
-// queue at all. Caution says so.
+// queue at all, nor to one that was deleted under the connection. Caution says so.
 //
 // What an ERROR means is in one place, the function judge.
 package stompout
@@ -102,6 +102,9 @@ func (c Config) check() error {
 // Send sends all pieces of the message and waits for their receipts; see the
 // package comment.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil
+	}
 	l, err := s.seat.Get(ctx, s.open)
 	if err == nil {
 		err = l.send(ctx, m)
@@ -138,12 +141,15 @@ func (s *Sink) learn(err error) error {
 	}
 }
 
-// Caution says what a receipt for the destination is not worth, "" for a queue.
-func Caution(destination string) string {
+// Caution says what a receipt for the destination is not worth at the server, which
+// has said its name in CONNECTED; "" for a queue of ActiveMQ.
+func Caution(server, destination string) string {
 	kind, _, _ := strings.Cut(strings.TrimPrefix(destination, "/"), "/")
 	switch {
-	case !strings.HasPrefix(destination, "/") || kind == "queue":
+	case (!strings.HasPrefix(destination, "/") || kind == "queue") && !strings.HasPrefix(server, "RabbitMQ"):
 		return ""
+	case kind == "queue":
+		return "over STOMP, RabbitMQ makes a queue once for a connection: if somebody deletes it then, what comes is confirmed and thrown away — hint: let nobody delete it, or use an amqp uplink, which is told"
 	case kind == "topic":
 		return "a topic keeps nothing for those who have not subscribed: readings are confirmed and lost — hint: use /queue/, or see that there is always a durable subscriber"
 	case kind == "exchange" || kind == "amq":
@@ -158,9 +164,13 @@ func Caution(destination string) string {
 // letter of ASCII, a digit, "-" nor "_" becomes % and two hexadecimal digits.
 // ActiveMQ would take a dot for a level, a comma for a second destination and a
 // question mark for options; RabbitMQ ends the name of a queue at a slash, and
-// turns the escapes back.
+// turns the escapes back. An empty name becomes "_": neither has a queue without a
+// name.
 func Escape(name string) string {
 	const digits = "0123456789ABCDEF"
+	if name == "" {
+		return "_"
+	}
 	var b strings.Builder
 	for i := range len(name) {
 		c := name[i]

@@ -1,15 +1,15 @@
 package stompout
 
 import (
+	"bufio"
 	"strconv"
 	"time"
 
 	"github.com/tidegate/tidegate/uplink"
 )
 
-// small is the size in bytes up to which a body is copied behind its head, to be
-// handed over in one piece.
-const small = 4 << 10
+// joined is how many bytes are held back at the most: the largest record of TLS.
+const joined = 16 << 10
 
 // write writes what is queued, and heart-beats when there is nothing, until the
 // link is gone or to be left.
@@ -20,9 +20,10 @@ func (l *link) write() {
 	if l.beat > 0 {
 		beats = idle.C
 	}
+	out := bufio.NewWriterSize(l.wire, joined)
 	var scratch []byte
 	for {
-		err := l.writeQueue(&scratch)
+		err := l.writeQueue(out, &scratch)
 		if l.beat > 0 {
 			idle.Reset(l.beat)
 		}
@@ -47,16 +48,15 @@ func (l *link) write() {
 }
 
 // writeQueue writes until nothing is queued any more. Small messages share packets.
-func (l *link) writeQueue(scratch *[]byte) error {
-	l.wire.Cork()
+func (l *link) writeQueue(out *bufio.Writer, scratch *[]byte) error {
 	for {
 		f, m := l.next()
 		if f == nil {
-			return l.wire.Uncork()
+			return out.Flush()
 		}
 		for i, p := range m.Pieces() {
 			head := l.appendSend((*scratch)[:0], m, p, f.first+uint64(i))
-			err := l.writeFrame(head, p.Body)
+			err := writeFrame(out, head, p.Body)
 			if *scratch = head; err != nil {
 				return err
 			}
@@ -97,14 +97,10 @@ func (l *link) appendSend(dst []byte, m uplink.Message, p uplink.Part, receipt u
 	return append(dst, '\n')
 }
 
-// writeFrame hands a frame over. head may grow, but is not kept.
-func (l *link) writeFrame(head, body []byte) error {
-	if len(body) <= small {
-		_, err := l.wire.Write(append(append(head, body...), 0))
-		return err
-	}
+// writeFrame hands a frame over.
+func writeFrame(out *bufio.Writer, head, body []byte) error {
 	for _, b := range [][]byte{head, body, {0}} {
-		if _, err := l.wire.Write(b); err != nil {
+		if _, err := out.Write(b); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -27,15 +28,16 @@ type Recipe struct {
 	Script, Module, Package string
 	// Server is what it takes its messages from. It is killed.
 	Server *servertest.Server
-	// Args are its arguments, before the name of the database.
-	Args []string
+	// Args are its arguments, before the name of the database, and Env what it finds
+	// in its environment beside what is there.
+	Args, Env []string
 	// New returns a Sink that sends to where the receiver takes from.
 	New func(t *testing.T) uplink.Sink
 }
 
 // RunRecipe proves that a receiver counts each reading once, although messages come
-// again, whole and in other pieces, the server is killed, and the receiver is killed
-// in the middle of its work.
+// again, whole and in other pieces, others write there as well, the server is killed,
+// and the receiver is killed in the middle of its work.
 func RunRecipe(t *testing.T, r Recipe) {
 	t.Helper()
 	if err := exec.CommandContext(t.Context(), python, "-c", "import "+r.Module).Run(); err != nil {
@@ -76,6 +78,12 @@ func (r Recipe) crash(t *testing.T, done, n, life int) {
 	all := []uplink.Message{document(done+1, done+n)}
 	if life%3 == 0 { // the answer was lost
 		all = append(all, all[0])
+	}
+	if life%7 == 0 { // somebody else writes there, too
+		for i, text := range []string{"hello", "[1]", "{}", `{"gateway":"g","readings":[7]}`, "\xff"} {
+			k := uplink.Key{Gateway: "other", First: uint64(i), Last: uint64(life)}
+			all = append(all, uplink.Message{Key: k, Count: 1, ContentType: "application/json", Body: []byte(text)})
+		}
 	}
 	if life%4 == 0 { // what was in flight is cut otherwise after the crash
 		all = append(all, document(max(done-n/2, 1), done+n/2))
@@ -133,7 +141,7 @@ func (r Recipe) start(t *testing.T, database string) *program {
 	script := filepath.Join("..", "..", "docs", "receivers", r.Script)
 	cmd := exec.CommandContext(ctx, python, append(append([]string{script}, r.Args...), database)...)
 	p := &program{cancel: cancel, lines: make(chan string), wait: cmd.Wait, said: &strings.Builder{}}
-	cmd.Stderr = p.said
+	cmd.Stderr, cmd.Env = p.said, append(os.Environ(), r.Env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -78,6 +78,7 @@ func Run(t *testing.T, door Door) {
 	t.Run("CutInTheMiddle", door.cutInTheMiddle)
 	t.Run("SilenceEndsWithTheContext", door.silenceEndsWithTheContext)
 	t.Run("NobodyThere", door.nobodyThere)
+	t.Run("NothingToSend", door.nothingToSend)
 	t.Run("ManyAtOnce", door.manyAtOnce)
 	t.Run("LeavesNothingBehind", door.leavesNothingBehind)
 }
@@ -120,6 +121,21 @@ func within(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// nothingToSend: an encoder that has no words for any reading of a message returns
+// parts that are none. The message is delivered then, and nobody is bothered with it.
+func (d Door) nothingToSend(t *testing.T) {
+	sink := d.sink(t, d.Peer(t, func(r Received) Verdict {
+		t.Errorf("the peer got %d bytes as %q", len(r.Body), r.Key)
+		return Never
+	}))
+	m := message(1, 1)
+	m.Body, m.Parts = nil, []uplink.Part{}
+	ctx := within(t)
+	if err := sink.Send(ctx, m); err != nil || ctx.Err() != nil {
+		t.Errorf("nothing to send: %v, %v", err, ctx.Err())
+	}
 }
 
 // leavesNothingBehind: a Sink that was used and closed has no goroutines left.

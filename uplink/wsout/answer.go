@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -127,7 +128,7 @@ const privateCodes = 4000
 func closed(err error) error {
 	var c websocket.CloseError
 	if !errors.As(err, &c) {
-		return netfault.Explain(err)
+		return netfault.Explain(fmt.Errorf("the connection broke: %w", cause(err)))
 	}
 	said := func(hint string) error {
 		return fmt.Errorf("the other side closed the connection: %d %s — hint: %s", c.Code, httpjudge.Quote(c.Reason), hint)
@@ -151,6 +152,21 @@ func closed(err error) error {
 		return classed(v, said(v.Hint))
 	}
 	return said(later) // 1000, 1001, 1011 to 1014 and what nobody knows
+}
+
+// cause returns what the library has wrapped.
+func cause(err error) error {
+	for {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			return op
+		}
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
 }
 
 func classed(v httpjudge.Verdict, err error) error {
@@ -179,7 +195,7 @@ func refusedHandshake(resp *http.Response, err error) error {
 		return netfault.Explain(err)
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return fmt.Errorf("%w — hint: is there a proxy in between that does not know WebSockets?", err)
+		return fmt.Errorf("%w — hint: is there a proxy in between that does not know WebSockets?", cause(err))
 	}
 	var said [256]byte
 	n, _ := resp.Body.Read(said[:]) // the library has kept its beginning

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,8 +28,8 @@ const (
 	// shakeTimeout bounds a connection in the making, from the first packet to
 	// the answer of the other side.
 	shakeTimeout = 30 * time.Second
-	// maxAnswer bounds a message from the other side in bytes. Answers have a
-	// hundred.
+	// maxAnswer bounds a message from the other side in bytes, and its answer to
+	// the handshake. Answers have a hundred.
 	maxAnswer = 64 << 10
 )
 
@@ -133,11 +134,13 @@ func (h *handshake) roundTrip(req *http.Request) (*http.Response, error) {
 	if err := req.Write(conn); err != nil {
 		return nil, err
 	}
-	answer := bufio.NewReader(conn)
+	bounded := &io.LimitedReader{R: conn, N: maxAnswer}
+	answer := bufio.NewReader(bounded)
 	resp, err := http.ReadResponse(answer, req)
 	if err != nil {
 		return nil, err
 	}
+	bounded.N = math.MaxInt64 // what follows has bounds of its own
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body = upgraded{answer, conn}
 		return resp, nil

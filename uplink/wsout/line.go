@@ -20,6 +20,8 @@ var (
 	errUnheard = errors.New("the connection was cut")
 	// errMute marks one that is dead although it looks alive: the next would be, too.
 	errMute = errors.New("no pong")
+	// errBroken says that the connection ended while a message was being written.
+	errBroken = errors.New("the connection has ended")
 )
 
 // line is one connection, and the messages on it that wait for an answer. It
@@ -38,7 +40,8 @@ type line struct {
 
 	mu      sync.Mutex
 	waiting []*waiter
-	err     error         // why it has ended
+	unsent  error         // what a write said that failed
+	err     error         // why it has ended; never held against a message
 	ended   chan struct{} // closed then
 	changed chan struct{} // tells watch that patience has
 	tasks   sync.WaitGroup
@@ -88,7 +91,10 @@ func (l *line) exchange(ctx context.Context, m uplink.Message) error {
 		return err
 	}
 	defer l.forget(w)
-	if err := l.write(ctx, m); err != nil {
+	switch err := l.write(ctx, m); {
+	case errors.Is(err, errBroken):
+		return <-w.answer // whoever ends the connection answers all
+	case err != nil:
 		return err
 	}
 	written := l.conn.now()
@@ -153,7 +159,7 @@ func (l *line) write(ctx context.Context, m uplink.Message) error {
 	case l.writing <- struct{}{}:
 		defer func() { <-l.writing }()
 	case <-l.ended:
-		return l.broken()
+		return errBroken
 	case <-ctx.Done():
 		return outOfTime(ctx, "other messages are on their way")
 	}
@@ -171,13 +177,22 @@ func (l *line) write(ctx context.Context, m uplink.Message) error {
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
-		err = outOfTime(ctx, "the message is not on its way yet")
+	case ctx.Err() != nil: // a frame that is not whole leaves the connection useless
+		l.fail(netfault.Explain(outOfTime(ctx, "the message is not on its way yet")))
 	default:
-		err = fmt.Errorf("write: %w", err)
+		l.giveUp(fmt.Errorf("write: %w", cause(err)))
 	}
-	l.fail(netfault.Explain(err)) // a frame that is not whole leaves the connection useless
-	return l.broken()
+	return errBroken
+}
+
+// giveUp ends the connection after a write that failed. Often that is because the
+// other side has closed it, and has said why: listen knows.
+func (l *line) giveUp(err error) {
+	l.mu.Lock()
+	l.unsent = err
+	l.mu.Unlock()
+	l.conn.Close()
+	<-l.ended
 }
 
 // keptFrame is the largest buffer in bytes that is kept for the next message.
@@ -194,22 +209,26 @@ func (l *line) broken() error {
 // say of which message it speaks is believed only where there is no choice; the
 // Forwarder then tries them one by one.
 func (l *line) fail(err error) {
+	innocent := err
+	if uplink.IsPermanent(err) {
+		innocent = errors.New(err.Error())
+	}
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
 		return
 	}
-	l.err = err
+	l.err = innocent
 	waiting := l.waiting
 	l.waiting = nil
 	l.mu.Unlock()
-	if len(waiting) > 1 && uplink.IsPermanent(err) {
-		err = errors.New(err.Error())
+	if len(waiting) > 1 {
+		err = innocent
 	}
+	close(l.ended) // before anybody is told, who would send the next message over it
 	for _, w := range waiting {
 		w.answer <- err
 	}
-	close(l.ended)
 	l.conn.Close()
 }
 
@@ -218,7 +237,7 @@ func (l *line) listen() {
 	for {
 		kind, message, err := l.ws.Read(context.Background())
 		if err != nil {
-			l.fail(closed(err))
+			l.fail(l.ending(err))
 			break
 		}
 		if err := l.hear(kind, message); err != nil {
@@ -227,6 +246,17 @@ func (l *line) listen() {
 		}
 	}
 	l.ws.CloseNow()
+}
+
+// ending says why nothing more can be read.
+func (l *line) ending(err error) error {
+	l.mu.Lock()
+	unsent := l.unsent
+	l.mu.Unlock()
+	if c := (websocket.CloseError{}); unsent == nil || errors.As(err, &c) {
+		return closed(err)
+	}
+	return netfault.Explain(unsent)
 }
 
 // hear gives an answer to those whom it concerns. An error says that it was none.

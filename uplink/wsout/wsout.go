@@ -127,6 +127,9 @@ func New(cfg Config) (*Sink, error) {
 // Send delivers the message. It returns nil when the other side has acknowledged
 // it; see answer.go for everything else.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
+	if len(m.Pieces()) == 0 {
+		return nil // no reading in it can be said
+	}
 	err := s.send(ctx, m)
 	if err != nil {
 		return fmt.Errorf("websocket to %s: %w", s.url.Host, err)

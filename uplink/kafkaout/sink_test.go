@@ -21,7 +21,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/uplink"
-	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 func TestAnotherBrokerIsAskedWhenTheFirstIsAway(t *testing.T) {
@@ -82,24 +81,28 @@ func TestRestedConnectionThatIsClosedCostsNothing(t *testing.T) {
 	}
 }
 
-// The library fails everything that waits for a partition with what it was told
-// about one record.
+// What is refused has others before it and behind it on their way to the same
+// partition: those behind are refused, too, for the gap.
 func TestOnlyWhatWasRefusedIsHeldAgainst(t *testing.T) {
-	const sends = 8
+	const sends = 5
 	cluster := newCluster(t)
 	sink := newSink(t, Config{Brokers: cluster.ListenAddrs()})
-	var first atomic.Bool
-	var company atomic.Int32
+	if err := sink.Send(within(t), message("before")); err != nil {
+		t.Fatal(err)
+	}
+	var gaps atomic.Int32
+	var refusedOne atomic.Bool
+	gate := make(chan struct{})
 	cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
-		if first.CompareAndSwap(false, true) {
-			cluster.SleepControl(func() { gathered(t, sink, sends) })
-		}
+		cluster.SleepControl(func() { <-gate })
 		req := r.(*kmsg.ProduceRequest)
-		all := recordsIn(t, req)
-		if slices.ContainsFunc(all, func(m uplinktest.Received) bool { return string(m.Body) == "poison" }) {
-			company.Add(int32(len(all) - 1))
+		if string(recordsIn(t, req)[0].Body) == "poison" {
+			refusedOne.Store(true)
 			return refusal(req, kerr.InvalidRecord, 0), nil, true
+		}
+		if refusedOne.Load() && sequenceIn(t, req) > 1 {
+			gaps.Add(1)
 		}
 		return nil, nil, false
 	})
@@ -108,72 +111,99 @@ func TestOnlyWhatWasRefusedIsHeldAgainst(t *testing.T) {
 	for i := range sends {
 		tasks.Go(func() {
 			body := fmt.Sprint("body ", i)
-			if i == 5 {
+			if i == 1 {
 				body = "poison"
 			}
-			if err := sink.Send(ctx, numbered(i, body)); uplink.IsPermanent(err) != (i == 5) || i != 5 && err != nil {
+			if err := sink.Send(ctx, numbered(i, body)); uplink.IsPermanent(err) != (i == 1) || i != 1 && err != nil {
 				t.Errorf("message %d: %v", i, err)
 			}
 		})
+		flying(t, sink, cluster.ListenAddrs()[0], i+1)
 	}
+	close(gate)
 	tasks.Wait()
-	if company.Load() == 0 {
-		t.Error("the poison never had company, so nothing was tested")
+	if gaps.Load() == 0 {
+		t.Error("nobody was behind the poison, so nothing was tested")
+	}
+	if info := cluster.PartitionInfo(topic, 0); info.HighWatermark != sends {
+		t.Errorf("%d records are there, want %d", info.HighWatermark, sends)
 	}
 }
 
-// gathered waits until the sink's client has all of the records.
-func gathered(t *testing.T, sink *Sink, records int64) {
+// flying waits until so many requests of the sink are on their way to the broker.
+func flying(t *testing.T, sink *Sink, address string, requests int) {
+	t.Helper()
+	waitUntil(t, func() bool {
+		sink.mu.Lock()
+		l := sink.opened[address]
+		sink.mu.Unlock()
+		if l == nil {
+			return false
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.flying) >= requests
+	})
+}
+
+func waitUntil(t *testing.T, so func() bool) {
+	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for {
-		sink.mu.Lock()
-		k := sink.current
-		sink.mu.Unlock()
-		if k != nil && k.client.BufferedProduceRecords() == records {
-			return
-		}
+	late := time.After(patience)
+	for !so() {
 		select {
 		case <-tick.C:
-		case <-t.Context().Done():
-			return
+		case <-late:
+			t.Fatal("it does not happen")
 		}
 	}
 }
 
-func TestSessionThatRestsIsClosed(t *testing.T) {
+// sequenceIn is the number of the first record of a request.
+func sequenceIn(t *testing.T, req *kmsg.ProduceRequest) int32 {
+	var batch kmsg.RecordBatch
+	if err := batch.ReadFrom(req.Topics[0].Partitions[0].Records); err != nil {
+		t.Errorf("the batch cannot be read: %v", err)
+	}
+	return batch.FirstSequence
+}
+
+// ending notes the connections that were made and those that were closed.
+type ending struct {
+	net.Conn
+	closed *atomic.Int32
+	once   *sync.Once
+}
+
+func (c ending) Close() error {
+	c.once.Do(func() { c.closed.Add(1) })
+	return c.Conn.Close()
+}
+
+func TestConnectionsThatRestAreClosed(t *testing.T) {
 	cluster := newCluster(t)
 	before := goleak.IgnoreCurrent()
-	var dials atomic.Int32
+	var dials, closed atomic.Int32
 	sink := newSink(t, Config{Brokers: cluster.ListenAddrs(), IdleTimeout: minIdle, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		dials.Add(1)
-		return new(net.Dialer).DialContext(ctx, network, address)
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		return ending{c, &closed, new(sync.Once)}, err
 	}})
-	for round := range 2 {
+	for round := range int32(2) {
 		if err := sink.Send(within(t), message("body")); err != nil {
 			t.Fatal(err)
 		}
-		if n := dials.Load(); n == 0 {
-			t.Errorf("round %d made no connection", round)
-		}
-		dials.Store(0)
-		sink.mu.Lock()
-		k := sink.current
-		sink.mu.Unlock()
-		if k == nil {
-			continue // rests already
-		}
-		select {
-		case <-k.broken:
-		case <-time.After(patience):
-			t.Fatal("the session does not end")
+		waitUntil(t, func() bool { return closed.Load() == round+1 })
+		if n := dials.Load(); n != round+1 {
+			t.Errorf("round %d: %d connections were made, want one a round", round, n)
 		}
 	}
-	sink.ended.Wait()
+	sink.Close()
 	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*broker).listen"))
 }
 
-// A Send that was given up leaves nothing behind: no record, no client.
+// A Send that was given up leaves nothing behind: no record, no connection.
 func TestWhatWasGivenUpIsNotKept(t *testing.T) {
 	cluster := newCluster(t)
 	release := make(chan struct{})
@@ -192,11 +222,8 @@ func TestWhatWasGivenUpIsNotKept(t *testing.T) {
 		}
 	}
 	close(release)
-	sink.ended.Wait()
-	sink.mu.Lock()
-	defer sink.mu.Unlock()
-	if len(sink.open) != 0 || sink.current != nil {
-		t.Errorf("%d clients are still there", len(sink.open))
+	if linked(sink, cluster.ListenAddrs()[0]) {
+		t.Error("the connection is still there, over which nothing was heard")
 	}
 }
 
@@ -310,8 +337,8 @@ func TestTimestamps(t *testing.T) {
 		s := &Sink{cfg: Config{Topic: parsed(t, topic), SendTime: c.sent}}
 		m := message("body")
 		m.Parts = []uplink.Part{{Body: m.Body, First: 1, Last: 99, Count: 99, Time: c.at}}
-		if r := s.records(m)[0]; r.Timestamp.IsZero() == c.want || c.want && r.Timestamp.UnixNano() != c.at {
-			t.Errorf("%+v: %v", c, r.Timestamp)
+		if r := s.records(m)[0]; (r.Time != 0) != c.want || c.want && r.Time != c.at/1e6 {
+			t.Errorf("%+v: %v", c, r.Time)
 		}
 	}
 }
