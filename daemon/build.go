@@ -254,7 +254,7 @@ func (d *Daemon) addLink(u upstream) error {
 	}
 	l.leftOut = leavingOut(encoder)
 	l.forwarder = uplink.New(uplink.Config{
-		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: stallAfter,
+		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: max(stallAfter, 2*time.Duration(s.Timeout)),
 	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
 	d.links = append(d.links, &l)
 	return nil
