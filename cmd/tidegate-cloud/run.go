@@ -23,7 +23,7 @@ const stopGrace = 5 * time.Second
 
 type runFlags struct {
 	listen, data, tokens, operator, cert, key string
-	print                           bool
+	print                                     bool
 }
 
 // run receives until ctx ends.
