@@ -272,12 +272,12 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 	d.sample = fl.size.sent(d.weight(), fl.count(sending), time.Now())
 	fl.stats.SentMessages++
 	fl.stats.SentBytes += uint64(len(d.body))
-	m, allowed := fl.message(d), fl.cfg.Timeout<<min(d.timeouts, 3)
-	ctx, cancel := context.WithCancel(ctx)
+	m := fl.message(d)
+	ctx, cancel := context.WithTimeout(ctx, fl.cfg.Timeout<<min(d.timeouts, 3))
 	d.begun, d.cancel = time.Now(), cancel
 	fl.tasks.Go(func() {
 		defer cancel()
-		r := fl.send(ctx, m, allowed)
+		r := fl.send(ctx, m)
 		r.d = d
 		fl.sent <- r
 	})
@@ -309,9 +309,7 @@ func (fl *flow) message(d *delivery) Message {
 }
 
 // send runs in a goroutine of its own and touches nothing of the flow.
-func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) result {
-	ctx, cancel := context.WithTimeout(ctx, allowed)
-	defer cancel()
+func (f *Forwarder) send(ctx context.Context, m Message) result {
 	begun := time.Now()
 	err := f.sink.Send(ctx, m)
 	now := time.Now()
