@@ -126,6 +126,9 @@ func nastyLinks() []nasty {
 // On links that change, fail and think, seven tenths are used two minutes later,
 // and what is new does not wait long.
 func TestNastyLinksAreUsed(t *testing.T) {
+	if underRace {
+		t.Skip("a figure, and one that takes minutes with the race detector")
+	}
 	for _, c := range nastyLinks() {
 		t.Run(c.name, func(t *testing.T) { c.sail(t, true) })
 	}
@@ -133,6 +136,9 @@ func TestNastyLinksAreUsed(t *testing.T) {
 
 // Without anything new on the way the estimates see bodies of one size only.
 func TestNastyLinksAreUsedByABacklogAlone(t *testing.T) {
+	if underRace {
+		t.Skip("a figure, and one that takes minutes with the race detector")
+	}
 	oneByOne := climate{rate: 125e3, roundTrip: 100 * time.Millisecond, serial: true, service: func(int) time.Duration { return 500 * time.Millisecond }}
 	for _, c := range append(nastyLinks(), nasty{name: "SlowOneAfterTheOther", first: oneByOne, second: oneByOne}) {
 		t.Run(c.name, func(t *testing.T) { c.sail(t, false) })
