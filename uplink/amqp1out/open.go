@@ -49,10 +49,10 @@ func (s *Sink) open(ctx context.Context, gateway string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
+	wire.Conn = &guard{Conn: wire.Conn} // before anybody else may close it
 	// The library writes without a bound where its contexts have no deadline.
 	release := context.AfterFunc(ctx, wire.Drop)
 	defer release()
-	wire.Conn = &guard{Conn: wire.Conn}
 	conn, err := amqp.NewConn(ctx, wire, s.options(gateway))
 	if err != nil {
 		wire.Close()
