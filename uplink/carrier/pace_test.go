@@ -125,8 +125,11 @@ func TestReadersAreNotThrottled(t *testing.T) {
 // TestNameServersOfTheLink asks them in turn, and falls back on what was known.
 func TestNameServersOfTheLink(t *testing.T) {
 	l := open(t, Config{Name: "lte", DNS: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("192.0.2.54:53")}})
+	var mu sync.Mutex // A and AAAA are asked for side by side
 	asked := make(map[string]int)
 	l.connect = func(_ context.Context, _, address string, _ bool) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		asked[address]++
 		return nil, &net.OpError{Op: "dial", Err: errors.New("no way")}
 	}
