@@ -1,10 +1,9 @@
 export GOFLAGS += -trimpath
 # What makes the programs small, and what is fast all the same: docs/decisions/0020.
 HOT     = runtime/... internal/runtime/... sync/... internal/strconv strconv bytes strings math math/bits \
-	encoding/binary hash/... unicode/utf8 slices maps cmp io bufio sort \
-	github.com/klauspost/compress/... go.etcd.io/bbolt/... github.com/mochi-mqtt/server/v2/packets \
+	encoding/binary hash/... unicode/utf8 github.com/klauspost/compress/zstd github.com/mochi-mqtt/server/v2/packets \
 	$(addprefix github.com/tidegate/tidegate/,wire reading buffer ingest ingest/decode ingest/mqttin ingest/route \
-	ingest/frame ingest/refine internal/scalar uplink/encode)
+	ingest/frame internal/scalar)
 SMALL   = -tags=nethttpomithttp2 -gcflags=all=-l $(HOT:%=-gcflags=%=)
 BUILD   = CGO_ENABLED=0 go build -ldflags='-s -w' $(SMALL)
 MOST    = 14500000
@@ -54,8 +53,8 @@ storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STO
 
 e2e: ## the doors out against real servers, which are installed with apt-get; docs/servers.md
 	.ci/servers
-	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/...
-	TIDEGATE_E2E=all go test -count=1 -timeout=40m -run 'Uplinks' ./daemon
+	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/... ./command/...
+	TIDEGATE_E2E=all go test -count=1 -timeout=40m -run 'Uplinks|Commands|Deliveries' ./daemon
 
 cover: ## how much of the code the tests reach
 	@mkdir -p bin

@@ -16,6 +16,9 @@ var storeys = []struct {
 	{4, "daemon"},
 	{3, "ingest/*in"}, {3, "uplink/*out"}, {3, "uplink/encode"}, {3, "firmware-sim"},
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
+	{4, "command/commandtest"}, // over ingesttest
+	{3, "command/over*"},
+	{2, "command"},
 	{2, "buffer"}, {2, "uplink"}, {2, "uplink/onelink"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
 	{1, "ingest/refine"},
 	{1, "uplink/carrier"},
@@ -40,7 +43,13 @@ var forbidden = []struct {
 		"a door in knows its intake: what is behind it may change"},
 	{[]string{"uplink/*out"}, []string{"ingest", "ingest/decode", "ingest/route", "buffer", "dashboard", "cloud"},
 		"a door out knows the sink contract: what is before it may change"},
-	{[]string{"cmd/tidegate", "cmd/tidegate-cloud", "daemon"}, []string{"firmware-sim", "ingest/ingesttest", "uplink/uplinktest", "internal/servertest"},
+	{[]string{"uplink", "uplink/*", "ingest/*in", "cloud", "dashboard"}, []string{"command", "command/*"},
+		"what comes down has a room of its own: a sink that brought commands would be two things"},
+	{[]string{"command"}, []string{"wire", "ingest/decode"},
+		"a command is no reading, and its payload is the device's business"},
+	{[]string{"command/over*"}, []string{"wire", "ingest", "ingest/decode", "ingest/route", "buffer", "uplink", "uplink/encode", "dashboard", "cloud"},
+		"a courier knows its protocol and its clerk: what is decided, and by what rules, is the desk's"},
+	{[]string{"cmd/tidegate", "cmd/tidegate-cloud", "daemon"}, []string{"command/commandtest", "firmware-sim", "ingest/ingesttest", "uplink/uplinktest", "internal/servertest"},
 		"what is shipped does not carry its simulation and its test suites along"},
 	{[]string{"cmd/tidegate", "cmd/firmware-sim"}, []string{"cloud"},
 		"a gateway runs without a cloud on board"},
@@ -54,20 +63,19 @@ var homes = []struct {
 	dependency string
 	packages   []string
 }{
-	{"github.com/mochi-mqtt/server/v2", []string{"ingest/mqttin", "uplink/mqttout"}},
+	{"github.com/mochi-mqtt/server/v2", []string{"command/overmqtt", "ingest/mqttin", "uplink/mqttout"}},
 	{"go.etcd.io/bbolt", []string{"buffer", "cloud"}},
-	{"github.com/klauspost/compress", []string{"cmd/tidegate-cloud", "ingest/httpin", "uplink/fileout", "uplink/httpout", "wire"}},
+	{"github.com/klauspost/compress", []string{"cmd/tidegate-cloud", "ingest/httpin", "internal/kafka", "uplink/fileout", "uplink/httpout", "wire"}},
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/mqttout", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
 	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
-	{"github.com/twmb/franz-go", []string{"uplink/kafkaout"}},
 	{"github.com/gomodule/redigo", []string{"uplink/redisout"}},
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},
 	{"github.com/pion/logging", []string{"ingest/coapin"}},
 	{"github.com/Azure/go-amqp", []string{"uplink/amqp1out"}},
-	{"github.com/rabbitmq/amqp091-go", []string{"uplink/amqpout"}},
+	{"github.com/rabbitmq/amqp091-go", []string{"command/overamqp", "uplink/amqpout"}},
 	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
 }
 

@@ -29,19 +29,19 @@ require (
 	github.com/gomodule/redigo v1.9.3
 	github.com/nats-io/nats.go v1.55.0 // tests only
 	github.com/nats-io/nkeys v0.4.16 // tests only
+	github.com/pierrec/lz4/v4 v4.1.33 // tests only
 	github.com/rabbitmq/amqp091-go v1.16.0
-	github.com/twmb/franz-go v1.22.2
-	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
+	github.com/twmb/franz-go v1.22.2 // tests only
+	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // tests and tidebench only
+	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // tests only
 )
 
 require (
 	github.com/goburrow/serial v0.1.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
-	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/pion/transport/v5 v5.0.0 // indirect
 	github.com/rs/xid v1.4.0 // indirect
-	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/net v0.58.0 // indirect

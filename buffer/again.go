@@ -53,9 +53,7 @@ func (b *Buffer) RetryRefused(ids []string) error {
 		if err != nil {
 			return nil, err
 		}
-		if !q.Retry {
-			wanted[c] = append(wanted[c], own(blk))
-		}
+		wanted[c] = append(wanted[c], own(blk))
 		q.Retry = true
 		return put(bucketQuarantine, key, q), nil
 	})
@@ -128,11 +126,17 @@ type again struct {
 	waiting, out []wire.Block
 }
 
-// sendAgain lets Next return the blocks.
+// sendAgain lets Next return the blocks that it does not return or has not returned
+// anyway.
 func (c *Cursor) sendAgain(blocks []wire.Block) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.again.waiting = append(c.again.waiting, blocks...)
+	for _, b := range blocks {
+		is := func(o wire.Block) bool { return o.Lane == b.Lane && o.First == b.First }
+		if !slices.ContainsFunc(c.again.waiting, is) && !slices.ContainsFunc(c.again.out, is) {
+			c.again.waiting = append(c.again.waiting, b)
+		}
+	}
 }
 
 // takeAgain returns a block that is to be sent once more.

@@ -185,3 +185,50 @@ func TestNextLiveGivesNothingOfABacklog(t *testing.T) {
 		t.Errorf("what is new is %d blocks, %v", len(blocks), err)
 	}
 }
+
+// A quarantine that is full keeps what was in it already: a block that is refused
+// once more must not stop the sink.
+func TestAFullQuarantineTakesBackWhatItHad(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	for n := range maxQuarantined {
+		r.accept("a", float64(n))
+		r.refuse("cloud")
+	}
+	r.accept("a", 1)
+	c := r.Cursor("cloud")
+	if err := r.Quarantine("cloud", r.next(c, 1)[0], "no such field"); !errors.Is(err, ErrQuarantineFull) {
+		t.Fatalf("one more: %v, want ErrQuarantineFull", err)
+	}
+	id := r.refusedIDs()[0]
+	if err := r.RetryRefused([]string{id}); err != nil {
+		t.Fatal(err)
+	}
+	blk := waitsFor(t, c)[0]
+	if err := r.Quarantine("cloud", blk, "still no such field"); err != nil {
+		t.Errorf("refused again: %v", err)
+	}
+}
+
+// Asked for twice, in one breath or while it is on its way, a block is sent once.
+func TestABlockIsSentAgainOnce(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	r.accept("a", 1, 2)
+	r.refuse("cloud")
+	c := r.Cursor("cloud")
+	ids := []string{"cloud/normal/1", "cloud/normal/1"}
+	if err := errors.Join(r.RetryRefused(ids), r.RetryRefused(ids)); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, b := range waitsFor(t, c) {
+		if b.Lane == reading.Normal {
+			n++
+		}
+	}
+	if err := r.RetryRefused(ids); err != nil {
+		t.Fatal(err)
+	}
+	if n != 1 || slices.ContainsFunc(waitsFor(t, c), func(b wire.Block) bool { return b.Lane == reading.Normal }) {
+		t.Errorf("it is sent %d times, or once more while it is on its way", n)
+	}
+}

@@ -102,6 +102,8 @@ func (c *Cursor) next(ctx context.Context, wanted [flows]bool, limit int) ([]wir
 		select {
 		case <-changed:
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil { // both may have happened: nobody waits for blocks any more
 			return nil, ctx.Err()
 		}
 	}
@@ -119,6 +121,8 @@ func (c *Cursor) look(wanted [flows]bool, limit int) ([]wire.Block, error) {
 	}
 	ready := c.ready()
 	for flow := range ready {
+		live := flow &^ 1 // of its lane
+		c.shares.over[flow] = ready[flow] && !wanted[flow] && wanted[live]
 		ready[flow] = ready[flow] && wanted[flow]
 	}
 	for flow := c.shares.next(ready); flow >= 0; flow = c.shares.next(ready) {

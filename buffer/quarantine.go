@@ -39,12 +39,12 @@ var ErrQuarantineFull = errors.New("quarantine is full")
 func (b *Buffer) Quarantine(sink string, blk wire.Block, reason string) error {
 	q := Quarantined{Sink: sink, Reason: reason, At: time.Now().UnixNano(), Raw: blk.Raw}
 	key := refusedKey(sink, blk.Lane, blk.First)
+	gap := Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonQuarantined, Sinks: []string{sink}}
+	if err := b.declare(blk.Lane, gap, roomInQuarantine(key), put(bucketQuarantine, key, q)); err != nil {
+		return fmt.Errorf("quarantine %d..%d: %w", blk.First, blk.Last(), err)
+	}
 	if c := b.cursorOf(sink); c != nil {
 		c.withdraw(key) // if this was once more
-	}
-	gap := Gap{First: blk.First, Last: blk.Last(), From: blk.Base, To: blk.Base + blk.Span, Epoch: blk.Epoch, Reason: ReasonQuarantined, Sinks: []string{sink}}
-	if err := b.declare(blk.Lane, gap, roomInQuarantine, put(bucketQuarantine, key, q)); err != nil {
-		return fmt.Errorf("quarantine %d..%d: %w", blk.First, blk.Last(), err)
 	}
 	if blk.Lane != reading.Alarm {
 		return nil
@@ -55,17 +55,24 @@ func (b *Buffer) Quarantine(sink string, blk wire.Block, reason string) error {
 	return nil
 }
 
-func roomInQuarantine(tx *bbolt.Tx) error {
-	n, bytes := 0, 0
-	err := tx.Bucket([]byte(bucketQuarantine)).ForEach(func(_, v []byte) error {
-		n, bytes = n+1, bytes+len(v)
-		return nil
-	})
-	if err != nil || n < maxQuarantined && bytes < maxQuarantineBytes {
-		return err
+// roomInQuarantine asks whether there is room for a block. One that is there
+// already, because it was refused before, needs none.
+func roomInQuarantine(key []byte) func(*bbolt.Tx) error {
+	return func(tx *bbolt.Tx) error {
+		bucket, n, bytes := tx.Bucket([]byte(bucketQuarantine)), 0, 0
+		if bucket.Get(key) != nil {
+			return nil
+		}
+		err := bucket.ForEach(func(_, v []byte) error {
+			n, bytes = n+1, bytes+len(v)
+			return nil
+		})
+		if err != nil || n < maxQuarantined && bytes < maxQuarantineBytes {
+			return err
+		}
+		return fmt.Errorf("%w: %d blocks of %d MiB were refused — hint: mend the other side; see the reasons in \"tidegate status\"",
+			ErrQuarantineFull, n, bytes>>20)
 	}
-	return fmt.Errorf("%w: %d blocks of %d MiB were refused — hint: mend the other side; see the reasons in \"tidegate status\"",
-		ErrQuarantineFull, n, bytes>>20)
 }
 
 // Quarantined returns what is set aside, ordered by lane and number.

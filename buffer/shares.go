@@ -7,11 +7,13 @@ import "github.com/tidegate/tidegate/reading"
 // send, by bytes: stride scheduling (Waldspurger and Weihl, 1995). Each flow has
 // a pass, which grows by what it sends over its weight, and the lowest is next.
 // A flow that was idle joins at the present pass: it is next at once, and cannot
-// claim what it did not use.
+// claim what it did not use. A backlog that has something, and was passed over because
+// only what is live was asked for, is not idle: its turn comes.
 type shares struct {
 	pass    [flows]float64
 	present float64
 	idle    [flows]bool
+	over    [flows]bool // was passed over
 }
 
 // flow numbers are lane*2, plus 1 for the backlog.
@@ -46,7 +48,7 @@ func (s *shares) next(ready [flows]bool) int {
 	chosen := -1
 	for _, f := range order {
 		if !ready[f] {
-			s.idle[f] = true
+			s.idle[f] = s.idle[f] || !s.over[f]
 			continue
 		}
 		if s.idle[f] {

@@ -58,3 +58,24 @@ func TestIdleFlowClaimsNothingForThePast(t *testing.T) {
 		t.Errorf("the backlog was next %d times of 100, want about 30", backlog)
 	}
 }
+
+// A backlog that is passed over while only live readings are asked for keeps its
+// claim to a share; an idle one has none, see above.
+func TestABacklogThatIsPassedOverKeepsItsClaim(t *testing.T) {
+	var s shares
+	live, both := [flows]bool{0: true}, [flows]bool{0: true, 1: true}
+	for range 10 {
+		s.sent(s.next(both), 1000)
+	}
+	s.over[1] = true
+	for range 20 {
+		s.sent(s.next(live), 1000)
+	}
+	s.over[1] = false
+	for i := range 6 {
+		f := s.next(both)
+		if s.sent(f, 1000); f != 1 {
+			t.Errorf("flow %d is next as number %d, want the backlog until it has caught up", f, i)
+		}
+	}
+}

@@ -33,12 +33,15 @@ type ReceiverConfig struct {
 	// MaxInFlight bounds the bytes of all requests that are being served;
 	// what exceeds it is asked to come again. Default 64 MiB.
 	MaxInFlight int64
-	// MaxStreams bounds the WebSockets that are open, which cost some 12 KiB each
+	// MaxStreams bounds the WebSockets and the questions for commands that are open, which cost some 12 KiB each
 	// when nothing comes over them. Default 1024.
 	MaxStreams int
 	// Tokens are the gateways that may deliver, each with its own secret. An
 	// empty map lets everybody in: for loopback only.
 	Tokens map[string]string
+	// Operator is a secret with which commands may be given from other machines;
+	// empty lets only this one.
+	Operator string
 	// Received is called for each delivery as soon as it is durable, from the
 	// goroutine of its request; the answer waits for it. It may be nil.
 	Received func(Delivery)
@@ -87,6 +90,8 @@ type Receiver struct {
 	memory    budget
 	documents chan *transcoder // as many as may be read at once
 	streams   *streams
+	orders    *orders
+	operator  *[32]byte // hash of the operator's token; nil if there is none
 }
 
 // NewReceiver returns a Receiver that keeps what it takes in store.
@@ -101,6 +106,11 @@ func NewReceiver(c ReceiverConfig, store *Store, log *slog.Logger) *Receiver {
 		memory:    budget{limit: c.MaxInFlight},
 		documents: make(chan *transcoder, runtime.GOMAXPROCS(0)),
 		streams:   newStreams(cmp.Or(max(c.MaxStreams, 0), 1024)),
+		orders:    newOrders(store),
+	}
+	if c.Operator != "" {
+		hash := sha256.Sum256([]byte(c.Operator))
+		r.operator = &hash
 	}
 	if r.maxBody <= 0 {
 		r.maxBody = 8 << 20
@@ -139,7 +149,9 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if r.received != nil {
 		r.received(d)
 	}
-	writeJSON(w, http.StatusOK, answerTo(d))
+	a := answerTo(d)
+	a.Commands = r.beside(req, d.Chunk.Gateway)
+	writeJSON(w, http.StatusOK, a)
 }
 
 // refusalOf returns the refusal that err is, or makes one of an error that only
@@ -169,6 +181,8 @@ func answerTo(d Delivery) answer {
 type answer struct {
 	Acked     acked `json:"acked"`
 	Duplicate bool  `json:"duplicate,omitempty"`
+	// Commands are for gateways that ask for them with a header.
+	Commands []handedOut `json:"commands,omitempty"`
 }
 
 type acked struct {

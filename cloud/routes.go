@@ -22,6 +22,7 @@ import (
 func Routes(r *Receiver, s *Store) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/ingest", r)
+	r.routeOrders(mux)
 	mux.Handle("GET /v1/ledger", local(ledgerRoute(s)))
 	mux.Handle("GET /v1/export", local(exportRoute(s, r.log)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {

@@ -101,7 +101,7 @@ func Open(c StoreConfig) (*Store, error) {
 // acknowledgement is worth nothing when a power cut takes the file's name away.
 func (s *Store) prepare(dir string) error {
 	err := s.update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{lanesBucket, rangesBucket, blocksBucket, gapsBucket} {
+		for _, name := range [][]byte{lanesBucket, rangesBucket, blocksBucket, gapsBucket, commandsBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}

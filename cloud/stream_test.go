@@ -252,6 +252,33 @@ func TestStreamsShareTheMemory(t *testing.T) {
 	}
 }
 
+// What ends in the middle, or is none, gives its memory back, too.
+func TestStreamsGiveBackWhatBrokenMessagesTook(t *testing.T) {
+	s := openStore(t)
+	r := NewReceiver(ReceiverConfig{MaxInFlight: 1 << 20}, s, quiet())
+	server := httptest.NewServer(Routes(r, s))
+	t.Cleanup(server.Close)
+	t.Cleanup(r.Close)
+	for i := range 20 {
+		g := newStream(t, server.URL)
+		w, err := g.ws.Writer(t.Context(), websocket.MessageBinary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(randomText(100 << 10))); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 { // whole, but no delivery
+			w.Close()
+			if code := g.ended(); code != websocket.StatusProtocolError {
+				t.Errorf("closed with %v", code)
+			}
+		}
+		g.ws.CloseNow()
+	}
+	waitFor(t, func() bool { return r.memory.used.Load() == 0 })
+}
+
 func TestStreamsAreBounded(t *testing.T) {
 	url := serve(t, openStore(t), ReceiverConfig{MaxStreams: 2}).URL
 	first := newStream(t, url)

@@ -38,7 +38,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(d.buildLinks(), d.buildDoors(), d.buildPages()); err != nil {
+	if err := errors.Join(d.buildLinks(), d.buildCommands(), d.buildDoors(), d.buildPages()); err != nil {
 		d.closeListeners()
 		return nil, errors.Join(err, d.buffer.Close())
 	}
@@ -131,11 +131,15 @@ func (d *Daemon) buildDoors() error {
 			Version:       Version,
 			MatchClientID: m.RequireClientIDMatch,
 			Rules:         m.rules(),
+			Delivered:     d.commands.delivered(),
 		}
 		if err := m.admit(&door, log); err != nil {
 			return fmt.Errorf("ingest.mqtt: %w", err)
 		}
 		broker := mqttin.New(door, log)
+		if d.commands != nil {
+			d.commands.outlet.broker = broker
+		}
 		d.addDoor("mqtt", broker, table.Filters()...)
 		if m.WebSocket {
 			d.beside["GET /mqtt"] = broker
@@ -239,7 +243,7 @@ func (d *Daemon) addLink(u upstream) error {
 	l := link{name: s.Name, kind: u.kind, cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
 	l.path = d.network.path(s.Links, l.rouse, log)
 	l.open = func() (uplink.Sink, error) {
-		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(d.cfg)})
+		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(d.cfg), answered: d.besides(u)})
 	}
 	if l.sink, err = l.open(); err != nil {
 		return err
@@ -250,7 +254,7 @@ func (d *Daemon) addLink(u upstream) error {
 	}
 	l.leftOut = leavingOut(encoder)
 	l.forwarder = uplink.New(uplink.Config{
-		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: stallAfter,
+		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: max(stallAfter, 2*time.Duration(s.Timeout)),
 	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
 	d.links = append(d.links, &l)
 	return nil

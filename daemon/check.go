@@ -55,6 +55,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.refinements(c)
 	k.links(c, peekNetwork(c, slog.New(slog.DiscardHandler)), time.Now())
 	k.uplinks(ctx, c)
+	k.commands(ctx, c)
 	return k.findings
 }
 

@@ -12,8 +12,11 @@ import (
 // take their time, and cables come back.
 func (k *checklist) links(c Config, n network, now time.Time) {
 	for _, l := range c.Link {
-		used := func(u upstream) bool { return slices.Contains(u.settings().Links, l.Name) }
-		if !slices.ContainsFunc(c.Uplink.all(), used) {
+		used := false
+		for _, links := range c.linksOf() {
+			used = used || slices.Contains(links, l.Name)
+		}
+		if !used {
 			k.warn(fmt.Sprintf("write links = [%q] in an uplink, or remove the link", l.Name), "link %s: no uplink uses it", l.Name)
 			continue
 		}

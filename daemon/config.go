@@ -30,6 +30,7 @@ type Config struct {
 	// Link are the ways to the network.
 	Link      []Carrier `toml:"link"`
 	Uplink    Uplink    `toml:"uplink"`
+	Command   Commands  `toml:"command"`
 	Dashboard Dashboard `toml:"dashboard"`
 	Refine    []Refine  `toml:"refine"`
 }
@@ -227,6 +228,7 @@ func Default() Config {
 			SysInterval:   conf.Duration(10 * time.Second),
 			Dialects:      dialects(),
 		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP()},
+		Command:   defaultCommands(),
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}
 }

@@ -114,6 +114,10 @@ func (h HTTPUplink) sink(w way) (uplink.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	headers := h.Headers
+	if w.answered != nil {
+		headers = append(slices.Clone(headers), "Tidegate-Commands: yes")
+	}
 	return httpout.New(httpout.Config{
 		URL: h.URL, Method: h.Method, UserAgent: "tidegate/" + Version,
 		Auth: httpout.Auth{
@@ -127,7 +131,7 @@ func (h HTTPUplink) sink(w way) (uplink.Sink, error) {
 				w.log.Warn("a file with a secret has changed and cannot be read; the one before stays in use", "err", err)
 			},
 		},
-		Headers: h.Headers, IdempotencyKey: h.IdempotencyKey,
+		Headers: headers, Answered: w.answered, IdempotencyKey: h.IdempotencyKey,
 		TrustStatus: h.Ack == ackStatus || h.Ack == ackAuto && h.Encoding != "packed",
 		Database:    h.Encoding == "line",
 		Compression: httpout.Compression(h.Compression),

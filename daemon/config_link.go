@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -82,14 +83,31 @@ func (c Config) validateLinks(r refuse) {
 		names = append(names, l.Name)
 		l.validate(r, key)
 	}
-	for _, u := range c.Uplink.all() {
-		for n, name := range u.settings().Links {
-			key := fmt.Sprintf("%s.links[%d]", u.key, n)
+	for table, links := range c.linksOf() {
+		for n, name := range links {
+			key := fmt.Sprintf("%s.links[%d]", table, n)
 			switch {
 			case !slices.Contains(names, name):
 				r(key, "write the name of a [[link]]", "there is no link %q", name)
-			case slices.Index(u.settings().Links, name) < n:
+			case slices.Index(links, name) < n:
 				r(key, "name each link once, the best first", "%q is there already", name)
+			}
+		}
+	}
+}
+
+// linksOf yields the tables that use links, uplinks and ways down, and the links
+// that they name.
+func (c Config) linksOf() iter.Seq2[string, []string] {
+	return func(yield func(table string, links []string) bool) {
+		for _, u := range c.Uplink.all() {
+			if !yield(u.key, u.settings().Links) {
+				return
+			}
+		}
+		for _, d := range c.Command.all() {
+			if !yield(d.key, d.below().Links) {
+				return
 			}
 		}
 	}
@@ -264,11 +282,11 @@ func laneSet(names []string) (s reading.LaneSet) {
 }
 
 // carriers returns all links: those of the configuration, and the system's
-// routing if an uplink names none.
+// routing if somebody names none.
 func (c Config) carriers() []Carrier {
 	all := slices.Clone(c.Link)
-	for _, u := range c.Uplink.all() {
-		if len(u.settings().Links) == 0 {
+	for _, links := range c.linksOf() {
+		if len(links) == 0 {
 			var system Carrier
 			system.SetDefaults()
 			system.Name = usual

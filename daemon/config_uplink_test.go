@@ -19,6 +19,18 @@ func checkUplinkExamples(t *testing.T, u Uplink) {
 	isDefault(t, u.File, func(f *FileUplink) { f.Name, f.Dir = "stick", "/media/usb" })
 }
 
+func TestTheExampleShowsTheDefaultsOfCommands(t *testing.T) {
+	c, err := Parse("example.toml", []byte(uncommented()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	isDefault(t, c.Command.HTTP, func(h *HTTPCommands) { h.Name, h.URL = "cloud-orders", "https://cloud.example/v1/commands" })
+	isDefault(t, c.Command.NATS, func(n *NATSCommands) { n.Name, n.URLs = "nats-orders", []string{"tls://nats.example"} })
+	isDefault(t, c.Command.Redis, func(d *RedisCommands) { d.Name, d.URL = "redis-orders", "rediss://redis.example" })
+	isDefault(t, c.Command.AMQP, func(a *AMQPCommands) { a.Name, a.URL = "rabbit-orders", "amqps://broker.example" })
+	isDefault(t, c.Command.MQTT, func(m *MQTTCommands) { m.Name, m.URL = "orders", "mqtts://broker.example" })
+}
+
 // isDefault checks that there is one table, and that it is the default but for
 // what set sets.
 func isDefault[T any, P interface {

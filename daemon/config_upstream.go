@@ -74,6 +74,9 @@ type way struct {
 	dial    uplink.Dial // nil: the network as it is
 	tls     *tls.Config
 	log     *slog.Logger
+	// answered is given the acknowledgements of a door that others listen to; nil
+	// for nobody.
+	answered func(body []byte)
 	// reserved is how many bytes the buffer may still need on the file system of
 	// a folder.
 	reserved func(dir string) int64

@@ -41,6 +41,7 @@ func (c Config) validate(r refuse) {
 	c.Ingest.CoAP.validate(r, w)
 	validateLineDoors(r, c.Ingest.Line, w)
 	c.Uplink.validate(r)
+	c.validateCommands(r)
 	c.validateLinks(r)
 	c.Dashboard.validate(r)
 	c.validateRefine(r)

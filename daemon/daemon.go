@@ -35,12 +35,13 @@ type Daemon struct {
 	log     *slog.Logger
 	started time.Time
 
-	buffer *buffer.Buffer
-	memory *ingest.Memory // of what devices announce
-	hub    *dashboard.Hub
-	doors  []door
-	chains *chains // of readings on their way from the doors to the buffer
-	links  []*link
+	buffer   *buffer.Buffer
+	memory   *ingest.Memory // of what devices announce
+	hub      *dashboard.Hub
+	doors    []door
+	chains   *chains // of readings on their way from the doors to the buffer
+	links    []*link
+	commands *commands // nil if none are allowed
 	// network is the ways out that the links use.
 	network network
 	page    net.Listener // nil when the dashboard is off
@@ -132,6 +133,7 @@ func (d *Daemon) runDoors(ctx context.Context) *sync.WaitGroup {
 	for _, door := range d.doors {
 		all.Go(func() { d.supervise(ctx, door) })
 	}
+	d.runCommands(ctx, &all)
 	return &all
 }
 
@@ -177,6 +179,9 @@ func (d *Daemon) networkChanged(up bool) {
 	}
 	for _, l := range d.links {
 		l.rouse()
+	}
+	for _, k := range d.commands.all() {
+		k.rouse()
 	}
 }
 

@@ -42,6 +42,7 @@ Usage:
                                           "tidegate buffer help" tells more
   tidegate quarantine  ls | show | retry | drop
                                           what an uplink refused for good
+  tidegate command log                    what devices were told from upstream
   tidegate ports   [-json]                list the serial ports of this machine
   tidegate probe   PORT                   find out how a device at a port speaks
   tidegate tap     serial:NAME | PORT     show the bytes of a serial line
@@ -72,6 +73,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return bufferMain(args[1:], stdout, stderr)
 	case "quarantine":
 		return quarantineMain(args[1:], stdout, stderr)
+	case "command":
+		return commandMain(args[1:], stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
 	}

@@ -72,6 +72,9 @@ func (d *Daemon) runNetwork(ctx context.Context) *sync.WaitGroup {
 	for _, l := range d.links {
 		all.Go(func() { l.path.Run(ctx) })
 	}
+	for _, k := range d.commands.all() {
+		all.Go(func() { k.path.Run(ctx) })
+	}
 	return &all
 }
 

@@ -133,7 +133,7 @@ func (c *quarantineCall) choose() error {
 				c.chosen = append(c.chosen, r)
 			}
 		}
-		if !found && !strings.HasSuffix(id, "all") {
+		if !found && id != "all" && !strings.HasSuffix(id, "/all") {
 			return usageError{fmt.Errorf("%w: %q — hint: \"tidegate quarantine ls\" lists them", buffer.ErrNotSetAside, id)}
 		}
 	}

@@ -44,6 +44,7 @@ func (d *Daemon) status() dashboard.Status {
 	s.Doors = d.doorStatus()
 	d.networkStatus(&s)
 	s.Refined = d.chains.status()
+	s.Commands = d.commandStatus()
 	s.Problems = problems(s)
 	return s
 }
@@ -210,6 +211,7 @@ func problems(s dashboard.Status) []string {
 			all = append(all, fmt.Sprintf("%d readings for the uplink %s were left out, which its encoding has no words for — hint: send opaque payloads, NaN and infinities with another encoding", l.LeftOut, l.Name))
 		}
 	}
+	all = append(all, commandProblems(s.Commands)...)
 	all = append(all, lineProblems(s)...)
 	if s.Refined != nil && s.Refined.Untracked > 0 {
 		all = append(all, fmt.Sprintf("%d readings passed their filters because there are too many series — hint: do devices choose a new name each time? give routes [[refine]] names of their own", s.Refined.Untracked))

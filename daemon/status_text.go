@@ -72,6 +72,9 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	if err := writeNetwork(&b, s); err != nil {
 		return err
 	}
+	if err := writeCommands(&b, now, s.Commands); err != nil {
+		return err
+	}
 	writeLosses(&b, s.Buffer.Losses)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -19,7 +19,7 @@ const (
 )
 
 // stallAfter is how long a sink may be without an acknowledgement while readings
-// wait, before it is replaced.
+// wait, before it is replaced; twice the timeout of a message if that is longer.
 const stallAfter = 10 * time.Minute
 
 // superviseLink runs a link until ctx ends. A sink that cannot be reached is the

@@ -23,6 +23,8 @@ type Status struct {
 	// Refined is what happened to readings before they were stored; nil if the
 	// configuration wants nothing of the kind.
 	Refined *Refined `json:"refined,omitempty"`
+	// Commands is the way down; nil if the configuration allows none.
+	Commands *Commands `json:"commands,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
 }

@@ -69,9 +69,19 @@ func (d *delivery) finish() {
 // forget lets go of the body.
 func (d *delivery) forget() { d.body, d.parts = nil, nil }
 
+// partWeight is about what a part costs on its way beside its bytes, in bytes: an
+// address, a key, a frame.
+const partWeight = 64
+
+// weight is how much the message is for the link, in bytes.
+func (d *delivery) weight() int { return len(d.body) + partWeight*len(d.parts) }
+
+// isBeside reports whether the delivery may go beside what fills the window.
+func (d *delivery) isBeside() bool { return d.live || d.lane() == reading.Alarm }
+
 // split puts two halves in the place of a delivery of several blocks.
 func (fl *flow) split(d *delivery) {
-	left, right := &delivery{state: waiting, live: d.live}, &delivery{state: waiting, live: d.live}
+	left, right := &delivery{state: waiting, live: d.live, opened: d.opened}, &delivery{state: waiting, live: d.live, opened: d.opened}
 	for i, b := range d.blocks {
 		if i < len(d.blocks)/2 {
 			left.add(b)
@@ -105,9 +115,26 @@ func (fl *flow) fits(d *delivery) bool {
 	case n >= fl.cfg.Window, fl.isSuspicious():
 		return false
 	}
-	beside := (d.live || d.lane() == reading.Alarm) && flight+fl.size.body(d.bytes) <= limit+max(fl.size.target(), fl.size.lump)
-	return beside || flight+fl.size.target()/2 <= limit
+	body, target := fl.size.body(d.bytes), fl.size.target()
+	room := max(target, fl.size.lump)
+	beside := d.isBeside() && flight+body <= limit+room && fl.beside()+body <= room
+	return beside || flight+target/2 <= limit
 }
+
+// beside is how much is under way of what need not wait for room in the window.
+func (fl *flow) beside() int {
+	n := 0
+	for _, d := range fl.queue {
+		if d.state == sending && d.isBeside() {
+			n += d.weight()
+		}
+	}
+	return n
+}
+
+// isPassedBy reports whether what need not wait for room has taken so much of it
+// that a backlog is due, or for all that is known would be.
+func (fl *flow) isPassedBy() bool { return fl.passed > 2*fl.size.target() }
 
 // isSuspicious reports whether the sink has just refused a block and taken nothing
 // since: it may refuse them all, and is asked for one at a time.
@@ -123,16 +150,21 @@ func (fl *flow) has(lane reading.Lane) bool {
 }
 
 // hasRoom reports whether the window has room for another delivery, beside those
-// that are ready. Those that may not travel now are in nobody's way.
+// that are ready. Those that may not travel now, or need no room, are in nobody's
+// way: the latter leave room for one, so that nothing starves behind them.
 func (fl *flow) hasRoom() bool {
-	n, bytes := fl.count(sending), fl.size.flight
+	n, ready, bytes := fl.count(sending), 0, fl.size.flight
 	for _, d := range fl.queue {
-		if d.state == waiting && fl.gate.Lanes.Has(d.lane()) {
-			n++
+		if d.state == waiting && !d.live && fl.gate.Lanes.Has(d.lane()) {
+			ready++
 			bytes += fl.size.body(d.bytes)
 		}
 	}
-	return n == 0 || n < fl.cfg.Window && !fl.isSuspicious() && bytes+fl.size.target()/2 <= fl.size.pipe.limit()
+	n += ready
+	if n == 0 || ready == 0 && fl.isPassedBy() && !fl.isSuspicious() {
+		return true
+	}
+	return n < fl.cfg.Window && !fl.isSuspicious() && bytes+fl.size.target()/2 <= fl.size.pipe.limit()
 }
 
 // gathered is the size of the blocks that have been read ahead and may travel,

@@ -30,6 +30,7 @@ type flow struct {
 	sent     chan result        // as well
 	tasks    sync.WaitGroup
 	refusals int // blocks set aside since the sink last took anything
+	passed   int // bytes that did not wait for room since something last did
 	stats    Stats
 }
 
@@ -57,7 +58,7 @@ type result struct {
 func newFlow(f *Forwarder) *flow {
 	fl := &flow{
 		Forwarder: f,
-		size:      newSizer(f.cfg.MaxBatch),
+		size:      newSizer(f.cfg.Window, f.cfg.MaxBatch),
 		link:      link{backoff: f.cfg.Backoff},
 		dog:       watchdog{limit: f.cfg.Stall},
 		fetched:   make(chan fetch, 1),
@@ -168,11 +169,11 @@ func (fl *flow) next() *delivery {
 	var first *delivery
 	least := forEver
 	for _, d := range fl.queue {
-		if !fl.mayTravel(d) || !fl.fits(d) || first != nil && d.lane() != reading.Alarm {
+		if !fl.mayTravel(d) || !fl.fits(d) || first != nil && !fl.precedes(d, first) {
 			continue
 		}
 		wait := fl.wait(d)
-		if wait == 0 && (first == nil || first.lane() != reading.Alarm) {
+		if wait == 0 {
 			first = d
 		}
 		least = min(least, wait)
@@ -181,6 +182,15 @@ func (fl *flow) next() *delivery {
 		fl.ripe = time.After(least)
 	}
 	return first
+}
+
+// precedes reports whether the delivery goes before another one that came earlier:
+// an alarm does, unless alarms alone have been sent for long.
+func (fl *flow) precedes(d, first *delivery) bool {
+	if fl.isPassedBy() {
+		return first.isBeside() && !d.isBeside()
+	}
+	return d.lane() == reading.Alarm && first.lane() != reading.Alarm
 }
 
 // mayTravel reports whether the delivery is to be sent, and the gate open for it.
@@ -210,7 +220,7 @@ func (fl *flow) joining(d *delivery) time.Duration {
 	before := fl.before(d)
 	switch {
 	case before == nil, fl.size.body(d.bytes) >= fl.size.target()*3/4, d.lane() == reading.Alarm:
-	case fl.size.flight > len(before.body) && fl.size.trip > 0:
+	case fl.size.flight > before.weight() && fl.size.trip > 0:
 		wait = max(wait, fl.size.trip/4-time.Since(before.begun))
 	default:
 		wait = forEver
@@ -243,22 +253,31 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 			fl.refuse(d, err) // encoding is pure: it would fail again
 			return
 		}
-		fl.size.encoded(d.bytes, len(d.body))
+		fl.size.encoded(d.bytes, d.weight())
 		if len(d.body) > fl.size.maxBody && len(d.blocks) > 1 {
 			fl.split(d)
 			return
 		}
 	}
+	if d.parts != nil && len(d.parts) == 0 { // nothing that the encoding has words for
+		fl.stats.AckedReadings += uint64(d.count())
+		d.finish()
+		return
+	}
 	d.state, d.probe = sending, fl.link.down
-	d.sample = fl.size.sent(len(d.body), time.Now())
+	fl.passed += max(d.weight(), 2*fl.size.target()/fl.cfg.Window)
+	if !d.isBeside() {
+		fl.passed = 0
+	}
+	d.sample = fl.size.sent(d.weight(), fl.count(sending), time.Now())
 	fl.stats.SentMessages++
 	fl.stats.SentBytes += uint64(len(d.body))
-	m, allowed := fl.message(d), fl.cfg.Timeout<<min(d.timeouts, 3)
-	ctx, cancel := context.WithCancel(ctx)
+	m := fl.message(d)
+	ctx, cancel := context.WithTimeout(ctx, fl.cfg.Timeout<<min(d.timeouts, 3))
 	d.begun, d.cancel = time.Now(), cancel
 	fl.tasks.Go(func() {
 		defer cancel()
-		r := fl.send(ctx, m, allowed)
+		r := fl.send(ctx, m)
 		r.d = d
 		fl.sent <- r
 	})
@@ -290,9 +309,7 @@ func (fl *flow) message(d *delivery) Message {
 }
 
 // send runs in a goroutine of its own and touches nothing of the flow.
-func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) result {
-	ctx, cancel := context.WithTimeout(ctx, allowed)
-	defer cancel()
+func (f *Forwarder) send(ctx context.Context, m Message) result {
 	begun := time.Now()
 	err := f.sink.Send(ctx, m)
 	now := time.Now()
@@ -304,14 +321,14 @@ func (f *Forwarder) send(ctx context.Context, m Message, allowed time.Duration) 
 func (fl *flow) fetch(ctx context.Context) {
 	w := want{lanes: fl.gate.Lanes, live: !fl.hasRoom() || fl.gathered(false) >= fl.size.blocks()}
 	room := fl.size.blocks() - fl.gathered(w.live)
-	if w.live && room <= 0 && !fl.has(reading.Alarm) {
+	if w.live && (room <= 0 || fl.isSuspicious()) && !fl.has(reading.Alarm) {
 		w.lanes &= reading.LanesOf(reading.Alarm)
 		room = fl.size.blocks()
 	}
 	if fl.fetching && w != fl.wanted {
 		fl.callOff() // and begin again when it has ended
 	}
-	if fl.fetching || room <= 0 || w.lanes == 0 || w.live && fl.isSuspicious() {
+	if fl.fetching || room <= 0 || w.lanes == 0 || w.live && fl.isSuspicious() && w.lanes != reading.LanesOf(reading.Alarm) {
 		return
 	}
 	next := fl.cursor.Next

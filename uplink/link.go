@@ -18,6 +18,7 @@ type link struct {
 	hold    <-chan time.Time // fires when the next try is due; nil if it is
 	until   time.Time        // when hold fires
 	asked   bool             // the remote side named the delay
+	slow    bool             // a message ran out of time: more of them would make it worse
 }
 
 func (l *link) held() bool { return l.hold != nil }
@@ -58,11 +59,14 @@ func (l *link) wake() {
 	}
 }
 
-// up ends the outage and returns how long it was.
-func (l *link) up() time.Duration {
+// up ends the outage and returns how long it was. well says that something was sent
+// and has arrived since: until then the next delay grows from the last one.
+func (l *link) up(well bool) time.Duration {
 	outage := time.Since(l.since)
-	l.down, l.since = false, time.Now()
+	l.down, l.slow, l.since = false, false, time.Now()
 	l.release()
-	l.backoff.Reset()
+	if well {
+		l.backoff.Reset()
+	}
 	return outage
 }

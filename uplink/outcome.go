@@ -16,7 +16,7 @@ const overdue = 5 * time.Second
 // about the sink.
 func (fl *flow) conclude(ctx context.Context, r result) {
 	if r.err != nil {
-		fl.size.lost(len(r.d.body))
+		fl.size.lost(r.d.weight())
 	}
 	switch {
 	case r.err == nil:
@@ -32,21 +32,37 @@ func (fl *flow) conclude(ctx context.Context, r result) {
 		r.d.state = waiting
 		fl.stats.Retries++
 		fl.fail(r.err)
+		fl.link.slow = fl.link.slow || r.late
 	}
 }
 
 func (fl *flow) accept(r result) {
-	fl.size.arrived(len(r.d.body), r.d.sample, r.took, r.at)
+	fl.size.arrived(r.d.weight(), r.d.sample, r.took, r.at)
 	fl.refusals = 0
 	fl.dog.progress()
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
-	body := len(r.d.body)
 	r.d.finish()
-	if r.d.probe && fl.link.down {
-		fl.log.Info("link is up again", "after", fl.link.up().Round(time.Millisecond))
-		fl.stats.LastError = ""
-		fl.size.restart(body, r.took, r.at) // it may be another link
+	weight := r.d.weight()
+	r.d.finish()
+	fl.recover(r, weight)
+}
+
+// recover ends an outage when something has arrived: a probe, or what was on its way
+// already and was answered after the failure, which then was that of one message,
+// unless that ran out of time.
+func (fl *flow) recover(r result, weight int) {
+	if !fl.link.down {
+		fl.link.backoff.Reset()
+		return
+	}
+	if fl.link.held() && fl.link.asked || !r.d.probe && (fl.link.slow || !r.at.After(fl.link.since)) {
+		return
+	}
+	fl.log.Info("link is up again", "after", fl.link.up(r.d.probe).Round(time.Millisecond))
+	fl.stats.LastError = ""
+	if r.d.probe {
+		fl.size.restart(weight, r.took, r.at) // it may be another link
 	}
 }
 

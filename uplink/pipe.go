@@ -13,6 +13,8 @@ import (
 // messages instead of packets: the largest rate of the last rounds, the shortest
 // time of the last minute.
 type pipe struct {
+	most int // messages under way
+
 	// Of the link so far.
 	delivered int       // bytes of bodies that have arrived
 	latest    time.Time // when the latest of them was acknowledged
@@ -20,9 +22,12 @@ type pipe struct {
 
 	past []arrival // the latest
 
-	rates   [rateRounds]float64 // bytes a second; the largest of each round
-	round   int
-	roundAt int // delivered when the round ends
+	rates   [rateRounds]float64 // bytes a second; the largest of each full round
+	full    int                 // rounds in which the link had all that it may have
+	round   int                 // rounds
+	roundAt int                 // delivered when the round ends
+	swift   bool                // in this round, something took as long as was to be expected
+	busy    bool                // in this round, the link had all that it may have
 
 	trip     time.Duration // the shortest time of a message; 0 unknown
 	tripBody int           // how large that message was
@@ -32,10 +37,12 @@ type pipe struct {
 	lump  int       // how large bodies are of late; blocks of a backlog cannot be cut
 	clear time.Time // when the link has carried what is under way, if it began at once
 
-	rising  bool // at the start: nobody knows yet how wide the link is
+	rising  bool // nobody knows yet how wide the link is
 	window  int  // bytes that may be under way, while rising
 	plateau int  // rounds without a larger rate
 	highest float64
+
+	price price
 }
 
 const (
@@ -57,12 +64,14 @@ const (
 	mostPast = 64
 	// probeRound is the round, of every rateRounds, that tries a little more.
 	probeRound = 3
+	// growth of the rate, from the rounds before to one, makes it rise anew.
+	growth = 1.15
 )
 
-// newPipe returns what is known of a link at first: nothing. Bodies have most bytes
-// at the most.
-func newPipe(most int) pipe {
-	return pipe{rising: true, window: min(firstWindow, max(4*most, leastWindow))}
+// newPipe returns what is known of a link at first: nothing. So many messages are
+// under way at the most, whose bodies have so many bytes at the most.
+func newPipe(messages, bytes int) pipe {
+	return pipe{most: messages, rising: true, window: min(firstWindow, max(4*bytes, leastWindow))}
 }
 
 // restart begins to look anew: the link may be another one. What it carried
@@ -75,14 +84,14 @@ func (p *pipe) restart(body int, took time.Duration, now time.Time) {
 	if !p.rising {
 		guess = min(max(p.limit(), leastWindow), firstWindow)
 	}
-	*p = pipe{rising: true, window: guess, delivered: p.delivered, roundAt: p.delivered, latest: p.latest, flight: p.flight}
+	*p = pipe{most: p.most, rising: true, window: guess, delivered: p.delivered, roundAt: p.delivered, latest: p.latest, flight: p.flight}
 	p.time(body, took, now)
 }
 
 // narrow forgets the larger rates of before: the link has become much slower.
 func (p *pipe) narrow(rate float64) {
 	p.rates, p.rising = [rateRounds]float64{}, false
-	p.rates[p.round%rateRounds] = rate
+	p.rates[p.full%rateRounds] = rate
 	p.roundAt = p.delivered
 }
 
@@ -100,10 +109,9 @@ type sample struct {
 	idle      bool          // the link could have carried more
 }
 
-// sent notes that a body is under way. idle says that nothing more was there to
-// be sent.
-func (p *pipe) sent(body int, now time.Time) sample {
-	s := sample{delivered: p.delivered, since: p.latest, idle: p.flight+2*body < p.limit()}
+// sent notes that a body is under way, as one of so many.
+func (p *pipe) sent(body, messages int, now time.Time) sample {
+	s := sample{delivered: p.delivered, since: p.latest, idle: p.flight+body+max(body, p.share()) < p.limit() && messages < p.most}
 	if p.flight == 0 || p.latest.IsZero() {
 		s.since = now
 	}
@@ -134,7 +142,7 @@ func (p *pipe) gain() float64 {
 	switch {
 	case p.easing > 0:
 		return 0.5
-	case p.round%rateRounds == probeRound:
+	case p.full%rateRounds == probeRound:
 		return 1.2
 	}
 	return 1.05
@@ -148,23 +156,30 @@ func (p *pipe) arrived(body int, s sample, took time.Duration, now time.Time) {
 	p.flight -= body
 	p.delivered += body
 	p.latest = now
+	p.price.arrived(body)
 	p.time(body, took, now)
 	span := max(now.Sub(s.since), took, time.Microsecond)
 	rate := float64(p.delivered-s.delivered) / span.Seconds()
 	if p.isCoarse(took, now) {
 		rate = 0
 	}
-	if alone := p.trip + time.Duration(float64(body)/max(rate, p.rate())*float64(time.Second)); p.rising && took > 2*alone {
+	alone := p.trip + time.Duration(float64(body)/max(rate, p.rate(), 1)*float64(time.Second))
+	if took > 2*alone {
 		p.rising = false // it has waited in a queue of our own
 	}
+	p.swift = p.swift || took <= 2*s.expected
 	if took > slow && took > 4*s.expected && s.expected > 0 {
+		if 2*body > p.share() { // small ones waited behind others
+			p.price.tooSlow(body, now)
+		}
 		p.narrow(rate)
 	}
+	p.busy = p.busy || !s.idle
 	if s.delivered >= p.roundAt {
-		p.nextRound(s.idle)
+		p.nextRound(!p.busy)
 	}
 	p.past = append(p.past[max(0, len(p.past)-mostPast):], arrival{now, took})
-	if at := &p.rates[p.round%rateRounds]; rate > *at && (!s.idle || rate > p.rate()) {
+	if at := &p.rates[p.full%rateRounds]; rate > *at && (!s.idle || rate > p.rate()) {
 		*at = rate
 	}
 }
@@ -177,8 +192,8 @@ func (p *pipe) isCoarse(took time.Duration, now time.Time) bool {
 }
 
 // time keeps the shortest time of the last minute. When there was no shorter one
-// for a minute, half a window for a round trip shows whether what made them longer
-// is a queue of our own.
+// for a minute, or when all of a round took much longer, less under way for a round
+// trip shows whether what made them longer is a queue of our own.
 func (p *pipe) time(body int, took time.Duration, now time.Time) {
 	switch {
 	case p.trip == 0 || took <= p.trip:
@@ -190,34 +205,68 @@ func (p *pipe) time(body int, took time.Duration, now time.Time) {
 	}
 }
 
-// nextRound begins a round trip, and ends the rise when three in a row have
-// brought nothing.
+// nextRound begins a round trip. One in which little was sent says nothing of what
+// the link carries: what it carried before still counts.
 func (p *pipe) nextRound(idle bool) {
 	p.roundAt = p.delivered
-	p.rise(p.rate(), idle)
 	p.round++
-	p.rates[p.round%rateRounds] = 0
+	if !p.swift && p.easing == 0 && p.rate() > 0 {
+		p.easing = p.round + 2
+	}
+	p.rise(idle)
+	p.swift, p.busy = false, false
+	p.price.round(idle)
+	if idle {
+		return
+	}
+	p.full++
+	p.rates[p.full%rateRounds] = 0
+	p.lookAtPrice()
 }
 
-func (p *pipe) rise(rate float64, idle bool) {
+// rise doubles what may be under way for as long as the rate grows with it, and
+// ends when three rounds have brought nothing, or when messages wait in a queue. It
+// begins anew when a round has brought more than those before: there may be a lot
+// more.
+func (p *pipe) rise(idle bool) {
+	rate := p.rate()
+	if !p.rising {
+		was := p.before()
+		if idle || was == 0 || rate < was*growth || p.easing > 0 {
+			return
+		}
+		p.window = p.limit()
+		p.rising, p.highest, p.plateau = true, rate, 0
+		return
+	}
 	switch {
 	case rate > p.highest*1.25:
 		p.highest, p.plateau = rate, 0
 		p.window = min(max(p.window, int(riseGain*p.carried())), mostWindow)
 	case !idle:
 		p.plateau++
+		p.rising = p.plateau < 3
 	}
-	p.rising = p.rising && p.plateau < 3
 }
 
-// rate is how many bytes a second the link carries; 0 unknown.
-func (p *pipe) rate() float64 {
+// before is the rate of the rounds before this one.
+func (p *pipe) before() float64 {
 	most := 0.0
-	for _, r := range p.rates {
-		most = max(most, r)
+	for i, r := range p.rates {
+		if i != p.full%rateRounds {
+			most = max(most, r)
+		}
 	}
 	return most
 }
+
+// recent is the rate of this round, or of the one before while this one is young.
+func (p *pipe) recent() float64 {
+	return max(p.rates[p.full%rateRounds], p.rates[(p.full+rateRounds-1)%rateRounds])
+}
+
+// rate is how many bytes a second the link carries; 0 unknown.
+func (p *pipe) rate() float64 { return max(p.before(), p.rates[p.full%rateRounds]) }
 
 // limit is how many bytes may be under way.
 func (p *pipe) limit() int {
@@ -225,7 +274,12 @@ func (p *pipe) limit() int {
 		return p.window
 	}
 	full := p.carried() + float64(max(p.share(), p.lump, leastBody))
-	return int(min(max(full*p.gain(), leastWindow), mostWindow))
+	if p.easing > 0 {
+		full = min(full/2, p.recent()*p.trip.Seconds())
+	} else {
+		full *= p.gain()
+	}
+	return int(min(max(full, leastWindow), mostWindow))
 }
 
 // carried is how many bytes the link has room for, from the one side to the other
@@ -237,10 +291,15 @@ func (p *pipe) carried() float64 {
 // share is how large a body should be: what the link carries in two fifths of a
 // round trip. Four of them are under way then, three of which fill the link, so
 // that it is full whatever the answers do, and what is new waits for two at most.
+// Where another size carries more, it is that.
 func (p *pipe) share() int {
 	if p.rising {
-		return p.window / 4
+		return int(p.price.bound(float64(p.window / 4)))
 	}
-	at := min(max(p.trip*2/5, shortest), longest)
-	return int(min(p.rate()*at.Seconds(), mostWindow))
+	rate, trip := p.rate(), p.trip.Seconds()
+	share := p.price.bound(rate * p.usual())
+	return int(min(max(share, 2*rate*trip/float64(max(p.most, 1))), mostWindow))
 }
+
+// usual is how many seconds of the link a body is meant to take.
+func (p *pipe) usual() float64 { return min(max(p.trip*2/5, shortest), longest).Seconds() }

@@ -44,8 +44,8 @@ type Stats struct {
 	LastError string
 	// LastAck is when the sink last took a message; zero if it never did.
 	LastAck time.Time
-	// AckedReadings were taken by the sink; Quarantined readings were refused
-	// and set aside.
+	// AckedReadings were taken by the sink, or the encoding has no words for them;
+	// Quarantined readings were refused and set aside.
 	AckedReadings, Quarantined uint64
 	// SentMessages and SentBytes count every try, SentBytes the bodies: what
 	// the link has carried, or tried to.

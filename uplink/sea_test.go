@@ -32,6 +32,8 @@ type tank struct {
 	acks    int
 	broken  error // what Next returns when nothing is left, instead of waiting
 	ackErr  error
+	sharing bool // the lanes take turns, instead of the first that has something
+	turn    int
 }
 
 func newTank() *tank {
@@ -119,7 +121,12 @@ func (k *tank) Next(ctx context.Context, lanes reading.LaneSet, limit int) ([]wi
 }
 
 func (k *tank) give(lanes reading.LaneSet, limit int) []wire.Block {
-	for _, lane := range []reading.Lane{reading.Alarm, reading.Normal, reading.Bulk} {
+	order := []reading.Lane{reading.Alarm, reading.Normal, reading.Bulk}
+	if k.sharing {
+		k.turn++
+		order = append(order[k.turn%3:], order[:k.turn%3]...)
+	}
+	for _, lane := range order {
 		if !lanes.Has(lane) {
 			continue
 		}

@@ -13,6 +13,8 @@ const (
 	// held in memory while it is in flight.
 	leastBlocks = 512
 	maxGather   = 1 << 20
+	// leastRatio bounds what is made of bodies that were small or empty for once.
+	leastRatio = 1. / 32
 )
 
 // A message takes a part of a round trip to write, but no less than shortest and no
@@ -33,8 +35,8 @@ type sizer struct {
 	encodedBlocks, encodedBody float64
 }
 
-func newSizer(maxBody int) sizer {
-	return sizer{pipe: newPipe(maxBody), maxBody: maxBody}
+func newSizer(window, maxBody int) sizer {
+	return sizer{pipe: newPipe(window, maxBody), maxBody: maxBody}
 }
 
 // target is how large the next body should be.
@@ -61,7 +63,7 @@ func (s *sizer) ratio() float64 {
 	if s.encodedBlocks == 0 {
 		return 1
 	}
-	return s.encodedBody / s.encodedBlocks
+	return max(s.encodedBody/s.encodedBlocks, leastRatio)
 }
 
 // lower sets a new bound for bodies: the remote side has a smaller one than the

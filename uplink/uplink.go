@@ -42,7 +42,8 @@ type Cursor interface {
 // Encoder turns consecutive blocks of one lane into a message body.
 type Encoder interface {
 	// Encode appends the body for the blocks to dst, and says how it is cut into
-	// messages; nil parts say that it is one. None should have more than limit
+	// messages; nil parts say that it is one, and empty ones that there is nothing
+	// to send: the blocks then count as sent. None should have more than limit
 	// bytes; an encoder that cannot cut its body leaves it to the Forwarder to
 	// come with fewer blocks.
 	Encode(dst []byte, blocks []wire.Block, limit int) (body []byte, parts []Part, err error)

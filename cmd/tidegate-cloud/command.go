@@ -15,7 +15,7 @@ and acknowledges only what is on disk.
 
 Usage:
 
-  tidegate-cloud run     -data DIR [-listen 127.0.0.1:8440] [-tokens FILE] [-cert FILE -key FILE] [-print]
+  tidegate-cloud run     -data DIR [-listen 127.0.0.1:8440] [-tokens FILE] [-operator FILE] [-cert FILE -key FILE] [-print]
   tidegate-cloud ledger  -data DIR | -url URL [-json]
   tidegate-cloud export  -data DIR | -url URL [-gateway G] [-lane L] [-device D] [-from SEQ] [-since T] [-until T]
   tidegate-cloud import  -data DIR | -url URL [-tokens FILE] [-json] FILE...
@@ -24,6 +24,7 @@ Usage:
 
 run     listens until it is told to stop (SIGINT, SIGTERM). Beyond this machine
         it wants -tokens: lines of a gateway's name, a space and its secret.
+        -operator lets whoever shows that token give commands from elsewhere.
 ledger  prints what has come from each gateway and what is missing.
 export  prints readings, a JSON object a line.
 import  stores the files that [[uplink.file]] and "tidegate buffer export" make

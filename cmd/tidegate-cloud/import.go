@@ -14,6 +14,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -99,7 +100,7 @@ func importFile(ctx context.Context, into taker, path string) imported {
 		defer file.Close()
 		in = file
 	}
-	chunks, err := chunksOf(in)
+	chunks, err := chunksOf(in, filepath.Base(path))
 	if err != nil {
 		done.Error = err.Error()
 		return done
@@ -116,9 +117,10 @@ func importFile(ctx context.Context, into taker, path string) imported {
 	return done
 }
 
-// chunksOf reads what a file holds: chunks, or lines of JSON, compressed or not.
-// It begins with one byte or the other.
-func chunksOf(in io.Reader) (iter.Seq2[wire.Chunk, error], error) {
+// chunksOf reads what a file of the name holds: chunks, or lines of JSON, compressed
+// or not. It begins with one byte or the other; if with neither, because its beginning
+// is damaged, the name tells.
+func chunksOf(in io.Reader, name string) (iter.Seq2[wire.Chunk, error], error) {
 	r := bufio.NewReader(in)
 	var plain io.Reader = r
 	var err error
@@ -132,11 +134,14 @@ func chunksOf(in io.Reader) (iter.Seq2[wire.Chunk, error], error) {
 		return nil, err
 	}
 	r = bufio.NewReader(plain)
-	if head, _ := r.Peek(1); string(head) == "{" {
+	if head, _ := r.Peek(2); bytes.HasPrefix(head, []byte("{")) || string(head) != chunkMagic && strings.Contains(name, ".ndjson") {
 		return cloud.ReadLines(r), nil
 	}
 	return cloud.ReadChunks(r), nil
 }
+
+// chunkMagic is what a chunk begins with (wire/FORMAT.md).
+const chunkMagic = "tC"
 
 // maxWindow bounds the memory in bytes that a compressed file may ask for.
 const maxWindow = 64 << 20

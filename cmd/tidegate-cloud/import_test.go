@@ -53,6 +53,30 @@ func TestImportTakesFilesOfEveryForm(t *testing.T) {
 	}
 }
 
+// A power cut may leave zeros where a file of lines began: what is whole behind them is
+// imported, and the loss is named.
+func TestImportPassesOverADamagedBeginning(t *testing.T) {
+	dir := t.TempDir()
+	first := filepath.Join(dir, "north.chunks")
+	if err := os.WriteFile(first, packed(t, "north", 1, 500), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do(t, "import", "-data", filepath.Join(dir, "first"), first)
+	lines := []byte(do(t, "export", "-data", filepath.Join(dir, "first")))
+	clear(lines[:bytes.IndexByte(lines, '\n')])
+	for _, name := range []string{"north-20261128T142233Z-000001.ndjson", "north-20261128T142233Z-000001.ndjson.part"} {
+		path, store := filepath.Join(dir, name), filepath.Join(dir, name+".store")
+		if err := os.WriteFile(path, lines, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		err := command(t.Context(), []string{"import", "-data", store, path}, streams{&said, io.Discard})
+		if err == nil || !strings.Contains(err.Error(), "1 parts are damaged") || !strings.Contains(said.String(), "499 readings stored") {
+			t.Errorf("%s: %s, %v", name, said.String(), err)
+		}
+	}
+}
+
 func newZstd(w io.Writer) io.WriteCloser {
 	z, err := zstd.NewWriter(w)
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 const stopGrace = 5 * time.Second
 
 type runFlags struct {
-	listen, data, tokens, cert, key string
-	print                           bool
+	listen, data, tokens, operator, cert, key string
+	print                                     bool
 }
 
 // run receives until ctx ends.
@@ -33,6 +33,7 @@ func run(ctx context.Context, args []string, s streams) error {
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8440", "address to listen on")
 	flags.StringVar(&f.data, "data", "", "folder of the store")
 	flags.StringVar(&f.tokens, "tokens", "", "file of gateways and their tokens")
+	flags.StringVar(&f.operator, "operator", "", "file of the operator's token, for commands from other machines")
 	flags.StringVar(&f.cert, "cert", "", "file of the TLS certificate")
 	flags.StringVar(&f.key, "key", "", "file of the TLS key")
 	flags.BoolVar(&f.print, "print", false, "print a line for each delivery")
@@ -47,6 +48,10 @@ func run(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
+	operator, err := readOperator(f.operator)
+	if err != nil {
+		return err
+	}
 	listener, err := listen(f, len(tokens) > 0, log)
 	if err != nil {
 		return err
@@ -55,7 +60,7 @@ func run(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	c := cloud.ReceiverConfig{Tokens: tokens}
+	c := cloud.ReceiverConfig{Tokens: tokens, Operator: operator}
 	if f.print {
 		c.Received = func(d cloud.Delivery) { printDelivery(s.out, d) }
 	}
@@ -119,6 +124,22 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, closeStrea
 	}
 	<-served
 	return nil
+}
+
+// readOperator reads a file with one token. Without a file there is none.
+func readOperator(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("operator: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if len(token) < 16 || strings.ContainsAny(token, " \t\n") {
+		return "", fmt.Errorf("operator: %s holds no token of 16 characters or more — hint: write \"openssl rand -hex 32\" into it", path)
+	}
+	return token, nil
 }
 
 func printDelivery(w io.Writer, d cloud.Delivery) {

@@ -1,6 +1,7 @@
 package mqttin
 
 import (
+	"context"
 	"slices"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -25,7 +26,13 @@ type delivery struct {
 func (b *broker) publish(m *message, t *topic, notes ...reading.Note) (ingest.Receipt, error) {
 	intake := b.intake.Passage()
 	defer intake.Leave()
-	readings := b.readings(intake, m, t)
+	receipt, _, err := b.take(b.ctx, intake, m, b.readings(intake, m, t), notes)
+	return receipt, err
+}
+
+// take is publish of a message whose readings are known. It also returns the
+// copies that were sent, or queued.
+func (b *broker) take(ctx context.Context, intake *ingest.Intake, m *message, readings []reading.Reading, notes []reading.Note) (ingest.Receipt, []delivery, error) {
 	copies := b.subscribers(m)
 	if m.retain || m.qos > 0 && len(copies) > 0 {
 		m.keep() // others will know it
@@ -43,16 +50,16 @@ func (b *broker) publish(m *message, t *topic, notes ...reading.Note) (ingest.Re
 			b.stats.notRetained.Add(1)
 		}
 	}
-	receipt, err := b.memory.acceptBy(b.ctx, intake, readings, notes...)
+	receipt, err := b.memory.acceptBy(ctx, intake, readings, notes...)
 	if err != nil {
 		cancel(copies)
-		return nil, err
+		return nil, nil, err
 	}
 	if retains {
 		b.retain(m, receipt)
 	}
 	b.send(m, copies, receipt)
-	return receipt, nil
+	return receipt, copies, nil
 }
 
 // readings decodes a message.
@@ -177,7 +184,7 @@ func (b *broker) send(m *message, copies []delivery, receipt ingest.Receipt) {
 		switch {
 		case d.queued != nil:
 			d.session.accept(d.queued, receipt)
-		case !d.session.sendOnce(m, d.envelope):
+		case !d.session.sendOnce(m, d.envelope, receipt):
 			b.stats.undelivered.Add(1)
 		}
 	}

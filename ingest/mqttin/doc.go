@@ -58,6 +58,13 @@
 //   - After a commit that failed, the notes are compared with what is so
 //     (reconcile.go).
 //
+// # Orders
+//
+// The gateway itself publishes with (*Source).Publish (order.go): in one commit
+// with notes of the caller, and sent to nobody before. A session that acknowledges
+// an order is named to Config.Delivered, also after a restart: the order's id is
+// noted as the message's origin.
+//
 // # Ways in
 //
 // A Source listens at one address, with TLS or without, and at a second one

@@ -30,7 +30,7 @@ func (c *conn) exchange(f frame) error {
 	case typePubrec:
 		return c.pubrec(id, reason)
 	}
-	c.session.complete(id)
+	c.session.complete(id, reason)
 	return nil
 }
 
@@ -114,7 +114,7 @@ func (c *conn) pubrec(id uint16, reason byte) error {
 		c.gate.acknowledge(nil, c.appendNotFound(nil, typePubrel, id), 1)
 		return nil
 	case reason >= 0x80: // refused
-		s.complete(id)
+		s.complete(id, reason)
 		return nil
 	}
 	notes := s.release(o)
@@ -186,12 +186,15 @@ func (s *session) outgoing(id uint16) *outgoing {
 }
 
 // complete ends an exchange: the client has the message, or does not want it.
-func (s *session) complete(id uint16) {
+func (s *session) complete(id uint16, reason byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.ids[id]; o != nil && o.sent {
 		s.drop(o)
 		s.pump()
+		if reason < 0x80 {
+			s.broker.orderDelivered(o.message, s.id)
+		}
 	}
 }
 

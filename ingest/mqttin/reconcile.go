@@ -75,7 +75,7 @@ func (s *session) renote(ctx context.Context, book *notebook) error {
 		if !o.noted || state(o.receipt) != notOnFlash {
 			continue
 		}
-		if o.qos == 2 && !o.released {
+		if o.isFirm() && !o.released {
 			s.drop(o) // as next does: who published it sends it again
 			continue
 		}

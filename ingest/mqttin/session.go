@@ -160,21 +160,24 @@ func (s *session) accept(o *outgoing, receipt ingest.Receipt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.accepted = true
-	if o.noted || o.qos == 2 {
+	if o.noted || o.isFirm() {
 		o.receipt = receipt
 	}
 	s.pump()
 }
 
 // sendOnce sends a message of QoS 0. It returns false when it is lost.
-func (s *session) sendOnce(m *message, e envelope) bool {
+func (s *session) sendOnce(m *message, e envelope, receipt ingest.Receipt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.attached == nil {
 		return true // QoS 0 does not wait for who is away
 	}
 	packet := s.encode(m, e)
-	return packet == nil || s.attached.gate.offer(nil, packet)
+	if !m.isOrder() {
+		receipt = nil
+	}
+	return packet == nil || s.attached.gate.offer(receipt, packet)
 }
 
 // pump sends what waits, as far as the client's window and the gate allow.
@@ -208,19 +211,22 @@ func (s *session) pump() {
 // next returns the next packet of an exchange, and what it waits for. A QoS 2
 // subscriber that has seen a message must see it under the same identifier after
 // a crash, so the message, like every PUBREL, waits until what is noted of it is
-// on flash. A QoS 1 message may come twice and need not wait. No packet means
-// that there is nothing to send any more.
+// on flash; so does an order. Another QoS 1 message may come twice and need not
+// wait. No packet means that there is nothing to send any more.
 func (s *session) next(o *outgoing) ([]byte, ingest.Receipt) {
 	switch {
 	case o.released:
 		return appendAck(nil, typePubrel, o.id), o.receipt
-	case o.qos == 1:
+	case !o.isFirm():
 		return s.encode(o.message, o.envelope), nil
 	case state(o.receipt) == notOnFlash:
 		return nil, nil // who published it was told so, and sends it again
 	}
 	return s.encode(o.message, o.envelope), o.receipt
 }
+
+// isFirm says whether the message is sent only when custody has it.
+func (o *outgoing) isFirm() bool { return o.qos == 2 || o.message.isOrder() }
 
 // encode returns the message as the client is sent it; nil when it has expired,
 // or is larger than the client takes [MQTT-3.1.2-25].

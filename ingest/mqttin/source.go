@@ -70,6 +70,9 @@ type Config struct {
 	// SysInterval is how often what has changed is published under $SYS/broker,
 	// 10 s by default. A negative one turns that off.
 	SysInterval time.Duration
+	// Delivered, if not nil, is called when a client has acknowledged an Order of
+	// QoS 1 or 2. It must return at once and not call the Source.
+	Delivered func(order, client string)
 	// Linger is how long a connection that is being closed may take to deliver
 	// what is due, 1 s by default.
 	Linger time.Duration

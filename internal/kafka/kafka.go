@@ -79,9 +79,9 @@ const ZstdVersion = 7
 // Versions are those that a broker takes, of the requests that are known here.
 type Versions map[Key][2]int16
 
-// Common returns the highest version that both sides know. ok is false if there
+// Best returns the highest version that both sides know. ok is false if there
 // is none.
-func (v Versions) Common(k Key) (version int16, ok bool) {
+func (v Versions) Best(k Key) (version int16, ok bool) {
 	theirs, known := v[k]
 	lowest, highest := spoken(k)
 	version = min(highest, theirs[1])

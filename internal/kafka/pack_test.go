@@ -63,7 +63,7 @@ func telemetry(n int) []byte {
 	var b []byte
 	for i := range n {
 		b = fmt.Appendf(b, `{"gateway":"north-7","epoch":"00000000000004d2","lane":"normal","seq":%d,"device":"dev-%d","metric":"temp","unit":"Cel","time":%d,"value":%.2f}`,
-			i, i%7, 1_700_000_000_123+i*997, 20+random.Float64())
+			i, i%7, 1_700_000_000_123+int64(i)*997, 20+random.Float64())
 	}
 	return b
 }

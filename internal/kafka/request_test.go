@@ -191,17 +191,17 @@ func TestCodesHaveTheirNames(t *testing.T) {
 	}
 }
 
-func TestVersionsInCommon(t *testing.T) {
+func TestTheBestVersionThatBothKnow(t *testing.T) {
 	for _, c := range []struct {
 		theirs [2]int16
 		want   int16
 		ok     bool
 	}{{[2]int16{0, 13}, 8, true}, {[2]int16{0, 7}, 7, true}, {[2]int16{3, 3}, 3, true}, {[2]int16{0, 2}, 2, false}, {[2]int16{9, 13}, 8, false}} {
-		if got, ok := (Versions{Produce: c.theirs}).Common(Produce); ok != c.ok || ok && got != c.want {
+		if got, ok := (Versions{Produce: c.theirs}).Best(Produce); ok != c.ok || ok && got != c.want {
 			t.Errorf("%v: %d %v", c.theirs, got, ok)
 		}
 	}
-	if _, ok := (Versions{}).Common(Metadata); ok {
+	if _, ok := (Versions{}).Best(Metadata); ok {
 		t.Error("what a broker does not name is taken")
 	}
 }

@@ -31,7 +31,7 @@ func hintFor(err error) string {
 		invalid   x509.CertificateInvalidError
 		hostname  x509.HostnameError
 		record    tls.RecordHeaderError
-		alert     tls.AlertError
+		remote    *net.OpError
 		timeout   net.Error
 	)
 	switch {
@@ -49,7 +49,7 @@ func hintFor(err error) string {
 		return "the certificate is for another host; check the url"
 	case errors.As(err, &record):
 		return "the other side does not speak TLS; is it the port and the scheme of the url without TLS?"
-	case errors.As(err, &alert):
+	case errors.As(err, &remote) && remote.Op == "remote error": // a TLS alert, whose type crypto/tls keeps to itself
 		return "the other side refused the TLS handshake; does it want a certificate of this gateway, or another one?"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "this machine does not have that network address now"

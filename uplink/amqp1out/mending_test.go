@@ -31,6 +31,10 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 			var came atomic.Int32
 			all := make(chan arrived, 3)
 			p := newPeer(t, func(c *peerConn, a arrived) {
+				if len(a.body) == 4000 {
+					say(c, a)
+					return
+				}
 				all <- a
 				if came.Add(1) < 3 {
 					return
@@ -46,14 +50,20 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 			for n, size := range map[int]int{1: 10, 2: 5000, 3: 4500} {
 				m := message(uint64(n), 1)
 				m.Parts, m.Body = nil, make([]byte, size)
-				results[size] = make(chan error, 1)
-				go func() { results[size] <- sink.Send(within(t, patience), m) }()
+				end := make(chan error, 1)
+				results[size] = end
+				go func() { end <- sink.Send(within(t, patience), m) }()
 			}
 			for size, want := range map[int]string{10: "transient", 4500: "transient", 5000: "too large"} {
 				err := <-results[size]
 				if classOf(err) != want || strings.Count(fmt.Sprint(err), "hint: ") != 1 {
 					t.Errorf("%d bytes: %s, want %s: %v", size, classOf(err), want, err)
 				}
+			}
+			m := message(4, 1) // what is refused alone is guilty, whatever was before
+			m.Parts, m.Body = nil, make([]byte, 4000)
+			if err := sink.Send(within(t, patience), m); classOf(err) != "too large" {
+				t.Errorf("alone: %v", err)
 			}
 		})
 	}
@@ -127,5 +137,34 @@ func TestLongNamesFindTheirPlaceOrAreRefused(t *testing.T) {
 	p.product = "Artemis"
 	if err := newSink(t, p.address, bySubject).Send(within(t, patience), m); err != nil || got[0].subject != m.Parts[0].Device {
 		t.Errorf("what is no routing key: %v", err)
+	}
+}
+
+// A name that is no text is in nobody's way.
+func TestNameThatIsNoTextIsSent(t *testing.T) {
+	subjects := make(chan string, 1)
+	p := newPeer(t, func(c *peerConn, a arrived) { subjects <- a.subject; c.accept(a) })
+	sink := newSink(t, p.address, func(c *Config) { c.Subject = template(t, "{device}") })
+	m := message(1, 1)
+	m.Parts[0].Device = "boiler\xff"
+	if err := sink.Send(within(t, patience), m); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-subjects; got != "boiler\uFFFD" {
+		t.Errorf("%q", got)
+	}
+}
+
+// That a queue was there for the message before says nothing of this one.
+func TestQueueIsAskedForAgain(t *testing.T) {
+	p := newPeer(t, (*peerConn).accept)
+	p.product, p.version = "RabbitMQ", "3.10.8"
+	sink := newSink(t, p.address, func(c *Config) { c.Target = template(t, "/amq/queue/q") })
+	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	p.gone.Store(true)
+	if err := sink.Send(within(t, patience), message(2, 1)); classOf(err) != "1m0s" {
+		t.Errorf("accepted without a queue: %v", err)
 	}
 }

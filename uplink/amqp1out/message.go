@@ -3,6 +3,7 @@ package amqp1out
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -45,7 +46,8 @@ func (s *Sink) message(m uplink.Message, p uplink.Part, to peer) *amqp.Message {
 		if to.isRabbit() {
 			escape = onelink.Swap
 		}
-		subject := s.cfg.Subject.Expand(m, p, escape)
+		// The library refuses what is no text, and would for ever.
+		subject := strings.ToValidUTF8(s.cfg.Subject.Expand(m, p, escape), "\uFFFD")
 		out.Properties.Subject = &subject
 	}
 	if !s.cfg.Bare {

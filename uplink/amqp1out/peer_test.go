@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -33,6 +34,7 @@ type peerServer struct {
 	version string
 	refuse  map[string]string // by "to NAME" and "from NAME": the condition that an attach is refused with
 	mute    map[string]bool   // those that are not answered
+	gone    atomic.Bool       // there is nothing to receive from any more
 	limit   uint64            // max-message-size
 	credit  uint32
 	address string
@@ -160,7 +162,11 @@ func (p *peerServer) perform(c *peerConn, channel uint16, code byte, list []any)
 		if p.mute[way+name] {
 			return true
 		}
-		if condition := p.refuse[way+name]; condition != "" {
+		condition := p.refuse[way+name]
+		if isReceiver && p.gone.Load() {
+			condition = "amqp:not-found"
+		}
+		if condition != "" {
 			c.endSession(arrived{channel: channel}, condition, "no "+name) // as RabbitMQ does
 			return true
 		}

@@ -5,11 +5,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -35,8 +38,9 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 			for n, size := range map[int]int{1: 10, 2: 5000, 3: 4500} {
 				m := message(uint64(n), 1)
 				m.Parts, m.Body = nil, make([]byte, size)
-				results[size] = make(chan error, 1)
-				go func() { results[size] <- sink.Send(within(t, patience), m) }()
+				end := make(chan error, 1)
+				results[size] = end
+				go func() { end <- sink.Send(within(t, patience), m) }()
 			}
 			for size, want := range map[int]string{10: "transient", 4500: "transient", 5000: "too large"} {
 				err := <-results[size]
@@ -48,6 +52,67 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 				t.Errorf("the limit is %d", n)
 			}
 		})
+	}
+}
+
+// Returns that have come count, however the goroutine that hears them is scheduled: all
+// of them are dealt with before anybody is told that he may look.
+func TestReturnsAreHeededBeforeAnybodyLooks(t *testing.T) {
+	for range 20 {
+		l := &link{heed: make(chan chan struct{}, 1), gone: make(chan struct{}), raised: make(chan struct{}), flying: make(map[string]*departure)}
+		returns := make(chan amqp.Return, 100)
+		d := &departure{}
+		for n := range cap(returns) {
+			returns <- amqp.Return{ReplyCode: noRoute, MessageId: strconv.Itoa(n)}
+		}
+		l.flying[strconv.Itoa(cap(returns)-1)] = d
+		noted := make(chan struct{})
+		l.heed <- noted
+		close(returns)
+		go l.listen(returns, make(chan amqp.Blocking), make(chan *amqp.Error))
+		<-noted
+		l.mu.Lock()
+		if d.returned == nil {
+			t.Error("the last return is not heeded")
+		}
+		l.mu.Unlock()
+	}
+}
+
+// A key that is too long for a message-id tells a return as well.
+func TestReturnOfALongNameIsNotCustody(t *testing.T) {
+	p := newPeer(t, func(c *peerConn, p published) { c.giveBack(p); c.ack(p) })
+	m := message(1, 1)
+	m.Parts[0].Device, m.Parts[0].Last = strings.Repeat("d", 300), 2
+	if err := newSink(t, p.address, nil).Send(within(t, patience), m); classOf(err) != "1m0s" {
+		t.Errorf("%v", err)
+	}
+}
+
+// Whoever waits for a confirm when the alarm comes does not wait for the end of it.
+func TestAlarmEndsTheWaiting(t *testing.T) {
+	p := newPeer(t, func(c *peerConn, _ published) { c.block("low on memory") })
+	begun := time.Now()
+	err := newSink(t, p.address, nil).Send(within(t, patience), message(1, 1))
+	if delay, _ := uplink.RetryDelay(err); delay != alarmDelay || time.Since(begun) > patience/2 {
+		t.Errorf("%v after %v", err, time.Since(begun))
+	}
+}
+
+// A server that confirms and hangs up has confirmed, or not; nobody waits to learn it.
+func TestConfirmBeforeTheEndHoldsNobody(t *testing.T) {
+	p := newPeer(t, func(c *peerConn, p published) {
+		c.write(frame(1, 1, join(two(60), two(80), tag(p.tag), []byte{0})), frame(1, 0, join(two(10), two(50), two(320), short("CONNECTION_FORCED"), two(0), two(0))))
+	})
+	sink := newSink(t, p.address, nil)
+	begun := time.Now()
+	for n := range uint64(50) {
+		if err := sink.Send(within(t, patience), message(n, 1)); err != nil && classOf(err) != "transient" {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(begun); took > patience {
+		t.Errorf("it took %v", took)
 	}
 }
 

@@ -341,3 +341,28 @@ func TestWhatIsSentLateIsWatched(t *testing.T) {
 		}
 	}
 }
+
+// TestAProbeThatFailsBeginsTheHoldDownAnew: a link that works now and then does not
+// work.
+func TestAProbeThatFailsBeginsTheHoldDownAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := sail(t, PathConfig{HoldDown: 10 * time.Second}, eth(), lte())
+		defer s.stop()
+		s.links[0].set("", syscall.ECONNREFUSED)
+		s.wantOver(t, "lte").Close()
+		for _, fault := range []error{nil, syscall.ECONNREFUSED, nil} {
+			s.links[0].set("", fault)
+			for before := s.links[0].dialled(); s.links[0].dialled() == before; {
+				time.Sleep(time.Second)
+			}
+			synctest.Wait()
+			if s.Stats().Present != "lte" {
+				t.Fatal("a link that has failed since is used again")
+			}
+		}
+		time.Sleep(15 * time.Second)
+		if s.Stats().Present != "eth" {
+			t.Errorf("%+v", s.Stats())
+		}
+	})
+}

@@ -158,6 +158,13 @@ func TestBlocksAreRoundedUpAsOperatorsDo(t *testing.T) {
 	month.roll(at(t, "2026-05-05 00:00"))
 	month.add(100, 0)
 	want(t, month, 100, 1000)
+
+	moved := book(t, Budget{Block: 1000, Per: PerDay}, "2026-05-04 12:00")
+	moved.add(100, 0)
+	moved.zone, moved.ends, moved.billingDay = time.UTC, 0, 3 // after a restart
+	moved.roll(at(t, "2026-05-04 12:01"))
+	moved.add(100, 0)
+	want(t, moved, 1000, 1000)
 }
 
 func TestWhatABudgetLetsPass(t *testing.T) {

@@ -125,6 +125,10 @@ func TestWindowsThatTouchAreOne(t *testing.T) {
 	if open, until := schedule.At(from); !open || until.Sub(from) < 24*time.Hour {
 		t.Errorf("%v until %v", open, until)
 	}
+	within := Schedule{window(t, "0 12 * * * for 3h"), window(t, "0 13 * * * for 30m")}
+	if open, until := within.At(from); !open || until.Format("15:04") != "15:00" {
+		t.Errorf("a window within another: %v until %v", open, until)
+	}
 }
 
 func TestBadWindowsAreRefusedWithAHint(t *testing.T) {

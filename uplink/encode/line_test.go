@@ -100,6 +100,19 @@ tidegate,device=a_\,b\_\ c\d_,gateway=north-7 _\==1 6
 	}
 }
 
+// TestLinesHaveBoundedWidth: whether a field is in a line already is looked up among
+// all of it, which must not take the square of a hostile device's metrics.
+func TestLinesHaveBoundedWidth(t *testing.T) {
+	var rs []reading.Reading
+	for i := range 3*maxRow + 1 {
+		rs = append(rs, reading.Reading{Device: "d", Metric: fmt.Sprint("m", i), Time: 1, Value: reading.Float(1)})
+	}
+	got := lines(t, LineConfig{}, rs...)
+	if n := strings.Count(got, "\n"); n != 4 || len(points(t, got)) != len(rs) {
+		t.Errorf("%d lines of %d fields, want 4 of %d", n, len(points(t, got)), len(rs))
+	}
+}
+
 // TestUnsayableIsCounted: what line protocol has no words for is counted, and a
 // message of nothing else has nothing to send.
 func TestUnsayableIsCounted(t *testing.T) {

@@ -95,3 +95,38 @@ func TestFileOfTheFutureIsFinishedInTime(t *testing.T) {
 		}
 	})
 }
+
+// However little may be kept, the newest finished file is.
+func TestTheNewestFileIsKept(t *testing.T) {
+	s := newSink(t, Config{MaxSize: 1, KeepBytes: 1})
+	for n := range 4 {
+		send(t, s, document(n, 10))
+	}
+	if got := names(t, s.cfg.Dir); !slices.Equal(got, []string{"north-T-000003.ndjson", "north-T-000004.ndjson.part"}) {
+		t.Errorf("files %q", got)
+	}
+}
+
+// A compressed file whose name is not known to be durable does not replace the one
+// that it was made of.
+func TestBothFilesStayWhileTheNameIsInDoubt(t *testing.T) {
+	s := newSink(t, Config{MaxSize: 1, Compress: Gzip})
+	send(t, s, document(1, 10))
+	packed := make(chan struct{})
+	s.disk.syncFolder = func(dir string) error {
+		if gz, _ := filepath.Glob(filepath.Join(dir, "*.gz")); len(gz) > 0 {
+			defer func() { packed <- struct{}{} }()
+			return errors.New("the folder cannot be synced")
+		}
+		return syncFolder(dir)
+	}
+	part := s.file.path
+	s.leaving[part] = true
+	go s.pack(part)
+	<-packed
+	s.packing.Lock() // pack has ended
+	defer s.packing.Unlock()
+	if got := names(t, s.cfg.Dir); !slices.Equal(got, []string{"north-T-000001.ndjson.gz", "north-T-000001.ndjson.part"}) {
+		t.Errorf("files %q", got)
+	}
+}

@@ -75,6 +75,10 @@ type Config struct {
 	Dial uplink.Dial
 	// TLS is for https; nil stands for the system's authorities.
 	TLS *tls.Config
+	// Answered, if not nil, is given the body of each answer that takes custody, which
+	// may say something else beside. It is called by the goroutine of the Send, and
+	// the bytes are its own.
+	Answered func(answer []byte)
 	// Connections is how many connections are kept open: the window of the
 	// Forwarder. 1 if zero.
 	Connections int
@@ -184,6 +188,9 @@ func (s *Sink) piece(ctx context.Context, m uplink.Message, p uplink.Part) error
 	switch {
 	case err == nil:
 		s.limit.accepted(len(p.Body))
+		if s.cfg.Answered != nil {
+			s.cfg.Answered(answer)
+		}
 		return nil
 	case uplink.IsTooLarge(err):
 		s.limit.refused(len(p.Body), answer)

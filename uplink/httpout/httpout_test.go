@@ -202,3 +202,29 @@ func TestAThinLinkHasItsTime(t *testing.T) {
 		}
 	})
 }
+
+// What an acknowledgement says beside is for whoever listens; what is none is not.
+func TestAcknowledgementsAreShown(t *testing.T) {
+	answers := []string{`{"error":"busy"}`, `{"acked":{"epoch":"0000000000000001","lane":"normal","first":1,"last":9},"commands":[1]}`}
+	status := []int{http.StatusServiceUnavailable, http.StatusOK}
+	n := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status[n])
+		io.WriteString(w, answers[n])
+		n++
+	}))
+	defer server.Close()
+	var shown []string
+	sink, err := New(Config{URL: server.URL, Answered: func(answer []byte) { shown = append(shown, string(answer)) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	m := uplink.Message{Key: uplink.Key{Gateway: "g", Epoch: 1, Lane: reading.Normal, First: 1, Last: 9}, Count: 9, Body: []byte("x")}
+	if err := sink.Send(t.Context(), m); err == nil || len(shown) != 0 {
+		t.Errorf("%v, shown %q", err, shown)
+	}
+	if err := sink.Send(t.Context(), m); err != nil || len(shown) != 1 || shown[0] != answers[1] {
+		t.Errorf("%v, shown %q", err, shown)
+	}
+}

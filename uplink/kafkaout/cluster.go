@@ -22,7 +22,8 @@ const (
 	// after so long: a list of many partitions is long.
 	freeAsks = 8
 	askEvery = 2 * time.Second
-	// maxKnown bounds the topics whose partitions are remembered.
+	// maxKnown bounds the topics whose partitions are remembered, unless a single
+	// message has more.
 	maxKnown = 1024
 	// createTries is how often a topic that was just created is looked for, after
 	// createDelay, and twice that, and so on.
@@ -84,24 +85,28 @@ func (k *knowledge) note(c *kafka.Cluster, now time.Time) {
 		}
 		k.brokers[b.ID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
 	}
+	if len(k.topics)+len(c.Topics) > maxKnown {
+		clear(k.topics) // and not what is needed now
+	}
 	for _, t := range c.Topics {
 		if t.Code != 0 || len(t.Partitions) == 0 {
 			delete(k.topics, t.Name)
 			continue
 		}
-		if len(k.topics) >= maxKnown {
-			clear(k.topics)
-		}
 		k.topics[t.Name] = &leaders{t.Partitions, now, false}
 	}
 }
+
+// errForgotten says that a topic must be asked for again, because others have taken
+// its place.
+var errForgotten = fmt.Errorf("topic not known any more: %w", kafka.LeaderNotAvailable)
 
 // place returns the partition that a key belongs to, and the address of its
 // broker.
 func (k *knowledge) place(topic string, key []byte) (partition int32, address string, err error) {
 	l := k.topics[topic]
 	if l == nil {
-		return 0, "", fmt.Errorf("topic %s: %w", topic, kafka.LeaderNotAvailable)
+		return 0, "", errForgotten
 	}
 	partition = kafka.Partition(key, len(l.partitions))
 	p := l.partitions[partition]
@@ -211,8 +216,10 @@ func (s *Sink) learnFrom(ctx context.Context, l *link, w want) error {
 	if w.number {
 		number = question(kafka.InitProducerID, 0, kafka.AppendInitProducerID)
 	}
-	if _, ok := l.versions.Common(kafka.DescribeConfigs); ok && len(w.limits) > 0 {
+	if _, ok := l.versions.Best(kafka.DescribeConfigs); ok && len(w.limits) > 0 {
 		limits = l.start(askLimits(w.limits))
+	} else {
+		s.limits.giveUp(w.limits, time.Now())
 	}
 	var err error
 	if leaders != nil {

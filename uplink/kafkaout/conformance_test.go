@@ -97,7 +97,7 @@ func peer(t *testing.T, judge uplinktest.Judge) string {
 	return c.ListenAddrs()[0]
 }
 
-// refusal is an answer with the same error for every partition.
+// refusal is an answer with the same error for every partition, or none.
 func refusal(req *kmsg.ProduceRequest, err *kerr.Error, throttle int32) *kmsg.ProduceResponse {
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
 	resp.ThrottleMillis = throttle
@@ -106,7 +106,10 @@ func refusal(req *kmsg.ProduceRequest, err *kerr.Error, throttle int32) *kmsg.Pr
 		rt.Topic, rt.TopicID = t.Topic, t.TopicID
 		for _, p := range t.Partitions {
 			rp := kmsg.NewProduceResponseTopicPartition()
-			rp.Partition, rp.ErrorCode = p.Partition, err.Code
+			rp.Partition = p.Partition
+			if err != nil {
+				rp.ErrorCode = err.Code
+			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		resp.Topics = append(resp.Topics, rt)

@@ -41,6 +41,9 @@ type delivery struct {
 	changed                                  bool // what relearning has found
 }
 
+// errRounds says that something else was in the way each time.
+var errRounds = errors.New("the brokers have refused it for passing reasons too often")
+
 // deliver sends the message's records until all are in custody, ctx ends, or an
 // error makes more of it pointless.
 func (s *Sink) deliver(ctx context.Context, m uplink.Message) error {
@@ -50,7 +53,7 @@ func (s *Sink) deliver(ctx context.Context, m uplink.Message) error {
 			d.rounds++
 		}
 		if d.rounds > maxRounds {
-			return judge(errSpent, 0)
+			return judge(errRounds, 0)
 		}
 		d.round(ctx)
 	}
@@ -70,6 +73,10 @@ func (d *delivery) round(ctx context.Context) {
 	d.again = nil
 	if len(d.left) > 0 {
 		made, err := d.prepare(ctx)
+		if errors.Is(err, errForgotten) {
+			d.again = batches // once more
+			return
+		}
 		if err != nil {
 			d.blame(err)
 			return

@@ -130,7 +130,7 @@ func (s *Sink) requests(l *link, batches []*batch) (all []*request) {
 }
 
 func (r *request) version() int16 {
-	version, _ := r.link.versions.Common(kafka.Produce) // greet has looked
+	version, _ := r.link.versions.Best(kafka.Produce) // greet has looked
 	return version
 }
 

@@ -195,6 +195,9 @@ func silence(ctx context.Context, last error) error {
 // advertised explains what happens to everybody once: the first connection was
 // made, and brokers then named addresses that this machine does not reach.
 func advertised(err error) error {
+	if strings.Contains(err.Error(), "hint: ") {
+		return err
+	}
 	return fmt.Errorf("%w — hint: the cluster names this address; if it is not reached from here, correct advertised.listeners of that broker", err)
 }
 

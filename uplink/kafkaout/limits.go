@@ -4,7 +4,6 @@ package kafkaout
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -98,6 +97,13 @@ func (l *limits) note(topic string, bytes int32, now time.Time) (changed bool) {
 	return before.bytes != bytes
 }
 
+// giveUp notes that the limits of topics are not told.
+func (l *limits) giveUp(topics []string, now time.Time) {
+	for _, t := range topics {
+		l.note(t, 0, now)
+	}
+}
+
 // relearn asks again after a message was too large, and says whether that has
 // changed anything.
 func (s *Sink) relearn(ctx context.Context, topics []string) bool {
@@ -105,7 +111,7 @@ func (s *Sink) relearn(ctx context.Context, topics []string) bool {
 	if err != nil {
 		return false
 	}
-	if _, ok := l.versions.Common(kafka.DescribeConfigs); !ok {
+	if _, ok := l.versions.Best(kafka.DescribeConfigs); !ok {
 		return false
 	}
 	k := l.start(askLimits(topics))
@@ -120,7 +126,7 @@ func askLimits(topics []string, also ...string) *call {
 	}}
 }
 
-// heardLimits notes the answer: 0 for topics whose limit the user may not know.
+// heardLimits notes the answer: 0 for topics whose limit is not told.
 // Brokers may refuse to tell, but must answer. Topics that are not there yet will be
 // asked for again.
 func (s *Sink) heardLimits(ctx context.Context, l *link, k *call) (changed bool, err error) {
@@ -134,9 +140,12 @@ func (s *Sink) heardLimits(ctx context.Context, l *link, k *call) (changed bool,
 	}
 	now := time.Now()
 	for _, t := range all {
-		switch {
-		case t.Code == 0, errors.Is(t.Code, kafka.TopicAuthorizationFailed), errors.Is(t.Code, kafka.ClusterAuthorizationFailed):
+		switch t.Code {
+		case 0:
 			changed = s.limits.note(t.Topic, configured(t, maxMessageBytes), now) || changed
+		case kafka.UnknownTopicOrPartition:
+		default:
+			changed = s.limits.note(t.Topic, 0, now) || changed
 		}
 	}
 	return changed, nil

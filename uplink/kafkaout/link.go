@@ -26,7 +26,7 @@ const (
 	maxAnswer  = 4 << 20
 	readAtOnce = 64 << 10
 	// keptFrame is the largest request whose memory is kept for the next one.
-	keptFrame = 256 << 10
+	keptFrame = 1 << 20
 )
 
 // link is a connection to a broker. One goroutine writes and another one reads;

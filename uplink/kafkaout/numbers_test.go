@@ -204,12 +204,16 @@ func TestPlacesThatAreNeverGivenBack(t *testing.T) {
 	for n := 2; n <= maxFlying; n++ {
 		others = append(others, sending(t, hasty, sink, address, n, numbered(n, "gives up")))
 	}
+	sixth := make(chan error, 1)
+	go func() { sixth <- sink.Send(hasty, numbered(6, "gives up, too")) }()
+	waitUntil(t, func() bool { return queued(sink, address) == 1 })
 	release()
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
+	flying(t, sink, address, maxFlying)
 	cancel()
-	for _, result := range others {
+	for _, result := range append(others, sixth) {
 		<-result
 	}
 	if !linked(sink, address) {

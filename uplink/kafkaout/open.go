@@ -83,7 +83,7 @@ func (s *Sink) open(ctx context.Context, address string) (*link, error) {
 		}
 		return nil, err
 	}
-	version, _ := l.versions.Common(kafka.Produce)
+	version, _ := l.versions.Best(kafka.Produce)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.produce, s.opened[address] = min(s.produce, version), l
@@ -101,7 +101,7 @@ func (l *link) greet(ctx context.Context) error {
 		return fmt.Errorf("broker %s: %w", l.address, err)
 	}
 	for _, k := range []kafka.Key{kafka.Produce, kafka.Metadata, kafka.InitProducerID} {
-		if _, ok := l.versions.Common(k); !ok {
+		if _, ok := l.versions.Best(k); !ok {
 			return fmt.Errorf("broker %s, %v: %w", l.address, k, kafka.UnsupportedVersion)
 		}
 	}
@@ -160,7 +160,7 @@ func saslName(mechanism string) string {
 
 // step says something within the login, and returns what the broker says to it.
 func (l *link) step(ctx context.Context, said []byte) ([]byte, error) {
-	version, ok := l.versions.Common(kafka.SASLAuthenticate)
+	version, ok := l.versions.Best(kafka.SASLAuthenticate)
 	if !ok {
 		return nil, kafka.UnsupportedVersion
 	}

@@ -107,7 +107,7 @@ const minInsync = "min.insync.replicas"
 // topicNumbers returns the topic's limit and replicas in sync, 0 where the
 // brokers do not tell.
 func (s *Sink) topicNumbers(ctx context.Context, l *link, topic string) (limit, insync int32) {
-	if _, ok := l.versions.Common(kafka.DescribeConfigs); !ok {
+	if _, ok := l.versions.Best(kafka.DescribeConfigs); !ok {
 		return 0, 0
 	}
 	answer, err := l.wait(ctx, l.start(askLimits([]string{topic}, minInsync)))

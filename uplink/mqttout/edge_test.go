@@ -91,14 +91,16 @@ func TestAServerThatSpokeMQTT5IsNotTakenForAnOlderOne(t *testing.T) {
 	if err := send(); err != nil {
 		t.Fatal(err)
 	}
-	away.Store(1)
-	if err := send(); classOf(err) != "transient" || strings.Contains(err.Error(), "does not speak") {
-		t.Errorf("a server that is away: %v", err)
+	for range suspicious + 1 { // not in a row
+		away.Store(1)
+		if err := send(); classOf(err) != "transient" || strings.Contains(err.Error(), "does not speak") {
+			t.Errorf("a server that is away: %v", err)
+		}
+		if err := send(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := send(); err != nil {
-		t.Fatal(err)
-	}
-	if got := string(p.versions()); got != "\x05\x05\x05" {
+	if got := string(p.versions()); strings.Trim(got, "\x05") != "" {
 		t.Errorf("tried %v", []byte(got))
 	}
 	away.Store(0)

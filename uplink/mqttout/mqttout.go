@@ -181,8 +181,7 @@ func (s *Sink) Close() error {
 // Send publishes the message, or its parts one by one, and returns when the
 // server has them all.
 func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
-	version := s.level()
-	pubs, err := s.publications(m, version)
+	pubs, err := s.publications(m)
 	if err == nil && len(pubs) == 0 { // all have arrived, one by one
 		s.partly.forget(m)
 		return nil
@@ -192,12 +191,6 @@ func (s *Sink) Send(ctx context.Context, m uplink.Message) error {
 		var fresh bool
 		if l, fresh, err = s.link(ctx); err != nil {
 			break
-		}
-		if l.terms.level != version { // it turned out to be another
-			version = l.terms.level
-			if pubs, err = s.publications(m, version); err != nil {
-				break
-			}
 		}
 		if err = l.terms.fit(pubs, s.cfg.AcceptLoss); err != nil {
 			break

@@ -18,12 +18,12 @@ const rawMetric = "raw"
 const maxTopic = 65535
 
 // publications makes the publications of a message, of all pieces that have not
-// arrived, for a version of MQTT.
-func (s *Sink) publications(m uplink.Message, version byte) ([]publication, error) {
+// arrived.
+func (s *Sink) publications(m uplink.Message) ([]publication, error) {
 	pieces := m.Pieces()
 	arrived := s.partly.of(m)
 	pubs := make([]publication, 0, len(pieces))
-	carry := !s.cfg.Bare && version >= level5
+	carry := !s.cfg.Bare && s.level() >= level5
 	for i, part := range pieces {
 		pubs = append(pubs, publication{
 			index:   i,

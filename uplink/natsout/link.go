@@ -74,7 +74,7 @@ func (l *link) Alive() bool {
 	case <-l.gone:
 		return false
 	default:
-		return !l.leaving.Load()
+		return !l.leaving.Load() && l.wire.Fault() == nil
 	}
 }
 
@@ -149,21 +149,34 @@ func (l *link) publish(ctx context.Context, f *flight, m uplink.Message) error {
 		}
 	}
 	if err := l.out.Flush(); err != nil { // of any write before
-		l.fail(l.lost(err))
-		return l.err
+		return l.broken(err)
 	}
 	return tooLarge
+}
+
+// broken ends the link because it could not be written to. A server that has closed
+// it may have said why, which the listener comes to soon.
+func (l *link) broken(err error) error {
+	select {
+	case <-l.gone:
+	case <-time.After(farewell):
+		l.fail(l.lost(err))
+	}
+	return l.err
 }
 
 func (l *link) takeTurn(ctx context.Context) error {
 	select {
 	case l.turn <- struct{}{}:
-		return nil
+		if ctx.Err() == nil {
+			return nil
+		}
+		<-l.turn
 	case <-l.gone:
 		return l.err
 	case <-ctx.Done():
-		return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
 	}
+	return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
 }
 
 // impatient ends the link if ctx ends before what it returns is called.
@@ -217,8 +230,7 @@ func (l *link) request(ctx context.Context, subject string, body []byte) (reply,
 	release()
 	<-l.turn
 	if err != nil {
-		l.fail(l.lost(err))
-		return reply{}, l.err
+		return reply{}, l.broken(err)
 	}
 	select {
 	case r := <-answered:

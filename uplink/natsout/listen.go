@@ -18,6 +18,7 @@ func (l *link) begin() {
 
 // listen hears the server until the link is gone.
 func (l *link) listen() {
+	server := l.server
 	for {
 		v, err := l.ear.next()
 		switch {
@@ -39,7 +40,9 @@ func (l *link) listen() {
 		case opError:
 			l.complain(newComplaint(v.text))
 		case opInfo:
-			l.inform(v.text)
+			server.update(v.text)
+			l.payload.Store(server.MaxPayload)
+			l.leaving.Store(server.LameDuck)
 		}
 	}
 }
@@ -66,19 +69,6 @@ func (l *link) hear(v event) {
 		return
 	}
 	l.settle(a, judgeAnswer(v.status, v.body, a, l.cfg.Stream))
-}
-
-// inform takes what the server says of itself later on: that its configuration has
-// changed, or that it will close all connections soon.
-func (l *link) inform(text []byte) {
-	now, err := parseInfo(text)
-	if err != nil {
-		return // the protocol goes on behind it
-	}
-	l.payload.Store(now.MaxPayload)
-	if now.LameDuck {
-		l.leaving.Store(true)
-	}
 }
 
 var forbidden = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"]*)"`)
@@ -161,6 +151,6 @@ func (l *link) murmur(ping, pong bool) {
 	stuck := time.AfterFunc(l.cfg.Keepalive, func() { l.fail(l.lost(errors.New(saysStale))) })
 	defer stuck.Stop()
 	if _, err := l.wire.Write(text); err != nil {
-		l.fail(l.lost(err))
+		l.broken(err)
 	}
 }

@@ -1,8 +1,12 @@
 package natsout
 
 import (
+	"context"
+	"net"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -72,4 +76,105 @@ func TestLearntLimitComesDown(t *testing.T) {
 		size = sink.Limit()
 	}
 	t.Errorf("it stays at %d", size)
+}
+
+// An answer that comes twice is that of one part only.
+func TestAnswerCountsOnce(t *testing.T) {
+	address, _, arrived := collector(t, "")
+	sink := newSink(t, Config{Servers: []string{address}})
+	ended := begin(within(t, soon), sink, inParts(message(0, 30), "a", "b", "c"))
+	all := []published{receive(t, arrived), receive(t, arrived), receive(t, arrived)}
+	for range 3 {
+		all[0].conn.confirm(all[0].publish)
+	}
+	// Answers are heard in their order, so those three have been when this one is.
+	marker := begin(within(t, soon), sink, message(1, 30))
+	p := receive(t, arrived)
+	p.conn.confirm(p.publish)
+	if err := receive(t, marker); err != nil {
+		t.Fatal(err)
+	}
+	l, err := sink.seat.Get(within(t, soon), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	if len(l.flying) != 1 {
+		t.Error("it has ended, and two parts have no answer")
+	}
+	l.mu.Unlock()
+	all[1].conn.confirm(all[1].publish)
+	all[2].conn.confirm(all[2].publish)
+	if err := receive(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is refused before it is sent leaves nothing behind.
+func TestRefusedBeforehandLeavesNothing(t *testing.T) {
+	address, _, _ := collector(t, `"max_payload":4096`)
+	sink := newSink(t, Config{Servers: []string{address}, Subject: template(t, "plant.{device}")})
+	m := inParts(message(0, 30), "a", "b", strings.Repeat("c", 3000))
+	if err := sink.Send(within(t, soon), m); classOf(err) != isPermanent {
+		t.Error(err)
+	}
+	if err := sink.Send(within(t, soon), inParts(message(0, 10_000), "a")); classOf(err) != isTooLarge {
+		t.Error(err)
+	}
+	l, err := sink.seat.Get(within(t, soon), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.due) != 0 || len(l.flying) != 0 {
+		t.Errorf("%d answers are waited for, %d messages under way", len(l.due), len(l.flying))
+	}
+}
+
+// A network that takes nothing holds nobody longer than he wants.
+func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
+	sink := newSink(t, Config{Servers: []string{peer(t, accept)}, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return &brake{Conn: c, closed: make(chan struct{})}, err
+	}})
+	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error, 2)
+	begun := time.Now()
+	for n, patience := range []time.Duration{300 * time.Millisecond, 100 * time.Millisecond} {
+		go func() { results <- sink.Send(within(t, patience), message(n, 500_000)) }()
+	}
+	for range 2 {
+		if err := <-results; classOf(err) != isTransient || !strings.Contains(err.Error(), "hint: ") {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(begun); took > soon/2 {
+		t.Errorf("it took %v", took)
+	}
+	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// brake is a connection that takes no large writes, until it is closed.
+type brake struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (b *brake) Write(p []byte) (int, error) {
+	if len(p) > 8<<10 {
+		<-b.closed
+		return 0, net.ErrClosed
+	}
+	return b.Conn.Write(p)
+}
+
+func (b *brake) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return b.Conn.Close()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/netfault"
+	"github.com/tidegate/tidegate/internal/nkey"
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
@@ -30,11 +31,11 @@ const maxPreludes = 100
 func (s *Sink) open(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	id, err := s.cfg.readIdentity()
+	id, err := nkey.Read(s.cfg.NkeyFile, s.cfg.CredsFile)
 	if err != nil {
 		return nil, unreadable(fmt.Errorf("log in: %w", err))
 	}
-	defer clear(id.key)
+	defer clear(id.Key)
 	var unreachable, refused error
 	for i, address := range s.cfg.Servers {
 		deadline, _ := ctx.Deadline() // of the timeout above, or an earlier one
@@ -48,7 +49,6 @@ func (s *Sink) open(ctx context.Context) (*link, error) {
 		l, err := s.enter(share, wire, address, id)
 		cancel()
 		if err == nil {
-			s.payload.Store(l.server.MaxPayload)
 			return l, nil
 		}
 		refused = err
@@ -66,7 +66,7 @@ func (s *Sink) dial(ctx context.Context, address string) (*onelink.Conn, error) 
 func (c *Config) tls() *tls.Config { return cmp.Or(c.TLS, &tls.Config{}) }
 
 // enter logs in over a connection, which it closes if that fails.
-func (s *Sink) enter(ctx context.Context, wire *onelink.Conn, address string, id identity) (*link, error) {
+func (s *Sink) enter(ctx context.Context, wire *onelink.Conn, address string, id nkey.Identity) (*link, error) {
 	release := context.AfterFunc(ctx, func() { wire.Close() })
 	l := &link{
 		cfg: &s.cfg, payload: &s.payload, wire: wire, ear: newEar(wire), inbox: s.cfg.InboxPrefix + "." + rand.Text()[:16] + ".",
@@ -85,6 +85,7 @@ func (s *Sink) enter(ctx context.Context, wire *onelink.Conn, address string, id
 		l.wire.Close()
 		return nil, l.explain(err)
 	}
+	s.payload.Store(l.server.MaxPayload)
 	l.out = bufio.NewWriterSize(l.wire, joined)
 	l.begin()
 	return l, nil
@@ -126,7 +127,7 @@ func (l *link) greet(ctx context.Context, address string) error {
 
 // logIn says who we are, subscribes to the answers, and waits for the PONG that
 // shows that both were welcome.
-func (l *link) logIn(id identity) error {
+func (l *link) logIn(id nkey.Identity) error {
 	if !l.server.Headers {
 		return errors.New(saysNoHeaders)
 	}
@@ -136,30 +137,30 @@ func (l *link) logIn(id identity) error {
 		User: l.cfg.Username, Password: l.cfg.Password.Reveal(), Token: l.cfg.Token.Reveal(),
 	}
 	switch {
-	case id.key == nil:
-	case id.jwt != "":
-		who.JWT, who.Signature = id.jwt, id.sign(l.server.Nonce)
+	case id.Key == nil:
+	case id.JWT != "":
+		who.JWT, who.Signature = id.JWT, id.Sign(l.server.Nonce)
 	case l.server.Nonce == "":
 		return errors.New(saysNoNkeys)
 	default:
-		who.Nkey, who.Signature = id.public(), id.sign(l.server.Nonce)
+		who.Nkey, who.Signature = id.Public(), id.Sign(l.server.Nonce)
 	}
 	text, err := appendLogin(nil, who, l.inbox)
 	if err != nil {
 		return err
 	}
-	if _, err := l.wire.Write(text); err != nil {
-		return err
-	}
+	_, unwritten := l.wire.Write(text) // whoever has closed may have said why
 	for range maxPreludes {
 		v, err := l.ear.next()
 		switch {
 		case err != nil:
-			return err
+			return cmp.Or(unwritten, err)
 		case v.op == opPong:
 			return nil
 		case v.op == opError:
 			return newComplaint(v.text)
+		case v.op == opInfo: // what the user may do, now that it is known who that is
+			l.server.update(v.text)
 		case v.op == opMessage:
 			return fmt.Errorf("%w: a message before the login was answered", errNotNATS)
 		}

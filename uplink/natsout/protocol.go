@@ -252,6 +252,18 @@ func parseInfo(text []byte) (g greeting, err error) {
 	return g, nil
 }
 
+// update takes what a later INFO says of limits and of closing down, if it says so.
+func (g *greeting) update(text []byte) {
+	now, err := parseInfo(text)
+	if err != nil {
+		return // the protocol goes on behind it
+	}
+	if now.MaxPayload > 0 {
+		g.MaxPayload = now.MaxPayload
+	}
+	g.LameDuck = now.LameDuck
+}
+
 // login is what CONNECT says of us.
 type login struct {
 	Verbose      bool   `json:"verbose"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -97,6 +98,48 @@ func TestTheFirstFaultStays(t *testing.T) {
 	}
 }
 
+// What was dropped says so, if nothing else was wrong with it; and only a write that
+// is under way is reason enough to unstick.
+func TestDroppedForAReason(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	c := Over(near)
+	c.Unstick()
+	if c.Fault() != nil {
+		t.Fatal("an idle connection was dropped")
+	}
+	stuck := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(c, "nobody reads this")
+		stuck <- err
+	}()
+	for c.writing.Load() == 0 {
+		runtime.Gosched()
+	}
+	c.Unstick()
+	if err := <-stuck; err == nil || !errors.Is(c.Fault(), net.ErrClosed) {
+		t.Errorf("%v, %v", err, c.Fault())
+	}
+}
+
+// What was held back for a moment and does not get out is a write that is stuck, too.
+func TestLateFlushCanBeUnstuck(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	c := Over(near)
+	c.Cork()
+	io.WriteString(c, "nobody reads this")
+	for c.writing.Load() == 0 { // until the moment is over
+		runtime.Gosched()
+	}
+	c.Unstick()
+	if !errors.Is(c.Fault(), net.ErrClosed) {
+		t.Error(c.Fault())
+	}
+	c.mu.Lock() // the flush has ended
+	defer c.mu.Unlock()
+}
+
 // fake is a Link that counts.
 type fake struct{ dead, closed bool }
 
@@ -139,7 +182,7 @@ func TestSeatHoldsNobody(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := s.Get(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.Get(ctx, nil); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "hint: ") {
 			t.Error(err)
 		}
 		close(release)

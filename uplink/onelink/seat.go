@@ -3,6 +3,8 @@ package onelink
 import (
 	"context"
 	"errors"
+
+	"github.com/tidegate/tidegate/internal/netfault"
 )
 
 // ErrClosed says that a Seat was closed.
@@ -41,7 +43,7 @@ func (s *Seat[L]) Get(ctx context.Context, open func(context.Context) (L, error)
 	select {
 	case held = <-s.place:
 	case <-ctx.Done():
-		return held.link, ctx.Err()
+		return held.link, netfault.Explain(ctx.Err())
 	}
 	defer func() { s.place <- held }()
 	if held.closed {

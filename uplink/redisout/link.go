@@ -181,7 +181,7 @@ func (l *link) write(ctx context.Context, d *departure, commands []command) erro
 	case <-l.gone:
 		return l.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return unwritten(ctx)
 	}
 	defer func() { <-l.turn }()
 	select {
@@ -196,7 +196,7 @@ func (l *link) write(ctx context.Context, d *departure, commands []command) erro
 	l.waiting = append(l.waiting, d)
 	l.mu.Unlock()
 	release := context.AfterFunc(ctx, func() {
-		l.end(fmt.Errorf("not written in time: %w — hint: the link is slow or dead, or the server hangs", ctx.Err()))
+		l.end(unwritten(ctx))
 	})
 	defer release()
 	l.wire.Cork()
@@ -215,8 +215,12 @@ func (l *link) write(ctx context.Context, d *departure, commands []command) erro
 	case <-l.gone:
 		return l.reason(d)
 	case <-ctx.Done():
-		return ctx.Err()
+		return unwritten(ctx)
 	}
+}
+
+func unwritten(ctx context.Context) error {
+	return fmt.Errorf("not written in time: %w — hint: the link is slow or dead, or the server hangs", ctx.Err())
 }
 
 // send adds the message's pieces.
@@ -252,7 +256,11 @@ func (l *link) send(ctx context.Context, m uplink.Message) error {
 // judged judges what the server said, and ends a link that will never do.
 func (l *link) judged(err error) error {
 	judged, keep := judge(err)
-	if !keep {
+	switch {
+	case keep:
+	case uplink.IsPermanent(judged): // which is not held against the others
+		l.end(fmt.Errorf("the connection has ended because of another message: %v", judged))
+	default:
 		l.end(judged)
 	}
 	return judged

@@ -1,6 +1,8 @@
 package redisout
 
 import (
+	"context"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -71,4 +73,92 @@ func TestClocksAreBounded(t *testing.T) {
 	if n := len(c.known); n > maxClocks || n == 0 {
 		t.Errorf("%d clocks are kept", n)
 	}
+}
+
+// Redis hangs up on what is too large. Whoever else is under way is not too large for
+// that: he would be cut small for good.
+func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
+	begun := make(chan struct{}, 4)
+	entries := 0 // of one connection
+	address := peer(t, func(words []string) string {
+		if words[0] == "CONFIG" {
+			return "*0\r\n"
+		}
+		if entries++; entries < 4 {
+			begun <- struct{}{}
+			return ""
+		}
+		begun <- struct{}{}
+		return "$3\r\n1-0\r\n-ERR Protocol error: invalid bulk length\r\n"
+	})
+	sink := newSink(t, Config{Address: address})
+	ends := []chan error{make(chan error, 1), make(chan error, 1), make(chan error, 1)}
+	two, _ := cut(2) // the connection ends before the second part has a reply
+	for i, m := range []uplink.Message{message("{}"), two, message("{}")} {
+		go func() { ends[i] <- sink.Send(within(t), m) }()
+		for range m.Pieces() {
+			<-begun // in their order
+		}
+	}
+	if err := <-ends[0]; err != nil {
+		t.Errorf("before it: %v", err)
+	}
+	checkClass(t, <-ends[1], tooLarge)
+	err := <-ends[2]
+	checkClass(t, err, transient)
+	if err != nil && strings.Count(err.Error(), "hint: ") != 1 {
+		t.Error(err)
+	}
+}
+
+// A network that takes nothing holds nobody longer than he wants.
+func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
+	address, _ := recorder(t)
+	sink := newSink(t, Config{Address: address, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return &brake{Conn: c, closed: make(chan struct{})}, err
+	}})
+	if err := sink.Send(within(t), message("{}")); err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error, 2)
+	begun := time.Now()
+	for _, patience := range []time.Duration{300 * time.Millisecond, 100 * time.Millisecond} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		go func() { results <- sink.Send(ctx, message(strings.Repeat("x", 1<<20))) }()
+	}
+	for range 2 {
+		err := <-results
+		checkClass(t, err, transient)
+		if err != nil && !strings.Contains(err.Error(), "hint: ") {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if err := sink.Send(within(t), message("{}")); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// brake is a connection that takes no large writes, until it is closed.
+type brake struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (b *brake) Write(p []byte) (int, error) {
+	if len(p) > 8<<10 {
+		<-b.closed
+		return 0, net.ErrClosed
+	}
+	return b.Conn.Write(p)
+}
+
+func (b *brake) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return b.Conn.Close()
 }

@@ -225,10 +225,10 @@ func (l *line) fail(err error) {
 	if len(waiting) > 1 {
 		err = innocent
 	}
+	close(l.ended) // before anybody is told, who would send the next message over it
 	for _, w := range waiting {
 		w.answer <- err
 	}
-	close(l.ended)
 	l.conn.Close()
 }
 

@@ -1,4 +1,6 @@
-package natsout
+// Package nkey logs in to NATS with a signature: with the seed of a user, or with a
+// JWT and its seed.
+package nkey
 
 import (
 	"bytes"
@@ -30,45 +32,46 @@ const seedSize = 2 + ed25519.SeedSize + 2
 // have a few kilobytes.
 const maxFile = 64 << 10
 
-// identity is who logs in with a signature.
-type identity struct {
-	jwt string // empty: by the key alone
-	key ed25519.PrivateKey
+// Identity is who logs in with a signature. The zero value is nobody.
+type Identity struct {
+	JWT string // empty: by the key alone
+	Key ed25519.PrivateKey
 }
 
-// public is the text of the public key: "U…".
-func (i identity) public() string {
-	raw := append([]byte{kindUser}, i.key.Public().(ed25519.PublicKey)...)
+// Public is the text of the public key: "U…".
+func (i Identity) Public() string {
+	raw := append([]byte{kindUser}, i.Key.Public().(ed25519.PublicKey)...)
 	raw = binary.LittleEndian.AppendUint16(raw, crc16(raw))
 	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw)
 }
 
-// sign proves to have the key.
-func (i identity) sign(nonce string) string {
-	return base64.RawURLEncoding.EncodeToString(ed25519.Sign(i.key, []byte(nonce)))
+// Sign proves to have the key.
+func (i Identity) Sign(nonce string) string {
+	return base64.RawURLEncoding.EncodeToString(ed25519.Sign(i.Key, []byte(nonce)))
 }
 
-// readIdentity reads the files of a login, if it has some.
-func (c Config) readIdentity() (identity, error) {
-	path := c.NkeyFile + c.CredsFile // one of them at most
+// Read reads a file with the seed of a user, or one with a JWT and its seed. One of
+// them has no name; if neither has, it returns nobody.
+func Read(nkeyFile, credsFile string) (Identity, error) {
+	path := nkeyFile + credsFile
 	if path == "" {
-		return identity{}, nil
+		return Identity{}, nil
 	}
 	text, err := readFile(path)
 	defer clear(text)
 	if err != nil {
-		return identity{}, err
+		return Identity{}, err
 	}
-	if c.NkeyFile != "" {
+	if nkeyFile != "" {
 		key, err := findSeed(text)
 		if err != nil {
-			return identity{}, fmt.Errorf("nkey file %s: %w", path, err)
+			return Identity{}, fmt.Errorf("nkey file %s: %w", path, err)
 		}
-		return identity{key: key}, nil
+		return Identity{Key: key}, nil
 	}
 	id, err := parseCreds(text)
 	if err != nil {
-		return identity{}, fmt.Errorf("creds file %s: %w", path, err)
+		return Identity{}, fmt.Errorf("creds file %s: %w", path, err)
 	}
 	return id, nil
 }
@@ -92,17 +95,17 @@ func readFile(path string) ([]byte, error) {
 //	-----BEGIN NATS USER JWT-----
 //	eyJ0eXAiOiJKV1Qi...
 //	------END NATS USER JWT------
-func parseCreds(text []byte) (identity, error) {
+func parseCreds(text []byte) (Identity, error) {
 	blocks := fenced(text)
 	if len(blocks) < 2 {
-		return identity{}, errors.New("it does not have both a JWT and a seed")
+		return Identity{}, errors.New("it does not have both a JWT and a seed")
 	}
 	jwt := string(blocks[0])
 	if strings.Count(jwt, ".") != 2 {
-		return identity{}, errors.New("its first block is no JWT")
+		return Identity{}, errors.New("its first block is no JWT")
 	}
 	key, err := parseSeed(blocks[1])
-	return identity{jwt, key}, err
+	return Identity{jwt, key}, err
 }
 
 // findSeed finds the seed in a file that has it alone, on a line, or fenced.
