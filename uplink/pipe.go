@@ -80,7 +80,7 @@ func newPipe(messages, bytes int) pipe {
 // is too small costs a wide link two round trips. The body that has shown that it
 // is up took so long.
 func (p *pipe) restart(body int, took time.Duration, now time.Time) {
-	guess := firstWindow / 4
+	guess := firstWindow / 2
 	if !p.rising {
 		guess = min(max(p.limit(), leastWindow), firstWindow)
 	}
