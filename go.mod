@@ -27,7 +27,7 @@ require (
 	github.com/Azure/go-amqp v1.7.0
 	github.com/go-stomp/stomp/v3 v3.1.3
 	github.com/gomodule/redigo v1.9.3
-	github.com/nats-io/nats.go v1.55.0 // tests only
+	github.com/nats-io/nats.go v1.55.0 // tests and tidebench only
 	github.com/nats-io/nkeys v0.4.16 // tests only
 	github.com/pierrec/lz4/v4 v4.1.33 // tests only
 	github.com/rabbitmq/amqp091-go v1.16.0
