@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,26 +13,13 @@ import (
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/command/commandtest"
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/servertest"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 var rabbit = servertest.Share(servertest.RabbitMQ, servertest.User("gw", "s3cret"), servertest.Only("amqp"))
 
 func TestMain(m *testing.M) { servertest.Main(m, rabbit) }
-
-func secret(t *testing.T, text string) conf.Secret {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // boss gives commands and reads answers, over a connection that is made anew when
 // it is broken.
@@ -105,14 +90,14 @@ func peer(t *testing.T) (*servertest.Server, *boss, Config) {
 		return nil
 	})
 	t.Cleanup(func() { b.conn.Close() })
-	return s, b, Config{Address: s.Addr("amqp"), Username: "gw", Password: secret(t, "s3cret"), Queue: b.commands, RoutingKey: b.answers, Name: "suite", Heartbeat: 5 * time.Second}
+	return s, b, Config{Address: s.Addr("amqp"), Username: "gw", Password: uplinktest.Secret(t, "s3cret"), Queue: b.commands, RoutingKey: b.answers, Name: "suite", Heartbeat: 5 * time.Second}
 }
 
 func TestOverRabbitMQ(t *testing.T) {
 	commandtest.Run(t, func(t *testing.T) commandtest.Peer {
 		s, b, cfg := peer(t)
 		bad := cfg
-		bad.Password = secret(t, "wrong")
+		bad.Password = uplinktest.Secret(t, "wrong")
 		log := slog.New(slog.DiscardHandler)
 		return commandtest.Peer{
 			Courier: New(cfg, log), Wrong: New(bad, log), Put: b.put, Answer: b.next,

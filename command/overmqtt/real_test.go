@@ -3,8 +3,6 @@ package overmqtt
 import (
 	"encoding/json"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,22 +10,9 @@ import (
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/command/commandtest"
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/servertest"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
-
-func secret(t *testing.T, text string) conf.Secret {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // boss is a client of somebody else's that gives commands and reads answers.
 func boss(t *testing.T, address string) (put func(*testing.T, string), answers <-chan command.Answer, ready <-chan struct{}) {
@@ -74,10 +59,10 @@ func next(answers <-chan command.Answer) func(t *testing.T) command.Answer {
 }
 
 func peerOf(t *testing.T, s *servertest.Server, protocol Protocol) commandtest.Peer {
-	cfg := Config{Address: s.Addr("mqtt"), Protocol: protocol, ClientID: "north-7-commands", Username: "gw", Password: secret(t, "s3cret"),
+	cfg := Config{Address: s.Addr("mqtt"), Protocol: protocol, ClientID: "north-7-commands", Username: "gw", Password: uplinktest.Secret(t, "s3cret"),
 		Topic: "commands/north-7", Answers: "answers/north-7", KeepAlive: 5 * time.Second}
 	bad := cfg
-	bad.Password = secret(t, "wrong")
+	bad.Password = uplinktest.Secret(t, "wrong")
 	put, answers, ready := boss(t, s.Addr("mqtt"))
 	log := slog.New(slog.DiscardHandler)
 	return commandtest.Peer{

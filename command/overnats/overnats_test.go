@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,22 +12,9 @@ import (
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/command/commandtest"
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/servertest"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
-
-func secret(t *testing.T, text string) conf.Secret {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // boss makes the stream, gives commands and reads answers.
 func boss(t *testing.T, address string) (put func(t *testing.T, doc string), next func(t *testing.T) command.Answer) {
@@ -78,10 +63,10 @@ func boss(t *testing.T, address string) (put func(t *testing.T, doc string), nex
 func TestOverNATS(t *testing.T) {
 	commandtest.Run(t, func(t *testing.T) commandtest.Peer {
 		s := servertest.NATS(t, servertest.User("gw", "s3cret"))
-		cfg := Config{Servers: []string{s.Addr("nats")}, Username: "gw", Password: secret(t, "s3cret"),
+		cfg := Config{Servers: []string{s.Addr("nats")}, Username: "gw", Password: uplinktest.Secret(t, "s3cret"),
 			Stream: "COMMANDS", Subject: "commands.north-7", Durable: "north-7", Answers: "answers.north-7", AckWait: 2 * time.Second, Name: "suite"}
 		bad := cfg
-		bad.Password = secret(t, "wrong")
+		bad.Password = uplinktest.Secret(t, "wrong")
 		put, next := boss(t, s.Addr("nats"))
 		log := slog.New(slog.DiscardHandler)
 		return commandtest.Peer{
@@ -101,7 +86,7 @@ func TestOverTLS(t *testing.T) {
 		cfg  Config
 		want string // in the error; "" for none
 	}{
-		"TLS":       {Config{Servers: []string{good.Addr("tls")}, TLS: trusted, Secure: true, Username: "gw", Password: secret(t, "s3cret")}, ""},
+		"TLS":       {Config{Servers: []string{good.Addr("tls")}, TLS: trusted, Secure: true, Username: "gw", Password: uplinktest.Secret(t, "s3cret")}, ""},
 		"expired":   {Config{Servers: []string{expired.Addr("tls")}, TLS: trusted, Secure: true}, "is the clock"},
 		"no TLS":    {Config{Servers: []string{plain.Addr("nats")}, TLS: trusted, Secure: true}, "turn it on over there"},
 		"nobody":    {Config{Servers: []string{"127.0.0.1:1"}}, "nothing listens"},

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -19,22 +17,9 @@ import (
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/command/commandtest"
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/servertest"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
-
-func secret(t *testing.T, text string) conf.Secret {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // boss is a client of somebody else's.
 type boss struct {
@@ -84,9 +69,9 @@ func (b *boss) next(t *testing.T) (a command.Answer) {
 func TestOverRedis(t *testing.T) {
 	commandtest.Run(t, func(t *testing.T) commandtest.Peer {
 		s := servertest.Redis(t, servertest.User("gw", "s3cret"))
-		cfg := Config{Address: s.Addr("redis"), Username: "gw", Password: secret(t, "s3cret"), Stream: "commands", Group: "tidegate", Consumer: "north-7", Answers: "answers", Block: 2 * time.Second}
+		cfg := Config{Address: s.Addr("redis"), Username: "gw", Password: uplinktest.Secret(t, "s3cret"), Stream: "commands", Group: "tidegate", Consumer: "north-7", Answers: "answers", Block: 2 * time.Second}
 		bad := cfg
-		bad.Password = secret(t, "wrong")
+		bad.Password = uplinktest.Secret(t, "wrong")
 		b := &boss{address: s.Addr("redis"), last: "0"}
 		t.Cleanup(func() {
 			if b.conn != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -169,7 +170,7 @@ func mustSend(b *testing.B, sink uplink.Sink, m uplink.Message) {
 
 func benchSink(b *testing.B, server *servertest.Server, queue string, change func(*Config)) *Sink {
 	return newSink(b, server.Addr("amqp1.0"), func(c *Config) {
-		c.Username, c.Password, c.Target = "guest", secret(b, "guest"), template(b, "/amq/queue/"+queue)
+		c.Username, c.Password, c.Target = "guest", uplinktest.Secret(b, "guest"), template(b, "/amq/queue/"+queue)
 		change(c)
 	})
 }

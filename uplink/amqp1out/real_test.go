@@ -3,14 +3,11 @@ package amqp1out
 import (
 	"crypto/tls"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/uplinktest"
@@ -23,7 +20,7 @@ func TestRealRabbitMQ(t *testing.T) {
 	const queue = "real"
 	sink := func(t *testing.T, address string, change func(*Config)) *Sink {
 		return newSink(t, address, func(c *Config) {
-			c.Username, c.Password, c.Target = "guest", secret(t, "guest"), template(t, "/amq/queue/"+queue)
+			c.Username, c.Password, c.Target = "guest", uplinktest.Secret(t, "guest"), template(t, "/amq/queue/"+queue)
 			if change != nil {
 				change(c)
 			}
@@ -39,7 +36,7 @@ func TestRealRabbitMQ(t *testing.T) {
 		New:      func(t *testing.T, address string) uplink.Sink { return sink(t, address, nil) },
 		Read:     func(t *testing.T, address string) []uplinktest.Received { return drain(t, address, queue) },
 		BadPassword: func(t *testing.T, address string) uplink.Sink {
-			return sink(t, address, func(c *Config) { c.Password = secret(t, uplinktest.WrongPassword) })
+			return sink(t, address, func(c *Config) { c.Password = uplinktest.Secret(t, uplinktest.WrongPassword) })
 		},
 		TLS: func(t *testing.T, address string, cfg *tls.Config) uplink.Sink {
 			return sink(t, address, func(c *Config) { c.TLS = cfg })
@@ -48,19 +45,6 @@ func TestRealRabbitMQ(t *testing.T) {
 		TooLarge: 300 << 10,
 		// It cannot be made full: the plugin for AMQP 1.0 goes on during an alarm.
 	})
-}
-
-func secret(t testing.TB, text string) conf.Secret {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // channel opens a channel to the server, in the other AMQP, for what a test does
@@ -124,7 +108,7 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 		"NoExchange":   {func(c *Config) { c.Target, c.TrustRouting = template(t, "/exchange/nowhere"), true }, "1m0s", "create it", "create it"},
 		"NotTrusted":   {func(c *Config) { c.Target = template(t, "/exchange/amq.topic") }, "1m0s", "trust_routing", "trust_routing"},
 		"NoVhost":      {func(c *Config) { c.Hostname = "vhost:nowhere" }, "1m0s", "vhost", "vhost"},
-		"NoPermission": {func(c *Config) { c.Username, c.Password = "weak", secret(t, "weak") }, "1m0s", "what the user may do", "address /amq/queue/there"},
+		"NoPermission": {func(c *Config) { c.Username, c.Password = "weak", uplinktest.Secret(t, "weak") }, "1m0s", "what the user may do", "address /amq/queue/there"},
 		"NotTLS":       {func(c *Config) { c.TLS = &tls.Config{} }, "transient", "does not speak TLS", "does not speak TLS"},
 		"Trusted": {func(c *Config) {
 			c.Target, c.Subject, c.TrustRouting = template(t, "/exchange/amq.topic"), template(t, "{gateway}.{device}"), true
@@ -132,7 +116,7 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sink := newSink(t, address, func(cfg *Config) {
-				cfg.Username, cfg.Password, cfg.Target = "guest", secret(t, "guest"), template(t, "/amq/queue/there")
+				cfg.Username, cfg.Password, cfg.Target = "guest", uplinktest.Secret(t, "guest"), template(t, "/amq/queue/there")
 				if c.change != nil {
 					c.change(cfg)
 				}
@@ -165,7 +149,7 @@ func TestRealReadersGetWhatHasLongNames(t *testing.T) {
 	m := message(1, 2)
 	m.Parts[0].Device, m.Parts[0].Last = strings.Repeat("d", 300), 2
 	sink := newSink(t, address, func(c *Config) {
-		c.Username, c.Password, c.Target = "guest", secret(t, "guest"), template(t, "/amq/queue/long")
+		c.Username, c.Password, c.Target = "guest", uplinktest.Secret(t, "guest"), template(t, "/amq/queue/long")
 	})
 	if err := sink.Send(within(t, patience), m); err != nil {
 		t.Fatal(err)
@@ -186,7 +170,7 @@ func TestReceiverCountsEachReadingOnce(t *testing.T) {
 		Server: s, Args: []string{"guest:guest@" + address, "/amq/queue/" + queue},
 		New: func(t *testing.T) uplink.Sink {
 			return newSink(t, address, func(c *Config) {
-				c.Username, c.Password, c.Target = "guest", secret(t, "guest"), template(t, "/amq/queue/"+queue)
+				c.Username, c.Password, c.Target = "guest", uplinktest.Secret(t, "guest"), template(t, "/amq/queue/"+queue)
 			})
 		},
 	})

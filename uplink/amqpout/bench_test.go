@@ -16,6 +16,7 @@ import (
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -168,7 +169,7 @@ func mustSend(b *testing.B, sink uplink.Sink, m uplink.Message) {
 
 func benchSink(b *testing.B, server *servertest.Server, queue string, change func(*Config)) *Sink {
 	return newSink(b, server.Addr("amqp"), func(c *Config) {
-		c.Password, c.RoutingKey = secret(b, "guest"), template(b, queue)
+		c.Password, c.RoutingKey = uplinktest.Secret(b, "guest"), template(b, queue)
 		change(c)
 	})
 }

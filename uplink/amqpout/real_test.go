@@ -2,15 +2,12 @@ package amqpout
 
 import (
 	"crypto/tls"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/uplinktest"
@@ -23,7 +20,7 @@ func TestRealRabbitMQ(t *testing.T) {
 	const queue = "real"
 	sink := func(t *testing.T, address string, change func(*Config)) *Sink {
 		return newSink(t, address, func(c *Config) {
-			c.Password = secret(t, "guest")
+			c.Password = uplinktest.Secret(t, "guest")
 			c.RoutingKey, c.Declare = template(t, queue), DeclareQueue
 			if change != nil {
 				change(c)
@@ -36,7 +33,7 @@ func TestRealRabbitMQ(t *testing.T) {
 		New:      func(t *testing.T, address string) uplink.Sink { return sink(t, address, nil) },
 		Read:     func(t *testing.T, address string) []uplinktest.Received { return drain(t, address, queue) },
 		BadPassword: func(t *testing.T, address string) uplink.Sink {
-			return sink(t, address, func(c *Config) { c.Password = secret(t, uplinktest.WrongPassword) })
+			return sink(t, address, func(c *Config) { c.Password = uplinktest.Secret(t, uplinktest.WrongPassword) })
 		},
 		TLS: func(t *testing.T, address string, cfg *tls.Config) uplink.Sink {
 			return sink(t, address, func(c *Config) { c.TLS = cfg })
@@ -45,19 +42,6 @@ func TestRealRabbitMQ(t *testing.T) {
 		Fills:    true,
 		TooLarge: 300 << 10,
 	})
-}
-
-func secret(t testing.TB, text string) conf.Secret {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // channel opens a channel to the server, for what a test does itself.
@@ -121,7 +105,7 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 		"NoExchange":   {func(c *Config) { c.Exchange = template(t, "nowhere") }, "1m0s", `declare = "exchange"`, "no exchange 'nowhere'"},
 		"NotBound":     {func(c *Config) { c.Exchange = template(t, "amq.topic") }, "1m0s", "no queue is bound", "exchange amq.topic"},
 		"NoVhost":      {func(c *Config) { c.Vhost = "nowhere" }, "1m0s", "check vhost", "check vhost"},
-		"NoPermission": {func(c *Config) { c.Username, c.Password = "weak", secret(t, "weak") }, "1m0s", "set_permissions", "queue there"},
+		"NoPermission": {func(c *Config) { c.Username, c.Password = "weak", uplinktest.Secret(t, "weak") }, "1m0s", "set_permissions", "queue there"},
 		"OtherType": {func(c *Config) {
 			c.Exchange, c.ExchangeType, c.Declare = template(t, "amq.topic"), "fanout", DeclareExchange
 		}, "1m0s", `declare = "none"`, `declare = "none"`},
@@ -134,7 +118,7 @@ func TestRealMistakesNameTheirCause(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sink := newSink(t, address, func(cfg *Config) {
-				cfg.Password, cfg.RoutingKey = secret(t, "guest"), template(t, "there")
+				cfg.Password, cfg.RoutingKey = uplinktest.Secret(t, "guest"), template(t, "there")
 				if c.change != nil {
 					c.change(cfg)
 				}
@@ -166,7 +150,7 @@ func TestReceiverCountsEachReadingOnce(t *testing.T) {
 		Server: s, Args: []string{"amqp://guest:guest@" + address + "/%2F", queue},
 		New: func(t *testing.T) uplink.Sink {
 			return newSink(t, address, func(c *Config) {
-				c.Password, c.RoutingKey, c.Declare = secret(t, "guest"), template(t, queue), DeclareQueue
+				c.Password, c.RoutingKey, c.Declare = uplinktest.Secret(t, "guest"), template(t, queue), DeclareQueue
 			})
 		},
 	})
@@ -177,7 +161,7 @@ func TestRealAlarmForMemory(t *testing.T) {
 	s := rabbit.Get(t)
 	var wire atomic.Int64
 	sink := newSink(t, s.Addr("amqp"), func(c *Config) {
-		c.Password, c.RoutingKey, c.Declare, c.Dial = secret(t, "guest"), template(t, "memory"), DeclareQueue, counting(&wire)
+		c.Password, c.RoutingKey, c.Declare, c.Dial = uplinktest.Secret(t, "guest"), template(t, "memory"), DeclareQueue, counting(&wire)
 	})
 	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
 		t.Fatal(err)

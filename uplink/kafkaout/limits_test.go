@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // small is a topic that takes batches of 8000 bytes.
@@ -110,7 +111,7 @@ func TestLimitThatNobodyTells(t *testing.T) {
 	if err := cluster.CreateTopic("small", 1, map[string]string{maxMessageBytes: "8000"}); err != nil {
 		t.Fatal(err)
 	}
-	sink := newSink(t, Config{Brokers: cluster.ListenAddrs(), Topic: parsed(t, "small"), SASL: SASL{Mechanism: "plain", Username: "north", Password: secret(t, "right")}})
+	sink := newSink(t, Config{Brokers: cluster.ListenAddrs(), Topic: parsed(t, "small"), SASL: SASL{Mechanism: "plain", Username: "north", Password: uplinktest.Secret(t, "right")}})
 	checkClass(t, sink.Send(within(t), message(strings.Repeat("x", 9000))), tooLarge)
 	if err := sink.Send(within(t), message(strings.Repeat("x", 7000))); err != nil {
 		t.Error(err)

@@ -13,8 +13,6 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,38 +23,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
-
-func secret(t *testing.T, text string) conf.Secret {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 func TestLogins(t *testing.T) {
 	for mechanism, word := range map[string]string{"plain": "PLAIN", "scram-sha-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512"} {
 		t.Run(mechanism, func(t *testing.T) {
 			cluster := newCluster(t, kfake.EnableSASL(), kfake.Superuser(word, "north", "right"))
-			cfg := Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: mechanism, Username: "north", Password: secret(t, "right")}}
+			cfg := Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: mechanism, Username: "north", Password: uplinktest.Secret(t, "right")}}
 			if err := newSink(t, cfg).Send(within(t), message("body")); err != nil {
 				t.Errorf("right password: %v", err)
 			}
-			cfg.SASL.Password = secret(t, "wrong")
+			cfg.SASL.Password = uplinktest.Secret(t, "wrong")
 			mustBeLogin(t, cfg)
 		})
 	}
 	cluster := newCluster(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "north", "right"))
 	t.Run("AnotherMechanism", func(t *testing.T) {
-		mustBeLogin(t, Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: "scram-sha-512", Username: "north", Password: secret(t, "right")}})
+		mustBeLogin(t, Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: "scram-sha-512", Username: "north", Password: uplinktest.Secret(t, "right")}})
 	})
 	t.Run("Token", func(t *testing.T) {
 		mustBeLogin(t, Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: "oauthbearer", Token: func(context.Context) (string, error) { return "token", nil }}})
@@ -135,7 +120,7 @@ func mustBeLogin(t *testing.T, cfg Config) {
 func TestUserThatMayOnlyWrite(t *testing.T) {
 	write := kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: topic, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationWrite, Allow: true}
 	cluster := newCluster(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "admin"), kfake.User("PLAIN", "north", "right", write))
-	cfg := Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: "plain", Username: "north", Password: secret(t, "right")}}
+	cfg := Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: "plain", Username: "north", Password: uplinktest.Secret(t, "right")}}
 	sink := newSink(t, cfg)
 	if err := sink.Send(within(t), message("body")); err != nil {
 		t.Error(err)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tidegate/tidegate/internal/kafka"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // Brokers of all ages are spoken to, with what they have; zstd gives way to gzip
@@ -39,7 +40,7 @@ func TestBrokersOfAllAges(t *testing.T) {
 			if c.versions != nil {
 				options = append(options, kfake.MaxVersions(c.versions))
 			}
-			cfg := Config{Compression: "zstd", SASL: SASL{Mechanism: "scram-sha-256", Username: "north", Password: secret(t, "right")}}
+			cfg := Config{Compression: "zstd", SASL: SASL{Mechanism: "scram-sha-256", Username: "north", Password: uplinktest.Secret(t, "right")}}
 			if name == "0.11" { // has no login that can be tested
 				options, cfg.SASL = options[2:], SASL{}
 			}
@@ -143,7 +144,7 @@ func TestLoginThatEnds(t *testing.T) {
 		logins.Add(1)
 		return nil, nil, false
 	})
-	sink := newSink(t, Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: "plain", Username: "north", Password: secret(t, "right")}})
+	sink := newSink(t, Config{Brokers: cluster.ListenAddrs(), SASL: SASL{Mechanism: "plain", Username: "north", Password: uplinktest.Secret(t, "right")}})
 	for late := time.Now().Add(patience); logins.Load() < 3 && time.Now().Before(late); {
 		mustSend(t, sink, message("body"))
 	}

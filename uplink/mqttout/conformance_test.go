@@ -1,13 +1,10 @@
 package mqttout
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
@@ -85,17 +82,4 @@ func answerAs(c *puppetConn, pk packets.Packet, verdict uplinktest.Verdict) {
 	case uplinktest.Garbage:
 		c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	}
-}
-
-func secret(t testing.TB, text string) conf.Secret {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 var rabbit = servertest.Share(servertest.RabbitMQ, servertest.User("gw", "s3cret"))
@@ -239,7 +240,7 @@ func TestServersOfMQTT311(t *testing.T) {
 				cfg.Topic, cfg.QoS, cfg.Protocol = template("tg/{gateway}/{device}/{metric}"), qos, c.protocol
 				cfg.Username = c.user
 				if c.password != "" {
-					cfg.Password = secret(t, c.password)
+					cfg.Password = uplinktest.Secret(t, c.password)
 				}
 				sink := newSink(t, cfg)
 				about, err := sink.Probe(within(t))
@@ -264,7 +265,7 @@ func TestAWrongPasswordWaitsForSomebody(t *testing.T) {
 	for name, address := range map[string]string{"mosquitto": mosquitto, "RabbitMQ": rabbit.Get(t).Addr("mqtt")} {
 		for _, protocol := range []Protocol{Auto, V311} {
 			cfg := basic(address)
-			cfg.Protocol, cfg.Username, cfg.Password = protocol, "gw", secret(t, "wrong")
+			cfg.Protocol, cfg.Username, cfg.Password = protocol, "gw", uplinktest.Secret(t, "wrong")
 			err := newSink(t, cfg).Send(within(t), cut(0, 1))
 			if delay, ok := uplink.RetryDelay(err); !ok || delay != configDelay || !strings.Contains(err.Error(), "password_file") {
 				t.Errorf("%s over %s: %v", name, protocol, err)

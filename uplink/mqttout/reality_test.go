@@ -37,7 +37,7 @@ func TestReality(t *testing.T) {
 			r.Protocol = "mqtt"
 			configure := func(address string) Config {
 				cfg := basic(address)
-				cfg.QoS, cfg.Username, cfg.Password = c.qos, "gw", secret(t, "s3cret")
+				cfg.QoS, cfg.Username, cfg.Password = c.qos, "gw", uplinktest.Secret(t, "s3cret")
 				cfg.Topic = template("tg/{gateway}/{lane}")
 				if c.name == "Mosquitto311" {
 					cfg.Protocol = V311
@@ -47,7 +47,7 @@ func TestReality(t *testing.T) {
 			r.New = func(t *testing.T, address string) uplink.Sink { return newSink(t, configure(address)) }
 			r.BadPassword = func(t *testing.T, address string) uplink.Sink {
 				cfg := configure(address)
-				cfg.Password = secret(t, uplinktest.WrongPassword)
+				cfg.Password = uplinktest.Secret(t, uplinktest.WrongPassword)
 				return newSink(t, cfg)
 			}
 			r.TLS = func(t *testing.T, address string, secure *tls.Config) uplink.Sink {

@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -74,7 +75,7 @@ func TestReceiverCountsEachReadingOnce(t *testing.T) {
 
 func telling(t *testing.T, s *servertest.Server) Config {
 	cfg := basic(s.Addr("mqtt"))
-	cfg.Username, cfg.Password = "gw", secret(t, "s3cret")
+	cfg.Username, cfg.Password = "gw", uplinktest.Secret(t, "s3cret")
 	return cfg
 }
 

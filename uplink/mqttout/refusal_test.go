@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // TestWhatMosquittoSaysToWhatItDoesNotWant: in MQTT 5 a reason, in MQTT 3.1.1
@@ -62,7 +63,7 @@ func TestRabbitMQHangsUpOnWhatItDoesNotWant(t *testing.T) {
 	server.Ctl("set_permissions", "shy", ".*", ".*", ".*")
 	server.Ctl("set_topic_permissions", "shy", "amq.topic", "^ok.*", ".*")
 	cfg := basic(server.Addr("mqtt"))
-	cfg.Username, cfg.Password, cfg.Topic = "shy", secret(t, "s3cret"), template("secret/{gateway}")
+	cfg.Username, cfg.Password, cfg.Topic = "shy", uplinktest.Secret(t, "s3cret"), template("secret/{gateway}")
 	sink := newSink(t, cfg)
 	for n := range 4 {
 		err := sink.Send(within(t), cut(0, 1))

@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -101,7 +102,7 @@ func BenchmarkUplink(b *testing.B) {
 		b.Run(fmt.Sprintf("%s-%v", c.encoding, c.per), func(b *testing.B) {
 			var bytes atomic.Int64
 			sink := newSink(b, Config{
-				Servers: []string{server.Addr("nats")}, Username: user, Password: secret(b, password), Subject: template(b, c.subject),
+				Servers: []string{server.Addr("nats")}, Username: user, Password: uplinktest.Secret(b, password), Subject: template(b, c.subject),
 				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 					conn, err := new(net.Dialer).DialContext(ctx, network, address)
 					return counted{conn, &bytes}, err

@@ -14,6 +14,7 @@ import (
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // message is the n-th message, with a body of size bytes.
@@ -202,7 +203,7 @@ func TestTheNextServerIsTried(t *testing.T) {
 // Whoever insists on TLS does not log in without, whatever the server says first.
 func TestNothingIsToldWithoutTLS(t *testing.T) {
 	address, server, _ := collector(t, "")
-	sink := newSink(t, Config{Servers: []string{address}, Secure: true, Username: "gw", Password: secret(t, "p")})
+	sink := newSink(t, Config{Servers: []string{address}, Secure: true, Username: "gw", Password: uplinktest.Secret(t, "p")})
 	err := sink.Send(within(t, soon), message(0, 10))
 	if classOf(err) != "1m0s" || !strings.Contains(err.Error(), "no TLS") {
 		t.Errorf("%v", err)

@@ -4,14 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/uplinktest"
@@ -53,7 +50,7 @@ func TestNATS(t *testing.T) {
 
 func as(t *testing.T, address, password string, cfg Config) *Sink {
 	t.Helper()
-	cfg.Servers, cfg.Username, cfg.Password = []string{address}, user, secret(t, password)
+	cfg.Servers, cfg.Username, cfg.Password = []string{address}, user, uplinktest.Secret(t, password)
 	if cfg.Subject.String() == "" {
 		cfg.Subject = template(t, "telemetry.{gateway}")
 	}
@@ -113,17 +110,4 @@ func readAll(t *testing.T, address string) (all []uplinktest.Received) {
 		all = append(all, uplinktest.Received{Key: m.Header.Get(KeyHeader), Body: m.Data})
 	}
 	return all
-}
-
-func secret(t testing.TB, text string) conf.Secret {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/tidegate/tidegate/internal/servertest"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // What a real server says when something is missing, full or forbidden.
@@ -53,7 +54,7 @@ func TestRealRefusals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := c.cfg
-			cfg.Servers, cfg.Username, cfg.Password = []string{address}, c.user, secret(t, password)
+			cfg.Servers, cfg.Username, cfg.Password = []string{address}, c.user, uplinktest.Secret(t, password)
 			err := newSink(t, cfg).Send(within(t, soon), message(n, c.size))
 			if classOf(err) != c.class || err != nil && (!strings.Contains(err.Error(), c.says) || strings.Count(err.Error(), "hint: ") != 1) {
 				t.Errorf("%s, want %s and %q: %v", classOf(err), c.class, c.says, err)
@@ -129,8 +130,8 @@ func TestLoginByNkeyAndToken(t *testing.T) {
 	}
 	mustLogIn(t, sink)
 	token := servertest.NATS(t, servertest.Config(`authorization { token: "a-token" }`))
-	mustLogIn(t, newSink(t, Config{Servers: []string{token.Addr("nats")}, Token: secret(t, "a-token")}))
-	err = newSink(t, Config{Servers: []string{token.Addr("nats")}, Token: secret(t, "another")}).Send(within(t, soon), message(0, 10))
+	mustLogIn(t, newSink(t, Config{Servers: []string{token.Addr("nats")}, Token: uplinktest.Secret(t, "a-token")}))
+	err = newSink(t, Config{Servers: []string{token.Addr("nats")}, Token: uplinktest.Secret(t, "another")}).Send(within(t, soon), message(0, 10))
 	if classOf(err) != "1m0s" || strings.Contains(err.Error(), "another") {
 		t.Errorf("%v", err)
 	}

@@ -3,15 +3,12 @@ package redisout
 import (
 	"context"
 	"crypto/tls"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/uplinktest"
@@ -22,7 +19,7 @@ const user, password = "north", "right-0815"
 func TestRealRedis(t *testing.T) {
 	login := servertest.User(user, password)
 	as := func(t *testing.T, address, password string, secure *tls.Config) uplink.Sink {
-		return newSink(t, Config{Address: address, Username: user, Password: secret(t, password), DB: 3, TLS: secure})
+		return newSink(t, Config{Address: address, Username: user, Password: uplinktest.Secret(t, password), DB: 3, TLS: secure})
 	}
 	uplinktest.RunReal(t, uplinktest.Real{
 		Server: func(t *testing.T) *servertest.Server {
@@ -44,19 +41,6 @@ func TestRealRedis(t *testing.T) {
 		Fills:    true,
 		TooLarge: 1<<20 + 1,
 	})
-}
-
-func secret(t testing.TB, text string) conf.Secret {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // dial logs in to database 3 of a server, if it has the user, else of one that
@@ -120,8 +104,8 @@ func TestRealRefusals(t *testing.T) {
 		{"WrongType", Config{Address: at, DB: 3, Stream: parsed(t, "text")}, config, "another stream"},
 		{"Ended", Config{Address: at, DB: 3, Stream: parsed(t, "ended")}, config, "highest id"},
 		{"Database", Config{Address: at, DB: 4}, config, "databases"},
-		{"NotAllowed", Config{Address: at, Username: "reader", Password: secret(t, "x")}, config, "ACL SETUSER"},
-		{"NeedlessPassword", Config{Address: at, Password: secret(t, "x")}, config, "knows no password"},
+		{"NotAllowed", Config{Address: at, Username: "reader", Password: uplinktest.Secret(t, "x")}, config, "ACL SETUSER"},
+		{"NeedlessPassword", Config{Address: at, Password: uplinktest.Secret(t, "x")}, config, "knows no password"},
 		{"Replica", Config{Address: replica.Addr("redis")}, transient, "replica"},
 		{"Disk", Config{Address: at, Disk: true}, config, "7.2"},
 		{"Replicas", Config{Address: at, Replicas: 2}, transient, "wait_replicas"},
@@ -140,7 +124,7 @@ func TestRealRefusals(t *testing.T) {
 		})
 	}
 	t.Run("OnlyWriting", func(t *testing.T) {
-		sink := newSink(t, Config{Address: at, Username: "writer", Password: secret(t, "x"), DB: 2})
+		sink := newSink(t, Config{Address: at, Username: "writer", Password: uplinktest.Secret(t, "x"), DB: 2})
 		if err := sink.Send(within(t), message("body")); err != nil || sink.Limit() != 0 {
 			t.Errorf("%v, limit %d", err, sink.Limit())
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -103,7 +104,7 @@ func BenchmarkUplink(b *testing.B) {
 				address := s.server.Get(b).Addr("stomp")
 				var bytes atomic.Int64
 				sink := newSink(b, Config{
-					Address: address, Username: user, Password: secret(b, s.password), Destination: template(b, c.destination),
+					Address: address, Username: user, Password: uplinktest.Secret(b, s.password), Destination: template(b, c.destination),
 					Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 						conn, err := new(net.Dialer).DialContext(ctx, network, address)
 						return counted{conn, &bytes}, err

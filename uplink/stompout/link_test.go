@@ -3,15 +3,14 @@ package stompout
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // message is the n-th message, with a body of size bytes.
@@ -123,7 +122,7 @@ func TestLoginIsAsConfigured(t *testing.T) {
 		c.say(connectedCommand, "", "version", "1.2", "server", "fake/1", "heart-beat", "0,0")
 	}}
 	sink := newSink(t, Config{
-		Address: server.serve(t), Vhost: "/plant", Username: `gw\n:1`, Password: secret(t, `p:\c`), Heartbeat: 20 * time.Second,
+		Address: server.serve(t), Vhost: "/plant", Username: `gw\n:1`, Password: uplinktest.Secret(t, `p:\c`), Heartbeat: 20 * time.Second,
 	})
 	about, err := sink.Probe(within(t, soon))
 	if err != nil || about != "fake 1, STOMP 1.2, /queue/telemetry" {
@@ -296,17 +295,4 @@ func wait(t *testing.T, until func() bool) {
 			t.Fatal("it has not happened")
 		}
 	}
-}
-
-func secret(t testing.TB, text string) conf.Secret {
-	t.Helper()
-	path := t.TempDir() + "/secret"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := conf.ReadSecret(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }

@@ -38,7 +38,7 @@ func TestRabbitMQ(t *testing.T) { uplinktest.RunReal(t, real(rabbit, simple)) }
 func real(server *servertest.Shared, password string) uplinktest.Real {
 	as := func(t *testing.T, address, password string, secure *tls.Config) uplink.Sink {
 		return newSink(t, Config{
-			Address: address, TLS: secure, Username: user, Password: secret(t, password), Destination: template(t, queue),
+			Address: address, TLS: secure, Username: user, Password: uplinktest.Secret(t, password), Destination: template(t, queue),
 			// Shorter than the patience of these tests: a server that is full shows life.
 			Heartbeat: time.Second,
 		})

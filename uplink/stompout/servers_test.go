@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tidegate/tidegate/internal/servertest"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // What Caution warns of is so: RabbitMQ confirms what goes nowhere.
@@ -69,7 +70,7 @@ func TestRabbitMQConfirmsNothingThatItRejects(t *testing.T) {
 func TestActiveMQRefuses(t *testing.T) {
 	server := servertest.ActiveMQ(t, servertest.User(user, password), servertest.Config(
 		`<destinationPolicy><policyMap><policyEntries><policyEntry queue=">" sendFailIfNoSpace="true"/></policyEntries></policyMap></destinationPolicy>`))
-	sink := newSink(t, Config{Address: server.Addr("stomp"), Username: user, Password: secret(t, password)})
+	sink := newSink(t, Config{Address: server.Addr("stomp"), Username: user, Password: uplinktest.Secret(t, password)})
 	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +86,6 @@ func TestActiveMQRefuses(t *testing.T) {
 // onServer returns a Sink for a shared server.
 func onServer(t *testing.T, server *servertest.Shared, password string, cfg Config) *Sink {
 	t.Helper()
-	cfg.Address, cfg.Username, cfg.Password = server.Get(t).Addr("stomp"), user, secret(t, password)
+	cfg.Address, cfg.Username, cfg.Password = server.Get(t).Addr("stomp"), user, uplinktest.Secret(t, password)
 	return newSink(t, cfg)
 }
