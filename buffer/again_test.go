@@ -173,7 +173,7 @@ func TestNextGivesOnlyTheLanesThatWereAskedFor(t *testing.T) {
 
 func TestNextLiveGivesNothingOfABacklog(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
-	r.backlog(reading.Normal, 3*liveDistance)
+	r.backlog(reading.Normal, 30) // commits of a thousand: more than liveDistance
 	c := r.Cursor("cloud")
 	r.next(c, 1) // which sees the backlog
 	if blocks, err := c.NextLive(ended(), reading.AllLanes, 1<<20); !errors.Is(err, context.Canceled) {
