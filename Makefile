@@ -23,6 +23,9 @@ size: ## the gateway for arm64, stripped: fails when it is larger than MOST=1450
 	@GOARCH=arm64 $(BUILD) -o bin/arm64/ ./cmd/tidegate
 	@bytes=$$(stat -c %s bin/arm64/tidegate); echo "tidegate for arm64: $$bytes bytes, at most $(MOST)"; test $$bytes -le $(MOST)
 
+page: ## packs the live page of dashboard/assets as browsers get it
+	go test ./dashboard -run Packed -update -v | grep bytes
+
 test: lint ## every test, with the race detector: a few minutes
 	CGO_ENABLED=$(if $(RACE),1,0) go test -timeout=20m $(RACE) ./...
 

@@ -18,6 +18,7 @@ var storeys = []struct {
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
 	{4, "command/commandtest"}, // over ingesttest
 	{3, "command/over*"},
+	{3, "dashboard/api"},
 	{2, "command"},
 	{2, "buffer"}, {2, "uplink"}, {2, "uplink/onelink"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
 	{1, "ingest/refine"},

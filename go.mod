@@ -37,6 +37,7 @@ require (
 )
 
 require (
+	github.com/evanw/esbuild v0.25.12 // indirect
 	github.com/goburrow/serial v0.1.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect

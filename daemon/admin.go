@@ -6,23 +6,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/dashboard/api"
 )
 
 // serveAdmin answers the other commands of the program on the admin socket.
 // Who may connect is the business of the file's mode.
 func (d *Daemon) serveAdmin(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.status(), nil) })
-	d.routeBuffer(mux)
-	d.routeQuarantine(mux)
-	d.routeTap(mux)
+	for _, route := range append(d.routes(), dashboard.StatusRoute(d.status)) {
+		mux.Handle(route.Pattern, route.Handler)
+	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
@@ -32,19 +32,14 @@ func (d *Daemon) serveAdmin(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// refusal is what the socket answers instead of a value.
-type refusal struct {
-	Error string `json:"error"`
-}
-
-// answer writes the value, or why there is none.
-func answer(w http.ResponseWriter, value any, err error) {
-	w.Header().Set("Content-Type", "application/json")
-	if err != nil {
-		w.WriteHeader(http.StatusConflict)
-		value = refusal{err.Error()}
-	}
-	json.NewEncoder(w).Encode(value) // a caller that went away needs no answer
+// routes are what a running gateway may be asked beside its status, on its page and
+// on its admin socket.
+func (d *Daemon) routes() []dashboard.Route {
+	return slices.Concat(
+		api.Buffer(d.buffer),
+		api.Quarantine(d.buffer),
+		d.tapRoutes(),
+	)
 }
 
 // statusTime is how long the daemon may take for what it knows by heart.
@@ -54,7 +49,7 @@ const statusTime = 5 * time.Second
 func askStatus(ctx context.Context, socket string) (s dashboard.Status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
-	err = askAdmin(ctx, socket, http.MethodGet, "/status", nil, &s)
+	err = askAdmin(ctx, socket, http.MethodGet, "/api/v1/status", nil, &s)
 	return s, err
 }
 
@@ -82,11 +77,11 @@ func askAdmin(ctx context.Context, socket, method, path string, body, into any) 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		var no refusal
-		if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&no); err != nil {
+		no := api.RefusalOf(resp.Body)
+		if no == "" {
 			return fmt.Errorf("%s: the daemon answered %s — hint: is it of another version than this program? Restart it", socket, resp.Status)
 		}
-		return errors.New(no.Error)
+		return errors.New(no)
 	}
 	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 		return fmt.Errorf("answer from %s: %w", socket, err)

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/tidegate/tidegate/buffer"
+	"github.com/tidegate/tidegate/dashboard/api"
 )
 
 // holding is a buffer as the operator's commands reach it: through the daemon
@@ -40,65 +40,11 @@ func findHolding(ctx context.Context, cfg Config) (holding, error) {
 	return nil, err
 }
 
-// routeBuffer adds what the commands ask of a running daemon.
-func (d *Daemon) routeBuffer(mux *http.ServeMux) {
-	mux.HandleFunc("GET /buffer", func(w http.ResponseWriter, req *http.Request) {
-		inv := d.buffer.Inventory()
-		if req.URL.Query().Get("raw") == "" {
-			for i := range inv.Refused {
-				inv.Refused[i].Raw = nil
-			}
-		}
-		answer(w, inv, nil)
-	})
-	mux.HandleFunc("GET /buffer/state", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, struct{}{}, d.buffer.CheckState())
-	})
-	mux.HandleFunc("POST /buffer/purge", func(w http.ResponseWriter, req *http.Request) {
-		var p buffer.Purge
-		if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 64<<10)).Decode(&p); err != nil {
-			answer(w, nil, err)
-			return
-		}
-		done, err := d.buffer.Purge(req.Context(), p)
-		answer(w, done, adviseSink(err, p.Sink))
-	})
-	mux.HandleFunc("DELETE /buffer/sinks/{sink}", func(w http.ResponseWriter, req *http.Request) {
-		sink := req.PathValue("sink")
-		answer(w, struct{}{}, adviseSink(d.buffer.Forget(sink), sink))
-	})
-}
-
-// routeQuarantine adds what changes the quarantine of a running daemon.
-func (d *Daemon) routeQuarantine(mux *http.ServeMux) {
-	for path, change := range map[string]func([]string) error{"retry": d.buffer.RetryRefused, "drop": d.buffer.DropRefused} {
-		mux.HandleFunc("POST /quarantine/"+path, func(w http.ResponseWriter, req *http.Request) {
-			var ids []string
-			err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<20)).Decode(&ids)
-			if err == nil {
-				err = change(ids)
-			}
-			answer(w, struct{}{}, err)
-		})
-	}
-}
-
-// adviseSink names the sink and says what to do.
-func adviseSink(err error, sink string) error {
-	switch {
-	case errors.Is(err, buffer.ErrNoSink):
-		return fmt.Errorf("%w: %q — hint: \"tidegate buffer ls\" lists them", err, sink)
-	case errors.Is(err, buffer.ErrActive):
-		return fmt.Errorf("%w: %q — hint: take it out of the configuration and restart the gateway first", err, sink)
-	}
-	return err
-}
-
 // running is a buffer that a daemon has open.
 type running struct{ socket, dir string }
 
 func (r running) inventory(ctx context.Context, raw bool) (inv buffer.Inventory, err error) {
-	path := "/buffer"
+	path := "/api/v1/buffer"
 	if raw {
 		path += "?raw=1"
 	}
@@ -108,24 +54,24 @@ func (r running) inventory(ctx context.Context, raw bool) (inv buffer.Inventory,
 }
 
 func (r running) checkState(ctx context.Context) error {
-	return askAdmin(ctx, r.socket, http.MethodGet, "/buffer/state", nil, &struct{}{})
+	return askAdmin(ctx, r.socket, http.MethodGet, "/api/v1/buffer/state", nil, &struct{}{})
 }
 
 func (r running) purge(ctx context.Context, p buffer.Purge) (done buffer.Purged, err error) {
-	err = askAdmin(ctx, r.socket, http.MethodPost, "/buffer/purge", p, &done)
+	err = askAdmin(ctx, r.socket, http.MethodPost, "/api/v1/buffer/purge", p, &done)
 	return done, err
 }
 
 func (r running) forget(ctx context.Context, sink string) error {
-	return askAdmin(ctx, r.socket, http.MethodDelete, "/buffer/sinks/"+url.PathEscape(sink), nil, &struct{}{})
+	return askAdmin(ctx, r.socket, http.MethodDelete, "/api/v1/buffer/sinks/"+url.PathEscape(sink), nil, &struct{}{})
 }
 
 func (r running) retry(ctx context.Context, ids []string) error {
-	return askAdmin(ctx, r.socket, http.MethodPost, "/quarantine/retry", ids, &struct{}{})
+	return askAdmin(ctx, r.socket, http.MethodPost, "/api/v1/quarantine/retry", ids, &struct{}{})
 }
 
 func (r running) drop(ctx context.Context, ids []string) error {
-	return askAdmin(ctx, r.socket, http.MethodPost, "/quarantine/drop", ids, &struct{}{})
+	return askAdmin(ctx, r.socket, http.MethodPost, "/api/v1/quarantine/drop", ids, &struct{}{})
 }
 
 // stopped is a buffer that nobody has open.
@@ -157,18 +103,18 @@ func (s stopped) purge(ctx context.Context, p buffer.Purge) (done buffer.Purged,
 			return done, err
 		}
 		done, err = inv.RehearsePurge(ctx, p)
-		return done, adviseSink(err, p.Sink)
+		return done, api.AdviseSink(err, p.Sink)
 	}
 	err = s.open(ctx, func(b *buffer.Buffer) error {
 		done, err = b.Purge(ctx, p)
-		return adviseSink(err, p.Sink)
+		return api.AdviseSink(err, p.Sink)
 	})
 	return done, err
 }
 
 func (s stopped) forget(ctx context.Context, sink string) error {
 	return s.open(ctx, func(b *buffer.Buffer) error {
-		return adviseSink(b.Forget(sink), sink)
+		return api.AdviseSink(b.Forget(sink), sink)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidegate/tidegate/buffer"
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
@@ -84,7 +85,7 @@ func (c *bufferCall) adviseQuery(err error) error {
 	if errors.Is(err, buffer.ErrToken) {
 		return fmt.Errorf("-after %q: %w — hint: take it from the page before, with the same -oldest", c.token, err)
 	}
-	return adviseSink(err, c.query.Undelivered)
+	return api.AdviseSink(err, c.query.Undelivered)
 }
 
 func (c *bufferCall) writePage(inv buffer.Inventory, entries []buffer.Entry, next buffer.Token) error {

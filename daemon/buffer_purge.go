@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
+	"github.com/tidegate/tidegate/dashboard/api"
 )
 
 // purged is what "tidegate buffer purge -json" prints.
@@ -52,9 +53,9 @@ func (c *bufferCall) forgetSink(ctx context.Context) error {
 	sink, known := inv.Sink(c.forget)
 	switch {
 	case !known:
-		return adviseSink(buffer.ErrNoSink, c.forget)
+		return api.AdviseSink(buffer.ErrNoSink, c.forget)
 	case sink.Active:
-		return adviseSink(buffer.ErrActive, c.forget)
+		return api.AdviseSink(buffer.ErrActive, c.forget)
 	case !c.yes:
 		fmt.Fprintf(c.stderr, "%s would be forgotten; under the same name it would get all that is on flash\n", c.forget)
 		return usageError{errNotSure}

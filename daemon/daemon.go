@@ -158,8 +158,9 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	serve("live view", d.hub.Run)
 	if d.page != nil {
 		page := dashboard.NewServer(d.hub, d.cfg.Dashboard.Hosts, d.log)
+		page.Handle(d.routes()...)
 		for pattern, handler := range d.beside {
-			page.Handle(pattern, handler)
+			page.Handle(dashboard.Route{Pattern: pattern, Access: dashboard.Open, Handler: handler})
 		}
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}

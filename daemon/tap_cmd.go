@@ -14,14 +14,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
-// routeTap shows the bytes of a serial line to who asks on the admin socket, as
-// JSON, one piece a line, until they go away.
-func (d *Daemon) routeTap(mux *http.ServeMux) {
-	mux.HandleFunc("GET /tap", func(w http.ResponseWriter, r *http.Request) {
+// tapRoutes shows the bytes of a serial line to who asks, one piece a line, until
+// they go away.
+func (d *Daemon) tapRoutes() []dashboard.Route {
+	return []dashboard.Route{{Pattern: "GET /api/v1/tap", Access: dashboard.Operate, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Query().Get("door")
 		for _, door := range d.doors {
 			if source, ok := door.source.(*serialin.Source); ok && door.name == name {
@@ -29,23 +31,21 @@ func (d *Daemon) routeTap(mux *http.ServeMux) {
 				return
 			}
 		}
-		answer(w, nil, fmt.Errorf("there is no serial line %q here — hint: \"tidegate status\" lists the doors", name))
-	})
+		api.Answer(w, nil, api.NotFound(fmt.Errorf("there is no serial line %q here — hint: \"tidegate status\" lists the doors", name)))
+	})}}
 }
 
 func streamTap(w http.ResponseWriter, r *http.Request, source *serialin.Source) {
 	pieces, stop := source.Tap()
 	defer stop()
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	flusher := http.NewResponseController(w)
-	out := json.NewEncoder(w)
-	if flusher.Flush() != nil {
+	out := api.NewLines(w)
+	if out.Begin() != nil {
 		return
 	}
 	for {
 		select {
 		case p := <-pieces:
-			if out.Encode(p) != nil || len(pieces) == 0 && flusher.Flush() != nil {
+			if out.Write(p) != nil {
 				return
 			}
 		case <-r.Context().Done():
@@ -97,7 +97,7 @@ func tapGateway(ctx context.Context, socket, door string, p *tapPrinter) error {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tidegate/tap?door="+url.QueryEscape(door), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tidegate/api/v1/tap?door="+url.QueryEscape(door), nil)
 	if err != nil {
 		return err
 	}
@@ -111,14 +111,14 @@ func tapGateway(ctx context.Context, socket, door string, p *tapPrinter) error {
 		return err
 	}
 	defer resp.Body.Close()
-	pieces := json.NewDecoder(resp.Body)
 	if resp.StatusCode != http.StatusOK {
-		var no refusal
-		if err := pieces.Decode(&no); err != nil {
+		no := api.RefusalOf(resp.Body)
+		if no == "" {
 			return fmt.Errorf("the daemon answered %s — hint: is it of another version than this program? Restart it", resp.Status)
 		}
-		return errors.New(no.Error)
+		return errors.New(no)
 	}
+	pieces := json.NewDecoder(resp.Body)
 	p.begin()
 	for {
 		var piece serialin.Piece

@@ -6,54 +6,44 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"io"
 	"mime"
 	"net/http"
 	"path"
 	"strings"
 )
 
-//go:embed assets
-var assets embed.FS
+// packed is the page as browsers get it: "make page" makes it of assets/.
+//
+//go:embed packed/*
+var packed embed.FS
 
-// asset is one file of the page, compressed once.
+// asset is one file of the page.
 type asset struct {
-	contentType   string
-	etag          string
-	plain, zipped []byte
+	contentType string
+	etag        string
+	zipped      []byte
 }
 
 // loadAssets returns the files of the page by their path on the server.
 func loadAssets() map[string]*asset {
 	byPath := make(map[string]*asset)
-	entries, err := assets.ReadDir("assets")
+	entries, err := packed.ReadDir("packed")
 	if err != nil {
 		panic(err) // the folder is part of the program
 	}
 	for _, entry := range entries {
-		name := "assets/" + entry.Name()
-		content, err := assets.ReadFile(name)
+		zipped, err := packed.ReadFile("packed/" + entry.Name())
 		if err != nil {
 			panic(err) // as above
 		}
-		byPath["/"+name] = newAsset(name, content)
+		name := strings.TrimSuffix(entry.Name(), ".gz")
+		sum := sha256.Sum256(zipped)
+		byPath["/assets/"+name] = &asset{mediaType(name), `W/"` + hex.EncodeToString(sum[:8]) + `"`, zipped}
 	}
 	byPath["/{$}"] = byPath["/assets/index.html"]
 	delete(byPath, "/assets/index.html")
 	return byPath
-}
-
-func newAsset(name string, content []byte) *asset {
-	var zipped bytes.Buffer
-	zw, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // the level is valid
-	_, _ = zw.Write(content)                                    // a bytes.Buffer takes everything
-	_ = zw.Close()
-	sum := sha256.Sum256(content)
-	return &asset{
-		contentType: mediaType(name),
-		etag:        `W/"` + hex.EncodeToString(sum[:8]) + `"`,
-		plain:       content,
-		zipped:      zipped.Bytes(),
-	}
 }
 
 // mediaType does not ask the machine's own tables first: a browser refuses a
@@ -83,10 +73,12 @@ func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header.Set("Content-Type", a.contentType)
-	body := a.plain
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		header.Set("Content-Encoding", "gzip")
-		body = a.zipped
+		_, _ = w.Write(a.zipped) // the browser went away: nobody is left to tell
+		return
 	}
-	_, _ = w.Write(body) // the browser went away: nobody is left to tell
+	if plain, err := gzip.NewReader(bytes.NewReader(a.zipped)); err == nil {
+		_, _ = io.Copy(w, plain) // as above
+	}
 }

@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,7 +33,7 @@ const (
 //	GET /api/v1/status  Status as JSON
 //	GET /healthz        200 while the buffer takes readings, else 503
 //
-// Nothing here changes anything, so there is nothing to forge. A request must
+// and whatever [Server.Handle] is given: package api has the rest. A request must
 // name the server by IP address, as localhost, or by a configured name: else a
 // hostile web page could read the dashboard through a name that it makes
 // resolve to the gateway (DNS rebinding).
@@ -54,18 +53,34 @@ func NewServer(hub *Hub, hosts []string, log *slog.Logger) *Server {
 	for _, host := range hosts {
 		s.hosts = append(s.hosts, canonical(host))
 	}
-	s.mux.HandleFunc("GET /live", s.serveLive)
-	s.mux.HandleFunc("GET /api/v1/status", s.serveStatus)
-	s.mux.HandleFunc("GET /healthz", s.serveHealth)
+	s.Handle(
+		Route{"GET /live", Look, http.HandlerFunc(s.serveLive)},
+		StatusRoute(hub.status),
+		Route{"GET /healthz", Open, http.HandlerFunc(s.serveHealth)},
+	)
 	for path, asset := range loadAssets() {
-		s.mux.Handle("GET "+path, asset)
+		s.Handle(Route{"GET " + path, Open, asset})
 	}
 	return s
 }
 
-// Handle serves one more pattern of http.ServeMux behind the same check of the
-// Host header: MQTT over WebSocket, metrics. Call it before the first request.
-func (s *Server) Handle(pattern string, handler http.Handler) { s.mux.Handle(pattern, handler) }
+// Handle serves more routes, behind the same check of the Host header. Call it
+// before the first request.
+func (s *Server) Handle(routes ...Route) {
+	for _, route := range routes {
+		s.mux.Handle(route.Pattern, s.guard(route))
+	}
+}
+
+// guard lets through who may use the route.
+func (s *Server) guard(route Route) http.Handler {
+	if route.Access < Operate {
+		return route.Handler
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, errForbidden.Error(), http.StatusForbidden)
+	})
+}
 
 // Serve answers requests that arrive on listener until ctx ends; it closes the
 // listener and returns when every request and every WebSocket has ended.
@@ -142,14 +157,6 @@ func (s *Server) allowed(hostport string) bool {
 }
 
 func canonical(host string) string { return strings.TrimSuffix(strings.ToLower(host), ".") }
-
-func (s *Server) serveStatus(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if err := json.NewEncoder(w).Encode(s.hub.status()); err != nil {
-		s.log.Debug("status not sent", "err", err)
-	}
-}
 
 func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")

@@ -19,8 +19,6 @@ import (
 	"github.com/coder/websocket"
 )
 
-const gzippedLimit = 30_000 // bytes of the whole page
-
 func TestViewersSeeValuesAndLaterChanges(t *testing.T) {
 	g := startGateway(t, Config{Interval: 5 * time.Millisecond})
 	g.hub.Publish(batch("boiler", 2, 21))
@@ -140,17 +138,6 @@ func TestOnlyWhatIsNamedIsServed(t *testing.T) {
 	response.Body.Close()
 	if response.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST: HTTP %d, want 405", response.StatusCode)
-	}
-}
-
-func TestPageIsLight(t *testing.T) {
-	total := 0
-	for path, asset := range loadAssets() {
-		total += len(asset.zipped)
-		t.Logf("%-24s %6d bytes, %6d gzipped", path, len(asset.plain), len(asset.zipped))
-	}
-	if total > gzippedLimit {
-		t.Errorf("the page is %d bytes gzipped, the limit is %d", total, gzippedLimit)
 	}
 }
 

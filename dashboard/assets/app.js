@@ -3,6 +3,7 @@
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
+import { startNav } from "./nav.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { lists, truth } from "./truth.js";
@@ -115,8 +116,11 @@ function renderFoot() {
   say(byId("foot"), parts.join(" · "));
 }
 
+startNav();
+
 // Whoever has scrolled down to the devices keeps the sentence in sight.
 new IntersectionObserver(([header]) => show(byId("follow"), !header.isIntersecting)).observe(byId("truth"));
+byId("follow").addEventListener("click", () => scrollTo({ top: 0 }));
 byId("retry").addEventListener("click", () => live.tryNow());
 setInterval(() => {
   devices.tick();

@@ -1,0 +1,2 @@
+// The plot of a series, fetched when the first one is wanted.
+export {};

@@ -1,0 +1,29 @@
+// The sheet: a dialog over the page for one thing at a time.
+import { byId, make, say } from "./dom.js";
+
+const dialog = byId("sheet");
+const body = byId("sheet-body");
+let open; // AbortController of what is in it
+
+byId("sheet-close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+dialog.addEventListener("close", () => {
+  open?.abort();
+  body.replaceChildren();
+});
+
+// sheet opens with a title and returns where to put things, and a signal that
+// aborts when it is closed or shows something else.
+export function sheet(title) {
+  open?.abort();
+  open = new AbortController();
+  say(byId("sheet-title"), title);
+  body.replaceChildren();
+  if (!dialog.open) dialog.showModal();
+  return { body, signal: open.signal, close: () => dialog.close() };
+}
+
+// fault shows an error below what is there.
+export function fault(parent, error) {
+  if (error.name !== "AbortError") parent.append(make("p", "note fault", error.message.replace(" — hint: ", "\nHint: ")));
+}

@@ -1,0 +1,18 @@
+// What a person on site may want to do, each in a sheet of its own.
+import { byId, make } from "./dom.js";
+import { sheet, fault } from "./sheet.js";
+
+// task adds one to the list. run gets the open sheet.
+export function task(title, text, run) {
+  const button = make("button", "task", make("b", "", title), make("span", "", text));
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    const s = sheet(title);
+    try {
+      await run(s);
+    } catch (error) {
+      fault(s.body, error);
+    }
+  });
+  byId("task-list").append(make("li", "", button));
+}
