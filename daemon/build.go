@@ -287,6 +287,9 @@ func (d *Daemon) clockFloor() time.Time {
 }
 
 func (d *Daemon) buildPages() (err error) {
+	if err := d.openGate(); err != nil {
+		return err
+	}
 	if d.cfg.Dashboard.Listen != "" {
 		if d.page, err = listen("dashboard", d.cfg.Dashboard.Listen); err != nil {
 			return err

@@ -43,9 +43,10 @@ type Daemon struct {
 	links    []*link
 	commands *commands // nil if none are allowed
 	// network is the ways out that the links use.
-	network network
-	page    net.Listener // nil when the dashboard is off
-	admin   net.Listener
+	network  network
+	page     net.Listener // nil when the dashboard is off, as entrance is
+	entrance *entrance
+	admin    net.Listener
 	// beside is what is served where the dashboard listens, by its pattern of
 	// http.ServeMux.
 	beside map[string]http.Handler
@@ -158,6 +159,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	serve("live view", d.hub.Run)
 	if d.page != nil {
 		page := dashboard.NewServer(d.hub, d.cfg.Dashboard.Hosts, d.log)
+		d.entrance.admit(page, d.gateway)
 		page.Handle(d.routes()...)
 		for pattern, handler := range d.beside {
 			page.Handle(dashboard.Route{Pattern: pattern, Access: dashboard.Open, Handler: handler})

@@ -225,7 +225,7 @@ func (d *Daemon) addresses() []string {
 		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
-		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
+		lines = append(lines, "dashboard  "+d.entrance.scheme()+d.page.Addr().String()+"/"+d.entrance.invitation())
 	}
 	return append(lines, "buffer     "+d.cfg.Gateway.DataDir)
 }

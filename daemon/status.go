@@ -45,7 +45,8 @@ func (d *Daemon) status() dashboard.Status {
 	d.networkStatus(&s)
 	s.Refined = d.chains.status()
 	s.Commands = d.commandStatus()
-	s.Problems = problems(s)
+	s.Access = d.entrance.status()
+	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }
 

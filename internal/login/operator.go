@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -29,29 +30,55 @@ type operator struct {
 	is func(password []byte) bool
 }
 
+// errDamaged is for a file that was read, and makes no sense.
+var errDamaged = errors.New("is damaged")
+
+// parseHash makes of the hash of a password what compares.
+type parseHash = func(hashed string) (is func(password []byte) bool, err error)
+
+// readOperator reads the file at path; nil means that there never was one.
+func readOperator(path string, parse parseHash) (*operator, error) {
+	o := &operator{}
+	err := load(path, o)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(path + setAside); err == nil {
+			return nil, errors.New("was damaged, and set aside before")
+		}
+		return nil, nil
+	case errors.As(err, new(*fs.PathError)):
+		return nil, err
+	case err == nil && o.Version != fileVersion:
+		err = fmt.Errorf("version %d", o.Version)
+	case err == nil:
+		o.is, err = parse(o.Password)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return o, nil
+}
+
+// Peek says whether the gateway whose folder it is has an operator, without
+// changing anything; or why that cannot be said. parse is as in [Config].
+func Peek(dir string, parse func(hashed string) (func(password []byte) bool, error)) (operated bool, err error) {
+	o, err := readOperator(filepath.Join(dir, operatorFile), parse)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", operatorFile, err)
+	}
+	return o != nil, nil
+}
+
 // loadOperator reads who operates the gateway. A file that is damaged is set
 // aside, and must not look like that of a new gateway after the next start.
 func (g *Gate) loadOperator(log *slog.Logger) {
 	path := g.path(operatorFile)
-	o := &operator{}
-	err := load(path, o)
-	if err == nil {
-		o.is, err = g.config.Parse(o.Password)
-	}
-	if err == nil && o.Version != fileVersion {
-		err = fmt.Errorf("is of version %d", o.Version)
-	}
-	if err == nil {
-		g.operator = o
+	var err error
+	if g.operator, err = readOperator(path, g.config.Parse); err == nil {
 		return
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, gone := os.Stat(path + setAside); gone != nil {
-			return
-		}
-		err = errors.New("was damaged, and set aside before")
-	} else if !errors.As(err, new(*fs.PathError)) { // it was read, and makes no sense
-		err = errors.Join(fmt.Errorf("is damaged: %w", err), os.Rename(path, path+setAside))
+	if errors.Is(err, errDamaged) {
+		err = errors.Join(err, os.Rename(path, path+setAside))
 	}
 	g.spoiled = fmt.Errorf("%s: %w — hint: set a password with \"tidegate operator passwd\" on the gateway itself", operatorFile, err)
 	log.Error("nobody can sign in", "err", g.spoiled)

@@ -96,7 +96,9 @@ func ParseHash(hashed string) (is func(password []byte) bool, err error) {
 	return func(password []byte) bool { return len(password) <= MaxPassword && e.is(password) }, nil
 }
 
-func (e entry) is(password []byte) bool { return subtle.ConstantTimeCompare(e.digest(password), e.hash) == 1 }
+func (e entry) is(password []byte) bool {
+	return subtle.ConstantTimeCompare(e.digest(password), e.hash) == 1
+}
 
 // digest hashes a password as the entry's was.
 func (e entry) digest(password []byte) []byte {
