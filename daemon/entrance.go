@@ -1,9 +1,7 @@
 package daemon
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -175,21 +173,4 @@ func (k *checklist) dashboard(p Dashboard, dir string, adminSocket string, now t
 	default:
 		k.ok("dashboard: it has no operator yet; \"tidegate setup-code\" tells how to become that")
 	}
-}
-
-// errNoDashboard is for commands about a gate that there is not.
-var errNoDashboard = errors.New("the dashboard is off, so nobody signs in — hint: set dashboard.listen")
-
-// askGate asks a running gateway about who gets in.
-func (c *call) askGate(method, path string, body, into any) error {
-	cfg, err := c.load()
-	if err != nil {
-		return err
-	}
-	if cfg.Dashboard.Listen == "" {
-		return errNoDashboard
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), statusTime)
-	defer cancel()
-	return askAdmin(ctx, cfg.Gateway.SocketPath(), method, path, body, into)
 }

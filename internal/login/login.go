@@ -43,10 +43,11 @@ func (l Level) String() string { return [...]string{"none", "look", "operate"}[m
 // MarshalText implements encoding.TextMarshaler.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler. Nobody is given the level
-// none.
+// UnmarshalText implements encoding.TextUnmarshaler.
 func (l *Level) UnmarshalText(text []byte) error {
 	switch string(text) {
+	case "none":
+		*l = None
 	case "look":
 		*l = Look
 	case "operate":

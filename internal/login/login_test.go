@@ -201,6 +201,9 @@ func TestPasswordsThatAreTriedFirstAreRefused(t *testing.T) {
 			t.Errorf("%q: %v", c, err)
 		}
 	}
+	if n := b.Stats().Sessions; n != 0 {
+		t.Errorf("%d sessions that nobody has", n)
+	}
 }
 
 // A file that a bad card has damaged must not let in whoever comes next.

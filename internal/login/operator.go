@@ -232,7 +232,12 @@ func (g *Gate) ChangePassword(ctx context.Context, from From, old, password stri
 	if err != nil {
 		return "", err
 	}
-	return g.replace(ctx, from, o, password)
+	if err := g.replace(ctx, from, o, password); err != nil {
+		return "", err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.newSession(), nil
 }
 
 // SetPassword makes an operator of whoever has access to the machine itself.
@@ -240,30 +245,29 @@ func (g *Gate) SetPassword(ctx context.Context, password string) error {
 	g.mu.Lock()
 	o := g.operator
 	g.mu.Unlock()
-	_, err := g.replace(ctx, From{Local: true}, o, password)
-	return err
+	return g.replace(ctx, From{Local: true}, o, password)
 }
 
 // replace sets the password of o, as long as that is the operator.
-func (g *Gate) replace(ctx context.Context, from From, o *operator, password string) (secret string, err error) {
+func (g *Gate) replace(ctx context.Context, from From, o *operator, password string) error {
 	if err := g.fit(password); err != nil {
-		return "", err
+		return err
 	}
 	hashed, err := g.hash(ctx, password)
 	if err != nil {
-		return "", err
+		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.operator != o {
-		return "", say(nil, "somebody else has changed the password meanwhile — hint: sign in again")
+		return say(nil, "somebody else has changed the password meanwhile — hint: sign in again")
 	}
 	if err := g.setOperator(hashed); err != nil {
-		return "", err
+		return err
 	}
 	g.delays.forgiveAll()
 	g.events.note(PasswordChanged, from)
-	return g.newSession(), nil
+	return nil
 }
 
 // Reset forgets the operator and ends all sessions, as on a new gateway. Tokens
