@@ -39,6 +39,7 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
 		api.History(d.buffer, d.gateway),
+		api.Values(d.hub),
 		d.tapRoutes(),
 		d.entrance.routes(),
 	)
