@@ -39,6 +39,9 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
 		d.tapRoutes(),
+		api.Log(d.tail),
+		api.Metrics(d.serveMetrics),
+		api.Health(d.unwell, d.unready),
 	)
 }
 

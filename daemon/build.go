@@ -21,6 +21,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/logtail"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -33,7 +34,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
+	tail := logtail.New(log.Handler())
+	log = slog.New(tail)
+	d := &Daemon{cfg: cfg, gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ type Daemon struct {
 	network network
 	page    net.Listener // nil when the dashboard is off
 	admin   net.Listener
+	*watch
 	// beside is what is served where the dashboard listens, by its pattern of
 	// http.ServeMux.
 	beside map[string]http.Handler
@@ -98,6 +99,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
 
 	<-ctx.Done()
+	d.stops.Store(true)
 	d.log.Info("gateway stops")
 
 	// 1. No more readings come in. The buffer still commits, so that what was
@@ -167,6 +169,8 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	if d.admin != nil {
 		serve("admin socket", d.serveAdmin)
 	}
+	serve("log", d.tail.Run)
+	serve("watch of doors", d.watchDoors)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }

@@ -62,6 +62,8 @@ type Hub struct {
 	spare []reading.Reading
 	tick  uint64
 
+	presence atomic.Pointer[Presence]
+
 	viewersMu sync.Mutex // guards viewers, ended and each viewer.since
 	viewers   map[*viewer]struct{}
 	ended     bool
@@ -153,6 +155,9 @@ func (h *Hub) turn() error {
 	forgot := h.table.apply(batch, h.tick, up)
 	clear(batch) // unpins the strings of the readings
 	h.spare = batch[:0]
+	if h.tick%presenceTicks == 1 {
+		h.presence.Store(h.table.presence(up))
+	}
 
 	h.viewersMu.Lock()
 	defer h.viewersMu.Unlock()
