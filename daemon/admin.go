@@ -42,6 +42,9 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Values(d.hub),
 		d.tapRoutes(),
 		d.entrance.routes(),
+		api.Log(d.tail),
+		api.Metrics(d.serveMetrics),
+		api.Health(d.unwell, d.unready),
 	)
 }
 
