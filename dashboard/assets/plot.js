@@ -7,6 +7,7 @@ import { Points } from "./history.js";
 const hour = 3_600_000; // ms
 const ranges = [["hour", hour], ["hours", 6 * hour], ["day", 24 * hour], ["week", 168 * hour], ["all", 0]];
 const since = Date.UTC(2000); // a clock that showed an earlier time was not set
+const signs = { closer: "+", wider: "−", earlier: "‹", later: "›" };
 const mostTexts = 200;
 
 // plot fills the sheet and keeps it up to date until that is closed.
@@ -52,14 +53,15 @@ class Plot {
   #build() {
     const { make, texts } = this.#kit;
     const button = (name, f, parent) => {
-      const b = make("button", "", texts[name]);
+      const b = make("button", "", signs[name] ?? texts[name]);
       b.type = "button";
+      b.ariaLabel = texts[name];
       b.addEventListener("click", f);
       parent.append(b);
       return b;
     };
     const at = this.#at;
-    at.now = make("p", "big", (at.value = make("b")), (at.unit = make("span")), (at.age = make("span", "small")));
+    at.now = make("p", "big", make("span", "", this.#series.device), (at.value = make("b")), (at.unit = make("span")), (at.age = make("span", "small")));
     at.ranges = make("div", "ranges");
     at.ranges.role = "group";
     at.ranges.ariaLabel = texts.ranges;
@@ -80,7 +82,7 @@ class Plot {
     at.texts = make("ol", "changes");
     at.csv = make("a", "small", texts.csv);
     at.csv.download = "";
-    this.#sheet.body.append(make("p", "small", this.#series.device), at.now, at.ranges, at.plot, at.point, at.moves, at.note, at.legend, at.sum, at.texts, at.csv);
+    this.#sheet.body.append(at.now, at.ranges, at.plot, at.point, at.moves, at.note, at.legend, at.sum, at.texts, at.csv);
   }
 
   // #range shows the last so many milliseconds; 0 is everything.
@@ -104,7 +106,8 @@ class Plot {
   // #move shows another time, and remembers the one before; passing is on its way.
   #move(view, passing) {
     const now = this.#kit.now();
-    if (view.to >= now) view = { from: view.from - (view.to - now), to: now, live: true };
+    const near = (view.to - view.from) / 50;
+    if (view.to > now - near) view = { from: view.from - (view.to - now), to: now, live: true };
     if (view.to - view.from < 50) return;
     if (passing) {
       this.#moving ??= this.#view;
@@ -218,7 +221,7 @@ class Plot {
     if (live && !this.#moving) to = this.#kit.now();
     if (span) from = to - span;
     if (from === since) from = this.#points.list[0]?.t ?? to - hour;
-    return { from, to: Math.max(to, from + 50), live };
+    return { from: Math.round(from), to: Math.round(Math.max(to, from + 50)), live }; // uPlot counts in whole milliseconds
   }
 
   #draw() {
