@@ -8,7 +8,7 @@ export const texts = {
     looking: "Looking through the flash…", until: "Older than that is still being looked for: so far back to ",
     none: "Nothing of this series is on flash in this time.", from: "The oldest reading on flash is of ",
     empty: "Nothing is on flash yet: readings appear here as they come.",
-    changes: "Changes, the newest first", more: "Older changes", bad: "bad", uncertain: "uncertain", now: "now",
+    more: "Only the newest changes are shown; the copy has all of them.", bad: "bad", uncertain: "uncertain",
     band: "between least and most", holes: "nothing came", gaps: "lost, and reported", unsynced: "the gateway's clock was not set", worse: "not of good quality",
     yes: "true", no: "false",
   },

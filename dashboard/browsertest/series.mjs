@@ -1,6 +1,7 @@
 // Drives the sheet of a series. usage: node series.mjs <page> <control> <chromium> [folder for pictures]
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { Points } from "../assets/history.js";
 import { open, picture, run } from "./browser.mjs";
 
 const [page, control, executablePath, pictures] = process.argv.slice(2);
@@ -32,6 +33,20 @@ const color = (name) => tab.evaluate((name) => {
 const readings = async () => Number(/^([\d,]+) reading/.exec(await sum())[1].replaceAll(",", ""));
 
 const steps = {
+  async "points of several answers add up, and no more are kept than fit"() {
+    const points = new Points(100);
+    const all = [];
+    for (let i = 0; i < 5000; i++) all.push({ t: 1e12 + 1000 * i + (i > 3000 ? 600_000 : 0), v: Math.round(100 * Math.sin(i / 50)) + (i === 4321 ? 900 : 0), q: i === 77 ? 2 : 0 });
+    points.every = 1000;
+    for (let end = all.length; end > 0; end -= 700) points.add(all.slice(Math.max(0, end - 700), end), 0);
+    const sum = points.sum();
+    assert.ok(points.list.length <= 100 && points.list.length > 40, `${points.list.length} points`);
+    assert.deepEqual([sum.n, sum.min, sum.max, sum.q, sum.last], [5000, -100, Math.max(...all.map((p) => p.v)), 2, all.at(-1).v]);
+    assert.ok(Math.abs(sum.mean - all.reduce((a, p) => a + p.v, 0) / 5000) < 1e-9);
+    assert.deepEqual(points.holes(), [[1e12 + 3_000_000, 1e12 + 3_601_000]]);
+    points.add([{ t: all.at(-1).t + 1000, v: 5 }], 0);
+    assert.equal(points.sum().n, 5001);
+  },
   async "a tap on a value opens its picture, with what was before the page was"() {
     await tab.goto(page);
     await scene("boiler?value=71.5");
