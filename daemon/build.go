@@ -32,7 +32,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{gateway: gateway, log: log, started: time.Now(), memory: ingest.NewMemory(), changes: make(chan change)}
+	d := &Daemon{gateway: gateway, log: log, started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
@@ -42,7 +42,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 		d.closeListeners()
 		return nil, errors.Join(err, d.buffer.Close())
 	}
+	cfg.tellClients(log)
 	d.generation.Store(first)
+	d.texts.Store(&texts{})
 	return d, nil
 }
 
@@ -111,7 +113,6 @@ func (b *builder) buildDoors() error {
 		return err
 	}
 	clients := b.cfg.clientsWithin(descriptors())
-	b.cfg.tellClients(b.log)
 	return errors.Join(
 		b.buildMQTT(v, clients["mqtt"]),
 		b.buildHTTP(v, clients["http"]),

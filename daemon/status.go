@@ -46,6 +46,7 @@ func (d *Daemon) status() dashboard.Status {
 	g.networkStatus(&s, time.Since(d.started))
 	s.Refined = g.refined()
 	s.Commands = g.commands.status()
+	s.Trial = d.trialStatus()
 	s.Problems = problems(s)
 	return s
 }

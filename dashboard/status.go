@@ -25,6 +25,8 @@ type Status struct {
 	Refined *Refined `json:"refined,omitempty"`
 	// Commands is the way down; nil if the configuration allows none.
 	Commands *Commands `json:"commands,omitempty"`
+	// Trial is not nil while a configuration is on trial.
+	Trial *Trial `json:"trial,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
 }
