@@ -40,6 +40,7 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Quarantine(d.buffer),
 		api.History(d.buffer, d.gateway),
 		api.Values(d.hub),
+		api.Config(configuration{d}),
 		d.tapRoutes(),
 		d.entrance.routes(),
 		api.Log(d.tail),

@@ -35,7 +35,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	}
 	tail := logtail.New(log.Handler())
 	log = slog.New(tail)
-	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), changes: make(chan change)}
+	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
@@ -45,7 +45,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 		d.closeListeners()
 		return nil, errors.Join(err, d.buffer.Close())
 	}
+	cfg.tellClients(log)
 	d.generation.Store(first)
+	d.texts.Store(&texts{})
 	return d, nil
 }
 
@@ -114,7 +116,6 @@ func (b *builder) buildDoors() error {
 		return err
 	}
 	clients := b.cfg.clientsWithin(descriptors())
-	b.cfg.tellClients(b.log)
 	return errors.Join(
 		b.buildMQTT(v, clients["mqtt"]),
 		b.buildHTTP(v, clients["http"]),

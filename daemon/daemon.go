@@ -44,8 +44,10 @@ type Daemon struct {
 	admin    net.Listener
 	*watch
 
+	file       string // of the configuration; empty for none
 	generation atomic.Pointer[generation]
-	changes    chan change // for the one who runs the generation
+	texts      atomic.Pointer[texts]
+	orders     chan order // for the one who changes the configuration
 }
 
 // link is a way out.
@@ -88,7 +90,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	shown := d.runPages(show)
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
 
-	d.runChanges(ctx, send)
+	(&steward{Daemon: d}).run(ctx, send)
 	d.stops.Store(true)
 	d.log.Info("gateway stops")
 
