@@ -97,6 +97,7 @@ type Buffer struct {
 	gaps  []gapReport // what is declared and remembered, oldest first
 
 	refusals refusals
+	commits  commits
 
 	toMerge chan segmentInfo // holds one
 	merged  chan merged      // holds one

@@ -215,7 +215,7 @@ func (d *Daemon) buildCoAP(v vocabulary) error {
 // addDoor gives the door an intake of its own, which counts what comes in there.
 // Filters of the door that lean on what custody has are told when it has not.
 func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
-	intake := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now).WithMemory(d.memory)
+	intake := ingest.NewIntake(custody{d.buffer}, d.origins.of(name, d.hub), time.Now).WithMemory(d.memory)
 	for _, f := range forget {
 		intake.OnLoss(f)
 	}
@@ -240,7 +240,7 @@ func (d *Daemon) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
-	l := link{name: s.Name, kind: u.kind, cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
+	l := link{name: s.Name, kind: u.kind, target: u.target(), cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
 	l.path = d.network.path(s.Links, l.rouse, log)
 	l.open = func() (uplink.Sink, error) {
 		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(d.cfg), answered: d.besides(u)})

@@ -49,6 +49,11 @@ type Daemon struct {
 	// beside is what is served where the dashboard listens, by its pattern of
 	// http.ServeMux.
 	beside map[string]http.Handler
+
+	// What people are told beside what the parts count.
+	origins origins
+	spells  spells
+	clock   clockWatch
 }
 
 // door is a source under supervision.
@@ -61,6 +66,7 @@ type door struct {
 // link is a way out.
 type link struct {
 	name, kind string
+	target     string // for people
 	forwarder  *uplink.Forwarder
 	cursor     *buffer.Cursor
 	path       *carrier.Path

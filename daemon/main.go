@@ -35,6 +35,7 @@ Usage:
   tidegate run     [-config FILE]         run the gateway
   tidegate check   [-config FILE]         look for anything that would go wrong
   tidegate status  [-config FILE] [-json] show what a running gateway does
+  tidegate trace   DEVICE METRIC [-json]  where the newest reading of a series is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
   tidegate buffer  ls | check | peek | export | purge
@@ -77,6 +78,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return commandMain(args[1:], stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
+	case "trace":
+		return traceMain(args[1:], stdout, stderr)
 	}
 	if line := lineCommand(args[0]); line != nil {
 		return line(args[1:], stdout, stderr)

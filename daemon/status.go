@@ -41,6 +41,7 @@ func (d *Daemon) status() dashboard.Status {
 			s.Buffer.OldestUnsent = oldest
 		}
 	}
+	d.machineStatus(&s)
 	s.Doors = d.doorStatus()
 	d.networkStatus(&s)
 	s.Refined = d.chains.status()
@@ -93,8 +94,9 @@ func losses(gaps []buffer.Gap) []dashboard.Loss {
 func (l *link) status(lag buffer.Lag) dashboard.Link {
 	f := l.forwarder.Stats()
 	s := dashboard.Link{
-		Name: l.name, Kind: l.kind, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(f.LastAck),
-		Acked: f.AckedReadings, SentBytes: f.SentBytes, Waiting: lag.Readings, InFlight: f.InFlight, LeftOut: l.leftOut(),
+		Name: l.name, Kind: l.kind, Target: l.target, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(f.LastAck),
+		Acked: f.AckedReadings, SentBytes: f.SentBytes, Waiting: lag.Readings, Oldest: unixMilli(lag.Oldest), InFlight: f.InFlight, LeftOut: l.leftOut(),
+		Messages: f.SentMessages, Retries: f.Retries, SetAside: f.Quarantined,
 	}
 	switch f.State {
 	case uplink.Down:
@@ -172,9 +174,20 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 				s.Address += ", " + secure.String()
 			}
 		}
+		d.spellOf(&s)
+		s.Remarks = remarks(s)
 		all = append(all, s)
 	}
 	return all
+}
+
+// spellOf fills in how long the door has been as it is.
+func (d *Daemon) spellOf(s *dashboard.Door) {
+	spell := d.spells.of("source", s.Name)
+	s.Since, s.Breaks, s.BrokeAt, s.LastError = unixMilli(spell.since), spell.breaks, unixMilli(spell.at), spell.err
+	if spell.broken && s.Line == nil && len(s.Slaves) == 0 { // those know better
+		s.State = spell.err
+	}
 }
 
 // listening says where a door listens.

@@ -80,6 +80,7 @@ type Forwarder struct {
 	quarantine Quarantine
 	log        *slog.Logger
 	progress   progress
+	book       book
 }
 
 // New returns a Forwarder. The encoder must be its own: it is used by one
