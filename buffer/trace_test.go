@@ -3,8 +3,8 @@ package buffer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -176,36 +176,34 @@ func TestPlaceOfAReadingWithASink(t *testing.T) {
 }
 
 func TestReadingsOfMergedBlocksAreFound(t *testing.T) {
-	r := start(t, t.TempDir(), func(c *Config) { c.MaxBytes = 64 << 20 })
-	readings := 0
-	for seg := r.segmentsNow(); r.segmentsNow() < seg+3; readings++ {
-		r.accept(fmt.Sprint("dev-", readings%7), float64(readings))
-	}
-	r.eventuallyMerged()
-	for _, seq := range []uint64{1, 2, uint64(readings / 2), uint64(readings)} {
-		e, err := r.Reading(t.Context(), reading.Normal, seq)
-		if err != nil || e.Seq != seq || e.Value.Float() != float64(seq-1) {
-			t.Errorf("reading %d: %+v, %v", seq, e, err)
+	b := open(t, t.TempDir(), func(c *Config) { c.MaxBytes = 1 << 30 })
+	readings := uint64(smallRecords(t, b, 2, 100))
+	numbers := []uint64{1, 2, 31, 1000, readings / 2, readings}
+	look := func() (all []Entry) {
+		for _, seq := range numbers {
+			e, err := b.Reading(t.Context(), reading.Normal, seq)
+			if err != nil || e.Seq != seq {
+				t.Fatalf("reading %d: %+v, %v", seq, e, err)
+			}
+			all = append(all, e)
 		}
+		return all
 	}
-}
-
-func (r *running) segmentsNow() int { return len(r.index.all()) }
-
-// eventuallyMerged waits until a segment holds large blocks.
-func (r *running) eventuallyMerged() {
-	r.t.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if s := r.index.all()[0]; s.Blocks > 0 && s.count() > 100*uint64(s.Blocks) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			r.t.Fatal("nothing was merged")
+	before := look()
+	s, _ := b.index.segment(1)
+	after, err := b.mergeSegment(t.Context(), s)
+	if err == nil {
+		err = b.replaceFile(after, mergedSuffix)
+	}
+	if err != nil || after.Blocks*10 > s.Blocks {
+		t.Fatalf("%d blocks became %d, %v", s.Blocks, after.Blocks, err)
+	}
+	if got := look(); !slices.Equal(got, before) {
+		t.Errorf("%+v, want %+v", got, before)
+	}
+	for _, seq := range numbers { // who brought them to flash is known as before
+		if _, ok, since := b.Committed(reading.Normal, seq); !ok && since.IsZero() {
+			t.Errorf("reading %d: its commit was forgotten, and nobody says so", seq)
 		}
 	}
 }

@@ -20,9 +20,7 @@ type clockWatch struct {
 	synced bool
 	since  time.Time // when synced changed; zero if it has not
 	zero   time.Time // the wall clock at boot, as it was last
-	steps  int
-	last   time.Time // when the last step was noticed
-	by     time.Duration
+	set    *dashboard.ClockSet
 }
 
 // aStep is how far the clock must jump. A clock that is made right gently runs
@@ -30,13 +28,17 @@ type clockWatch struct {
 const aStep = time.Second
 
 // look says how the clock is at the time now of the wall clock, up after boot.
-func (c *clockWatch) look(now time.Time, up time.Duration, synced bool) dashboard.Clock {
+func (c *clockWatch) look(now time.Time, up time.Duration, synced bool) (since time.Time, set *dashboard.ClockSet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	zero := now.Round(0).Add(-up)
 	if by := zero.Sub(c.zero); c.asked && by.Abs() >= aStep {
-		c.steps++
-		c.last, c.by, c.zero = now, by, zero
+		times := 1
+		if c.set != nil {
+			times += c.set.Times
+		}
+		c.set = &dashboard.ClockSet{Times: times, Last: now.UnixMilli(), Seconds: by.Round(time.Millisecond).Seconds()}
+		c.zero = zero
 	}
 	if c.asked && synced != c.synced {
 		c.since = now
@@ -45,7 +47,7 @@ func (c *clockWatch) look(now time.Time, up time.Duration, synced bool) dashboar
 		c.zero = zero
 	}
 	c.asked, c.synced = true, synced
-	return dashboard.Clock{Since: unixMilli(c.since), Steps: c.steps, Stepped: unixMilli(c.last), StepBy: c.by.Milliseconds()}
+	return c.since, c.set
 }
 
 // hostStatus is what the gateway runs on.
@@ -61,7 +63,8 @@ func hostStatus(now time.Time, up time.Duration) dashboard.Host {
 // machineStatus fills in the clock, the machine and its disk.
 func (d *Daemon) machineStatus(s *dashboard.Status) {
 	now, up := time.UnixMilli(s.Now), bootclock.Uptime()
-	s.ClockIs = d.clock.look(now, up, bootclock.Synced())
+	since, set := d.clock.look(now, up, bootclock.Synced())
+	s.ClockSince, s.ClockSet = unixMilli(since), set
 	s.Host = hostStatus(now, up)
 	var fs unix.Statfs_t
 	if unix.Statfs(d.cfg.Gateway.DataDir, &fs) == nil {
@@ -72,17 +75,18 @@ func (d *Daemon) machineStatus(s *dashboard.Status) {
 // clockText words the clock for people.
 func clockText(s dashboard.Status) string {
 	text := s.Clock
-	if s.ClockIs.Since != 0 {
-		text += " since " + localTime(s.ClockIs.Since)
+	if s.ClockSince != 0 {
+		text += " since " + localTime(s.ClockSince)
 	}
-	if s.ClockIs.Steps > 0 {
-		by, where := time.Duration(s.ClockIs.StepBy)*time.Millisecond, "forward"
-		if by < 0 {
+	if c := s.ClockSet; c != nil {
+		where := "forward"
+		if c.Seconds < 0 {
 			where = "back"
 		}
-		text += fmt.Sprintf(", set %s by %v at %s", where, by.Abs().Round(time.Second), localTime(s.ClockIs.Stepped))
-		if s.ClockIs.Steps > 1 {
-			text += fmt.Sprintf(" (%d times since the start)", s.ClockIs.Steps)
+		by := time.Duration(c.Seconds * float64(time.Second)).Abs().Round(time.Second)
+		text += fmt.Sprintf(", set %s by %v at %s", where, by, localTime(c.Last))
+		if c.Times > 1 {
+			text += fmt.Sprintf(" (%s since the start)", times(uint64(c.Times)))
 		}
 	}
 	return text

@@ -9,12 +9,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard/api"
-	"github.com/tidegate/tidegate/internal/conf"
 )
 
 const traceUsage = `Usage: tidegate trace [-config FILE] [-json] DEVICE METRIC
@@ -78,74 +79,19 @@ func traceText(t api.Traced) string {
 	}
 	fmt.Fprintf(&b, "  (%s %d of epoch %s)\n\n", t.Lane, t.Seq, t.Epoch)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	by := "by the device's clock"
-	if t.Stamped {
-		by = "stamped by the gateway"
-	}
-	fmt.Fprintf(w, "measured\t%s, %s\n", millisTime(t.Measured), by)
-	if t.Stored != 0 {
-		came := millisTime(t.Received)
-		if t.ReceivedBy != t.Received {
-			came += " to " + millisTime(t.ReceivedBy)[len("2006-01-02 "):]
+	aTime := regexp.MustCompile(`\{\d{1,15}\}`)
+	for _, step := range t.Steps {
+		text := aTime.ReplaceAllStringFunc(step.Text, func(found string) string {
+			ms, _ := strconv.ParseInt(found[1:len(found)-1], 10, 64) // digits; none that are too many
+			return millisTime(ms)
+		})
+		if step.Why != "" {
+			text += ": " + printable(step.Why, 300)
 		}
-		if len(t.Doors) > 0 {
-			came += ", by " + strings.Join(t.Doors, " or ")
-		}
-		fmt.Fprintf(w, "received\t%s\n", came)
-		fmt.Fprintf(w, "on flash\t%s, within %.1f ms\n", millisTime(t.Stored), t.Took)
-	} else {
-		fmt.Fprintf(w, "on flash\tbefore %s, as far as is remembered\n", millisTime(t.StoredBefore))
-	}
-	for _, p := range t.Links {
-		fmt.Fprintf(w, "%s\t%s\n", p.Link, passageText(p))
+		fmt.Fprintf(w, "%s\t%s\n", printable(step.Title, 40), text)
 	}
 	_ = w.Flush() // to memory
 	return trimLines(b.String())
-}
-
-// passageText puts into words where a reading is with one uplink.
-func passageText(p api.Passage) string {
-	sent := ""
-	if p.Sent != 0 {
-		sent = fmt.Sprintf("sent %s in %s with %s", millisTime(p.Sent), conf.Size(p.Bytes).Approx(), others(p.Others))
-		if p.Tries > 1 {
-			sent += fmt.Sprintf(", try %d at %s", p.Tries, millisTime(p.Tried))
-		}
-		sent += "; "
-	}
-	switch p.State {
-	case "acked":
-		if p.Acked != 0 {
-			return sent + "acknowledged " + millisTime(p.Acked)
-		}
-		return "acknowledged before " + millisTime(p.AckedBefore) + ", as far as is remembered"
-	case "sent":
-		return sent + "not acknowledged yet"
-	case "refused":
-		return sent + "refused and set aside as " + p.Block + ": " + printable(p.Why, 300)
-	case "lost":
-		return sent + "will not arrive: " + p.Why
-	case "empty":
-		return "left out: the encoding has no words for it"
-	}
-	text := sent + "waits"
-	if p.Ahead > 0 {
-		text += " behind " + count(p.Ahead, "older reading")
-	}
-	if p.Why != "" {
-		text += ": " + printable(p.Why, 300)
-	}
-	return text
-}
-
-func others(n int) string {
-	switch n {
-	case 0:
-		return "nothing else"
-	case 1:
-		return "1 other"
-	}
-	return fmt.Sprintf("%d others", n)
 }
 
 func millisTime(ms int64) string { return time.UnixMilli(ms).Format("2006-01-02 15:04:05.000") }

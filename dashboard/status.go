@@ -14,9 +14,12 @@ type Status struct {
 	Now int64 `json:"now"`
 	// Clock is the state of that clock in words: "synced", "unsynced".
 	Clock string `json:"clock"`
-	// ClockIs is what else is known of it, Host what the gateway runs on.
-	ClockIs Clock `json:"clock_is"`
-	Host    Host  `json:"host"`
+	// ClockSince is when that changed; zero if it has been so all the time. ClockSet
+	// is nil unless the clock was set in this run.
+	ClockSince int64     `json:"clock_since,omitempty"`
+	ClockSet   *ClockSet `json:"clock_set,omitempty"`
+	// Host is what the gateway runs on.
+	Host Host `json:"host"`
 
 	Buffer Buffer `json:"buffer"`
 	Links  []Link `json:"links"`
@@ -32,15 +35,12 @@ type Status struct {
 	Problems []string `json:"problems"`
 }
 
-// Clock is what happened to the clock in this run.
-type Clock struct {
-	// Since is when Status.Clock changed; zero if it has been so all the time.
-	Since int64 `json:"since,omitempty"`
-	// Steps is how often the clock was set, Stepped when that was last noticed, and
-	// StepBy how many milliseconds forward; negative is backward.
-	Steps   int   `json:"steps,omitempty"`
-	Stepped int64 `json:"stepped,omitempty"`
-	StepBy  int64 `json:"step_by,omitempty"`
+// ClockSet says that the clock was set: how many Times since the start, when it was
+// noticed the Last time, and by how many Seconds then; negative is back.
+type ClockSet struct {
+	Times   int     `json:"times"`
+	Last    int64   `json:"last"`
+	Seconds float64 `json:"seconds"`
 }
 
 // Host is what the gateway runs on.

@@ -67,6 +67,19 @@ type Traced struct {
 	StoredBefore int64 `json:"stored_before,omitempty"`
 	// Links are its ways out.
 	Links []Passage `json:"links"`
+	// Steps say all of it in words.
+	Steps []Step `json:"steps"`
+}
+
+// Step is one step of a reading's way, in words. In Text, {n} stands for the time n
+// in Unix milliseconds, which whoever shows it puts into his own zone.
+type Step struct {
+	// Mood is ok for what is done, idle for what is not yet, and bad.
+	Mood  string `json:"mood"`
+	Title string `json:"title"`
+	Text  string `json:"text"`
+	// Why is what the other side, or the link, said.
+	Why string `json:"why,omitempty"`
 }
 
 // Passage is where a reading is with one door out.
@@ -165,6 +178,7 @@ func traced(b *buffer.Buffer, ways Ways, e buffer.Entry) (Traced, error) {
 		}
 		t.Links = append(t.Links, p)
 	}
+	t.Steps = t.steps()
 	return t, nil
 }
 
