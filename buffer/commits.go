@@ -26,10 +26,10 @@ const maxCommits = 4096
 // commits remembers the latest commits. It is written once a commit and asked by
 // people: nothing that hurries waits for it.
 type commits struct {
-	mu      sync.Mutex
-	latest  []commitNote // a ring once it is full
-	next    int          // where the next one goes
-	dropped time.Time    // when the latest of those that are forgotten was done
+	mu     sync.Mutex
+	latest []commitNote // a ring once it is full
+	next   int          // where the next one goes
+	since  time.Time    // when the latest of those that are forgotten was done, or the run began
 }
 
 // commitNote is a Commit in few bytes; times are µs after the group was begun.
@@ -70,7 +70,7 @@ func (c *commits) note(g *group, next [reading.Lanes]uint64, now time.Time) {
 			c.latest = append(c.latest, n)
 			continue
 		}
-		c.dropped = c.latest[c.next].commit().Done
+		c.since = c.latest[c.next].commit().Done
 		c.latest[c.next] = n
 		c.next = (c.next + 1) % maxCommits
 	}
@@ -87,8 +87,8 @@ func (n commitNote) commit() Commit {
 }
 
 // Committed returns the commit that the reading came to flash with, as far as it
-// is remembered. All that were done after since are, and none of a run before this
-// one; since is zero while nothing was forgotten.
+// is remembered: all that were done after since are, and none of a run before this
+// one.
 func (b *Buffer) Committed(lane reading.Lane, seq uint64) (c Commit, ok bool, since time.Time) {
 	b.commits.mu.Lock()
 	defer b.commits.mu.Unlock()
@@ -96,7 +96,7 @@ func (b *Buffer) Committed(lane reading.Lane, seq uint64) (c Commit, ok bool, si
 		return n.lane == lane && n.first <= seq && seq-n.first < uint64(n.count)
 	})
 	if i < 0 {
-		return Commit{}, false, b.commits.dropped
+		return Commit{}, false, b.commits.since
 	}
-	return b.commits.latest[i].commit(), true, b.commits.dropped
+	return b.commits.latest[i].commit(), true, b.commits.since
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
@@ -22,15 +21,13 @@ func (w ways) DoorsOf(device string) []string {
 	return w.origins.doorsOf(device)
 }
 
-// Began implements api.Ways.
-func (w ways) Began() time.Time { return w.started }
-
 // WaysOut implements api.Ways.
 func (w ways) WaysOut() (all []api.WayOut) {
-	for _, l := range w.links {
+	g := w.current()
+	for _, l := range g.links {
 		all = append(all, api.WayOut{
 			Name: l.name, Kind: l.kind, Cursor: l.cursor, Forwarder: l.forwarder,
-			Why: func(lane reading.Lane) string { return w.whyWaits(l, lane) },
+			Why: func(lane reading.Lane) string { return g.whyWaits(l, lane) },
 		})
 	}
 	return all
@@ -38,12 +35,12 @@ func (w ways) WaysOut() (all []api.WayOut) {
 
 // whyWaits puts into words why what waits in the lane for the link is not on its
 // way; "" when nothing but others is before it.
-func (d *Daemon) whyWaits(l *link, lane reading.Lane) string {
+func (g *generation) whyWaits(l *link, lane reading.Lane) string {
 	s := l.status(buffer.Lag{})
 	if s.State == dashboard.LinkDown {
 		return "the link is down: " + s.LastError
 	}
-	n := d.network.links[l.path.Stats().Present].Stats()
+	n := g.network.links[l.path.Stats().Present].Stats()
 	if state := carrierState(n); state != dashboard.OK && !n.Permit.Lanes.Has(lane) {
 		return fmt.Sprintf("link %s: %s", n.Name, state)
 	}

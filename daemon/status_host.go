@@ -60,14 +60,14 @@ func hostStatus(now time.Time, up time.Duration) dashboard.Host {
 	return h
 }
 
-// machineStatus fills in the clock, the machine and its disk.
-func (d *Daemon) machineStatus(s *dashboard.Status) {
+// machineStatus fills in the clock, the machine and its disk, on which dir is.
+func (d *Daemon) machineStatus(s *dashboard.Status, dir string) {
 	now, up := time.UnixMilli(s.Now), bootclock.Uptime()
 	since, set := d.clock.look(now, up, bootclock.Synced())
 	s.ClockSince, s.ClockSet = unixMilli(since), set
 	s.Host = hostStatus(now, up)
 	var fs unix.Statfs_t
-	if unix.Statfs(d.cfg.Gateway.DataDir, &fs) == nil {
+	if unix.Statfs(dir, &fs) == nil {
 		s.Buffer.DiskFree, s.Buffer.DiskSize = int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize)
 	}
 }

@@ -43,10 +43,10 @@ const bookSize = 1024
 // book remembers the latest messages. It is written twice a message and asked by
 // people.
 type book struct {
-	mu      sync.Mutex
-	pages   []Sending // a ring once it is full
-	began   uint64    // messages that were ever entered
-	dropped time.Time // when the latest of those that are forgotten was answered
+	mu    sync.Mutex
+	pages []Sending // a ring once it is full
+	began uint64    // messages that were ever entered
+	since time.Time // when the latest of those that are forgotten was answered, or the book was begun
 }
 
 // begin enters a try of the message. page is where it was entered before, 0 for
@@ -91,8 +91,8 @@ func (b *book) end(page uint64, outcome Outcome, at time.Time) {
 
 // drop notes when something ended that is forgotten.
 func (b *book) drop(ended time.Time) {
-	if ended.After(b.dropped) {
-		b.dropped = ended
+	if ended.After(b.since) {
+		b.since = ended
 	}
 }
 
@@ -108,18 +108,18 @@ func (b *book) cutOff(at time.Time) {
 }
 
 // Sending returns the latest message that had the reading, as far as that is
-// remembered. What is not was answered at since or before; since is zero while
-// nothing was forgotten.
+// remembered: what is not was answered at since or before, perhaps by a Forwarder
+// before this one.
 func (f *Forwarder) Sending(epoch uint64, lane reading.Lane, seq uint64) (s Sending, ok bool, since time.Time) {
 	b := &f.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for n := b.began; b.page(n) != nil; n-- {
 		if s := b.page(n); s.Epoch == epoch && s.Lane == lane && s.First <= seq && seq <= s.Last {
-			return *s, true, b.dropped
+			return *s, true, b.since
 		}
 	}
-	return Sending{}, false, b.dropped
+	return Sending{}, false, b.since
 }
 
 // enter enters a delivery that is sent, or need not be.

@@ -93,6 +93,7 @@ func New(cfg Config, cursor Cursor, encoder Encoder, sink Sink, quarantine Quara
 		sink:       sink,
 		quarantine: quarantine,
 		log:        log,
+		book:       book{since: time.Now()},
 	}
 }
 

@@ -22,8 +22,6 @@ type Ways interface {
 	DoorsOf(device string) []string
 	// WaysOut are the doors out.
 	WaysOut() []WayOut
-	// Began is when this run of the gateway began.
-	Began() time.Time
 }
 
 // WayOut is one door out.
@@ -169,10 +167,10 @@ func traced(b *buffer.Buffer, ways Ways, e buffer.Entry) (Traced, error) {
 		t.Received, t.ReceivedBy = c.Came.UnixMilli(), c.Late.UnixMilli()
 		t.Stored, t.Took = c.Done.UnixMilli(), float64(c.Done.Sub(c.Came).Microseconds())/1000
 	} else {
-		t.StoredBefore = orBegan(since, ways)
+		t.StoredBefore = since.UnixMilli()
 	}
 	for _, way := range ways.WaysOut() {
-		p, err := way.passage(b, e, ways)
+		p, err := way.passage(b, e)
 		if err != nil {
 			return t, err
 		}
@@ -182,18 +180,9 @@ func traced(b *buffer.Buffer, ways Ways, e buffer.Entry) (Traced, error) {
 	return t, nil
 }
 
-// orBegan is the time from which on everything is remembered: since, or the
-// beginning of the run.
-func orBegan(since time.Time, ways Ways) int64 {
-	if since.IsZero() {
-		since = ways.Began()
-	}
-	return since.UnixMilli()
-}
-
 // passage says where the reading is with the door out. The cursor is asked before
 // the forwarder: what is acknowledged in between, the forwarder remembers.
-func (o WayOut) passage(b *buffer.Buffer, e buffer.Entry, ways Ways) (Passage, error) {
+func (o WayOut) passage(b *buffer.Buffer, e buffer.Entry) (Passage, error) {
 	p := Passage{Link: o.Name, Kind: o.Kind, State: "waiting"}
 	refused, aside, err := b.RefusedWith(o.Name, e.Lane, e.Seq)
 	if err != nil {
@@ -219,7 +208,7 @@ func (o WayOut) passage(b *buffer.Buffer, e buffer.Entry, ways Ways) (Passage, e
 	case acked && lost:
 		p.State, p.Why = "lost", whyLost(loss)
 	case acked:
-		p.State, p.AckedBefore = "acked", orBegan(since, ways)
+		p.State, p.AckedBefore = "acked", since.UnixMilli()
 	case known && s.Outcome == uplink.UnderWay:
 		p.State = "sent"
 	default:
