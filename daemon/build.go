@@ -296,6 +296,9 @@ func (b *builder) clockFloor() time.Time {
 }
 
 func (d *Daemon) buildPages(cfg Config) (err error) {
+	if err := d.openGate(cfg); err != nil {
+		return err
+	}
 	if cfg.Dashboard.Listen != "" {
 		if d.page, err = listen("dashboard", cfg.Dashboard.Listen); err != nil {
 			return err

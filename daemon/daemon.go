@@ -36,11 +36,12 @@ type Daemon struct {
 	log     *slog.Logger
 	started time.Time
 
-	buffer *buffer.Buffer
-	memory *ingest.Memory // of what devices announce
-	hub    *dashboard.Hub
-	page   net.Listener // nil when the dashboard is off
-	admin  net.Listener
+	buffer   *buffer.Buffer
+	memory   *ingest.Memory // of what devices announce
+	hub      *dashboard.Hub
+	page     net.Listener // nil when the dashboard is off, as entrance is
+	entrance *entrance
+	admin    net.Listener
 
 	generation atomic.Pointer[generation]
 	changes    chan change // for the one who runs the generation
@@ -133,6 +134,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	serve("live view", d.hub.Run)
 	if d.page != nil {
 		page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
+		d.entrance.admit(page, d.gateway)
 		page.Handle(d.routes()...)
 		page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })

@@ -50,7 +50,8 @@ func (d *Daemon) status() dashboard.Status {
 	g.networkStatus(&s, time.Since(d.started))
 	s.Refined = g.refined()
 	s.Commands = g.commands.status()
-	s.Problems = problems(s)
+	s.Access = d.entrance.status()
+	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }
 

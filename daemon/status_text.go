@@ -85,6 +85,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	if h := s.Host; h.Go != "" {
 		fmt.Fprintf(&b, "\n%s, %s, %s, machine up %s\n", h.System, h.Kernel, h.Go, age(now, h.Booted))
 	}
+	writeAccess(&b, s.Access)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -41,17 +41,21 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(readLimit)
 	// The end of a read's context cuts the connection off, and the viewer would
 	// not be told why: what ends the server is watched apart.
-	err = v.watch(conn.CloseRead(context.WithoutCancel(r.Context())), r.Context().Done(), conn)
+	err = v.watch(conn.CloseRead(context.WithoutCancel(r.Context())), r.Context(), conn)
 	s.log.Debug("viewer left", "err", err)
 }
+
+// signedOut is the code with which the WebSocket of a session is closed that has
+// ended.
+const signedOut = 4401
 
 // errEnded means that the gateway, not the viewer, ended the connection.
 var errEnded = errors.New("hub ended")
 
-// watch writes frames and pings until the viewer leaves or fails, or the hub or
-// the server ends. While it waits for a write or a pong the hub merges later
+// watch writes frames and pings until the viewer leaves or fails, or the hub, the
+// server or the viewer's session ends. While it waits for a write or a pong the hub merges later
 // frames.
-func (v *viewer) watch(ctx context.Context, stopped <-chan struct{}, conn *websocket.Conn) error {
+func (v *viewer) watch(ctx, served context.Context, conn *websocket.Conn) error {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -59,7 +63,10 @@ func (v *viewer) watch(ctx context.Context, stopped <-chan struct{}, conn *webso
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-stopped:
+		case <-served.Done():
+			if context.Cause(served) == errSignedOut {
+				return conn.Close(signedOut, errSignedOut.Error())
+			}
 			return sayGoodbye(conn)
 		case message, ok := <-v.frames:
 			if !ok {

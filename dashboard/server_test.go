@@ -347,9 +347,15 @@ func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(
 
 func (p *pipes) dial() net.Conn {
 	client, server := net.Pipe()
-	p.conns <- server
+	p.conns <- onLoopback{server}
 	return client
 }
+
+// onLoopback is a connection of this machine with itself.
+type onLoopback struct{ net.Conn }
+
+func (onLoopback) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+func (onLoopback) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7} }
 
 func (p *pipes) Accept() (net.Conn, error) {
 	select {
