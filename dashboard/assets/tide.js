@@ -56,7 +56,7 @@ function rows(list, state, kind, draw) {
     });
     row.onclick = () => open(item.name, state, () => {
       const now = lists(state.status)[kind].find((one) => one.name === item.name);
-      return { ...now, network: way(now, state) };
+      return { ...now, name: "", network: { ...way(now, state), name: "" } };
     });
   });
 }
@@ -64,10 +64,10 @@ function rows(list, state, kind, draw) {
 // open shows all that is known of one thing, as long as it is known.
 function open(title, state, find) {
   const { body, signal } = sheet(title);
-  const list = make("dl", "facts");
+  const list = make("ul", "facts");
   body.append(list);
   drawSheet = () =>
-    keep(list, [...facts(find(), state)], () => make("div", "", make("dt"), make("dd")), ({ children }, pair) => pair.forEach((text, i) => say(children[i], text)));
+    keep(list, [...facts(find(), state)], () => make("li", "", make("span"), make("b")), ({ children }, pair) => pair.forEach((text, i) => say(children[i], text)));
   signal.addEventListener("abort", () => (drawSheet = () => {}));
   drawSheet();
   return body;
