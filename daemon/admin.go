@@ -40,8 +40,12 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Quarantine(d.buffer),
 		api.Trace(d.buffer, ways{d}),
 		api.History(d.buffer, d.gateway),
+		api.Values(d.hub),
 		d.tapRoutes(),
 		d.entrance.routes(),
+		api.Log(d.tail),
+		api.Metrics(d.serveMetrics),
+		api.Health(d.unwell, d.unready),
 	)
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/logtail"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -32,7 +33,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{gateway: gateway, log: log, started: time.Now(), memory: ingest.NewMemory(), changes: make(chan change)}
+	tail := logtail.New(log.Handler())
+	log = slog.New(tail)
+	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), changes: make(chan change)}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err

@@ -42,6 +42,7 @@ type Daemon struct {
 	page     net.Listener // nil when the dashboard is off, as entrance is
 	entrance *entrance
 	admin    net.Listener
+	*watch
 
 	generation atomic.Pointer[generation]
 	changes    chan change // for the one who runs the generation
@@ -94,6 +95,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
 
 	d.runChanges(ctx, send)
+	d.stops.Store(true)
 	d.log.Info("gateway stops")
 
 	g := d.current()
@@ -142,6 +144,8 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	if d.admin != nil {
 		serve("admin socket", d.serveAdmin)
 	}
+	serve("log", d.tail.Run)
+	serve("watch of doors", d.watchDoors)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }

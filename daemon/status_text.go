@@ -60,7 +60,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	buf := s.Buffer
 	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")
 	fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\n", buf.Profile, buf.Waiting, age(now, buf.OldestUnsent),
-		conf.Size(buf.BytesUsed).Approx(), conf.Size(buf.BytesMax).Approx(), conf.Size(buf.FlashWritten).Approx(), buf.Commits, buf.Evicted)
+		conf.Size(buf.BytesUsed).Approx(), conf.Size(buf.BytesMax).Approx(), conf.Size(buf.FlashWritten).Approx(), buf.Commits, buf.Lost)
 	if err := t.Flush(); err != nil {
 		return err
 	}

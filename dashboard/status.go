@@ -86,8 +86,11 @@ type Buffer struct {
 	DiskSize int64 `json:"disk_size"`
 	// OldestUnsent is the time of the oldest waiting reading.
 	OldestUnsent int64 `json:"oldest_unsent"`
-	// Evicted readings were lost to the bound, since the start.
-	Evicted uint64 `json:"evicted"`
+	// Evicted readings were lost to the bound, since the start; Lost were declared
+	// lost for whatever reason, and LostBy says so by reason.
+	Evicted uint64            `json:"evicted"`
+	Lost    uint64            `json:"lost"`
+	LostBy  map[string]uint64 `json:"lost_by,omitempty"`
 	// FlashWritten is the number of bytes written to flash and Commits the
 	// number of syncs, since the start.
 	FlashWritten uint64 `json:"flash_written"`

@@ -35,10 +35,12 @@ function block(b, list, s) {
     make("p", "small", `${b.lane} ${b.first}–${b.last} · ${bytes(b.bytes)} · ${when(b.at)}`));
   const change = (how) => tell(`quarantine/${how}`, [b.id], { signal: s.signal }).then(() => draw(list, s));
   const readings = make("ul", "small");
+  readings.tabIndex = -1;
   const more = async (button, after = 0) => {
     const page = await ask(`quarantine/${b.id}?after=${after}`, { signal: s.signal });
     for (const r of page.readings) readings.append(make("li", "", `${when(r.time)} · ${r.device} ${r.metric} = ${r.value} ${unit(r.unit ?? "")} ${r.quality ?? ""}`));
     button.remove();
+    readings.focus();
     if (page.after) readings.append(press(t.more, (next) => more(next, page.after), item));
   };
   const row = make("div", "head", press(t.look, more, item));

@@ -73,14 +73,17 @@ function open(title, state, find) {
   return body;
 }
 
-// facts yields what an object says, a name and a text each: its fields' names are words.
-function* facts(object, state, about = "") {
+// facts yields what an object says, a name and a text each: its fields' names are
+// words. brief leaves out how long ago things were.
+function* facts(object, state, about = "", brief) {
   for (const [key, value] of Object.entries(object ?? {})) {
     const name = `${about} ${key}`.trim().replaceAll("_", " ");
     const label = names[name] ?? name;
-    if (Array.isArray(value)) for (const one of value) yield [label, typeof one === "object" ? [...facts(one, state)].map((pair) => pair.join(" ")).join(" · ") : String(one)];
-    else if (typeof value === "object") yield* facts(value, state, name);
-    else if (value) yield [label, typeof value === "number" ? number(name, value, state.now()) : advice(String(value))];
+    if (Array.isArray(value)) {
+      const each = value.map((one) => (typeof one === "object" ? [...facts(one, state, "", true)].map((pair) => pair.join(" ")).join(" · ") : one));
+      if (each.length > 0) yield [label, each.join("\n")];
+    } else if (typeof value === "object") yield* facts(value, state, name, brief);
+    else if (value) yield [label, typeof value === "number" ? number(name, value, !brief && state.now()) : advice(String(value))];
   }
 }
 
@@ -88,7 +91,8 @@ const sizes = /bytes|disk|flash|budget|\bused|needs|network sent|received|networ
 
 function number(name, n, now) {
   if (sizes.test(name)) return bytes(n);
-  return n > 1e12 ? `${when(n)} (${n > now ? `in ${span(n - now)}` : age(now - n)})` : count(n);
+  if (n < 1e12) return count(n);
+  return when(n) + (now ? ` (${n > now ? `in ${span(n - now)}` : age(now - n)})` : "");
 }
 
 const some = (...parts) => parts.filter(Boolean).join(" · ");

@@ -13,7 +13,9 @@ const t = texts.trace;
 export async function renderTrace(parent, device, metric, signal) {
   const list = make("ul", "way", "…");
   list.ariaLive = "polite";
+  list.tabIndex = -1;
   parent.replaceChildren(list);
+  if (document.activeElement === document.body) list.focus();
   const series = `device=${encodeURIComponent(device)}&metric=${encodeURIComponent(metric)}`;
   try {
     for (let which = series, was; ; ) {
