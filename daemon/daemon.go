@@ -48,12 +48,18 @@ type Daemon struct {
 	generation atomic.Pointer[generation]
 	texts      atomic.Pointer[texts]
 	orders     chan order // for the one who changes the configuration
+
+	// What people are told beside what the parts count.
+	origins origins
+	spells  spells
+	clock   clockWatch
 }
 
 // link is a way out.
 type link struct {
 	part
 	kind      string
+	target    string // where it delivers to, for people
 	forwarder *uplink.Forwarder
 	cursor    *buffer.Cursor
 	route     part // that runs path
