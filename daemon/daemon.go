@@ -158,12 +158,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("live view", d.hub.Run)
 	if d.page != nil {
-		page := dashboard.NewServer(d.hub, d.cfg.Dashboard.Hosts, d.log)
-		d.entrance.admit(page, d.gateway)
-		page.Handle(d.routes()...)
-		for pattern, handler := range d.beside {
-			page.Handle(dashboard.Route{Pattern: pattern, Access: dashboard.Open, Handler: handler})
-		}
+		page := d.newPage()
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	if d.admin != nil {
