@@ -38,6 +38,8 @@ func (d *Daemon) routes() []dashboard.Route {
 	return slices.Concat(
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
+		api.History(d.buffer, d.gateway),
+		api.Values(d.hub),
 		d.tapRoutes(),
 		d.entrance.routes(),
 	)

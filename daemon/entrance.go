@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -25,17 +26,17 @@ type entrance struct {
 }
 
 // openGate reads who may do what. Without a dashboard there is none.
-func (d *Daemon) openGate() error {
-	page, g := d.cfg.Dashboard, &entrance{fingerprint: func() string { return "" }}
+func (d *Daemon) openGate(cfg Config) error {
+	page, g := cfg.Dashboard, &entrance{fingerprint: func() string { return "" }}
 	if page.Listen == "" {
 		return nil
 	}
 	if page.secure() {
-		if err := page.openTLS(g, d.cfg.Gateway.DataDir, d.gateway, d.log); err != nil {
+		if err := page.openTLS(g, cfg.Gateway.DataDir, d.gateway, d.log); err != nil {
 			return fmt.Errorf("dashboard: %w", err)
 		}
 	}
-	g.Gate = login.Open(login.Config{Dir: d.cfg.Gateway.DataDir, Gateway: d.gateway, Hash: passwd.Hash, Parse: passwd.ParseHash}, d.log)
+	g.Gate = login.Open(login.Config{Dir: cfg.Gateway.DataDir, Gateway: d.gateway, Hash: passwd.Hash, Parse: passwd.ParseHash}, d.log)
 	d.entrance = g
 	return nil
 }
@@ -71,15 +72,14 @@ func (p Dashboard) tlsFiles() certs.Files { return certs.Files{Cert: p.TLSCert, 
 
 // newPage is what is served where the dashboard listens, behind its entrance.
 func (d *Daemon) newPage() *dashboard.Server {
-	page := dashboard.NewServer(d.hub, d.cfg.Dashboard.Hosts, d.log)
+	page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
 	page.Admit(d.entrance.Gate, d.gateway)
 	if d.entrance.tls != nil {
 		page.Secure(*d.entrance.tls)
 	}
 	page.Handle(d.routes()...)
-	for pattern, handler := range d.beside { // which ask for passwords of their own
-		page.Handle(dashboard.Route{Pattern: pattern, Access: dashboard.Open, Handler: handler})
-	}
+	// The broker asks for passwords of its own.
+	page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
 	return page
 }
 

@@ -211,28 +211,29 @@ func (c *call) run() error {
 // addresses says where things are to be found.
 func (d *Daemon) addresses() []string {
 	var lines []string
-	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
+	cfg := d.current().cfg
+	if m := cfg.Ingest.MQTT; m.Listen != "" {
 		lines = append(lines, "mqtt       "+m.Listen)
 	}
-	if h := d.cfg.Ingest.HTTP; h.Listen != "" {
+	if h := cfg.Ingest.HTTP; h.Listen != "" {
 		lines = append(lines, "http       "+h.Listen)
 	}
-	for _, l := range d.cfg.lines() {
+	for _, l := range cfg.lines() {
 		lines = append(lines, "serial     "+l.port)
 	}
-	if c := d.cfg.Ingest.CoAP; c.Listen != "" {
+	if c := cfg.Ingest.CoAP; c.Listen != "" {
 		lines = append(lines, "coap       "+c.Listen)
 	}
-	if c := d.cfg.Ingest.CoAP; c.DTLSListen != "" {
+	if c := cfg.Ingest.CoAP; c.DTLSListen != "" {
 		lines = append(lines, "coaps      "+c.DTLSListen)
 	}
-	for _, l := range d.cfg.Ingest.Line {
+	for _, l := range cfg.Ingest.Line {
 		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  "+d.entrance.scheme()+d.page.Addr().String()+"/"+d.entrance.invitation())
 	}
-	return append(lines, "buffer     "+d.cfg.Gateway.DataDir)
+	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }
 
 func logger(cfg Log, w io.Writer) *slog.Logger {

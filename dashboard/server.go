@@ -32,6 +32,7 @@ const (
 //	GET /               the page
 //	GET /assets/...     its modules and its style sheet
 //	GET /live           the WebSocket (LIVE.md)
+//	GET /events         the same as server-sent events
 //	GET /api/v1/status  Status as JSON
 //	GET /healthz        200 while the buffer takes readings, else 503
 //
@@ -62,6 +63,7 @@ func NewServer(hub *Hub, hosts []string, log *slog.Logger) *Server {
 	}
 	s.Handle(
 		Route{"GET /live", Look, http.HandlerFunc(s.serveLive)},
+		Route{"GET /events", Look, http.HandlerFunc(s.serveEvents)},
 		StatusRoute(hub.status),
 		Route{"GET /healthz", Open, http.HandlerFunc(s.serveHealth)},
 	)

@@ -190,7 +190,7 @@ func TestEndOfTheHubSaysGoodbye(t *testing.T) {
 	if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
 		t.Errorf("close code %v (%v), want going away", code, err)
 	}
-	if _, err := hub.join(); err == nil {
+	if _, err := hub.join(0, false); err == nil {
 		t.Error("an ended hub admits viewers")
 	}
 }
@@ -215,11 +215,11 @@ func TestStuckViewerIsClosedAndPublishNeverWaits(t *testing.T) {
 		if took := time.Since(begin); took != 10*time.Second {
 			t.Errorf("publishing took %v of the bubble's clock: Publish waited", took)
 		}
-		hub.viewersMu.Lock()
+		hub.shown.Lock()
 		if n := len(hub.viewers); n != 0 {
 			t.Errorf("%d viewers after %v without a read, want none", n, writeTimeout)
 		}
-		hub.viewersMu.Unlock()
+		hub.shown.Unlock()
 		cancel()
 		if err := <-served; err != nil {
 			t.Error(err)
@@ -339,8 +339,9 @@ func (g *gateway) follow(conn *websocket.Conn, page model, series string, value 
 // pipes is a listener whose connections have no buffers: a peer that does not
 // read blocks the writer at the first byte.
 type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
+	conns   chan net.Conn
+	closed  chan struct{}
+	dialled []net.Conn
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
@@ -348,6 +349,7 @@ func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(
 func (p *pipes) dial() net.Conn {
 	client, server := net.Pipe()
 	p.conns <- onLoopback{server}
+	p.dialled = append(p.dialled, client)
 	return client
 }
 

@@ -5,6 +5,7 @@ import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
+import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { lists, truth } from "./truth.js";
@@ -19,6 +20,7 @@ function receive(frame) {
   const changed = state.apply(frame);
   if (!changed) return false;
   devices.update(changed, frame.from === 0);
+  follow(state);
   schedule();
   return true;
 }
