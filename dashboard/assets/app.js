@@ -3,6 +3,7 @@
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
+import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { follow } from "./series.js";
 import { State } from "./state.js";
@@ -121,4 +122,5 @@ setInterval(() => {
   devices.tick();
   schedule();
 }, 1000);
-live.start();
+live.out = () => admitted().then(() => live.tryNow());
+admitted().then(() => live.start());
