@@ -36,7 +36,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	}
 	tail := logtail.New(log.Handler())
 	log = slog.New(tail)
-	d := &Daemon{cfg: cfg, gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
+	d := &Daemon{cfg: cfg, gateway: gateway, log: log, watch: newWatch(cfg.Gateway, tail), started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err

@@ -35,6 +35,9 @@ Usage:
   tidegate run     [-config FILE]         run the gateway
   tidegate check   [-config FILE]         look for anything that would go wrong
   tidegate status  [-config FILE] [-json] show what a running gateway does
+  tidegate log     [-f] [-level LEVEL]    show what a running gateway has said
+  tidegate diag    [-o FILE]              pack what support wants to see, without secrets
+  tidegate identify [-for SECONDS]        let the gateway show which one it is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
   tidegate buffer  ls | check | peek | export | purge
@@ -80,6 +83,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	if line := lineCommand(args[0]); line != nil {
 		return line(args[1:], stdout, stderr)
+	}
+	if ops := opsCommand(args[0]); ops != nil {
+		return ops(args[1:], stdout, stderr)
 	}
 	name := strings.TrimLeft(args[0], "-")
 	command, ok := commands[name]
