@@ -1,9 +1,9 @@
 package wire
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -35,7 +35,9 @@ func (d *Decoder) DecodeSeries(dst []Picked, b Block, s reading.Series) ([]Picke
 	if !ok || p.failed {
 		return dst, fmt.Errorf("block %d..%d: body: %w", b.First, b.Last(), ErrCorrupt)
 	}
-	slices.SortFunc(picked[len(dst):], func(a, b Picked) int { return cmp.Compare(a.Index, b.Index) })
+	if found := picked[len(dst):]; p.mixed {
+		sort.Slice(found, func(i, k int) bool { return found[i].Index < found[k].Index })
+	}
 	return picked, nil
 }
 
@@ -47,6 +49,7 @@ type picker struct {
 	wanted []bool // by field: it is the series' metric in its unit
 	holds  []bool // by shape: it has a wanted field
 	values []Picked
+	mixed  bool // the values are not in order of their numbers
 
 	// Memory that is kept from block to block.
 	rows   []pickedRow
@@ -262,6 +265,8 @@ func (p *picker) take(s int32, f int) {
 	p.columnInto(p.column, p.heads)
 	for i := range p.rows {
 		if r := &p.rows[i]; r.shape == s && !p.failed {
+			n := len(p.values)
+			p.mixed = p.mixed || n > 0 && p.values[n-1].Index > r.index+f
 			p.values = append(p.values, Picked{r.index + f, r.time, p.column[r.at], r.flags})
 		}
 	}
