@@ -66,7 +66,7 @@ func (d *Daemon) exportRoutes(host sticks.Host) []dashboard.Route {
 	return []dashboard.Route{
 		route("GET /api/v1/export", alone(d.downloadExport)),
 		route("GET /api/v1/sticks", func(w http.ResponseWriter, _ *http.Request) {
-			list, err := host.List(d.cfg.Gateway.DataDir)
+			list, err := host.List(d.current().cfg.Gateway.DataDir)
 			api.Answer(w, list, err)
 		}),
 		route("POST /api/v1/export", alone(func(w http.ResponseWriter, r *http.Request) { d.exportToStick(w, r, host) })),
@@ -201,7 +201,7 @@ const leastLine = 50
 // fits reports whether there is such a stick and, as far as can be told before,
 // room on it.
 func (d *Daemon) fits(host sticks.Host, mount string, e *export) error {
-	list, err := host.List(d.cfg.Gateway.DataDir)
+	list, err := host.List(d.current().cfg.Gateway.DataDir)
 	if err != nil {
 		return err
 	}

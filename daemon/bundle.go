@@ -108,7 +108,7 @@ func (d *Daemon) bundle() []bundleFile {
 			return indented(withoutRaw(inv), nil)
 		}},
 		{"goroutines.txt", "what the program is doing", func(context.Context) ([]byte, error) { return goroutines(), nil }},
-	}, machineFiles(d.cfg)...)
+	}, machineFiles(d.current().cfg)...)
 }
 
 func withoutRaw(inv buffer.Inventory) buffer.Inventory {
@@ -151,7 +151,7 @@ func (d *Daemon) bundleRoutes() []dashboard.Route {
 			return
 		}
 		err := api.Download(w, bundleName(d.gateway), "application/gzip", func(w io.Writer) error {
-			return writeBundle(r.Context(), w, d.cfg, d.bundle())
+			return writeBundle(r.Context(), w, d.current().cfg, d.bundle())
 		})
 		if err != nil {
 			api.CutOff()

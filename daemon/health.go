@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -19,11 +18,8 @@ type watch struct {
 	stops  atomic.Bool // the daemon is about to end
 }
 
-func newWatch(cfg Gateway, tail *logtail.Tail) *watch {
-	return &watch{
-		tail: tail, signal: identify.New(identify.Config{Command: cfg.Identify, LED: cfg.IdentifyLED}, slog.New(tail)),
-		growth: growth{seen: make(map[string]grown)}, lull: lull{seen: make(map[string]heard)},
-	}
+func newWatch(tail *logtail.Tail) *watch {
+	return &watch{tail: tail, growth: growth{seen: make(map[string]grown)}, lull: lull{seen: make(map[string]heard)}}
 }
 
 // unwell says why the buffer takes no readings; nothing if it does.
@@ -42,7 +38,7 @@ func (d *Daemon) unready() []string {
 	if d.stops.Load() {
 		why = append(why, "the gateway stops")
 	}
-	for _, door := range d.doorStatus() {
+	for _, door := range d.current().doorStatus() {
 		if door.State == notListening {
 			why = append(why, door.Name+" "+door.State)
 		}
@@ -59,8 +55,8 @@ func (d *Daemon) watchDoors(ctx context.Context) error {
 	ticker := time.NewTicker(doorsEvery)
 	defer ticker.Stop()
 	for {
-		for _, door := range d.doors {
-			d.lull.note(door.name, door.intake.Stats().Taken, time.Now())
+		for _, door := range d.current().doors {
+			d.lull.note(door.name, door.taken(), time.Now())
 		}
 		select {
 		case <-ticker.C:

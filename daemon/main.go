@@ -40,6 +40,9 @@ Usage:
   tidegate identify [-for SECONDS]        let the gateway show which one it is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
+  tidegate setup-code                     print the code that makes an operator of the page
+  tidegate operator  passwd | reset       who signs in on the page
+  tidegate token   add | ls | rm          tokens for programs; "tidegate token help" tells more
   tidegate buffer  ls | check | peek | export | purge
                                           see, copy and discard what is on flash;
                                           "tidegate buffer help" tells more
@@ -78,6 +81,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return quarantineMain(args[1:], stdout, stderr)
 	case "command":
 		return commandMain(args[1:], stdout, stderr)
+	case "setup-code", "operator", "token":
+		return operatorMain(args, stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
 	}
@@ -212,28 +217,29 @@ func (c *call) run() error {
 // addresses says where things are to be found.
 func (d *Daemon) addresses() []string {
 	var lines []string
-	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
+	cfg := d.current().cfg
+	if m := cfg.Ingest.MQTT; m.Listen != "" {
 		lines = append(lines, "mqtt       "+m.Listen)
 	}
-	if h := d.cfg.Ingest.HTTP; h.Listen != "" {
+	if h := cfg.Ingest.HTTP; h.Listen != "" {
 		lines = append(lines, "http       "+h.Listen)
 	}
-	for _, l := range d.cfg.lines() {
+	for _, l := range cfg.lines() {
 		lines = append(lines, "serial     "+l.port)
 	}
-	if c := d.cfg.Ingest.CoAP; c.Listen != "" {
+	if c := cfg.Ingest.CoAP; c.Listen != "" {
 		lines = append(lines, "coap       "+c.Listen)
 	}
-	if c := d.cfg.Ingest.CoAP; c.DTLSListen != "" {
+	if c := cfg.Ingest.CoAP; c.DTLSListen != "" {
 		lines = append(lines, "coaps      "+c.DTLSListen)
 	}
-	for _, l := range d.cfg.Ingest.Line {
+	for _, l := range cfg.Ingest.Line {
 		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
-		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
+		lines = append(lines, "dashboard  "+d.entrance.scheme()+d.page.Addr().String()+"/"+d.entrance.invitation())
 	}
-	return append(lines, "buffer     "+d.cfg.Gateway.DataDir)
+	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }
 
 func logger(cfg Log, w io.Writer) *slog.Logger {

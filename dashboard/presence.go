@@ -18,20 +18,15 @@ const (
 	quietUnknown = 5 * time.Minute
 )
 
-// presenceTicks is how often, in ticks, devices are counted.
-const presenceTicks = 20
-
-// Presence returns what was counted in the last seconds.
+// Presence counts the devices now.
 func (h *Hub) Presence() Presence {
-	if p := h.presence.Load(); p != nil {
-		return *p
-	}
-	return Presence{}
+	h.shown.Lock()
+	defer h.shown.Unlock()
+	return h.table.presence(h.up())
 }
 
 // presence counts the devices at the time up, in milliseconds.
-func (t *table) presence(up int64) *Presence {
-	var p Presence
+func (t *table) presence(up int64) (p Presence) {
 	for _, d := range t.devices {
 		if d.quiet(up) {
 			p.Quiet++
@@ -39,7 +34,7 @@ func (t *table) presence(up int64) *Presence {
 			p.Heard++
 		}
 	}
-	return &p
+	return p
 }
 
 func (d *device) quiet(up int64) bool {

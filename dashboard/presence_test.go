@@ -32,12 +32,12 @@ func TestADeviceIsQuietWhenItMissesItsRhythm(t *testing.T) {
 		{300_000, Presence{Heard: 1, Quiet: 2}}, // once: its rhythm is not known
 		{300_001, Presence{Quiet: 3}},
 	} {
-		if got := *table.presence(c.up); got != c.want {
+		if got := table.presence(c.up); got != c.want {
 			t.Errorf("after %d ms: %+v, want %+v", c.up, got, c.want)
 		}
 	}
 	hear(300_100, "slow", "fast", "once")
-	if got := *table.presence(300_100); got != (Presence{Heard: 3}) {
+	if got := table.presence(300_100); got != (Presence{Heard: 3}) {
 		t.Errorf("heard again: %+v", got)
 	}
 }

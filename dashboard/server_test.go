@@ -183,7 +183,7 @@ func TestEndOfTheHubSaysGoodbye(t *testing.T) {
 	if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
 		t.Errorf("close code %v (%v), want going away", code, err)
 	}
-	if _, err := hub.join(); err == nil {
+	if _, err := hub.join(0, false); err == nil {
 		t.Error("an ended hub admits viewers")
 	}
 }
@@ -208,11 +208,11 @@ func TestStuckViewerIsClosedAndPublishNeverWaits(t *testing.T) {
 		if took := time.Since(begin); took != 10*time.Second {
 			t.Errorf("publishing took %v of the bubble's clock: Publish waited", took)
 		}
-		hub.viewersMu.Lock()
+		hub.shown.Lock()
 		if n := len(hub.viewers); n != 0 {
 			t.Errorf("%d viewers after %v without a read, want none", n, writeTimeout)
 		}
-		hub.viewersMu.Unlock()
+		hub.shown.Unlock()
 		cancel()
 		if err := <-served; err != nil {
 			t.Error(err)
@@ -332,17 +332,25 @@ func (g *gateway) follow(conn *websocket.Conn, page model, series string, value 
 // pipes is a listener whose connections have no buffers: a peer that does not
 // read blocks the writer at the first byte.
 type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
+	conns   chan net.Conn
+	closed  chan struct{}
+	dialled []net.Conn
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
 
 func (p *pipes) dial() net.Conn {
 	client, server := net.Pipe()
-	p.conns <- server
+	p.conns <- onLoopback{server}
+	p.dialled = append(p.dialled, client)
 	return client
 }
+
+// onLoopback is a connection of this machine with itself.
+type onLoopback struct{ net.Conn }
+
+func (onLoopback) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+func (onLoopback) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7} }
 
 func (p *pipes) Accept() (net.Conn, error) {
 	select {
