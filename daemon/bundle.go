@@ -176,7 +176,7 @@ func copyBundle(ctx context.Context, w io.Writer, cfg Config) error {
 	return writeBundle(ctx, w, cfg, append([]bundleFile{
 		{"status.txt", "why there is no status", func(context.Context) ([]byte, error) { return nil, errors.New("no gateway runs") }},
 		{"buffer.json", "segments, places of the sinks, gaps and quarantine, as \"tidegate buffer ls -json\"", func(ctx context.Context) ([]byte, error) {
-			inv, err := (stopped{cfg}).inventory(ctx, false)
+			inv, err := (stopped{cfg}).inventory(ctx)
 			return indented(withoutRaw(inv), err)
 		}},
 	}, machineFiles(cfg)...))

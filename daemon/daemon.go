@@ -44,14 +44,22 @@ type Daemon struct {
 	admin    net.Listener
 	*watch
 
+	file       string // of the configuration; empty for none
 	generation atomic.Pointer[generation]
-	changes    chan change // for the one who runs the generation
+	texts      atomic.Pointer[texts]
+	orders     chan order // for the one who changes the configuration
+
+	// What people are told beside what the parts count.
+	origins origins
+	spells  spells
+	clock   clockWatch
 }
 
 // link is a way out.
 type link struct {
 	part
 	kind      string
+	target    string // where it delivers to, for people
 	forwarder *uplink.Forwarder
 	cursor    *buffer.Cursor
 	route     part // that runs path
@@ -88,7 +96,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	shown := d.runPages(show)
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
 
-	d.runChanges(ctx, send)
+	(&steward{Daemon: d}).run(ctx, send)
 	d.stops.Store(true)
 	d.log.Info("gateway stops")
 
@@ -129,10 +137,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("live view", d.hub.Run)
 	if d.page != nil {
-		page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
-		d.entrance.admit(page, d.gateway)
-		page.Handle(d.routes()...)
-		page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
+		page := d.newPage()
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	if d.admin != nil {

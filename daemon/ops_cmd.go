@@ -31,7 +31,7 @@ type opsCall struct {
 }
 
 // opsCommand returns the command for operators that has the name, or nil.
-func opsCommand(name string) func(args []string, stdout, stderr io.Writer) int {
+func opsCommand(name string) entry {
 	run := map[string]func(*opsCall, context.Context) error{
 		"log": (*opsCall).log, "diag": (*opsCall).diag, "identify": (*opsCall).identify,
 	}[strings.TrimLeft(name, "-")]
