@@ -39,9 +39,13 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(readLimit)
 	// The end of a read's context cuts the connection off, and the viewer would
 	// not be told why: what ends the server is watched apart.
-	err = v.watch(conn.CloseRead(context.WithoutCancel(r.Context())), r.Context().Done(), conn)
+	err = v.watch(conn.CloseRead(context.WithoutCancel(r.Context())), r.Context(), conn)
 	s.log.Debug("viewer left", "err", err)
 }
+
+// signedOut is the code with which the WebSocket of a session is closed that has
+// ended.
+const signedOut = 4401
 
 // admit lets a viewer in, or says that there are too many.
 func (s *Server) admit(w http.ResponseWriter, since uint64, only bool) (v *viewer, ok bool) {
@@ -56,9 +60,10 @@ func (s *Server) admit(w http.ResponseWriter, since uint64, only bool) (v *viewe
 // errEnded means that the gateway, not the viewer, ended the connection.
 var errEnded = errors.New("hub ended")
 
-// watch writes frames and pings until the viewer leaves or fails, or the hub or
-// the server ends. While it waits for a write the hub merges later frames.
-func (v *viewer) watch(ctx context.Context, stopped <-chan struct{}, conn *websocket.Conn) error {
+// watch writes frames and pings until the viewer leaves or fails, or the hub, the
+// server or the viewer's session ends. While it waits for a write the hub merges
+// later frames.
+func (v *viewer) watch(ctx, served context.Context, conn *websocket.Conn) error {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -66,7 +71,10 @@ func (v *viewer) watch(ctx context.Context, stopped <-chan struct{}, conn *webso
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-stopped:
+		case <-served.Done():
+			if context.Cause(served) == errSignedOut {
+				return conn.Close(signedOut, errSignedOut.Error())
+			}
 			return sayGoodbye(conn)
 		case m, ok := <-v.frames:
 			if !ok {

@@ -5,8 +5,10 @@ import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { startNav } from "./nav.js";
+import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
+import { traceTask } from "./trace.js";
 import { lists, truth } from "./truth.js";
 import { advice, clock, count, rate, span } from "./words.js";
 
@@ -20,6 +22,7 @@ function receive(frame) {
   const changed = state.apply(frame);
   if (!changed) return false;
   const added = devices.update(changed, frame.from === 0);
+  follow(state);
   schedule(added || frame.status);
   return true;
 }
@@ -47,7 +50,6 @@ function renderAll() {
   renderTide(state);
   renderProblems();
   renderEmpty();
-  renderFoot();
 }
 
 function renderTruth() {
@@ -116,14 +118,7 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
-function renderFoot() {
-  const { gateway, version, started, buffer } = state.status;
-  say(byId("gateway"), gateway);
-  const parts = [`Version ${version}`, `running for ${span(state.now() - started)}`, `gateway time ${clock(state.now())}`];
-  if (buffer.profile) parts.push(`profile ${buffer.profile}`);
-  say(byId("foot"), parts.join(" · "));
-}
-
+traceTask(state);
 startNav();
 
 // Whoever has scrolled down to the devices keeps the sentence in sight.

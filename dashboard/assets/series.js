@@ -1,21 +1,37 @@
-// What is known of one series.
+// The sheet of one series: what it is, and what it was. What draws it is fetched
+// when the first one is opened.
 import { ask } from "./api.js";
-import { make } from "./dom.js";
-import { fault, sheet } from "./sheet.js";
+import { make, say, show } from "./dom.js";
+import { fault, press, sheet } from "./sheet.js";
 import { texts } from "./texts.js";
-import { age, unit as inWords } from "./words.js";
+import { renderTrace } from "./trace.js";
+import * as words from "./words.js";
 
-export async function openSeries(device, metric, unit) {
-  const { body, signal } = sheet(`${device} · ${metric}`);
+let state; // of the whole page; see state.js
+let watch; // called for each frame while a sheet is open
+
+// follow tells the open sheet that a frame has come.
+export function follow(now) {
+  state = now;
+  watch?.();
+}
+
+export async function openSeries(device, metric, unit = "") {
+  const s = sheet(metric);
+  s.signal.addEventListener("abort", () => (watch = undefined));
   try {
-    const { up, devices } = await ask("values", { signal });
-    const heard = devices.find((d) => d.name === device);
-    const found = heard?.metrics.find((m) => m.name === metric && (m.unit ?? "") === unit);
-    body.append(
-      ...(found ? [make("p", "big", make("b", "", String(found.value)), make("span", "", inWords(unit)))] : []),
-      make("p", "", found ? texts.series.heard(age(up - heard.seen)) : texts.series.gone),
-    );
+    const { plot } = await import("/assets/plot.js");
+    if (s.signal.aborted) return;
+    plot(s, { device, metric, unit }, {
+      ask, make, say, show, fault, words, texts: texts.series,
+      now: () => state?.now() ?? Date.now(),
+      latest: () => state?.devices.get(device),
+      onFrame: (f) => (watch = f),
+    });
   } catch (error) {
-    fault(body, error);
+    if (!s.signal.aborted) fault(s.body, error);
   }
+  if (s.signal.aborted) return;
+  const where = make("div");
+  s.body.append(press(texts.trace.title, () => renderTrace(where, device, metric, s.signal), where), where);
 }
