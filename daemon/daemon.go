@@ -137,10 +137,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("live view", d.hub.Run)
 	if d.page != nil {
-		page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
-		d.entrance.admit(page, d.gateway)
-		page.Handle(d.routes()...)
-		page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
+		page := d.newPage()
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	if d.admin != nil {

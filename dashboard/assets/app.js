@@ -4,6 +4,7 @@
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
+import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { follow } from "./series.js";
 import { State } from "./state.js";
@@ -129,4 +130,5 @@ setInterval(() => {
   devices.tick();
   schedule(true);
 }, 1000);
-live.start();
+live.out = () => admitted().then(() => live.tryNow());
+admitted().then(() => live.start());

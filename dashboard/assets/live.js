@@ -1,6 +1,5 @@
 // The connection to the gateway: opens itself, watches itself, opens again. Where
 // no WebSocket gets through, server-sent events do.
-import { ask } from "./api.js";
 
 const silence = 5_000; // ms without a frame: the connection is broken
 const openWithin = 8_000; // ms for the handshake
@@ -12,6 +11,7 @@ export class Live {
   heard = 0; // performance.now() of the last frame
   next = null; // performance.now() of the next try
   crowded = false;
+  out = () => {}; // the session has ended
   #source = null; // a WebSocket or an EventSource
   #plain = false; // it is to be an EventSource
   #opened = 0; // performance.now() of the last step of opening
@@ -50,7 +50,10 @@ export class Live {
     this.#opened = performance.now();
     source.onopen = () => (this.#opened = performance.now());
     source.onmessage = (event) => this.#receive(JSON.parse(event.data));
-    source.onclose = source.onerror = () => this.#lost();
+    source.onclose = source.onerror = ({ code }) => {
+      this.#lost();
+      if (code === 4401) this.out();
+    };
     this.#onChange();
   }
 
@@ -108,7 +111,7 @@ export class Live {
     const { status } = await fetch("/live", { cache: "no-store" }).catch(() => ({}));
     this.crowded = !this.up && status === 503;
     this.#plain = !was && status > 0 && status !== 503 && status !== 401;
+    if (status === 401) this.out();
     this.#onChange();
-    if (status === 401) ask("status").then(() => this.tryNow(), () => {}); // which asks who is there
   }
 }
