@@ -20,6 +20,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/logtail"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -32,7 +33,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{gateway: gateway, log: log, started: time.Now(), memory: ingest.NewMemory(), changes: make(chan change)}
+	tail := logtail.New(log.Handler())
+	log = slog.New(tail)
+	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
@@ -42,7 +45,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 		d.closeListeners()
 		return nil, errors.Join(err, d.buffer.Close())
 	}
+	cfg.tellClients(log)
 	d.generation.Store(first)
+	d.texts.Store(&texts{})
 	return d, nil
 }
 
@@ -111,7 +116,6 @@ func (b *builder) buildDoors() error {
 		return err
 	}
 	clients := b.cfg.clientsWithin(descriptors())
-	b.cfg.tellClients(b.log)
 	return errors.Join(
 		b.buildMQTT(v, clients["mqtt"]),
 		b.buildHTTP(v, clients["http"]),
@@ -247,7 +251,7 @@ func (b *builder) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
-	l := &link{part: part{name: s.Name, made: made}, kind: u.kind, wake: make(chan struct{}, 1)}
+	l := &link{part: part{name: s.Name, made: made}, kind: u.kind, target: u.target(), wake: make(chan struct{}, 1)}
 	l.path = b.network.path(s.Links, l.rouse, log)
 	d, w := b.Daemon, way{gateway: b.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(b.cfg), answered: b.besides(b.cfg, u)}
 	l.open = func() (uplink.Sink, error) { return u.sink(w) } // of whoever holds it, a generation that is no more must not be

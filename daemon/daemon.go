@@ -42,15 +42,24 @@ type Daemon struct {
 	page     net.Listener // nil when the dashboard is off, as entrance is
 	entrance *entrance
 	admin    net.Listener
+	*watch
 
+	file       string // of the configuration; empty for none
 	generation atomic.Pointer[generation]
-	changes    chan change // for the one who runs the generation
+	texts      atomic.Pointer[texts]
+	orders     chan order // for the one who changes the configuration
+
+	// What people are told beside what the parts count.
+	origins origins
+	spells  spells
+	clock   clockWatch
 }
 
 // link is a way out.
 type link struct {
 	part
 	kind      string
+	target    string // where it delivers to, for people
 	forwarder *uplink.Forwarder
 	cursor    *buffer.Cursor
 	route     part // that runs path
@@ -87,7 +96,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	shown := d.runPages(show)
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
 
-	d.runChanges(ctx, send)
+	(&steward{Daemon: d}).run(ctx, send)
+	d.stops.Store(true)
 	d.log.Info("gateway stops")
 
 	g := d.current()
@@ -133,6 +143,8 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	if d.admin != nil {
 		serve("admin socket", d.serveAdmin)
 	}
+	serve("log", d.tail.Run)
+	serve("watch of doors", d.watchDoors)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }

@@ -34,7 +34,6 @@ const (
 //	GET /live           the WebSocket (LIVE.md)
 //	GET /events         the same as server-sent events
 //	GET /api/v1/status  Status as JSON
-//	GET /healthz        200 while the buffer takes readings, else 503
 //
 // and whatever [Server.Handle] is given: package api has the rest. A request must
 // name the server by IP address, as localhost, or by a configured name: else a
@@ -65,7 +64,6 @@ func NewServer(hub *Hub, hosts []string, log *slog.Logger) *Server {
 		Route{"GET /live", Look, http.HandlerFunc(s.serveLive)},
 		Route{"GET /events", Look, http.HandlerFunc(s.serveEvents)},
 		StatusRoute(hub.status),
-		Route{"GET /healthz", Open, http.HandlerFunc(s.serveHealth)},
 	)
 	for path, asset := range loadAssets() {
 		s.Handle(Route{"GET " + path, Open, asset})
@@ -159,12 +157,3 @@ func (s *Server) allowed(hostport string) bool {
 }
 
 func canonical(host string) string { return strings.TrimSuffix(strings.ToLower(host), ".") }
-
-func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	if state := s.hub.status().Buffer.State; state != OK {
-		http.Error(w, state, http.StatusServiceUnavailable)
-		return
-	}
-	fmt.Fprintln(w, OK)
-}

@@ -109,7 +109,7 @@ func TestCrossOriginViewerIsRefused(t *testing.T) {
 
 func TestEveryAnswerForbidsForeignAndInlineCode(t *testing.T) {
 	g := startGateway(t, Config{})
-	for _, path := range []string{"/", "/assets/app.js", "/api/v1/status", "/healthz", "/nowhere"} {
+	for _, path := range []string{"/", "/assets/app.js", "/api/v1/status", "/nowhere"} {
 		response := g.get(path, nil)
 		csp := response.Header.Get("Content-Security-Policy")
 		if !strings.Contains(csp, "default-src 'self'") || strings.Contains(csp, "unsafe") {
@@ -124,7 +124,7 @@ func TestEveryAnswerForbidsForeignAndInlineCode(t *testing.T) {
 func TestOnlyWhatIsNamedIsServed(t *testing.T) {
 	g := startGateway(t, Config{})
 	for path, want := range map[string]int{
-		"/": 200, "/healthz": 200, "/assets/app.js": 200,
+		"/": 200, "/assets/app.js": 200,
 		"/assets/": 404, "/assets": 404, "/assets/..%2fserver.go": 404, "/index.php": 404,
 	} {
 		if got := g.get(path, nil).StatusCode; got != want {
@@ -157,18 +157,11 @@ func TestAssetsAreCompressedAndRevalidated(t *testing.T) {
 	}
 }
 
-func TestStatusAndHealthTellTheTruth(t *testing.T) {
+func TestStatusTellsTheTruth(t *testing.T) {
 	g := startGateway(t, Config{})
 	var status Status
 	if err := json.NewDecoder(g.get("/api/v1/status", nil).Body).Decode(&status); err != nil || status.Gateway != "gw-7" {
 		t.Errorf("status %+v, %v", status, err)
-	}
-	sick := NewHub(Config{}, func() Status { return Status{Buffer: Buffer{State: "read-only file system"}} })
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/healthz", nil)
-	NewServer(sick, nil, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
-	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "read-only") {
-		t.Errorf("health of a sick buffer: HTTP %d %s", w.Code, w.Body)
 	}
 }
 
