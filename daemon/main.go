@@ -295,7 +295,7 @@ func (d *Daemon) addresses() []string {
 		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
-		lines = append(lines, "dashboard  "+d.entrance.scheme()+d.page.Addr().String()+"/"+d.entrance.invitation())
+		lines = append(lines, "dashboard  "+pageURL(d.page.Addr().String(), d.entrance.tls != nil)+d.entrance.invitation())
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }

@@ -43,7 +43,7 @@ async function picture(name) {
   await tab.setViewportSize(phone);
   await tab.emulateMedia({ colorScheme: "light" });
   await tab.waitForTimeout(300);
-  await tab.locator("main > section:visible").last().evaluate((section) => section.scrollIntoView());
+  await tab.locator("main section:visible").last().evaluate((section) => section.scrollIntoView());
   await tab.waitForTimeout(300);
   await tab.screenshot({ path: `${pictures}/${name}-phone-below.png` });
   await tab.evaluate(() => scrollTo(0, 0));
