@@ -39,6 +39,7 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
 		d.tapRoutes(),
+		api.Serial(d.bench, d.bench),
 	)
 }
 

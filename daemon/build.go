@@ -21,6 +21,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/serialport"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -35,6 +36,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	}
 	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
+	d.bench = newWorkbench(serialport.Host{}, d)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
 	}
@@ -215,7 +217,7 @@ func (d *Daemon) buildCoAP(v vocabulary) error {
 // addDoor gives the door an intake of its own, which counts what comes in there.
 // Filters of the door that lean on what custody has are told when it has not.
 func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
-	intake := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now).WithMemory(d.memory)
+	intake := ingest.NewIntake(custody{d.buffer}, d.bench.sampling(name, d.hub), time.Now).WithMemory(d.memory)
 	for _, f := range forget {
 		intake.OnLoss(f)
 	}

@@ -38,6 +38,7 @@ type Daemon struct {
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce
 	hub      *dashboard.Hub
+	bench    *workbench
 	doors    []door
 	chains   *chains // of readings on their way from the doors to the buffer
 	links    []*link

@@ -172,6 +172,9 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 				s.Address += ", " + secure.String()
 			}
 		}
+		if d.bench.resting(door.name) {
+			s.State = pausedState
+		}
 		all = append(all, s)
 	}
 	return all

@@ -54,7 +54,9 @@ func (l *link) renew() error {
 
 // supervise runs a door until ctx ends.
 func (d *Daemon) supervise(ctx context.Context, door door) {
-	d.again(ctx, "source", door.name, func() error { return door.source.Run(ctx, door.intake) })
+	d.again(ctx, "source", door.name, func() error {
+		return d.bench.restOf(door.name).run(ctx, func(ctx context.Context) error { return door.source.Run(ctx, door.intake) })
+	})
 }
 
 // again calls run until ctx ends, and once more whenever it returns before. It

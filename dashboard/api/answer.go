@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
 )
@@ -42,6 +43,12 @@ func (r refused) Unwrap() error { return r.error }
 
 // Invalid means that the request makes no sense as it is: 400.
 func Invalid(err error) error { return refused{err, http.StatusBadRequest} }
+
+// IsInvalid says whether an error is of [Invalid].
+func IsInvalid(err error) bool {
+	r, ok := errors.AsType[refused](err)
+	return ok && r.status == http.StatusBadRequest
+}
 
 // NotFound means that there is nothing of that name: 404.
 func NotFound(err error) error { return refused{err, http.StatusNotFound} }
@@ -98,8 +105,35 @@ func NewLines(w http.ResponseWriter) *Lines {
 // he was understood.
 func (l *Lines) Begin() error { return l.flush.Flush() }
 
+// lineTime is how long one line may take to whoever reads.
+const lineTime = 30 * time.Second
+
 // Write sends a line. An error means that nobody reads any more.
-func (l *Lines) Write(value any) error { return errors.Join(l.out.Encode(value), l.flush.Flush()) }
+//
+// A server's timeouts are those of an answer that is ready: lines may come for
+// hours, and a caller that says nothing has not gone away.
+func (l *Lines) Write(value any) error {
+	_ = l.flush.SetReadDeadline(time.Time{}) // where there are no deadlines, none have to be moved
+	_ = l.flush.SetWriteDeadline(time.Now().Add(lineTime))
+	return errors.Join(l.out.Encode(value), l.flush.Flush())
+}
+
+// Stream answers with the lines that run tells, or as [Answer] does when run fails
+// before the first.
+func Stream[T any](w http.ResponseWriter, run func(tell func(T) error) error) {
+	var lines *Lines
+	err := run(func(line T) error {
+		if lines == nil {
+			lines = NewLines(w)
+		}
+		return lines.Write(line)
+	})
+	if lines == nil {
+		Answer(w, struct{}{}, err)
+		return
+	}
+	lines.End(err)
+}
 
 // End sends why there are no more lines, if that is an error.
 func (l *Lines) End(err error) {

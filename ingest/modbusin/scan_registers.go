@@ -27,7 +27,7 @@ func (s *scan) registers(ctx context.Context, slave *ScannedSlave) error {
 			return err
 		}
 		if l.mutes >= maxMutes {
-			slave.Partial = fmt.Sprintf("it says nothing where it has no %s registers, so that not all were asked for", table)
+			slave.Partial = fmt.Sprintf("where it has no %s registers, it says nothing, or nothing that can be understood: not all were asked for", table)
 		}
 	}
 	return nil
@@ -163,30 +163,29 @@ func (l *looking) add(at, n int, values []uint16) {
 func (l *looking) read(ctx context.Context, at, n int) ([]uint16, error) {
 	r := request{l.table, uint16(at), uint16(n)}
 	for range busyTries {
+		wait := leastBusy
 		data, err := l.ask(ctx, l.slave.Unit, r, l.patience)
-		switch cause := err.(type) {
-		case nil:
+		fault, missed := err.(Fault)
+		exception, refused := err.(Exception)
+		switch {
+		case err == nil:
 			return valuesOf(r, data), nil
-		case Exception:
-			if cause != DeviceBusy && cause != Acknowledge {
-				l.none = l.none || cause == IllegalFunction
-				return nil, nil
-			}
-			err = backoff.Sleep(ctx, leastBusy, nil)
-		case Fault:
-			if cause == NoAnswer {
-				l.mutes++
-			}
-			// A late answer would look like that to the next question.
-			err = backoff.Sleep(ctx, l.patience, nil)
-			if cause == NoAnswer && err == nil {
-				return nil, nil
-			}
-		}
-		if err != nil {
+		case refused && exception != DeviceBusy && exception != Acknowledge:
+			l.none = l.none || exception == IllegalFunction
+			return nil, nil
+		case missed:
+			wait = l.patience // a late answer would look like that to the next question
+		case !refused:
 			return nil, err
 		}
+		if err := backoff.Sleep(ctx, wait, nil); err != nil {
+			return nil, err
+		}
+		if missed && fault == NoAnswer {
+			break
+		}
 	}
+	l.mutes++
 	return nil, nil
 }
 
