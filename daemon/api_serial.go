@@ -8,7 +8,7 @@ import (
 )
 
 // settings implements surroundings.
-func (d *Daemon) settings() Config { return d.cfg }
+func (d *Daemon) settings() Config { return d.current().cfg }
 
 // gatewayID implements surroundings.
 func (d *Daemon) gatewayID() string { return d.gateway }
@@ -23,10 +23,8 @@ func (d *Daemon) line(name string) *serialin.Source {
 func (d *Daemon) runs(name string) bool { return d.sourceOf(name) != nil }
 
 func (d *Daemon) sourceOf(name string) ingest.Source {
-	for _, door := range d.doors {
-		if door.name == name {
-			return door.source
-		}
+	if door := d.current().door(name); door != nil {
+		return door.source
 	}
 	return nil
 }

@@ -121,9 +121,6 @@ func (w *workbench) doorReport(name string) *api.SerialReportDoor {
 	return r
 }
 
-// pausedState is the state of a door that rests.
-const pausedState = "pauses while somebody works at its line"
-
 // sampleEvery is how often the readings of a door are looked at.
 const sampleEvery = time.Second
 
@@ -153,13 +150,15 @@ func (s *sampling) Publish(rs []reading.Reading) {
 	}
 }
 
-// sampling is live, and keeps some of what the door brings.
+// sampling is live, and keeps some of what the door brings; so it is for another door
+// of that name.
 func (w *workbench) sampling(door string, live ingest.Live) ingest.Live {
-	s := &sampling{live: live}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sample[door] = s
-	return s
+	if w.sample[door] == nil {
+		w.sample[door] = &sampling{live: live}
+	}
+	return w.sample[door]
 }
 
 // sampled are the last readings of a door.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/tidegate/tidegate/dashboard"
 )
 
 // rest lets a door pause while somebody works at its line: its run is ended, and
@@ -26,12 +28,25 @@ func (w *workbench) restOf(door string) *rest {
 	return w.rests[door]
 }
 
-// rests says whether the door pauses.
+// resting says whether the door pauses.
 func (w *workbench) resting(door string) bool {
 	r := w.restOf(door)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.held != nil
+}
+
+// pausedState is the state of a door that rests.
+const pausedState = "pauses while somebody works at its line"
+
+// pausedDoors says of the doors that rest that they do.
+func (w *workbench) pausedDoors(doors []dashboard.Door) []dashboard.Door {
+	for i := range doors {
+		if w.resting(doors[i].Name) {
+			doors[i].State = pausedState
+		}
+	}
+	return doors
 }
 
 // run runs a door whenever nobody holds it, until it ends by itself or with ctx.

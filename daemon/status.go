@@ -22,17 +22,18 @@ import (
 // status is the state of the gateway, as the page, GET /api/v1/status and
 // "tidegate status" show it.
 func (d *Daemon) status() dashboard.Status {
+	g := d.current()
 	s := dashboard.Status{
 		Gateway: d.gateway,
 		Version: Version,
 		Started: d.started.UnixMilli(),
 		Now:     time.Now().UnixMilli(),
 		Clock:   clockState().String(),
-		Buffer:  d.bufferStatus(),
+		Buffer:  d.bufferStatus(g),
 		Links:   []dashboard.Link{}, // a list in JSON, even when it is empty
 		Network: []dashboard.Carrier{},
 	}
-	for _, l := range d.links {
+	for _, l := range g.links {
 		lag := l.cursor.Lag()
 		s.Links = append(s.Links, l.status(lag))
 		s.Buffer.Waiting = max(s.Buffer.Waiting, lag.Readings)
@@ -41,24 +42,26 @@ func (d *Daemon) status() dashboard.Status {
 			s.Buffer.OldestUnsent = oldest
 		}
 	}
-	s.Doors = d.doorStatus()
-	d.networkStatus(&s)
-	s.Refined = d.chains.status()
-	s.Commands = d.commandStatus()
-	s.Problems = problems(s)
+	s.Doors = d.bench.pausedDoors(g.doorStatus())
+	g.networkStatus(&s, time.Since(d.started))
+	s.Refined = g.refined()
+	s.Commands = g.commands.status()
+	s.Access = d.entrance.status()
+	s.Trial = d.trialStatus()
+	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }
 
-func (d *Daemon) bufferStatus() dashboard.Buffer {
+func (d *Daemon) bufferStatus(g *generation) dashboard.Buffer {
 	b := d.buffer.Stats()
 	s := dashboard.Buffer{
 		BytesMax: b.MaxBytes, Evicted: b.Lost,
 		FlashWritten: b.FlashBytes, Commits: b.Commits,
 		FlashDay: b.FlashDay, FlashBudget: b.FlashBudget, FlashTokens: b.FlashTokens,
-		Wear: cardlife.Of(d.cfg.Gateway.DataDir), Life: d.cardLife(b.FlashDay), Losses: losses(b.Losses), Refused: b.Refused,
-		Profile: d.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
+		Wear: cardlife.Of(g.cfg.Gateway.DataDir), Life: d.cardLife(g.cfg.Gateway.DataDir, b.FlashDay), Losses: losses(b.Losses), Refused: b.Refused,
+		Profile: g.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
 	}
-	if len(d.links) == 0 {
+	if len(g.links) == 0 {
 		s.Waiting, s.BytesUsed = b.Held, b.HeldBytes
 	}
 	if b.Problem != "" {
@@ -71,12 +74,12 @@ func (d *Daemon) bufferStatus() dashboard.Buffer {
 const settled = time.Hour
 
 // cardLife is how long the medium lasts at the rate of this run.
-func (d *Daemon) cardLife(written uint64) string {
+func (d *Daemon) cardLife(dir string, written uint64) string {
 	up := min(time.Since(d.started), 24*time.Hour)
 	if up < settled {
 		return ""
 	}
-	return cardlife.Left(d.cfg.Gateway.DataDir, float64(written)/up.Hours()*24)
+	return cardlife.Left(dir, float64(written)/up.Hours()*24)
 }
 
 func losses(gaps []buffer.Gap) []dashboard.Loss {
@@ -91,10 +94,10 @@ func losses(gaps []buffer.Gap) []dashboard.Loss {
 }
 
 func (l *link) status(lag buffer.Lag) dashboard.Link {
-	f := l.forwarder.Stats()
+	f, all := l.forwarder.Stats(), l.delivered()
 	s := dashboard.Link{
-		Name: l.name, Kind: l.kind, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(f.LastAck),
-		Acked: f.AckedReadings, SentBytes: f.SentBytes, Waiting: lag.Readings, InFlight: f.InFlight, LeftOut: l.leftOut(),
+		Name: l.name, Kind: l.kind, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(all.last),
+		Acked: all.acked, SentBytes: all.sent, Waiting: lag.Readings, InFlight: f.InFlight, LeftOut: all.leftOut,
 	}
 	switch f.State {
 	case uplink.Down:
@@ -123,17 +126,17 @@ func unixMilli(t time.Time) int64 {
 // answerTime is how long status waits for a door that is just opening.
 const answerTime = 100 * time.Millisecond
 
-func (d *Daemon) doorStatus() []dashboard.Door {
+func (g *generation) doorStatus() []dashboard.Door {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 
 	all := []dashboard.Door{}
-	for _, door := range d.doors {
-		s := dashboard.Door{Name: door.name, State: dashboard.OK, Readings: door.intake.Stats().Taken}
+	for _, door := range g.doors {
+		s := dashboard.Door{Name: door.name, State: dashboard.OK, Readings: door.taken()}
 		switch source := door.source.(type) {
 		case *mqttin.Source:
 			m := source.Stats()
-			s.Kind, s.Address = "mqtt", d.cfg.Ingest.MQTT.Listen
+			s.Kind, s.Address = "mqtt", g.cfg.Ingest.MQTT.Listen
 			s.Rejected, s.Opaque, s.Clients = m.Dropped, m.Opaque, m.Clients
 			s.BadLogins, s.Denied, s.TurnedAway, s.Malformed = m.BadLogins, m.Denied, m.TurnedAway, m.Malformed
 			s.NotStored, s.Undelivered = m.NotStored, m.Undelivered
@@ -141,7 +144,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			listening(ctx, &s, source)
 		case *httpin.Source:
 			h := source.Stats()
-			s.Kind, s.Address = "http", d.cfg.Ingest.HTTP.Listen
+			s.Kind, s.Address = "http", g.cfg.Ingest.HTTP.Listen
 			s.Rejected, s.Opaque, s.Clients = h.Dropped, h.Opaque, h.Clients
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
 			s.TooLarge = h.TooLarge
@@ -149,7 +152,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 		case *modbusin.Source:
 			modbusStatus(&s, source)
 		case *serialin.Source:
-			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
+			serialStatus(&s, g.cfg.Ingest.Serial, source.Stats())
 		case *linein.Source:
 			l := source.Stats()
 			s.Kind = "line"
@@ -163,7 +166,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			}
 		case *coapin.Source:
 			c := source.Stats()
-			s.Kind, s.Address = "coap", cmp.Or(d.cfg.Ingest.CoAP.Listen, d.cfg.Ingest.CoAP.DTLSListen)
+			s.Kind, s.Address = "coap", cmp.Or(g.cfg.Ingest.CoAP.Listen, g.cfg.Ingest.CoAP.DTLSListen)
 			s.Rejected, s.Opaque, s.Clients = c.Dropped, c.Opaque, c.Endpoints+c.Sessions
 			s.BadLogins, s.TurnedAway, s.NotStored, s.Slowed = c.BadLogins, c.TurnedAway, c.NotStored, c.Slowed
 			s.Malformed, s.Overflowed, s.Repeated = c.Malformed, c.Overflowed, c.Repeated
@@ -172,13 +175,13 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 				s.Address += ", " + secure.String()
 			}
 		}
-		if d.bench.resting(door.name) {
-			s.State = pausedState
-		}
 		all = append(all, s)
 	}
 	return all
 }
+
+// notListening is the state of a door that nobody can reach yet.
+const notListening = "does not listen yet"
 
 // listening says where a door listens.
 func listening(ctx context.Context, s *dashboard.Door, source interface {
@@ -188,7 +191,7 @@ func listening(ctx context.Context, s *dashboard.Door, source interface {
 		s.Address = addr.String()
 		return
 	}
-	s.State = "does not listen yet"
+	s.State = notListening
 }
 
 // problems puts into sentences what somebody should know and no other part of

@@ -30,6 +30,10 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 			problems = append(problems, fmt.Sprintf("%s is down: %s", l.Name, l.LastError))
 		}
 	}
+	if s.Trial != nil {
+		left := max(0, time.UnixMilli(s.Trial.Ends).Sub(now).Round(time.Second))
+		problems = append(problems, fmt.Sprintf("a configuration is on trial for another %v — hint: \"tidegate confirm\" keeps it, \"tidegate revert\" undoes it", left))
+	}
 	if len(problems) == 0 {
 		b.WriteString("✓ everything is getting through\n")
 	}
@@ -76,6 +80,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		return err
 	}
 	writeLosses(&b, s.Buffer.Losses)
+	writeAccess(&b, s.Access)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -28,7 +28,7 @@ const stallAfter = 10 * time.Minute
 // is then replaced.
 func (d *Daemon) superviseLink(ctx context.Context, l *link) {
 	d.again(ctx, "sink", l.name, func() error {
-		d.buffer.Cursor(l.name)
+		d.buffer.Cursor(l.name) // back to what is not acknowledged
 		err := l.forwarder.Run(ctx)
 		if errors.Is(err, uplink.ErrStalled) {
 			return errors.Join(err, l.renew())
@@ -53,9 +53,16 @@ func (l *link) renew() error {
 }
 
 // supervise runs a door until ctx ends.
-func (d *Daemon) supervise(ctx context.Context, door door) {
+func (d *Daemon) supervise(ctx context.Context, door *door) {
 	d.again(ctx, "source", door.name, func() error {
-		return d.bench.restOf(door.name).run(ctx, func(ctx context.Context) error { return door.source.Run(ctx, door.intake) })
+		err := d.bench.restOf(door.name).run(ctx, func(ctx context.Context) error { return door.source.Run(ctx, door.intake) })
+		if err != nil {
+			select {
+			case door.failed <- err:
+			default: // that it fails is known
+			}
+		}
+		return err
 	})
 }
 

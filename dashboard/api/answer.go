@@ -103,18 +103,25 @@ func NewLines(w http.ResponseWriter) *Lines {
 
 // Begin sends what goes before the first line, for a caller who waits to see that
 // he was understood.
-func (l *Lines) Begin() error { return l.flush.Flush() }
+func (l *Lines) Begin() error {
+	postpone(l.flush)
+	return l.flush.Flush()
+}
 
-// lineTime is how long one line may take to whoever reads.
-const lineTime = 30 * time.Second
+// writeTime is how long a reader may take for a piece of an answer.
+const writeTime = 30 * time.Second
+
+// postpone gives the next piece its time: what a server grants is meant for answers
+// that are ready, and a caller that says nothing meanwhile has not gone away. Where
+// deadlines are not known, there is none to postpone.
+func postpone(w *http.ResponseController) {
+	_ = w.SetReadDeadline(time.Time{})
+	_ = w.SetWriteDeadline(time.Now().Add(writeTime))
+}
 
 // Write sends a line. An error means that nobody reads any more.
-//
-// A server's timeouts are those of an answer that is ready: lines may come for
-// hours, and a caller that says nothing has not gone away.
 func (l *Lines) Write(value any) error {
-	_ = l.flush.SetReadDeadline(time.Time{}) // where there are no deadlines, none have to be moved
-	_ = l.flush.SetWriteDeadline(time.Now().Add(lineTime))
+	postpone(l.flush)
 	return errors.Join(l.out.Encode(value), l.flush.Flush())
 }
 
