@@ -38,6 +38,7 @@ func (d *Daemon) routes() []dashboard.Route {
 	return slices.Concat(
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
+		api.Trace(d.buffer, ways{d}),
 		api.History(d.buffer, d.gateway),
 		api.Values(d.hub),
 		api.Config(configuration{d}),

@@ -3,7 +3,9 @@ package daemon
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard/api"
@@ -125,23 +127,24 @@ func (w *workbench) doorReport(name string) *api.SerialReportDoor {
 const sampleEvery = time.Second
 
 // sampling shows readings to whoever watches, and keeps the last one of some series.
+// Between two looks it costs a load.
 type sampling struct {
 	live ingest.Live
+	next atomic.Int64 // when to look, in nanoseconds since the Unix epoch
 	mu   sync.Mutex
-	at   time.Time
 	last []api.SampleReading
 }
 
 // Publish implements ingest.Live.
 func (s *sampling) Publish(rs []reading.Reading) {
 	s.live.Publish(rs)
+	now := time.Now().UnixNano()
+	if len(rs) == 0 || now < s.next.Load() {
+		return
+	}
+	s.next.Store(now + int64(sampleEvery))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := time.Now(); now.Sub(s.at) < sampleEvery {
-		return
-	} else if len(rs) > 0 {
-		s.at = now
-	}
 	for _, r := range samples(rs) {
 		s.last = slices.DeleteFunc(s.last, func(old api.SampleReading) bool { return old.Device == r.Device && old.Metric == r.Metric })
 		if s.last = append(s.last, r); len(s.last) > shownReadings {
@@ -150,9 +153,12 @@ func (s *sampling) Publish(rs []reading.Reading) {
 	}
 }
 
-// sampling is live, and keeps some of what the door brings; so it is for another door
-// of that name.
+// sampling is live, and keeps some of what the door brings if it is one at a line.
+// Another door of that name keeps it there, too.
 func (w *workbench) sampling(door string, live ingest.Live) ingest.Live {
+	if !strings.HasPrefix(door, "serial:") && !strings.HasPrefix(door, "modbus:") {
+		return live
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.sample[door] == nil {
