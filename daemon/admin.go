@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/dashboard/api"
+	"github.com/tidegate/tidegate/internal/sticks"
 )
 
 // serveAdmin answers the other commands of the program on the admin socket.
@@ -45,6 +46,9 @@ func (d *Daemon) routes() []dashboard.Route {
 		d.tapRoutes(),
 		d.entrance.routes(),
 		api.Log(d.tail),
+		d.exportRoutes(sticks.Host{}),
+		d.bundleRoutes(),
+		d.identifyRoutes(),
 		api.Metrics(d.serveMetrics),
 		api.Health(d.unwell, d.unready),
 	)

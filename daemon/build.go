@@ -35,7 +35,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	}
 	tail := logtail.New(log.Handler())
 	log = slog.New(tail)
-	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
+	d := &Daemon{gateway: gateway, log: log, watch: newWatch(cfg.Gateway, tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err

@@ -2,22 +2,28 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/identify"
 	"github.com/tidegate/tidegate/internal/logtail"
 )
 
 // watch is what a Daemon has for those who watch it.
 type watch struct {
 	tail   *logtail.Tail
+	signal *identify.Signal
 	growth growth
 	lull   lull
 	stops  atomic.Bool // the daemon is about to end
 }
 
-func newWatch(tail *logtail.Tail) *watch {
-	return &watch{tail: tail, growth: growth{seen: make(map[string]grown)}, lull: lull{seen: make(map[string]heard)}}
+func newWatch(cfg Gateway, tail *logtail.Tail) *watch {
+	return &watch{
+		tail: tail, signal: identify.New(identify.Config{Command: cfg.Identify, LED: cfg.IdentifyLED}, slog.New(tail)),
+		growth: growth{seen: make(map[string]grown)}, lull: lull{seen: make(map[string]heard)},
+	}
 }
 
 // unwell says why the buffer takes no readings; nothing if it does.
