@@ -15,14 +15,21 @@ import (
 )
 
 func (g Gateway) validateIdentify(r refuse) {
-	switch {
-	case len(g.Identify) > 0 && !filepath.IsAbs(g.Identify[0]):
+	if len(g.Identify) > 0 && !filepath.IsAbs(g.Identify[0]) {
 		r("gateway.identify", `write the full path, for example ["/usr/lib/tidegate/identify"]`, "%q is no full path of a program", g.Identify[0])
-	case len(g.Identify) > 0 && g.IdentifyLED != "":
-		r("gateway.identify_led", "leave one of them out", "there is gateway.identify as well")
+	}
+	switch {
 	case strings.ContainsAny(g.IdentifyLED, "/\x00") || strings.Trim(g.IdentifyLED, ".") != g.IdentifyLED:
 		r("gateway.identify_led", `see "ls /sys/class/leds"`, "%q is no name of an LED", g.IdentifyLED)
+	case len(g.Identify) > 0 && g.IdentifyLED != "":
+		r("gateway.identify_led", "leave one of them out", "there is gateway.identify as well")
 	}
+}
+
+// shows is how the gateway shows itself, by the present configuration.
+func (d *Daemon) shows() identify.Config {
+	g := d.current().cfg.Gateway
+	return identify.Config{Command: g.Identify, LED: g.IdentifyLED}
 }
 
 // shown is how the gateway shows itself: by what, "" for nothing, and for how many

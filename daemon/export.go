@@ -157,7 +157,6 @@ func (e *export) csv(ctx context.Context) error {
 	return errors.Join(err, out.Error())
 }
 
-
 // entries visits what is asked for, of the journal or of the quarantine.
 func (e *export) entries(ctx context.Context, visit func(buffer.Entry) error) (buffer.Token, error) {
 	if !e.refused {

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -19,11 +18,8 @@ type watch struct {
 	stops  atomic.Bool // the daemon is about to end
 }
 
-func newWatch(cfg Gateway, tail *logtail.Tail) *watch {
-	return &watch{
-		tail: tail, signal: identify.New(identify.Config{Command: cfg.Identify, LED: cfg.IdentifyLED}, slog.New(tail)),
-		growth: growth{seen: make(map[string]grown)}, lull: lull{seen: make(map[string]heard)},
-	}
+func newWatch(tail *logtail.Tail) *watch {
+	return &watch{tail: tail, growth: growth{seen: make(map[string]grown)}, lull: lull{seen: make(map[string]heard)}}
 }
 
 // unwell says why the buffer takes no readings; nothing if it does.
@@ -60,7 +56,7 @@ func (d *Daemon) watchDoors(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		for _, door := range d.current().doors {
-			d.lull.note(door.name, door.intake.Stats().Taken, time.Now())
+			d.lull.note(door.name, door.taken(), time.Now())
 		}
 		select {
 		case <-ticker.C:

@@ -22,13 +22,13 @@ type Config struct {
 	Command []string
 	// LED is a name below /sys/class/leds.
 	LED string
-	// LEDs stands for /sys/class/leds.
+	// LEDs stands for /sys/class/leds if it is not empty.
 	LEDs string
 }
 
 // Signal is what is shown.
 type Signal struct {
-	cfg    Config
+	config func() Config
 	log    *slog.Logger
 	orders chan time.Duration
 
@@ -37,20 +37,19 @@ type Signal struct {
 	stop  context.CancelFunc // ends it
 }
 
-// New returns a Signal that must be Run.
-func New(cfg Config, log *slog.Logger) *Signal {
-	if cfg.LEDs == "" {
-		cfg.LEDs = "/sys/class/leds"
-	}
-	return &Signal{cfg: cfg, log: log, orders: make(chan time.Duration, 1)}
+// New returns a Signal that must be Run. It asks config each time how to show itself.
+func New(config func() Config, log *slog.Logger) *Signal {
+	return &Signal{config: config, log: log, orders: make(chan time.Duration, 1)}
 }
 
 // How says what is shown: "command", "led", or "" for nothing.
-func (s *Signal) How() string {
+func (s *Signal) How() string { return s.config().how() }
+
+func (c Config) how() string {
 	switch {
-	case len(s.cfg.Command) > 0:
+	case len(c.Command) > 0:
 		return "command"
-	case s.cfg.LED != "":
+	case c.LED != "":
 		return "led"
 	}
 	return ""
@@ -114,19 +113,20 @@ func (s *Signal) one(ctx context.Context, d time.Duration) {
 	s.mu.Lock()
 	s.stop = cancel
 	s.mu.Unlock()
-	output, err := "", error(nil)
-	if s.How() == "led" {
-		err = s.blink(ctx)
-	} else {
-		output, err = run(ctx, s.cfg.Command, d)
+	cfg, output, err := s.config(), "", error(nil)
+	switch cfg.how() {
+	case "led":
+		err = cfg.blink(ctx)
+	case "command":
+		output, err = run(ctx, cfg.Command, d)
 	}
 	s.mu.Lock()
 	s.until, s.stop = time.Time{}, nil
 	s.mu.Unlock()
 	switch {
 	case err != nil:
-		s.log.Warn("the gateway could not show itself — hint: see gateway.identify", "by", s.How(), "output", output, "err", err)
+		s.log.Warn("the gateway could not show itself — hint: see gateway.identify", "by", cfg.how(), "output", output, "err", err)
 	default:
-		s.log.Info("the gateway has shown itself", "by", s.How(), "output", output)
+		s.log.Info("the gateway has shown itself", "by", cfg.how(), "output", output)
 	}
 }

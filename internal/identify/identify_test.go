@@ -40,7 +40,7 @@ func start(t *testing.T, cfg Config) (*Signal, *journal) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	j := &journal{more: make(chan struct{}, 16)}
-	s := New(cfg, slog.New(slog.NewTextHandler(j, nil)))
+	s := New(func() Config { return cfg }, slog.New(slog.NewTextHandler(j, nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -154,7 +154,7 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 			t.Errorf("%s: %s", command, said)
 		}
 	}
-	s := New(Config{}, slog.New(slog.DiscardHandler))
+	s := New(func() Config { return Config{} }, slog.New(slog.DiscardHandler))
 	if err := s.Show(time.Second); !errors.Is(err, ErrNone) || s.How() != "" {
 		t.Errorf("without anything: %v, %q", err, s.How())
 	}

@@ -1,6 +1,7 @@
 package identify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -14,8 +15,8 @@ const half = 250 * time.Millisecond
 
 // blink lets the LED blink until ctx ends, and gives it back as it was: with its
 // trigger, and as bright. Documentation/leds/leds-class.rst of Linux has the files.
-func (s *Signal) blink(ctx context.Context) error {
-	led := func(file string) string { return filepath.Join(s.cfg.LEDs, s.cfg.LED, file) }
+func (c Config) blink(ctx context.Context) error {
+	led := func(file string) string { return filepath.Join(cmp.Or(c.LEDs, "/sys/class/leds"), c.LED, file) }
 	triggers, err := os.ReadFile(led("trigger"))
 	if err != nil {
 		return err
