@@ -28,8 +28,8 @@ export class State {
     this.#frozen = null;
     this.#seq = frame.seq;
     this.#base = performance.now() - frame.up;
-    this.#clock = frame.status.now - performance.now();
-    this.status = frame.status;
+    this.status = frame.status ?? this.status;
+    if (frame.status) this.#clock = frame.status.now - performance.now();
     this.readings = frame.readings;
     this.hidden = frame.hidden;
     this.#measure(frame);
@@ -63,10 +63,11 @@ export class State {
     const { status, up } = frame;
     this.#track("in", up, frame.readings);
     this.#track("skipped", up, frame.skipped);
+    this.sampling = this.rate("skipped") ?? 0;
+    if (!status) return; // it comes about once a second
     this.#track("evicted", up, status.buffer.evicted);
     for (const door of status.doors ?? []) this.#track(`door ${door.name}`, up, door.readings);
     for (const link of status.links ?? []) this.#track(`link ${link.name}`, up, link.acked);
-    this.sampling = this.rate("skipped") ?? 0;
   }
 
   // #track remembers a counter about once a second for a minute.
