@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -46,6 +49,7 @@ func BenchmarkSeries(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			found, pages, first := 0, 0, time.Duration(0)
+			before := busy(b)
 			var peak uint64
 			for b.Loop() {
 				q := SeriesQuery{Series: c.series, NewestFirst: true, Within: time.Second}
@@ -69,12 +73,22 @@ func BenchmarkSeries(b *testing.B) {
 					}
 				}
 			}
+			b.ReportMetric(float64((busy(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op")
 			b.ReportMetric(float64(found), "readings")
 			b.ReportMetric(float64(pages), "pages")
 			b.ReportMetric(float64(first.Milliseconds()), "ms-to-first-page")
 			b.ReportMetric(float64(peak)/1e6, "heap-MB")
 		})
 	}
+}
+
+// busy is the processor time that the process has taken.
+func busy(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // fillSeconds takes a second's readings after the other until the buffer has so
@@ -84,15 +98,16 @@ func fillSeconds(b *testing.B, buf *Buffer, bytes int64) (at int64) {
 	for d := range devices {
 		devices[d] = fmt.Sprintf("dev-%04d", d)
 	}
+	rng := rand.New(rand.NewPCG(1, 2))
 	rs := make([]reading.Reading, 0, 2*len(devices))
 	for s := int64(1); buf.index.size() < bytes; s++ {
 		rs = rs[:0]
 		for d, name := range devices {
-			at = s*1e9 + int64(d*4)*1e6 + s%7*1e6
+			at = s*1e9 + int64(d*4)*1e6 + int64(rng.IntN(30))*1e6
 			x := float64(s)/300 + float64(d)
 			rs = append(rs,
-				reading.Reading{Device: name, Metric: "temp", Unit: "Cel", Time: at, Value: reading.Float(math.Round(2000+500*math.Sin(x)+float64(s*int64(d)%7)) / 100)},
-				reading.Reading{Device: name, Metric: "hum", Unit: "", Time: at, Value: reading.Float(math.Round(600+200*math.Cos(x/3)+float64(s*int64(d)%3)) / 10)})
+				reading.Reading{Device: name, Metric: "temp", Unit: "Cel", Time: at, Value: reading.Float(math.Round(2000+500*math.Sin(x)+20*rng.NormFloat64()) / 100)},
+				reading.Reading{Device: name, Metric: "hum", Unit: "", Time: at, Value: reading.Float(math.Round(600+200*math.Cos(x/3)+3*rng.NormFloat64()) / 10)})
 		}
 		receipt, err := buf.Accept(b.Context(), rs)
 		if err == nil && s%10 == 0 {

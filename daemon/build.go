@@ -20,7 +20,9 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/identify"
 	"github.com/tidegate/tidegate/internal/logtail"
+	"github.com/tidegate/tidegate/internal/serialport"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -35,8 +37,10 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	}
 	tail := logtail.New(log.Handler())
 	log = slog.New(tail)
-	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), changes: make(chan change)}
+	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
+	d.signal = identify.New(d.shows, log)
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
+	d.bench = newWorkbench(serialport.Host{}, d)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
 	}
@@ -45,7 +49,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 		d.closeListeners()
 		return nil, errors.Join(err, d.buffer.Close())
 	}
+	cfg.tellClients(log)
 	d.generation.Store(first)
+	d.texts.Store(&texts{})
 	return d, nil
 }
 
@@ -114,7 +120,6 @@ func (b *builder) buildDoors() error {
 		return err
 	}
 	clients := b.cfg.clientsWithin(descriptors())
-	b.cfg.tellClients(b.log)
 	return errors.Join(
 		b.buildMQTT(v, clients["mqtt"]),
 		b.buildHTTP(v, clients["http"]),

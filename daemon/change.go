@@ -15,12 +15,6 @@ import (
 // comes from is given up.
 const openTime = 5 * time.Second
 
-// change asks the one who runs the generation for another one.
-type change struct {
-	cfg  Config
-	done chan error
-}
-
 // runFirst runs the first generation. Ways out and links run until they are ended,
 // doors and commands at the longest until ctx ends.
 func (d *Daemon) runFirst(ctx, send context.Context, g *generation) {
@@ -37,33 +31,10 @@ func (d *Daemon) runFirst(ctx, send context.Context, g *generation) {
 	d.runCommands(ctx, g.commands)
 }
 
-// runChanges makes one change after the other until ctx ends.
-func (d *Daemon) runChanges(ctx, send context.Context) {
-	for {
-		select {
-		case c := <-d.changes:
-			c.done <- d.change(ctx, send, c.cfg)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// Change puts another configuration into effect. Doors and links that are the same
-// in both run on, and what was acknowledged is kept in any case. On an error the
-// configuration before is in effect.
-func (d *Daemon) Change(ctx context.Context, cfg Config) error {
-	c := change{cfg, make(chan error, 1)}
-	select {
-	case d.changes <- c:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return <-c.done
-}
-
 // change replaces the generation: first the doors, because that can fail, then the
-// ways out, then the commands, which use both.
+// ways out, then the commands, which use both. What was acknowledged is kept in any
+// case. On an error the configuration before is in effect. The places of uplinks that
+// are no more stay as they are: see retire.
 func (d *Daemon) change(ctx, send context.Context, cfg Config) error {
 	old := d.current()
 	if err := old.cfg.mayBecome(cfg); err != nil {
@@ -95,6 +66,7 @@ func (d *Daemon) change(ctx, send context.Context, cfg Config) error {
 		d.runCommands(ctx, next.commands)
 	}
 	debug.SetMemoryLimit(int64(cfg.Gateway.Memory))
+	cfg.tellClients(d.log)
 	return nil
 }
 
@@ -194,7 +166,6 @@ func (d *Daemon) changeLinks(send context.Context, old, next *generation) {
 			heir.before = l.delivered()
 		} else {
 			next.before.sent += l.delivered().sent
-			d.buffer.Retire(l.name)
 		}
 	}
 	for _, l := range next.linksBut(old) {

@@ -39,13 +39,16 @@ type Daemon struct {
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce
 	hub      *dashboard.Hub
+	bench    *workbench
 	page     net.Listener // nil when the dashboard is off, as entrance is
 	entrance *entrance
 	admin    net.Listener
 	*watch
 
+	file       string // of the configuration; empty for none
 	generation atomic.Pointer[generation]
-	changes    chan change // for the one who runs the generation
+	texts      atomic.Pointer[texts]
+	orders     chan order // for the one who changes the configuration
 
 	// What people are told beside what the parts count.
 	origins origins
@@ -94,7 +97,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	shown := d.runPages(show)
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
 
-	d.runChanges(ctx, send)
+	(&steward{Daemon: d}).run(ctx, send)
 	d.stops.Store(true)
 	d.log.Info("gateway stops")
 
@@ -135,10 +138,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("live view", d.hub.Run)
 	if d.page != nil {
-		page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
-		d.entrance.admit(page, d.gateway)
-		page.Handle(d.routes()...)
-		page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
+		page := d.newPage()
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	if d.admin != nil {
@@ -146,6 +146,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("log", d.tail.Run)
 	serve("watch of doors", d.watchDoors)
+	serve("identify", d.signal.Run)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -69,12 +70,17 @@ func (p Dashboard) openTLS(g *entrance, dir, gateway string, log *slog.Logger) e
 
 func (p Dashboard) tlsFiles() certs.Files { return certs.Files{Cert: p.TLSCert, Key: p.TLSKey} }
 
-// admit gives the page its gate.
-func (g *entrance) admit(page *dashboard.Server, gateway string) {
-	page.Admit(g.Gate, gateway)
-	if g.tls != nil {
-		page.Secure(*g.tls)
+// newPage is what is served where the dashboard listens, behind its entrance.
+func (d *Daemon) newPage() *dashboard.Server {
+	page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
+	page.Admit(d.entrance.Gate, d.gateway)
+	if d.entrance.tls != nil {
+		page.Secure(*d.entrance.tls)
 	}
+	page.Handle(d.routes()...)
+	// The broker asks for passwords of its own.
+	page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
+	return page
 }
 
 // routes are those of the page and of the admin socket; of neither without a gate.
@@ -93,12 +99,26 @@ func (g *entrance) machineRoutes() []dashboard.Route {
 	return api.Machine(g.Gate, g.fingerprint)
 }
 
-// scheme is how the page's address begins.
-func (g *entrance) scheme() string {
-	if g.tls != nil {
-		return "https://"
+// pageURL is where somebody else on the network finds the page that listens at an
+// address.
+func pageURL(listen string, secure bool) string {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
 	}
-	return "http://"
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || !isWildcard(host) {
+		return scheme + listen + "/"
+	}
+	host = "localhost"
+	addresses, _ := net.InterfaceAddrs() // without them, the gateway itself finds it at least
+	for _, a := range addresses {
+		if prefix, ok := a.(*net.IPNet); ok && prefix.IP.To4() != nil && !prefix.IP.IsLoopback() {
+			host = prefix.IP.String()
+			break
+		}
+	}
+	return scheme + net.JoinHostPort(host, port) + "/"
 }
 
 // invitation is what follows the page's address on its line of the journal: what
@@ -138,7 +158,7 @@ func (g *entrance) problems() []string {
 }
 
 // secure says whether the page is reached over TLS.
-func (p Dashboard) secure() bool { return p.TLSGenerate || p.TLSCert != "" }
+func (p Dashboard) secure() bool { return p.TLSGenerate || p.TLSCert+p.TLSKey != "" }
 
 // validateAccess checks who can read along, and the two ways to a certificate.
 func (p Dashboard) validateAccess(r refuse) {

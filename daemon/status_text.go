@@ -24,18 +24,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	var b strings.Builder
 	now := time.UnixMilli(s.Now)
 	fmt.Fprintf(&b, "%s  tidegate %s, up %s, clock %s\n\n", s.Gateway, s.Version, age(now, s.Started), clockText(s))
-	problems := s.Problems
-	for _, l := range s.Links {
-		if l.State == dashboard.LinkDown {
-			problems = append(problems, fmt.Sprintf("%s is down: %s", l.Name, l.LastError))
-		}
-	}
-	if len(problems) == 0 {
-		b.WriteString("✓ everything is getting through\n")
-	}
-	for _, p := range problems {
-		fmt.Fprintf(&b, "! %s\n", p)
-	}
+	writeProblems(&b, now, s)
 	writeDoors(&b, now, s)
 	writeFlash(&b, now, s)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -95,6 +84,26 @@ func writeFlash(b *strings.Builder, now time.Time, s dashboard.Status) {
 	fmt.Fprintf(b, "written in the last 24 hours: %s\n", written(buf, s.Doors))
 	if buf.DiskSize > 0 {
 		fmt.Fprintf(b, "the disk has %s of %s free\n", conf.Size(buf.DiskFree).Approx(), conf.Size(buf.DiskSize).Approx())
+	}
+}
+
+// writeProblems prints what is wrong, or that nothing is.
+func writeProblems(b *strings.Builder, now time.Time, s dashboard.Status) {
+	problems := s.Problems
+	for _, l := range s.Links {
+		if l.State == dashboard.LinkDown {
+			problems = append(problems, fmt.Sprintf("%s is down: %s", l.Name, l.LastError))
+		}
+	}
+	if s.Trial != nil {
+		left := max(0, time.UnixMilli(s.Trial.Ends).Sub(now).Round(time.Second))
+		problems = append(problems, fmt.Sprintf("a configuration is on trial for another %v — hint: \"tidegate confirm\" keeps it, \"tidegate revert\" undoes it", left))
+	}
+	if len(problems) == 0 {
+		b.WriteString("✓ everything is getting through\n")
+	}
+	for _, p := range problems {
+		fmt.Fprintf(b, "! %s\n", p)
 	}
 }
 

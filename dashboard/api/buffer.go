@@ -44,7 +44,7 @@ func AdviseSink(err error, sink string) error {
 	case errors.Is(err, buffer.ErrNoSink):
 		return NotFound(fmt.Errorf("%w: %q — hint: \"tidegate buffer ls\" lists them", err, sink))
 	case errors.Is(err, buffer.ErrActive):
-		return fmt.Errorf("%w: %q — hint: take it out of the configuration and restart the gateway first", err, sink)
+		return fmt.Errorf("%w: %q — hint: take it out of the configuration first, and let the gateway read that: \"tidegate reload\"", err, sink)
 	}
 	return err
 }

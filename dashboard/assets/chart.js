@@ -11,10 +11,10 @@ const font = "13px system-ui, sans-serif";
 export function chart(holder, { format, view, marks, move, back, point }) {
   const axis = { stroke: () => css("--soft"), font, grid: { stroke: () => css("--line"), width: 1 }, ticks: { show: false } };
   const line = { stroke: () => css("--tide"), width: 2, points: { size: 6, fill: () => css("--tide") } };
-  const edge = { stroke: "#0000", width: 0, points: { show: false } };
+  const edge = { stroke: () => `${css("--tide")}80`, width: 1, points: { show: false } };
   const worse = { paths: () => null, points: { show: true, size: 9, width: 2, stroke: () => css("--warn-ink"), fill: () => css("--card") } };
   const u = new uPlot({
-    width: holder.clientWidth, height: holder.clientHeight, padding: [10, 8, 0, 0],
+    width: holder.clientWidth, height: holder.clientHeight, padding: [10, 24, 0, 0],
     scales: { x: { range: () => [view().from, view().to] } },
     axes: [
       { ...axis, values: (_, times, __, ___, step) => times.map(clock(step)), space: 78, size: 44 },

@@ -7,7 +7,9 @@ import { Points } from "./history.js";
 const hour = 3_600_000; // ms
 const ranges = [["hour", hour], ["hours", 6 * hour], ["day", 24 * hour], ["week", 168 * hour], ["all", 0]];
 const since = Date.UTC(2000); // a clock that showed an earlier time was not set
-const mostTexts = 200;
+const signs = { closer: "+", wider: "−", earlier: "‹", later: "›" };
+const mostTexts = 200; // in the list
+const enoughTexts = 1000; // to stop asking
 
 // plot fills the sheet and keeps it up to date until that is closed.
 export function plot(sheet, series, kit) {
@@ -20,6 +22,7 @@ class Plot {
   #kit;
   #view; // {from, to, live}: the time that is shown; live goes on with the clock
   #past = []; // the views before
+  #moving; // the view before fingers began to move it
   #points = new Points(600);
   #texts = []; // of the gateway, the newest first
   #gaps = [];
@@ -30,6 +33,10 @@ class Plot {
   #asking; // AbortController
   #heard = 0; // performance.now() of the last frame
   #seen; // the metric as it was last
+  #fresh = []; // points that came since the gateway was last asked
+  #drawn = 0; // performance.now()
+  #listed; // the texts that are in the list
+  #leftOut; // what the gateway said could not be read
   #at = {}; // elements by name
 
   constructor(sheet, series, kit) {
@@ -52,14 +59,15 @@ class Plot {
   #build() {
     const { make, texts } = this.#kit;
     const button = (name, f, parent) => {
-      const b = make("button", "", texts[name]);
+      const b = make("button", "", signs[name] ?? texts[name]);
       b.type = "button";
+      b.ariaLabel = texts[name];
       b.addEventListener("click", f);
       parent.append(b);
       return b;
     };
     const at = this.#at;
-    at.now = make("p", "big", (at.value = make("b")), (at.unit = make("span")), (at.age = make("span", "small")));
+    at.now = make("p", "big", make("span", "", this.#series.device), (at.value = make("b")), (at.unit = make("span")), (at.age = make("span", "small")));
     at.ranges = make("div", "ranges");
     at.ranges.role = "group";
     at.ranges.ariaLabel = texts.ranges;
@@ -78,9 +86,10 @@ class Plot {
     at.legend = make("p", "small legend");
     at.sum = make("p", "small");
     at.texts = make("ol", "changes");
+    at.more = make("p", "small", texts.more);
     at.csv = make("a", "small", texts.csv);
     at.csv.download = "";
-    this.#sheet.body.append(make("p", "small", this.#series.device), at.now, at.ranges, at.plot, at.point, at.moves, at.note, at.legend, at.sum, at.texts, at.csv);
+    this.#sheet.body.append(at.now, at.ranges, at.plot, at.point, at.moves, at.note, at.legend, at.sum, at.texts, at.more, at.csv);
   }
 
   // #range shows the last so many milliseconds; 0 is everything.
@@ -104,7 +113,8 @@ class Plot {
   // #move shows another time, and remembers the one before; passing is on its way.
   #move(view, passing) {
     const now = this.#kit.now();
-    if (view.to >= now) view = { from: view.from - (view.to - now), to: now, live: true };
+    const near = (view.to - view.from) / 50;
+    if (view.to > now - near) view = { from: view.from - (view.to - now), to: now, live: true };
     if (view.to - view.from < 50) return;
     if (passing) {
       this.#moving ??= this.#view;
@@ -115,8 +125,6 @@ class Plot {
     this.#past.push(this.#moving ?? { ...this.#view, ...this.#shown() });
     this.#go(view);
   }
-  #moving; // the view before fingers began to move it
-
   #back() {
     if (this.#past.length) this.#go(this.#past.pop());
   }
@@ -142,6 +150,7 @@ class Plot {
     const wide = this.#at.plot.clientWidth || 600;
     query.set("points", Math.min(2000, Math.max(200, Math.round(wide))));
     let points;
+    this.#fresh = [];
     say(this.#at.note, texts.looking);
     try {
       do {
@@ -151,10 +160,12 @@ class Plot {
           [this.#texts, this.#gaps, this.#unsynced] = [[], [], []];
         }
         this.#enter(page);
+        const newest = this.#points.list.at(-1)?.end ?? 0;
+        this.#points.add(this.#fresh.splice(0).filter(({ t }) => t > newest), 0);
         query.set("after", page.next ?? "");
         say(this.#at.note, page.next ? texts.until + this.#time(page.until) : this.#nothing(page));
         this.#draw();
-      } while (query.get("after"));
+      } while (query.get("after") && this.#texts.length < enoughTexts);
     } catch (error) {
       if (asking.signal.aborted) return;
       say(this.#at.note, "");
@@ -165,11 +176,11 @@ class Plot {
   #enter(page) {
     this.#points.every ||= page.every ?? 0;
     this.#points.add(page.points, page.width);
-    this.#texts.push(...page.texts.toReversed());
+    this.#texts = [...this.#texts, ...page.texts.toReversed()];
     if (page.gaps.length) this.#gaps = page.gaps;
     this.#unsynced.push(...page.unsynced);
     this.#kind = this.#kind || page.kind;
-    if (page.left_out) this.#kit.fault(this.#sheet.body, new Error(page.left_out));
+    if (page.left_out && !this.#leftOut) this.#kit.fault(this.#sheet.body, new Error((this.#leftOut = page.left_out)));
   }
 
   // #nothing says why there is nothing to see, if that is so.
@@ -200,9 +211,12 @@ class Plot {
 
   #take({ value, quality }, t) {
     const q = ["", "uncertain", "bad"].indexOf(quality ?? "");
-    if (typeof value !== "string") this.#points.add([{ t, v: Number(value), q }], 0);
-    else if (this.#texts[0]?.text === value) Object.assign(this.#texts[0], { end: t, n: this.#texts[0].n + 1 });
-    else this.#texts.unshift({ t, n: 1, text: value, q });
+    const [last, ...others] = this.#texts;
+    if (typeof value !== "string") {
+      this.#points.add([{ t, v: Number(value), q }], 0);
+      this.#fresh.push({ t, v: Number(value), q });
+    } else if (last?.text === value) this.#texts = [{ ...last, end: t, n: last.n + 1 }, ...others];
+    else this.#texts = [{ t, n: 1, text: value, q }, ...this.#texts];
     this.#drawn = 0;
   }
 
@@ -210,15 +224,13 @@ class Plot {
   #tick() {
     if (this.#view.live && !this.#moving && performance.now() - this.#drawn > 1000) this.#draw();
   }
-  #drawn = 0;
-
   // #shown is the time from the left to the right edge.
   #shown() {
     let { from, to, live, span } = this.#view;
     if (live && !this.#moving) to = this.#kit.now();
     if (span) from = to - span;
     if (from === since) from = this.#points.list[0]?.t ?? to - hour;
-    return { from, to: Math.max(to, from + 50), live };
+    return { from: Math.round(from), to: Math.round(Math.max(to, from + 50)), live }; // uPlot counts in whole milliseconds
   }
 
   #draw() {
@@ -302,7 +314,10 @@ class Plot {
   }
 
   #drawTexts() {
-    const { make, texts } = this.#kit;
+    const { make, show, texts } = this.#kit;
+    if (this.#listed === this.#texts) return;
+    this.#listed = this.#texts;
+    show(this.#at.more, this.#texts.length > mostTexts);
     this.#at.texts.replaceChildren(...this.#texts.slice(0, mostTexts).map(({ t, end, n, text, q }) => {
       const until = n > 1 ? ` – ${this.#time(end ?? t)}, ${n} ×` : "";
       return make("li", "", make("b", "", text), make("span", "small", this.#time(t) + until + (q ? ` ▲ ${q > 1 ? texts.bad : texts.uncertain}` : "")));

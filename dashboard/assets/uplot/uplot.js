@@ -1,4 +1,4 @@
-/**
+/*!
 * Copyright (c) 2025, Leon Sorokin
 * All rights reserved. (MIT Licensed)
 *
