@@ -162,10 +162,7 @@ func (m *metrics) losses(by map[string]uint64) {
 
 // forwarding tells what the status of a link leaves out.
 func (m *metrics) forwarding(l *link) {
-	f, lag := l.forwarder.Stats(), l.cursor.Lag()
-	m.grows("tidegate_uplink_messages_total", "Messages handed to the sink, repeated ones as well.", f.SentMessages, "sink", l.name)
-	m.grows("tidegate_uplink_retries_total", "Messages that failed and are sent again.", f.Retries, "sink", l.name)
-	m.grows("tidegate_uplink_quarantined_readings_total", "Readings that the other side refused for good; they are set aside.", f.Quarantined, "sink", l.name)
+	lag := l.cursor.Lag()
 	m.is("tidegate_uplink_waiting_bytes", "What these readings take on flash.", float64(lag.Bytes), "sink", l.name)
 	age := 0.0
 	if !lag.Oldest.IsZero() {
@@ -180,5 +177,14 @@ func (m *metrics) gateway(s dashboard.Status) {
 	m.at("process_start_time_seconds", "When the program was started.", s.Started)
 	m.at("tidegate_time_seconds", "The gateway's clock.", s.Now)
 	m.holds("tidegate_clock_synced", "Whether the clock is synchronised.", s.Clock == wire.Synced.String())
+	m.at("tidegate_clock_state_timestamp_seconds", "When that changed in this run.", s.ClockSince)
+	set := dashboard.ClockSet{}
+	if s.ClockSet != nil {
+		set = *s.ClockSet
+	}
+	m.grows("tidegate_clock_set_total", "How often the clock was set in this run.", uint64(set.Times))
+	m.at("tidegate_clock_set_timestamp_seconds", "When that was noticed last.", set.Last)
+	m.is("tidegate_clock_set_seconds", "By how much it was set then; below zero is back.", set.Seconds)
+	m.at("tidegate_boot_timestamp_seconds", "When the machine was started.", s.Host.Booted)
 	m.is("tidegate_problems", "Sentences under \"needs attention\" on the live page.", float64(len(s.Problems)))
 }

@@ -21,6 +21,9 @@ func (m *metrics) buffer(b dashboard.Buffer, now int64) {
 	}
 	m.is("tidegate_buffer_oldest_age_seconds", "Age of the oldest of these readings; 0 if there is none.", age)
 	m.grows("tidegate_buffer_lost_readings_total", "Readings that were declared lost, for whatever reason.", b.Lost)
+	m.grows("tidegate_buffer_evicted_readings_total", "Those of them that made room for newer ones.", b.Evicted)
+	m.is("tidegate_disk_free_bytes", "What is free on the file system with data_dir.", float64(b.DiskFree))
+	m.is("tidegate_disk_size_bytes", "The size of that.", float64(b.DiskSize))
 	m.grows("tidegate_flash_written_bytes_total", "Bytes that commits wrote, in whole pages.", b.FlashWritten)
 	m.grows("tidegate_buffer_commits_total", "Commits, each of which is a sync.", b.Commits)
 	m.is("tidegate_flash_day_bytes", "Bytes that commits wrote in the last 24 hours, or since the start.", float64(b.FlashDay))
@@ -41,6 +44,9 @@ func (m *metrics) uplink(l dashboard.Link) {
 	m.at("tidegate_uplink_last_ack_timestamp_seconds", "When the sink acknowledged last.", l.LastAck, "sink", l.Name)
 	m.grows("tidegate_uplink_acked_total", "Readings that the sink acknowledged.", l.Acked, "sink", l.Name)
 	m.grows("tidegate_uplink_bytes_total", "Bytes of messages, repeated ones as well, without what the protocols add.", l.SentBytes, "sink", l.Name, "dir", "sent")
+	m.grows("tidegate_uplink_messages_total", "Messages handed to the sink, repeated ones as well.", l.Messages, "sink", l.Name)
+	m.grows("tidegate_uplink_retries_total", "Messages that failed and are sent again.", l.Retries, "sink", l.Name)
+	m.grows("tidegate_uplink_quarantined_readings_total", "Readings that the other side refused for good; they are set aside.", l.SetAside, "sink", l.Name)
 	m.is("tidegate_uplink_waiting_readings", "Readings that the sink has not acknowledged.", float64(l.Waiting), "sink", l.Name)
 	m.is("tidegate_uplink_in_flight_messages", "Messages in the hands of the sink.", float64(l.InFlight), "sink", l.Name)
 	m.grows("tidegate_uplink_left_out_total", "Readings that the encoding has no words for.", l.LeftOut, "sink", l.Name)
@@ -71,7 +77,9 @@ func (m *metrics) network(n dashboard.Carrier) {
 		m.is("tidegate_link_used_bytes", "The same as the operator rounds it.", float64(p.use.Used), labels...)
 		m.is("tidegate_link_budget_bytes", "What may be used; 0 is any amount.", float64(p.use.Budget), labels...)
 	}
+	m.is("tidegate_link_speed_bytes_per_second", "What it takes, as far as was measured.", float64(n.Speed), "link", n.Name)
 	m.is("tidegate_link_left_bytes", "What the tighter budget still allows.", float64(n.Left), "link", n.Name)
+	m.is("tidegate_link_tighter_budget_bytes", "That budget; 0 is any amount.", float64(n.Of), "link", n.Name)
 	m.at("tidegate_link_renews_timestamp_seconds", "When that budget begins anew.", n.Renews, "link", n.Name)
 	m.at("tidegate_link_spent_timestamp_seconds", "When it is spent at the present rate, if before.", n.Lasts, "link", n.Name)
 	m.at("tidegate_link_window_timestamp_seconds", "When the schedule opens or closes next.", n.Window, "link", n.Name)
@@ -82,6 +90,9 @@ func (m *metrics) door(d dashboard.Door) {
 	m.holds("tidegate_ingest_up", "Whether nothing is wrong with the door.", d.State == dashboard.OK, "source", d.Name, "kind", d.Kind)
 	m.grows("tidegate_ingest_readings_total", "Readings that were taken.", d.Readings, "source", d.Name)
 	m.grows("tidegate_ingest_opaque_total", "Payloads that could not be decoded and were kept as they are.", d.Opaque, "source", d.Name)
+	m.at("tidegate_ingest_state_timestamp_seconds", "When the door was started, or broke.", d.Since, "source", d.Name)
+	m.grows("tidegate_ingest_breaks_total", "How often it broke and was started again.", d.Breaks, "source", d.Name)
+	m.at("tidegate_ingest_break_timestamp_seconds", "When that was last.", d.BrokeAt, "source", d.Name)
 	m.is("tidegate_ingest_clients", "Clients that are connected, or slaves that answer.", float64(d.Clients), "source", d.Name)
 	for _, e := range []struct {
 		kind string
