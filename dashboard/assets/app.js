@@ -86,7 +86,7 @@ function renderProblems() {
 }
 
 function renderEmpty() {
-  const any = state.devices.size > (state.devices.has(state.status.host?.device) ? 1 : 0);
+  const any = state.devices.size > state.devices.has(state.status.itself?.device);
   show(byId("tide"), true);
   show(byId("devices"), state.devices.size > 0);
   show(byId("empty"), !any);
