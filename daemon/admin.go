@@ -20,8 +20,8 @@ import (
 // Who may connect is the business of the file's mode.
 func (d *Daemon) serveAdmin(ctx context.Context) error {
 	mux := http.NewServeMux()
-	for _, route := range append(d.routes(), dashboard.StatusRoute(d.status)) {
-		mux.Handle(route.Pattern, route.Handler)
+	for _, route := range slices.Concat(d.routes(), d.entrance.machineRoutes(), []dashboard.Route{dashboard.StatusRoute(d.status)}) {
+		mux.Handle(route.Pattern, dashboard.FromMachine(route.Handler))
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
@@ -39,7 +39,13 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
 		api.Config(configuration{d}),
+		api.History(d.buffer, d.gateway),
+		api.Values(d.hub),
 		d.tapRoutes(),
+		d.entrance.routes(),
+		api.Log(d.tail),
+		api.Metrics(d.serveMetrics),
+		api.Health(d.unwell, d.unready),
 	)
 }
 

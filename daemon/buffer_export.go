@@ -3,7 +3,6 @@ package daemon
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink/encode"
@@ -172,30 +172,15 @@ func (c *bufferCall) exportCSV(ctx context.Context, w io.Writer, inv buffer.Inve
 	}
 	_, err = c.entries(ctx, inv, func(e buffer.Entry) error {
 		n.readings++
-		value, kind := csvValue(e.Value)
+		value, kind := api.CSVValue(e.Value)
 		return out.Write([]string{
 			time.Unix(0, e.Time).UTC().Format(time.RFC3339Nano), e.Device, e.Metric, e.Unit, value, kind,
-			[...]string{"good", "uncertain", "bad", "bad"}[e.Flags.Quality()], e.Lane.String(),
+			api.QualityName(e.Flags), e.Lane.String(),
 			fmt.Sprintf("%016x", e.Epoch), strconv.FormatUint(e.Seq, 10),
 		})
 	})
 	out.Flush()
 	return n, errors.Join(err, out.Error())
-}
-
-// csvValue returns the value and its kind; bytes are in base64.
-func csvValue(v reading.Value) (value, kind string) {
-	switch v.Kind() {
-	case reading.KindBytes:
-		return base64.StdEncoding.EncodeToString([]byte(v.Text())), "bytes"
-	case reading.KindString:
-		return v.Text(), "string"
-	case reading.KindBool:
-		return v.String(), "bool"
-	case reading.KindInt:
-		return v.String(), "int"
-	}
-	return v.String(), "float"
 }
 
 // The chunks of a packed file have about so many readings, or bytes before their

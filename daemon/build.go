@@ -20,6 +20,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/logtail"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -32,7 +33,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{gateway: gateway, log: log, started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
+	tail := logtail.New(log.Handler())
+	log = slog.New(tail)
+	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
@@ -297,6 +300,9 @@ func (b *builder) clockFloor() time.Time {
 }
 
 func (d *Daemon) buildPages(cfg Config) (err error) {
+	if err := d.openGate(cfg); err != nil {
+		return err
+	}
 	if cfg.Dashboard.Listen != "" {
 		if d.page, err = listen("dashboard", cfg.Dashboard.Listen); err != nil {
 			return err

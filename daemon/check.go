@@ -51,7 +51,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
 	k.coap(c.Ingest.CoAP, c.Buffer.AckDelay(), c.Gateway.SocketPath())
 	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, time.Now())
-	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
+	k.dashboard(c.Dashboard, c.Gateway.DataDir, c.Gateway.SocketPath(), time.Now())
 	k.refinements(c)
 	k.links(c, peekNetwork(c, slog.New(slog.DiscardHandler)), time.Now())
 	k.uplinks(ctx, c)

@@ -193,7 +193,13 @@ type Dashboard struct {
 	// Hosts are the names, besides localhost and IP addresses, that browsers
 	// may use for it.
 	Hosts []string `toml:"hosts"`
-	// InsecureIKnow allows listening beyond loopback, where anybody may look.
+	// TLSCert and TLSKey are PEM files; TLSGenerate makes a certificate instead.
+	// Without either there is no TLS.
+	TLSCert     string `toml:"tls_cert"`
+	TLSKey      string `toml:"tls_key"`
+	TLSGenerate bool   `toml:"tls_generate"`
+	// InsecureIKnow allows listening beyond loopback without TLS, where the
+	// network can read the operator's password.
 	InsecureIKnow bool `toml:"insecure_i_know"`
 }
 

@@ -36,11 +36,13 @@ type Daemon struct {
 	log     *slog.Logger
 	started time.Time
 
-	buffer *buffer.Buffer
-	memory *ingest.Memory // of what devices announce
-	hub    *dashboard.Hub
-	page   net.Listener // nil when the dashboard is off
-	admin  net.Listener
+	buffer   *buffer.Buffer
+	memory   *ingest.Memory // of what devices announce
+	hub      *dashboard.Hub
+	page     net.Listener // nil when the dashboard is off, as entrance is
+	entrance *entrance
+	admin    net.Listener
+	*watch
 
 	file       string // of the configuration; empty for none
 	generation atomic.Pointer[generation]
@@ -89,6 +91,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
 
 	(&steward{Daemon: d}).run(ctx, send)
+	d.stops.Store(true)
 	d.log.Info("gateway stops")
 
 	g := d.current()
@@ -129,6 +132,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	serve("live view", d.hub.Run)
 	if d.page != nil {
 		page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
+		d.entrance.admit(page, d.gateway)
 		page.Handle(d.routes()...)
 		page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
@@ -136,6 +140,8 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	if d.admin != nil {
 		serve("admin socket", d.serveAdmin)
 	}
+	serve("log", d.tail.Run)
+	serve("watch of doors", d.watchDoors)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }

@@ -43,6 +43,9 @@ Usage:
                                           "tidegate apply -help" tells more
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
+  tidegate setup-code                     print the code that makes an operator of the page
+  tidegate operator  passwd | reset       who signs in on the page
+  tidegate token   add | ls | rm          tokens for programs; "tidegate token help" tells more
   tidegate buffer  ls | check | peek | export | purge
                                           see, copy and discard what is on flash;
                                           "tidegate buffer help" tells more
@@ -84,6 +87,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return quarantineMain(args[1:], stdout, stderr)
 	case "command":
 		return commandMain(args[1:], stdout, stderr)
+	case "setup-code", "operator", "token":
+		return operatorMain(args, stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
 	}
@@ -283,7 +288,7 @@ func (d *Daemon) addresses() []string {
 		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
-		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
+		lines = append(lines, "dashboard  "+d.entrance.scheme()+d.page.Addr().String()+"/"+d.entrance.invitation())
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }

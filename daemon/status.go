@@ -47,7 +47,8 @@ func (d *Daemon) status() dashboard.Status {
 	s.Refined = g.refined()
 	s.Commands = g.commands.status()
 	s.Trial = d.trialStatus()
-	s.Problems = problems(s)
+	s.Access = d.entrance.status()
+	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }
 
@@ -179,6 +180,9 @@ func (g *generation) doorStatus() []dashboard.Door {
 	return all
 }
 
+// notListening is the state of a door that nobody can reach yet.
+const notListening = "does not listen yet"
+
 // listening says where a door listens.
 func listening(ctx context.Context, s *dashboard.Door, source interface {
 	Addr(context.Context) net.Addr
@@ -187,7 +191,7 @@ func listening(ctx context.Context, s *dashboard.Door, source interface {
 		s.Address = addr.String()
 		return
 	}
-	s.State = "does not listen yet"
+	s.State = notListening
 }
 
 // problems puts into sentences what somebody should know and no other part of

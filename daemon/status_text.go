@@ -80,6 +80,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		return err
 	}
 	writeLosses(&b, s.Buffer.Losses)
+	writeAccess(&b, s.Access)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

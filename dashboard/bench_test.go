@@ -27,12 +27,13 @@ func benchmarkPublish(b *testing.B, size, viewers int) {
 	ended := make(chan error, 1)
 	go func() { ended <- h.Run(ctx) }()
 	for range viewers {
-		v, err := h.join()
+		v, err := h.join(0, false)
 		if err != nil {
 			b.Fatal(err)
 		}
 		go func() {
 			for range v.frames { // ends with the hub
+				v.more()
 			}
 		}()
 	}
@@ -56,7 +57,7 @@ func benchmarkPublish(b *testing.B, size, viewers int) {
 // who keep up: what the dashboard costs at the most, four times a second.
 func BenchmarkTurn(b *testing.B) {
 	h := NewHub(Config{}, func() Status { return Status{} })
-	v, err := h.join()
+	v, err := h.join(0, false)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -69,9 +70,10 @@ func BenchmarkTurn(b *testing.B) {
 		for _, rs := range batches {
 			h.Publish(rs)
 		}
-		if err := h.turn(); err != nil {
+		if _, err := h.turn(); err != nil {
 			b.Fatal(err)
 		}
 		<-v.frames
+		v.more()
 	}
 }

@@ -144,7 +144,7 @@ func (s *stage) control() http.Handler {
 	mux.HandleFunc("POST /fleet", func(http.ResponseWriter, *http.Request) { s.fleet() })
 	mux.HandleFunc("POST /crowded", func(http.ResponseWriter, *http.Request) {
 		for err := error(nil); err == nil; {
-			_, err = s.hub.join()
+			_, err = s.hub.join(0, false)
 		}
 	})
 	mux.HandleFunc("POST /crowd", func(http.ResponseWriter, *http.Request) { s.crowd() })

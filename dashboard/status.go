@@ -27,8 +27,24 @@ type Status struct {
 	Commands *Commands `json:"commands,omitempty"`
 	// Trial is not nil while a configuration is on trial.
 	Trial *Trial `json:"trial,omitempty"`
+	// Access is who may do what with the gateway; nil while the dashboard is off.
+	Access *Gatehouse `json:"access,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
+}
+
+// Gatehouse is the state of what lets people and programs in.
+type Gatehouse struct {
+	// SetUp says that there is an operator.
+	SetUp bool `json:"set_up"`
+	// TLS says that the page is reached in secret.
+	TLS bool `json:"tls"`
+	// Sessions and Tokens are valid now.
+	Sessions int `json:"sessions"`
+	Tokens   int `json:"tokens"`
+	// Events counts, since the start, what is about security: signed_in,
+	// wrong_password, denied and so on. Each is there, with 0 as well.
+	Events map[string]uint64 `json:"events"`
 }
 
 // OK is the State of a buffer and of a door in which nothing is wrong.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
 )
@@ -96,10 +97,23 @@ func NewLines(w http.ResponseWriter) *Lines {
 
 // Begin sends what goes before the first line, for a caller who waits to see that
 // he was understood.
-func (l *Lines) Begin() error { return l.flush.Flush() }
+func (l *Lines) Begin() error {
+	postpone(l.flush)
+	return l.flush.Flush()
+}
+
+// writeTime is how long a reader may take for a piece of an answer.
+const writeTime = 30 * time.Second
+
+// postpone gives the next piece its time: what a server grants is meant for answers
+// that are ready. Where deadlines are not known, there is none to postpone.
+func postpone(w *http.ResponseController) { _ = w.SetWriteDeadline(time.Now().Add(writeTime)) }
 
 // Write sends a line. An error means that nobody reads any more.
-func (l *Lines) Write(value any) error { return errors.Join(l.out.Encode(value), l.flush.Flush()) }
+func (l *Lines) Write(value any) error {
+	postpone(l.flush)
+	return errors.Join(l.out.Encode(value), l.flush.Flush())
+}
 
 // End sends why there are no more lines, if that is an error.
 func (l *Lines) End(err error) {

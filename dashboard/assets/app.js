@@ -4,6 +4,7 @@ import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { startNav } from "./nav.js";
+import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { lists, truth } from "./truth.js";
@@ -18,6 +19,7 @@ function receive(frame) {
   const changed = state.apply(frame);
   if (!changed) return false;
   devices.update(changed, frame.from === 0);
+  follow(state);
   schedule();
   return true;
 }

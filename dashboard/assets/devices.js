@@ -1,6 +1,7 @@
 // The device cards. A card is built when it first comes into view and drawn
 // only while it is in view, so 500 devices cost what ten cost.
 import { byId, make, say, show } from "./dom.js";
+import { openSeries } from "./series.js";
 import { draw, spark } from "./spark.js";
 import { age, decimals, span, unit, value } from "./words.js";
 
@@ -172,6 +173,7 @@ class Card {
     if (!row) {
       if (!wanted) return;
       this.#byKey.set(metric.key, (row = new Row(metric)));
+      row.element.addEventListener("click", () => openSeries(this.device.name, metric.name, metric.unit));
       this.#rows.append(row.element);
     }
     show(row.element, wanted);
