@@ -98,6 +98,7 @@ type Buffer struct {
 	lost  map[string]uint64 // readings declared lost since the start, by reason
 
 	refusals refusals
+	commits  commits
 
 	toMerge chan segmentInfo // holds one
 	merged  chan merged      // holds one

@@ -87,6 +87,8 @@ type Refused struct {
 	Lane  string `json:"lane"`
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
+	// Bytes is the size of the block, also where Raw was left out.
+	Bytes int `json:"bytes"`
 }
 
 // Has says whether the sink has all of the segment.
@@ -199,10 +201,7 @@ func (inv *Inventory) readState(s *state) error {
 			return nil
 		}),
 		each(s, bucketQuarantine, func(_ []byte, q Quarantined) error {
-			refused := Refused{Quarantined: q}
-			blk, _, err := wire.ParseBlock(q.Raw)
-			refused.Lane, refused.First, refused.Last = blk.Lane.String(), blk.First, blk.First+max(uint64(blk.Count), 1)-1
-			refused.ID = refusedID(q.Sink, blk.Lane, blk.First)
+			refused, err := refusedOf(q)
 			inv.Refused = append(inv.Refused, refused)
 			return err
 		}))

@@ -38,9 +38,10 @@ func (d *Daemon) routes() []dashboard.Route {
 	return slices.Concat(
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
-		api.Config(configuration{d}),
+		api.Trace(d.buffer, ways{d}),
 		api.History(d.buffer, d.gateway),
 		api.Values(d.hub),
+		api.Config(configuration{d}),
 		d.tapRoutes(),
 		d.entrance.routes(),
 		api.Log(d.tail),

@@ -47,7 +47,7 @@ func (c *bufferCall) parseFormat() error {
 // not there.
 func (c *bufferCall) export(ctx context.Context) error {
 	c.query.NewestFirst = false
-	inv, err := c.holding.inventory(ctx, c.refused)
+	inv, err := c.inventory(ctx)
 	if err != nil {
 		return err
 	}

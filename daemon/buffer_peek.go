@@ -33,7 +33,7 @@ func (c *bufferCall) peek(ctx context.Context) error {
 	if c.query.Limit < 1 {
 		return usageError{errors.New("-n: a page has at least one reading")}
 	}
-	inv, err := c.holding.inventory(ctx, c.refused)
+	inv, err := c.inventory(ctx)
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,15 @@ func (c *bufferCall) peek(ctx context.Context) error {
 		return errors.Join(c.writePage(inv, entries, next), err)
 	}
 	return errors.Join(c.writePeek(inv, entries, next), err)
+}
+
+// inventory is that of the holding, with the quarantine if that is asked for.
+func (c *bufferCall) inventory(ctx context.Context) (buffer.Inventory, error) {
+	inv, err := c.holding.inventory(ctx)
+	if err == nil && c.refused {
+		inv.Refused, err = withBlocks(ctx, c.holding, inv.Refused)
+	}
+	return inv, err
 }
 
 // entries visits what the call asks for, of the journal or of the quarantine.

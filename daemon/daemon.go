@@ -48,12 +48,18 @@ type Daemon struct {
 	generation atomic.Pointer[generation]
 	texts      atomic.Pointer[texts]
 	orders     chan order // for the one who changes the configuration
+
+	// What people are told beside what the parts count.
+	origins origins
+	spells  spells
+	clock   clockWatch
 }
 
 // link is a way out.
 type link struct {
 	part
 	kind      string
+	target    string // where it delivers to, for people
 	forwarder *uplink.Forwarder
 	cursor    *buffer.Cursor
 	route     part // that runs path
@@ -131,10 +137,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("live view", d.hub.Run)
 	if d.page != nil {
-		page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
-		d.entrance.admit(page, d.gateway)
-		page.Handle(d.routes()...)
-		page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
+		page := d.newPage()
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	if d.admin != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -69,12 +70,17 @@ func (p Dashboard) openTLS(g *entrance, dir, gateway string, log *slog.Logger) e
 
 func (p Dashboard) tlsFiles() certs.Files { return certs.Files{Cert: p.TLSCert, Key: p.TLSKey} }
 
-// admit gives the page its gate.
-func (g *entrance) admit(page *dashboard.Server, gateway string) {
-	page.Admit(g.Gate, gateway)
-	if g.tls != nil {
-		page.Secure(*g.tls)
+// newPage is what is served where the dashboard listens, behind its entrance.
+func (d *Daemon) newPage() *dashboard.Server {
+	page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
+	page.Admit(d.entrance.Gate, d.gateway)
+	if d.entrance.tls != nil {
+		page.Secure(*d.entrance.tls)
 	}
+	page.Handle(d.routes()...)
+	// The broker asks for passwords of its own.
+	page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
+	return page
 }
 
 // routes are those of the page and of the admin socket; of neither without a gate.
@@ -138,7 +144,7 @@ func (g *entrance) problems() []string {
 }
 
 // secure says whether the page is reached over TLS.
-func (p Dashboard) secure() bool { return p.TLSGenerate || p.TLSCert != "" }
+func (p Dashboard) secure() bool { return p.TLSGenerate || p.TLSCert+p.TLSKey != "" }
 
 // validateAccess checks who can read along, and the two ways to a certificate.
 func (p Dashboard) validateAccess(r refuse) {

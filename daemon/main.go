@@ -41,6 +41,7 @@ Usage:
   tidegate reload | apply FILE | confirm | revert
                                           change the configuration while it runs;
                                           "tidegate apply -help" tells more
+  tidegate trace   DEVICE METRIC [-json]  where the newest reading of a series is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
   tidegate setup-code                     print the code that makes an operator of the page
@@ -91,6 +92,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return operatorMain(args, stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
+	case "trace":
+		return traceMain(args[1:], stdout, stderr)
 	}
 	for _, of := range []func(string) entry{lineCommand, configCommand} {
 		if run := of(args[0]); run != nil {

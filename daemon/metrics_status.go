@@ -20,7 +20,7 @@ func (m *metrics) buffer(b dashboard.Buffer, now int64) {
 		age = max(0, float64(now-b.OldestUnsent)/1000)
 	}
 	m.is("tidegate_buffer_oldest_age_seconds", "Age of the oldest of these readings; 0 if there is none.", age)
-	m.grows("tidegate_buffer_lost_readings_total", "Readings that were declared lost, for whatever reason.", b.Evicted)
+	m.grows("tidegate_buffer_lost_readings_total", "Readings that were declared lost, for whatever reason.", b.Lost)
 	m.grows("tidegate_flash_written_bytes_total", "Bytes that commits wrote, in whole pages.", b.FlashWritten)
 	m.grows("tidegate_buffer_commits_total", "Commits, each of which is a sync.", b.Commits)
 	m.is("tidegate_flash_day_bytes", "Bytes that commits wrote in the last 24 hours, or since the start.", float64(b.FlashDay))

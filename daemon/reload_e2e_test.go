@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -45,11 +44,7 @@ func (s *site) edit(e edition, doorHTTP string) string {
 		s.more += fmt.Sprintf("[ingest.http]\nlisten = %q\n", doorHTTP)
 	}
 	s.configure("http://"+s.cloud+"/v1/ingest", e.timeout)
-	text, err := os.ReadFile(s.configFile())
-	if err != nil {
-		s.Fatal(err)
-	}
-	return strings.Replace(string(text), "[ingest.mqtt]\n", fmt.Sprintf("[ingest.mqtt]\nmax_clients = %d\n", e.clients), 1)
+	return strings.Replace(s.fileText(), "[ingest.mqtt]\n", fmt.Sprintf("[ingest.mqtt]\nmax_clients = %d\n", e.clients), 1)
 }
 
 // write makes a text the site's configuration.
@@ -88,6 +83,16 @@ func (s *site) must(state api.ConfigState, err error) api.ConfigState {
 	return state
 }
 
+// fileText is the site's configuration as it is in the file.
+func (s *site) fileText() string {
+	s.Helper()
+	text, err := os.ReadFile(s.configFile())
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(text)
+}
+
 // count is how often the processes have said something.
 func (s *site) count(what string) int { return strings.Count(s.said(), what) }
 
@@ -95,10 +100,7 @@ func (s *site) count(what string) int { return strings.Count(s.said(), what) }
 // by one that is not.
 func (s *site) becomes(random *rand.Rand, gateway *program, text string) {
 	s.Helper()
-	kept, err := os.ReadFile(s.configFile())
-	if err != nil {
-		s.Fatal(err)
-	}
+	kept := s.fileText()
 	switch random.IntN(3) {
 	case 0:
 		before := s.count("configuration read again")
@@ -108,15 +110,15 @@ func (s *site) becomes(random *rand.Rand, gateway *program, text string) {
 	case 1:
 		state := s.must(s.apply(text))
 		s.must(s.config("/confirm", map[string]string{"revision": state.Revision}))
-		if now, err := os.ReadFile(s.configFile()); err != nil || string(now) != text {
-			s.Fatalf("it was kept, and the file holds %q: %v", now, err)
+		if now := s.fileText(); now != text {
+			s.Fatalf("it was kept, and the file holds %q", now)
 		}
 	default:
 		s.must(s.apply(text))
 		pass(time.Duration(random.IntN(100)) * time.Millisecond)
 		s.must(s.config("/revert", struct{}{}))
-		if now, err := os.ReadFile(s.configFile()); err != nil || !bytes.Equal(now, kept) {
-			s.Fatalf("it was undone, and the file holds %q: %v", now, err)
+		if now := s.fileText(); now != kept {
+			s.Fatalf("it was undone, and the file holds %q", now)
 		}
 	}
 }
@@ -213,14 +215,11 @@ func TestKillNineInATrial(t *testing.T) {
 		gateway.kill()
 		said := <-answered
 
-		now, err := os.ReadFile(s.configFile())
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case string(now) == text:
+		switch now := s.fileText(); {
+		case now == text:
 			kept = text
 			confirmed++
-		case string(now) != kept:
+		case now != kept:
 			t.Fatalf("the file is neither what it was nor what it was to be: %q", now)
 		case said:
 			t.Fatal("it was said to be kept, and is not")

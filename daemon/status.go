@@ -42,12 +42,16 @@ func (d *Daemon) status() dashboard.Status {
 			s.Buffer.OldestUnsent = oldest
 		}
 	}
+	d.machineStatus(&s, g.cfg.Gateway.DataDir)
 	s.Doors = g.doorStatus()
+	for i := range s.Doors {
+		d.spellOf(&s.Doors[i])
+	}
 	g.networkStatus(&s, time.Since(d.started))
 	s.Refined = g.refined()
 	s.Commands = g.commands.status()
-	s.Trial = d.trialStatus()
 	s.Access = d.entrance.status()
+	s.Trial = d.trialStatus()
 	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }
@@ -55,11 +59,19 @@ func (d *Daemon) status() dashboard.Status {
 func (d *Daemon) bufferStatus(g *generation) dashboard.Buffer {
 	b := d.buffer.Stats()
 	s := dashboard.Buffer{
-		BytesMax: b.MaxBytes, Evicted: b.Lost,
+		BytesMax: b.MaxBytes, Lost: b.Lost, Evicted: b.LostBy[buffer.ReasonEvicted],
 		FlashWritten: b.FlashBytes, Commits: b.Commits,
 		FlashDay: b.FlashDay, FlashBudget: b.FlashBudget, FlashTokens: b.FlashTokens,
 		Wear: cardlife.Of(g.cfg.Gateway.DataDir), Life: d.cardLife(g.cfg.Gateway.DataDir, b.FlashDay), Losses: losses(b.Losses), Refused: b.Refused,
 		Profile: g.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
+	}
+	for reason, n := range b.LostBy {
+		if n > 0 {
+			if s.LostBy == nil {
+				s.LostBy = make(map[string]uint64)
+			}
+			s.LostBy[reason] = n
+		}
 	}
 	if len(g.links) == 0 {
 		s.Waiting, s.BytesUsed = b.Held, b.HeldBytes
@@ -96,8 +108,9 @@ func losses(gaps []buffer.Gap) []dashboard.Loss {
 func (l *link) status(lag buffer.Lag) dashboard.Link {
 	f, all := l.forwarder.Stats(), l.delivered()
 	s := dashboard.Link{
-		Name: l.name, Kind: l.kind, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(all.last),
-		Acked: all.acked, SentBytes: all.sent, Waiting: lag.Readings, InFlight: f.InFlight, LeftOut: all.leftOut,
+		Name: l.name, Kind: l.kind, Target: l.target, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(all.last),
+		Acked: all.acked, SentBytes: all.sent, Waiting: lag.Readings, Oldest: unixMilli(lag.Oldest), InFlight: f.InFlight, LeftOut: all.leftOut,
+		Messages: f.SentMessages, Retries: f.Retries, SetAside: f.Quarantined,
 	}
 	switch f.State {
 	case uplink.Down:
@@ -175,9 +188,19 @@ func (g *generation) doorStatus() []dashboard.Door {
 				s.Address += ", " + secure.String()
 			}
 		}
+		s.Remarks = remarks(s)
 		all = append(all, s)
 	}
 	return all
+}
+
+// spellOf fills in how long the door has been as it is.
+func (d *Daemon) spellOf(s *dashboard.Door) {
+	spell := d.spells.of("source", s.Name)
+	s.Since, s.Breaks, s.BrokeAt, s.LastError = unixMilli(spell.since), spell.breaks, unixMilli(spell.at), spell.err
+	if spell.broken && s.Line == nil && len(s.Slaves) == 0 { // those know better
+		s.State = spell.err
+	}
 }
 
 // notListening is the state of a door that nobody can reach yet.
@@ -194,6 +217,26 @@ func listening(ctx context.Context, s *dashboard.Door, source interface {
 	s.State = notListening
 }
 
+// lossProblems puts into sentences what was lost since the start. What somebody
+// discarded, or can still send again, is no loss to be told of.
+func lossProblems(b dashboard.Buffer) (all []string) {
+	for _, reason := range buffer.Reasons() {
+		hint := "see dmesg, and \"tidegate buffer check\": the medium may be worn out"
+		switch reason {
+		case buffer.ReasonPurged, buffer.ReasonQuarantined:
+			continue
+		case buffer.ReasonEvicted, buffer.ReasonRefused:
+			hint = "raise buffer.max_bytes if outages are long"
+		case buffer.ReasonExpired:
+			hint = "raise the lane's max_age if outages are long"
+		}
+		if n := b.LostBy[reason]; n > 0 {
+			all = append(all, fmt.Sprintf("%s lost (%s) and reported upstream — hint: %s", wereLost(n), reason, hint))
+		}
+	}
+	return all
+}
+
 // problems puts into sentences what somebody should know and no other part of
 // the status says, most urgent first.
 func problems(s dashboard.Status) []string {
@@ -201,11 +244,9 @@ func problems(s dashboard.Status) []string {
 	if s.Buffer.State != dashboard.OK {
 		all = append(all, s.Buffer.State+" — hint: make room on the disk, or restore the link")
 	}
-	if s.Buffer.Evicted > 0 {
-		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — hint: raise buffer.max_bytes if outages are long", s.Buffer.Evicted))
-	}
+	all = append(all, lossProblems(s.Buffer)...)
 	if s.Buffer.Refused > 0 {
-		all = append(all, fmt.Sprintf("%s of readings that an uplink refused for good: set aside — hint: \"tidegate quarantine ls\" says why, and can send them again", count(uint64(s.Buffer.Refused), "block")))
+		all = append(all, fmt.Sprintf("%s of readings that an uplink refused for good: set aside, and reported upstream — hint: \"tidegate quarantine ls\" says why, and can send them again", count(uint64(s.Buffer.Refused), "block")))
 	}
 	all = append(all, networkProblems(s)...)
 	all = append(all, silentSlaves(s.Doors)...)

@@ -93,8 +93,9 @@ func carrierStatus(n carrier.Stats, f carrier.Forecast) dashboard.Carrier {
 			s.Lanes = append(s.Lanes, lane.String())
 		}
 	}
+	s.Speed = int64(f.Speed)
 	if f.Of > 0 {
-		s.Left, s.Renews, s.Lasts = f.Left, unixMilli(f.Renews), unixMilli(f.Lasts)
+		s.Left, s.Of, s.Renews, s.Lasts = f.Left, f.Of, unixMilli(f.Renews), unixMilli(f.Lasts)
 	}
 	return s
 }

@@ -72,6 +72,7 @@ func (d *Daemon) again(ctx context.Context, kind, name string, run func() error)
 	wait := backoff.Backoff{Min: restartMin, Max: restartMax}
 	for {
 		began := time.Now()
+		d.spells.begin(kind, name, began)
 		err := run()
 		if ctx.Err() != nil {
 			return
@@ -80,6 +81,7 @@ func (d *Daemon) again(ctx context.Context, kind, name string, run func() error)
 			wait.Reset()
 		}
 		pause := wait.Next()
+		d.spells.end(kind, name, err)
 		d.log.Warn("it broke and will be started again", kind, name, "in", pause.Round(time.Millisecond), "err", err)
 		if backoff.Sleep(ctx, pause, nil) != nil {
 			return

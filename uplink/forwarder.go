@@ -80,6 +80,7 @@ type Forwarder struct {
 	quarantine Quarantine
 	log        *slog.Logger
 	progress   progress
+	book       book
 }
 
 // New returns a Forwarder. The encoder must be its own: it is used by one
@@ -92,6 +93,7 @@ func New(cfg Config, cursor Cursor, encoder Encoder, sink Sink, quarantine Quara
 		sink:       sink,
 		quarantine: quarantine,
 		log:        log,
+		book:       book{since: time.Now()},
 	}
 }
 

@@ -12,12 +12,10 @@ import (
 // Buffer tells what is on flash, and discards it.
 func Buffer(b *buffer.Buffer) []dashboard.Route {
 	return []dashboard.Route{
-		operate("GET /api/v1/buffer", func(w http.ResponseWriter, r *http.Request) {
+		operate("GET /api/v1/buffer", func(w http.ResponseWriter, _ *http.Request) {
 			inv := b.Inventory()
-			if r.URL.Query().Get("raw") == "" {
-				for i := range inv.Refused {
-					inv.Refused[i].Raw = nil
-				}
+			for i := range inv.Refused { // Quarantine has the bytes
+				inv.Refused[i].Raw = nil
 			}
 			Answer(w, inv, nil)
 		}),
@@ -38,21 +36,6 @@ func Buffer(b *buffer.Buffer) []dashboard.Route {
 			Answer(w, struct{}{}, AdviseSink(b.Forget(sink), sink))
 		}),
 	}
-}
-
-// Quarantine changes what an uplink refused for good.
-func Quarantine(b *buffer.Buffer) (routes []dashboard.Route) {
-	for path, change := range map[string]func([]string) error{"retry": b.RetryRefused, "drop": b.DropRefused} {
-		routes = append(routes, operate("POST /api/v1/quarantine/"+path, func(w http.ResponseWriter, r *http.Request) {
-			var ids []string
-			err := Read(w, r, 1<<20, &ids)
-			if err == nil {
-				err = change(ids)
-			}
-			Answer(w, struct{}{}, err)
-		}))
-	}
-	return routes
 }
 
 // AdviseSink names the sink that the error is about, and says what to do.

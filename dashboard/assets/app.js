@@ -3,10 +3,12 @@
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
+import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
+import { traceTask } from "./trace.js";
 import { lists, truth } from "./truth.js";
 import { advice, clock, count, rate, span } from "./words.js";
 
@@ -39,7 +41,6 @@ function schedule() {
     renderTide(state);
     renderProblems();
     renderEmpty();
-    renderFoot();
     devices.render();
   });
 }
@@ -110,14 +111,7 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
-function renderFoot() {
-  const { gateway, version, started, buffer } = state.status;
-  say(byId("gateway"), gateway);
-  const parts = [`Version ${version}`, `running for ${span(state.now() - started)}`, `gateway time ${clock(state.now())}`];
-  if (buffer.profile) parts.push(`profile ${buffer.profile}`);
-  say(byId("foot"), parts.join(" · "));
-}
-
+traceTask(state);
 startNav();
 
 // Whoever has scrolled down to the devices keeps the sentence in sight.
@@ -128,4 +122,5 @@ setInterval(() => {
   devices.tick();
   schedule();
 }, 1000);
-live.start();
+live.out = () => admitted().then(() => live.tryNow());
+admitted().then(() => live.start());

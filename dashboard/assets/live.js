@@ -10,6 +10,7 @@ export class Live {
   heard = 0; // performance.now() of the last frame
   next = null; // performance.now() of the next try
   crowded = false;
+  out = () => {}; // the session has ended
   #socket = null;
   #opened = 0; // performance.now() of the last step of opening
   #pace = 0; // ms between frames, the longest lately: slow links are slow
@@ -47,7 +48,10 @@ export class Live {
     this.#opened = performance.now();
     socket.onopen = () => (this.#opened = performance.now());
     socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
-    socket.onclose = () => this.#lost();
+    socket.onclose = ({ code }) => {
+      this.#lost();
+      if (code === 4401) this.out();
+    };
     this.#onChange();
   }
 
@@ -103,6 +107,7 @@ export class Live {
     try {
       const answer = await fetch("/live", { cache: "no-store" });
       this.crowded = !this.up && answer.status === 503;
+      if (answer.status === 401) this.out();
     } catch {
       this.crowded = false;
     }

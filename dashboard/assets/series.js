@@ -2,8 +2,9 @@
 // when the first one is opened.
 import { ask } from "./api.js";
 import { make, say, show } from "./dom.js";
-import { fault, sheet } from "./sheet.js";
+import { fault, press, sheet } from "./sheet.js";
 import { texts } from "./texts.js";
+import { renderTrace } from "./trace.js";
 import * as words from "./words.js";
 
 let state; // of the whole page; see state.js
@@ -30,4 +31,7 @@ export async function openSeries(device, metric, unit = "") {
   } catch (error) {
     if (!s.signal.aborted) fault(s.body, error);
   }
+  if (s.signal.aborted) return;
+  const where = make("div");
+  s.body.append(press(texts.trace.title, () => renderTrace(where, device, metric, s.signal), where), where);
 }

@@ -79,3 +79,10 @@ export const advice = (error) => error.replace(" — hint: ", "\nHint: ");
 
 // clock is a time of day, given in Unix milliseconds.
 export const clock = (unix) => new Date(unix).toLocaleTimeString("en-GB");
+
+// when is a time with its day unless that is today; exact adds milliseconds.
+export function when(unix, exact) {
+  const at = new Date(unix);
+  const day = at.toDateString() === new Date().toDateString() ? "" : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })} `;
+  return day + clock(unix) + (exact ? `.${String(at.getMilliseconds()).padStart(3, "0")}` : "");
+}

@@ -16,11 +16,12 @@ export async function open(executablePath, page, options = {}) {
   const tab = await context.newPage();
   tab.setDefaultTimeout(15_000);
   const faults = [];
-  tab.on("console", (m) => ["error", "warning"].includes(m.type()) && faults.push(`console: ${m.text()}`));
+  const opened = { browser, context, tab, faults, away: false }; // away: what cannot be reached is no fault
+  tab.on("console", (m) => ["error", "warning"].includes(m.type()) && !opened.away && faults.push(`console: ${m.text()}`));
   tab.on("pageerror", (e) => faults.push(`page: ${e.stack}`));
   tab.on("dialog", (d) => (faults.push(`dialog: ${d.message()}`), d.dismiss()));
   tab.on("request", (r) => r.url().startsWith(page) || faults.push(`request: ${r.url()}`));
-  return { browser, context, tab, faults };
+  return opened;
 }
 
 // picture takes screenshots of the tab: phone and desktop, light and dark.
@@ -38,11 +39,32 @@ export async function picture(tab, folder, name) {
   await tab.emulateMedia({ colorScheme: "light" });
 }
 
+// drive opens a browser and runs the steps, which are given what steps want most.
+export async function drive({ page, control, executablePath, pictures }, steps) {
+  const b = await open(executablePath, page);
+  const { tab } = b;
+  tab.setDefaultTimeout(20_000);
+  b.scene = async (name) => assert.ok((await fetch(`${control}/${name}`, { method: "POST" })).ok, name);
+  b.sees = (selector, text) => tab.locator(selector, { hasText: text }).first().waitFor();
+  b.sentence = (text) => b.sees("#sentence", text);
+  b.press = (name) => tab.getByRole("button", { name }).first().click();
+  b.picture = (name) => picture(tab, pictures, name);
+  // fits says that nothing is wider than a narrow phone.
+  b.fits = async (selector) => {
+    await tab.setViewportSize({ width: 360, height: 640 });
+    const [content, room] = await tab.locator(selector).evaluate((e) => [e.scrollWidth, e.clientWidth]);
+    assert.ok(content <= room, `${selector} is ${content} wide where there is room for ${room}`);
+    await tab.setViewportSize(phone);
+  };
+  await run(steps, b, pictures);
+}
+
 // run takes the steps one after the other, and ends the browser.
-export async function run(steps, { browser, tab, faults }, folder) {
+export async function run(steps, b, folder) {
+  const { browser, tab, faults } = b;
   try {
     for (const [name, step] of Object.entries(steps)) {
-      await step().catch((error) => {
+      await step(b).catch((error) => {
         throw new Error(`${name}: ${error.message}`, { cause: error });
       });
       assert.deepEqual(faults, [], name);

@@ -232,11 +232,15 @@ func (g *Gate) ChangePassword(ctx context.Context, from From, old, password stri
 	if err != nil {
 		return "", err
 	}
-	if err := g.replace(ctx, from, o, password); err != nil {
+	o, err = g.replace(ctx, from, o, password)
+	if err != nil {
 		return "", err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.operator != o { // it has been changed once more
+		return "", errWrong
+	}
 	return g.newSession(), nil
 }
 
@@ -245,29 +249,30 @@ func (g *Gate) SetPassword(ctx context.Context, password string) error {
 	g.mu.Lock()
 	o := g.operator
 	g.mu.Unlock()
-	return g.replace(ctx, From{Local: true}, o, password)
+	_, err := g.replace(ctx, From{Local: true}, o, password)
+	return err
 }
 
-// replace sets the password of o, as long as that is the operator.
-func (g *Gate) replace(ctx context.Context, from From, o *operator, password string) error {
+// replace puts an operator with another password in the place of o.
+func (g *Gate) replace(ctx context.Context, from From, o *operator, password string) (*operator, error) {
 	if err := g.fit(password); err != nil {
-		return err
+		return nil, err
 	}
 	hashed, err := g.hash(ctx, password)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.operator != o {
-		return say(nil, "somebody else has changed the password meanwhile — hint: sign in again")
+		return nil, say(nil, "somebody else has changed the password meanwhile — hint: sign in again")
 	}
 	if err := g.setOperator(hashed); err != nil {
-		return err
+		return nil, err
 	}
 	g.delays.forgiveAll()
 	g.events.note(PasswordChanged, from)
-	return nil
+	return g.operator, nil
 }
 
 // Reset forgets the operator and ends all sessions, as on a new gateway. Tokens
