@@ -1,5 +1,6 @@
 // The page: frames come in through Live, are added up in State, and are drawn
 // at most once a display frame. Ages and the sentence move on once a second.
+import { countDown, tryOut } from "./config.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
@@ -22,6 +23,7 @@ function receive(frame) {
   if (!changed) return false;
   devices.update(changed, frame.from === 0);
   follow(state);
+  tryOut(state);
   schedule();
   return true;
 }
@@ -39,6 +41,7 @@ function schedule() {
     renderTruth();
     if (!state.status) return;
     renderTide(state);
+    countDown();
     renderProblems();
     renderEmpty();
     devices.render();
