@@ -54,7 +54,7 @@ function edit(title, now, from, to, text) {
   const area = Object.assign(make("textarea"), { value: text ?? now.text.slice(from, to), spellcheck: false, autocapitalize: "none" });
   const out = make("div");
   const minutes = make("select", "", ...[2, 1, 5, 15, 60].map((n) => Object.assign(make("option", "", `${t.after} ${n} min`), { value: `${n}m` })));
-  area.rows = Math.min(20, area.value.split("\n").length + 1);
+  area.rows = Math.max(6, Math.min(20, area.value.split("\n").length + 1));
   area.ariaLabel = title;
   minutes.ariaLabel = t.after;
   out.role = "status";
