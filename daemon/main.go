@@ -88,14 +88,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return quarantineMain(args[1:], stdout, stderr)
 	case "command":
 		return commandMain(args[1:], stdout, stderr)
-	case "setup-code", "operator", "token":
-		return operatorMain(args, stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
 	case "trace":
 		return traceMain(args[1:], stdout, stderr)
 	}
-	for _, of := range []func(string) entry{lineCommand, configCommand} {
+	for _, of := range []func(string) entry{lineCommand, configCommand, operatorCommand} {
 		if run := of(args[0]); run != nil {
 			return run(args[1:], stdout, stderr)
 		}

@@ -38,6 +38,7 @@ const (
 	Operate
 )
 
+// String implements fmt.Stringer.
 func (l Level) String() string { return [...]string{"none", "look", "operate"}[min(l, Operate)] }
 
 // MarshalText implements encoding.TextMarshaler.
