@@ -122,6 +122,8 @@ var (
 	ErrNotFromHere = errors.New("not from here")
 	// ErrUnknown is for a token that there is not.
 	ErrUnknown = errors.New("unknown")
+	// ErrNotKept is for what the disk did not take, and so did not happen.
+	ErrNotKept = errors.New("could not be written")
 )
 
 // sentence is an error of a kind, with words of its own.
