@@ -37,6 +37,14 @@ type Finding struct {
 // and takes little more than ten seconds. c must be valid.
 func Check(ctx context.Context, c Config) []Finding {
 	k := &checklist{}
+	k.machine(ctx, c)
+	k.uplinks(ctx, c)
+	k.commands(ctx, c)
+	return k.findings
+}
+
+// machine checks everything but what is on the other side of the links.
+func (k *checklist) machine(ctx context.Context, c Config) {
 	k.identity(c.Gateway, os.Hostname)
 	k.clock(time.Now(), bootclock.Synced())
 	k.dataDir(c.Gateway.DataDir, int64(c.Buffer.MaxBytes))
@@ -54,9 +62,6 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.dashboard(c.Dashboard, c.Gateway.DataDir, c.Gateway.SocketPath(), time.Now())
 	k.refinements(c)
 	k.links(c, peekNetwork(c, slog.New(slog.DiscardHandler)), time.Now())
-	k.uplinks(ctx, c)
-	k.commands(ctx, c)
-	return k.findings
 }
 
 // Worst returns the highest level among the findings.

@@ -47,6 +47,11 @@ type Gateway struct {
 	AdminSocket string `toml:"admin_socket"`
 	// Memory is the soft limit of the Go heap.
 	Memory conf.Size `toml:"memory"`
+	// Identify is a program, by its full path, and its arguments, and IdentifyLED an
+	// LED below /sys/class/leds, by which the gateway shows which one it is. At most
+	// one of them is set.
+	Identify    []string `toml:"identify"`
+	IdentifyLED string   `toml:"identify_led"`
 }
 
 // Log is [log]: Level is debug, info, warn or error; Format is text or json.

@@ -97,6 +97,7 @@ func (g Gateway) validate(r refuse) {
 			"the socket's path has %d bytes, and %d is the most that Linux takes", n, maxSocketPath)
 	}
 	between(r, "gateway.memory", g.Memory, 16*conf.MiB, conf.TiB)
+	g.validateIdentify(r)
 }
 
 func (l Log) validate(r refuse) {

@@ -39,6 +39,7 @@ type Daemon struct {
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce
 	hub      *dashboard.Hub
+	bench    *workbench
 	page     net.Listener // nil when the dashboard is off, as entrance is
 	entrance *entrance
 	admin    net.Listener
@@ -145,6 +146,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("log", d.tail.Run)
 	serve("watch of doors", d.watchDoors)
+	serve("identify", d.signal.Run)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }

@@ -5,12 +5,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/identify"
 	"github.com/tidegate/tidegate/internal/logtail"
 )
 
 // watch is what a Daemon has for those who watch it.
 type watch struct {
 	tail   *logtail.Tail
+	signal *identify.Signal
 	growth growth
 	lull   lull
 	stops  atomic.Bool // the daemon is about to end
@@ -54,7 +56,7 @@ func (d *Daemon) watchDoors(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		for _, door := range d.current().doors {
-			d.lull.note(door.name, door.intake.Stats().Taken, time.Now())
+			d.lull.note(door.name, door.taken(), time.Now())
 		}
 		select {
 		case <-ticker.C:

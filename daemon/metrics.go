@@ -21,13 +21,11 @@ import (
 type metrics struct {
 	*promtext.Page
 	growth *growth
-	// owner is what counts: when another one does, it begins at zero.
-	owner any
 }
 
 // grows adds a counter.
 func (m *metrics) grows(name, help string, n uint64, labels ...string) {
-	m.Counter(name, help, m.growth.up(m.owner, name+"\xff"+strings.Join(labels, "\xff"), float64(n)), labels...)
+	m.Counter(name, help, m.growth.up(name+"\xff"+strings.Join(labels, "\xff"), float64(n)), labels...)
 }
 
 // is adds a gauge.
@@ -51,60 +49,56 @@ func (m *metrics) at(name, help string, ms int64, labels ...string) {
 	}
 }
 
-// growth keeps counters from going backwards, when what counts is replaced or is
-// asked while it adds up.
+// growth keeps counters from going backwards when something that counts is replaced
+// by what begins at zero: another configuration makes doors and links anew. It goes
+// on from what was told last, so that what came between that and the change is not
+// counted, and nothing is counted twice.
 type growth struct {
 	mu   sync.Mutex
 	seen map[string]grown
 }
 
-type grown struct {
-	owner      any
-	base, last float64 // of owners before; of this one
-}
+type grown struct{ lost, last float64 }
 
-func (t *growth) up(owner any, key string, value float64) float64 {
+func (t *growth) up(key string, value float64) float64 {
 	g := t.seen[key]
-	if g.owner != owner {
-		g = grown{owner: owner, base: g.base + g.last}
+	if value < g.last {
+		g.lost += g.last - value
 	}
-	g.last = max(g.last, value)
+	g.last = value
 	t.seen[key] = g
-	return g.base + g.last
+	return g.lost + value
 }
 
 // metrics is what "GET /metrics" answers.
 func (d *Daemon) metrics() *promtext.Page {
 	d.growth.mu.Lock() // so that of two who ask, the later gets the later counts
 	defer d.growth.mu.Unlock()
-	m := &metrics{Page: promtext.New(), growth: &d.growth, owner: d}
+	m := &metrics{Page: promtext.New(), growth: &d.growth}
 	s, now := d.status(), d.current()
 	m.gateway(s)
 	m.buffer(s.Buffer, s.Now)
 	m.losses(d.buffer.Stats().LostBy)
 	for _, l := range now.links {
 		if at := slices.IndexFunc(s.Links, func(o dashboard.Link) bool { return o.Name == l.name }); at >= 0 {
-			m.owner = l
 			m.uplink(s.Links[at])
 			m.forwarding(l)
 		}
 	}
-	m.owner = d
 	for _, n := range s.Network {
 		m.network(n)
 	}
 	for _, door := range now.doors {
 		if at := slices.IndexFunc(s.Doors, func(o dashboard.Door) bool { return o.Name == door.name }); at >= 0 {
-			m.owner = door.source
 			m.door(s.Doors[at])
 			m.at("tidegate_ingest_last_reading_timestamp_seconds", "When readings came last, within five seconds.", d.lull.last(door.name), "source", door.name)
 		}
 	}
-	m.owner = d
 	m.presence(d.hub.Presence())
 	m.life(cardlife.Used(now.cfg.Gateway.DataDir))
 	m.refined(s.Refined)
 	m.commands(s.Commands)
+	m.access(s.Access)
 	m.process()
 	return m.Page
 }

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,6 +55,20 @@ func (m *metrics) commands(c *dashboard.Commands) {
 	}
 }
 
+// access tells of who gets in.
+func (m *metrics) access(a *dashboard.Gatehouse) {
+	if a == nil {
+		return
+	}
+	m.holds("tidegate_access_set_up", "Whether there is an operator.", a.SetUp)
+	m.holds("tidegate_access_tls", "Whether the page is served over TLS.", a.TLS)
+	m.is("tidegate_access_sessions", "Sessions that are valid.", float64(a.Sessions))
+	m.is("tidegate_access_tokens", "Tokens that are valid.", float64(a.Tokens))
+	for _, event := range slices.Sorted(maps.Keys(a.Events)) {
+		m.grows("tidegate_access_events_total", "What is about security, by event.", a.Events[event], "event", event)
+	}
+}
+
 // process tells what the program takes of the machine, under the names that
 // Prometheus' own clients use. What the system does not tell is left out.
 func (m *metrics) process() {
@@ -66,7 +82,7 @@ func (m *metrics) process() {
 	var used syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &used) == nil {
 		seconds := time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
-		m.Counter("process_cpu_seconds_total", "Time on the processors.", m.growth.up(m.owner, "cpu", seconds))
+		m.Counter("process_cpu_seconds_total", "Time on the processors.", m.growth.up("cpu", seconds))
 	}
 	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
 		m.is("process_open_fds", "File descriptors that are open.", float64(len(open)-1)) // less that of the folder

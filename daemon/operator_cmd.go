@@ -40,20 +40,9 @@ Exit codes: 0 fine, 1 it did not work, 2 the call is wrong.
 // errNoDashboard is for commands about an entrance that there is not.
 var errNoDashboard = errors.New("the dashboard is off, so nobody signs in — hint: set dashboard.listen")
 
-// operatorCommand returns the commands about who gets in that begin with the word,
-// or nil.
-func operatorCommand(word string) entry {
-	if !slices.Contains([]string{"setup-code", "operator", "token"}, word) {
-		return nil
-	}
-	return func(args []string, stdout, stderr io.Writer) int {
-		return operatorMain(slices.Insert(slices.Clone(args), 0, word), stdout, stderr)
-	}
-}
-
-// operatorRun returns the command that args call, and the number of words that it
-// has; nil for none.
-func operatorRun(args []string) (run func(*operatorCall) error, words int) {
+// operatorCommand returns the command about who gets in that args call, and the
+// number of words that it has; nil for none.
+func operatorCommand(args []string) (run func(*operatorCall) error, words int) {
 	two := strings.Join(args[:min(2, len(args))], " ")
 	if run = map[string]func(*operatorCall) error{
 		"operator passwd": (*operatorCall).passwd, "operator reset": (*operatorCall).reset,
@@ -81,7 +70,7 @@ func operatorMain(args []string, stdout, stderr io.Writer) int {
 		io.WriteString(stdout, operatorUsage)
 		return exitOK
 	}
-	run, words := operatorRun(args)
+	run, words := operatorCommand(args)
 	if run == nil {
 		fmt.Fprintf(stderr, "tidegate: there is no command %q\n\n%s", strings.Join(args, " "), operatorUsage)
 		return exitUsage

@@ -79,7 +79,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	return err
 }
 
-// writeProblems prints what somebody should do something about.
+// writeProblems prints what is wrong, or that nothing is.
 func writeProblems(b *strings.Builder, now time.Time, s dashboard.Status) {
 	problems := s.Problems
 	for _, l := range s.Links {

@@ -99,22 +99,21 @@ func mend(name string, colons bool) string {
 	return name
 }
 
+// label is a name and a value.
+type label struct{ name, value string }
+
 // write writes labels in the order of their names. One without a value is as good
 // as none, for Prometheus too.
 func (p *Page) write(labels []string) string {
-	type label struct{ name, value string }
 	all := make([]label, 0, len(labels)/2)
 	for i := 0; i+1 < len(labels); i += 2 {
-		name := mend(labels[i], false)
-		known := slices.ContainsFunc(all, func(l label) bool { return l.name == name })
-		if !known && labels[i+1] != "" {
-			all = append(all, label{name, labels[i+1]})
+		if labels[i+1] != "" {
+			all = insert(all, label{mend(labels[i], false), labels[i+1]})
 		}
 	}
 	if len(all) == 0 {
 		return ""
 	}
-	slices.SortFunc(all, func(a, b label) int { return strings.Compare(a.name, b.name) })
 	dst := append(p.scratch[:0], '{')
 	for i, l := range all {
 		if i > 0 {
@@ -125,6 +124,18 @@ func (p *Page) write(labels []string) string {
 	}
 	p.scratch = append(dst, '}')
 	return string(p.scratch)
+}
+
+// insert puts a label into its place, unless there is one of the name.
+func insert(all []label, l label) []label {
+	at := len(all)
+	for at > 0 && all[at-1].name >= l.name {
+		at--
+	}
+	if at < len(all) && all[at].name == l.name {
+		return all
+	}
+	return slices.Insert(all, at, l)
 }
 
 // escape appends a text in which a backslash, a line feed and, where they end the
