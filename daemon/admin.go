@@ -44,6 +44,7 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Values(d.hub),
 		api.Config(configuration{d}),
 		d.tapRoutes(),
+		api.Serial(d.bench, d.bench),
 		d.entrance.routes(),
 		api.Log(d.tail),
 		d.exportRoutes(sticks.Host{}),

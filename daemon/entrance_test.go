@@ -154,3 +154,18 @@ func TestStatusTellsWhoGetsIn(t *testing.T) {
 		t.Error("the code is told after its use")
 	}
 }
+
+func TestPageIsToBeFoundByOthers(t *testing.T) {
+	for listen, want := range map[string]string{
+		"127.0.0.1:8080": "http://127.0.0.1:8080/", "gateway.lan:80": "http://gateway.lan:80/", "[fe80::1]:80": "http://[fe80::1]:80/",
+	} {
+		if got := pageURL(listen, false); got != want {
+			t.Errorf("%s: %s", listen, got)
+		}
+	}
+	for _, listen := range []string{":8443", "0.0.0.0:8443", "[::]:8443"} {
+		if got := pageURL(listen, true); !strings.HasPrefix(got, "https://") || !strings.HasSuffix(got, ":8443/") || strings.Contains(got, "//:") || strings.Contains(got, "0.0.0.0") || strings.Contains(got, "[::]") {
+			t.Errorf("%s: %s", listen, got)
+		}
+	}
+}

@@ -38,13 +38,13 @@ Usage:
   tidegate run     [-config FILE]         run the gateway
   tidegate check   [-config FILE]         look for anything that would go wrong
   tidegate status  [-config FILE] [-json] show what a running gateway does
-  tidegate log     [-f] [-level LEVEL]    show what a running gateway has said
-  tidegate diag    [-o FILE]              pack what support wants to see, without secrets
-  tidegate identify [-for SECONDS]        let the gateway show which one it is
   tidegate reload | apply FILE | confirm | revert
                                           change the configuration while it runs;
                                           "tidegate apply -help" tells more
   tidegate trace   DEVICE METRIC [-json]  where the newest reading of a series is
+  tidegate log     [-f] [-level LEVEL]    show what a running gateway has said
+  tidegate diag    [-o FILE]              pack what support wants to see, without secrets
+  tidegate identify [-for SECONDS]        let the gateway show which one it is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
   tidegate setup-code                     print the code that makes an operator of the page
@@ -56,9 +56,11 @@ Usage:
   tidegate quarantine  ls | show | retry | drop
                                           what an uplink refused for good
   tidegate command log                    what devices were told from upstream
-  tidegate ports   [-json]                list the serial ports of this machine
+  tidegate ports   [-json] [-watch]       list the serial ports of this machine
   tidegate probe   PORT                   find out how a device at a port speaks
   tidegate tap     serial:NAME | PORT     show the bytes of a serial line
+  tidegate scan    modbus:NAME | PORT | tcp://HOST
+                                          find the slaves of a Modbus bus
   tidegate test    -topic TOPIC | -device NAME [FILE...]
                                           see what becomes of payloads; nothing is
                                           stored; "tidegate test -help" tells more
@@ -73,6 +75,21 @@ Exit codes: 0 fine, 1 it did not work, 2 the call or the configuration is wrong.
 // entry runs a command with the arguments behind its name, and returns the exit code.
 type entry func(args []string, stdout, stderr io.Writer) int
 
+// groupCommand returns a command that has commands or flags of its own, nil if there
+// is none of that name.
+func groupCommand(name string) entry {
+	return map[string]entry{
+		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain,
+		"setup-code": operatorEntry("setup-code"), "operator": operatorEntry("operator"), "token": operatorEntry("token"),
+	}[name]
+}
+
+func operatorEntry(name string) entry {
+	return func(args []string, stdout, stderr io.Writer) int {
+		return operatorMain(append([]string{name}, args...), stdout, stderr)
+	}
+}
+
 // Main runs the program with the arguments behind its name and returns its exit
 // code.
 func Main(args []string, stdout, stderr io.Writer) int {
@@ -84,21 +101,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		"run": (*call).run, "check": (*call).check, "status": (*call).status,
 		"passwd": (*call).passwd, "config": (*call).config, "version": (*call).version, "help": (*call).help, "h": (*call).help,
 	}
-	switch args[0] {
-	case "buffer":
-		return bufferMain(args[1:], stdout, stderr)
-	case "quarantine":
-		return quarantineMain(args[1:], stdout, stderr)
-	case "command":
-		return commandMain(args[1:], stdout, stderr)
-	case "setup-code", "operator", "token":
-		return operatorMain(args, stdout, stderr)
-	case "test":
-		return testMain(args[1:], stdout, stderr)
-	case "trace":
-		return traceMain(args[1:], stdout, stderr)
-	}
-	for _, of := range []func(string) entry{lineCommand, configCommand, opsCommand} {
+	for _, of := range []func(string) entry{groupCommand, lineCommand, configCommand, opsCommand} {
 		if run := of(args[0]); run != nil {
 			return run(args[1:], stdout, stderr)
 		}
@@ -294,7 +297,7 @@ func (d *Daemon) addresses() []string {
 		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
-		lines = append(lines, "dashboard  "+d.entrance.scheme()+d.page.Addr().String()+"/"+d.entrance.invitation())
+		lines = append(lines, "dashboard  "+pageURL(d.page.Addr().String(), d.entrance.tls != nil)+d.entrance.invitation())
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }

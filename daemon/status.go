@@ -43,7 +43,7 @@ func (d *Daemon) status() dashboard.Status {
 		}
 	}
 	d.machineStatus(&s, g.cfg.Gateway.DataDir)
-	s.Doors = g.doorStatus()
+	s.Doors = d.bench.pausedDoors(g.doorStatus())
 	for i := range s.Doors {
 		d.spellOf(&s.Doors[i])
 	}

@@ -24,22 +24,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	var b strings.Builder
 	now := time.UnixMilli(s.Now)
 	fmt.Fprintf(&b, "%s  tidegate %s, up %s, clock %s\n\n", s.Gateway, s.Version, age(now, s.Started), clockText(s))
-	problems := s.Problems
-	for _, l := range s.Links {
-		if l.State == dashboard.LinkDown {
-			problems = append(problems, fmt.Sprintf("%s is down: %s", l.Name, l.LastError))
-		}
-	}
-	if s.Trial != nil {
-		left := max(0, time.UnixMilli(s.Trial.Ends).Sub(now).Round(time.Second))
-		problems = append(problems, fmt.Sprintf("a configuration is on trial for another %v — hint: \"tidegate confirm\" keeps it, \"tidegate revert\" undoes it", left))
-	}
-	if len(problems) == 0 {
-		b.WriteString("✓ everything is getting through\n")
-	}
-	for _, p := range problems {
-		fmt.Fprintf(&b, "! %s\n", p)
-	}
+	writeProblems(&b, now, s)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "\nDOOR IN\tADDRESS\tCLIENTS\tREADINGS\tKEPT AS THEY ARE\tDROPPED\n")
 	for _, d := range s.Doors {
@@ -92,6 +77,26 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	writeAccess(&b, s.Access)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeProblems prints what is wrong, or that nothing is.
+func writeProblems(b *strings.Builder, now time.Time, s dashboard.Status) {
+	problems := s.Problems
+	for _, l := range s.Links {
+		if l.State == dashboard.LinkDown {
+			problems = append(problems, fmt.Sprintf("%s is down: %s", l.Name, l.LastError))
+		}
+	}
+	if s.Trial != nil {
+		left := max(0, time.UnixMilli(s.Trial.Ends).Sub(now).Round(time.Second))
+		problems = append(problems, fmt.Sprintf("a configuration is on trial for another %v — hint: \"tidegate confirm\" keeps it, \"tidegate revert\" undoes it", left))
+	}
+	if len(problems) == 0 {
+		b.WriteString("✓ everything is getting through\n")
+	}
+	for _, p := range problems {
+		fmt.Fprintf(b, "! %s\n", p)
+	}
 }
 
 // remarks puts what a door counted into words.

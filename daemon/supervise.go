@@ -55,7 +55,7 @@ func (l *link) renew() error {
 // supervise runs a door until ctx ends.
 func (d *Daemon) supervise(ctx context.Context, door *door) {
 	d.again(ctx, "source", door.name, func() error {
-		err := door.source.Run(ctx, door.intake)
+		err := d.bench.restOf(door.name).run(ctx, func(ctx context.Context) error { return door.source.Run(ctx, door.intake) })
 		if err != nil {
 			select {
 			case door.failed <- err:

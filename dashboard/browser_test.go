@@ -82,13 +82,28 @@ func (s *stage) start() {
 	stopHub := run(s.t, s.hub)
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- NewServer(s.hub, nil, slog.New(slog.DiscardHandler)).Serve(ctx, listener) }()
+	server := NewServer(s.hub, nil, slog.New(slog.DiscardHandler))
+	// The modules one by one, for tests of what is not to be seen.
+	server.Handle(Route{"GET /source/", Open, http.StripPrefix("/source/", http.FileServer(http.Dir("assets")))}, Route{"GET /api/v1/values", Look, valuesOf(s.hub)})
+	server.Handle(Route{"GET /api/v1/session", Open, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"access":"look","setup":"done"}`) // as package api answers on loopback
+	})})
+	go func() { served <- server.Serve(ctx, listener) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {
 			s.t.Error(err)
 		}
 		stopHub()
+	})
+}
+
+// valuesOf answers as package api does, which is above this one.
+func valuesOf(h *Hub) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if text, err := h.Values(r.Context()); err == nil {
+			w.Write(text)
+		}
 	})
 }
 

@@ -15,7 +15,7 @@ type Decoder struct {
 	zstd   *zstd.Decoder
 	body   []byte
 	in     content
-	picked []pickedRow
+	picker picker
 }
 
 // content is a decoded body: the same rows, groups and shapes that an Encoder

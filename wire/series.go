@@ -1,9 +1,9 @@
 package wire
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -27,14 +27,18 @@ func (d *Decoder) DecodeSeries(dst []Picked, b Block, s reading.Series) ([]Picke
 	if err != nil {
 		return dst, fmt.Errorf("block %d..%d: %w", b.First, b.Last(), err)
 	}
-	p := picker{reader: reader{b: body}, series: s, rows: d.picked[:0], values: dst}
+	p := &d.picker
+	*p = picker{reader: reader{b: body}, series: s, values: dst, rows: p.rows[:0], column: p.column[:0], heads: p.heads[:0]}
 	ok := p.pick(b)
-	d.picked = p.rows
+	picked := p.values
+	p.content, p.values = content{}, nil // lets go of the names, and of what is the caller's
 	if !ok || p.failed {
 		return dst, fmt.Errorf("block %d..%d: body: %w", b.First, b.Last(), ErrCorrupt)
 	}
-	slices.SortFunc(p.values[len(dst):], func(a, b Picked) int { return cmp.Compare(a.Index, b.Index) })
-	return p.values, nil
+	if found := picked[len(dst):]; p.mixed {
+		sort.Slice(found, func(i, k int) bool { return found[i].Index < found[k].Index })
+	}
+	return picked, nil
 }
 
 // picker decodes one series out of a body.
@@ -44,8 +48,13 @@ type picker struct {
 	series reading.Series
 	wanted []bool // by field: it is the series' metric in its unit
 	holds  []bool // by shape: it has a wanted field
-	rows   []pickedRow
 	values []Picked
+	mixed  bool // the values are not in order of their numbers
+
+	// Memory that is kept from block to block.
+	rows   []pickedRow
+	column []reading.Value
+	heads  []bool
 }
 
 // pickedRow is a row of the series' device that has a wanted field.
@@ -224,7 +233,7 @@ func (p *picker) pickColumns() bool {
 		}
 		for f, id := range p.shapes[s].fields {
 			if needed[s] && p.wanted[id] {
-				p.take(int32(s), f, p.column(p.headsOf(int32(s))))
+				p.take(int32(s), f)
 			} else {
 				p.skipColumn(rows)
 			}
@@ -240,25 +249,26 @@ func (p *picker) pickColumns() bool {
 	return true
 }
 
-// headsOf marks the values of the shape's columns that are the first of their
-// group.
-func (p *picker) headsOf(s int32) []bool {
-	heads := make([]bool, p.shapes[s].rows)
+// take picks the values of a column, which is the f-th of the shape.
+func (p *picker) take(s int32, f int) {
+	n := p.shapes[s].rows
+	p.heads = slices.Grow(p.heads[:0], n)[:n]
+	clear(p.heads)
 	at := 0
 	for i := range p.groups {
 		if p.groups[i].shape == s {
-			heads[at] = true
+			p.heads[at] = true // as in heads()
 			at += int(p.groups[i].rows)
 		}
 	}
-	return heads
-}
-
-// take picks the values of a column, which is the f-th of the shape.
-func (p *picker) take(s int32, f int, column []reading.Value) {
+	p.column = slices.Grow(p.column[:0], n)[:n]
+	p.columnInto(p.column, p.heads)
 	for i := range p.rows {
 		if r := &p.rows[i]; r.shape == s && !p.failed {
-			p.values = append(p.values, Picked{r.index + f, r.time, column[r.at], r.flags})
+			n := len(p.values)
+			p.mixed = p.mixed || n > 0 && p.values[n-1].Index > r.index+f
+			p.values = append(p.values, Picked{r.index + f, r.time, p.column[r.at], r.flags})
 		}
 	}
+	clear(p.column) // lets go of the texts
 }

@@ -1,12 +1,12 @@
 package api
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -221,13 +221,14 @@ func (s span) MarshalJSON() ([]byte, error) {
 func (h *history) answer(b *buffer.Buffer) historyAnswer {
 	points := h.numbers.ascending()
 	usual := h.rhythm.usual()
-	slices.SortFunc(h.unsynced.ranges, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
+	unsynced := h.unsynced.ranges
+	sort.Slice(unsynced, func(i, k int) bool { return unsynced[i].From < unsynced[k].From })
 	a := historyAnswer{
 		Device: h.query.series.Device, Metric: h.query.series.Metric, Unit: h.query.series.Unit,
 		Kind: h.kind, Readings: h.readings,
 		Earliest: toMillis(b.Earliest()), Every: usual / millisecond, Width: h.numbers.width / millisecond,
 		Points: make([]pointText, 0, len(points)), Texts: make([]textAnswer, 0, len(h.texts)),
-		Gaps: h.gaps(b), Holes: spans(holes(points, usual)), Unsynced: spans(h.unsynced.ranges),
+		Gaps: h.gaps(b), Holes: spans(holes(points, usual)), Unsynced: spans(unsynced),
 		Next: h.page.Next, LeftOut: h.leftOut,
 	}
 	for _, p := range points {
@@ -269,7 +270,7 @@ func (h *history) gaps(b *buffer.Buffer) []lossAnswer {
 			found = append(found, lossAnswer{toMillis(g.From), toMillis(g.To), g.Count, g.Reason})
 		}
 	}
-	slices.SortFunc(found, func(a, b lossAnswer) int { return cmp.Compare(a.From, b.From) })
+	sort.Slice(found, func(i, k int) bool { return found[i].From < found[k].From })
 	return found
 }
 

@@ -1,6 +1,19 @@
 // Every sentence of the page that is not in index.html.
 export const texts = {
   unreachable: "The gateway does not answer — hint: are you still on its network?",
+  words: { now: "now", ago: (span) => `${span} ago`, days: "days" },
+  devices: {
+    title: (n, all) => (n < all ? `${n} of ${all} devices` : all === 1 ? "1 device" : all > 0 ? `${all} devices` : "The gateway itself"),
+    all: "Show all",
+    fewer: "Show fewer",
+    more: (n) => `Show ${n} more`,
+    quiet: (n) => `${n} quiet`,
+    silent: (span) => `Quiet for ${span}`,
+    uncertain: "uncertain",
+    bad: "bad",
+    shown: "The gateway itself. Shown here only: not stored, not sent upstream.",
+    kept: "The gateway itself. Stored and sent upstream.",
+  },
   tide: {
     link: { up: "Up", down: "Down", idle: "Idle", held: "Held back" },
     about: "This gateway",
@@ -35,8 +48,8 @@ export const texts = {
     name: "New token",
     look: "May look",
     operate: "May operate",
-    used: "last used",
-    never: "never",
+    used: "used ",
+    never: "never used",
     revoke: "Revoke",
     once: "A new token is shown here once: ",
   },
