@@ -39,6 +39,7 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
 		d.tapRoutes(),
+		d.diagnoseRoutes(),
 	)
 }
 

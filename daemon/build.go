@@ -33,7 +33,9 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, gateway: gateway, log: log, started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
+	ear := &heard{last: make(map[string]utterance)}
+	log = ear.over(log)
+	d := &Daemon{cfg: cfg, gateway: gateway, log: log, heard: ear, started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
@@ -236,7 +238,7 @@ func (d *Daemon) buildLinks() error {
 func (d *Daemon) addLink(u upstream) error {
 	s := u.settings()
 	log := d.log.With("sink", s.Name)
-	secure, err := s.tlsClient(d.clockFloor(), log)
+	secure, err := s.tlsClient(d.cfg.clockFloor(), log)
 	if err != nil {
 		return err
 	}
@@ -278,8 +280,8 @@ func closer(sink uplink.Sink) func() error {
 
 // clockFloor is a time that has passed for certain: the last one at which this
 // gateway, or the gateway before this start, wrote to its folder.
-func (d *Daemon) clockFloor() time.Time {
-	info, err := os.Stat(filepath.Join(d.cfg.Gateway.DataDir, "journal", "state.db"))
+func (c Config) clockFloor() time.Time {
+	info, err := os.Stat(filepath.Join(c.Gateway.DataDir, "journal", "state.db"))
 	if err != nil {
 		return time.Time{}
 	}

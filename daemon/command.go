@@ -66,7 +66,7 @@ func (d *Daemon) buildCommands() error {
 	for _, t := range c.all() {
 		b := t.below()
 		log := d.log.With("courier", b.Name)
-		secure, err := b.tlsClient(d.clockFloor(), log)
+		secure, err := b.tlsClient(d.cfg.clockFloor(), log)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.key, err)
 		}

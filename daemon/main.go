@@ -35,6 +35,8 @@ Usage:
   tidegate run     [-config FILE]         run the gateway
   tidegate check   [-config FILE]         look for anything that would go wrong
   tidegate status  [-config FILE] [-json] show what a running gateway does
+  tidegate diagnose [UPLINK] | -door [DOOR]
+                                          find out why nothing arrives
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
   tidegate buffer  ls | check | peek | export | purge
@@ -75,6 +77,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return quarantineMain(args[1:], stdout, stderr)
 	case "command":
 		return commandMain(args[1:], stdout, stderr)
+	case "diagnose":
+		return diagnoseMain(args[1:], stdout, stderr)
 	case "test":
 		return testMain(args[1:], stdout, stderr)
 	}

@@ -65,7 +65,7 @@ func newFlow(f *Forwarder) *flow {
 		sent:      make(chan result, f.cfg.Window),
 		stats:     f.Stats(), // of the runs before this one
 	}
-	fl.stats.LastError = ""
+	fl.stats.LastError, fl.stats.Cause = "", nil
 	return fl
 }
 
@@ -119,7 +119,7 @@ func (fl *flow) end(err error) error {
 	}
 	fl.stats.State, fl.stats.InFlight = Idle, 0
 	if err != nil {
-		fl.stats.State, fl.stats.LastError = Down, err.Error()
+		fl.stats.State, fl.stats.LastError, fl.stats.Cause = Down, err.Error(), err
 	}
 	fl.progress.set(fl.stats)
 	return err

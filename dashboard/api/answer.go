@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
 )
@@ -87,11 +88,17 @@ type Lines struct {
 	flush *http.ResponseController
 }
 
-// NewLines begins the answer.
+// lineTime is how long a reader may take for a line.
+const lineTime = 30 * time.Second
+
+// NewLines begins the answer. The request must have been read: what may take its
+// time is not bound by the server's deadlines any more, which are for requests.
 func NewLines(w http.ResponseWriter) *Lines {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
-	return &Lines{json.NewEncoder(w), http.NewResponseController(w)}
+	l := &Lines{json.NewEncoder(w), http.NewResponseController(w)}
+	_ = l.flush.SetReadDeadline(time.Time{}) // where that cannot be set, none is
+	return l
 }
 
 // Begin sends what goes before the first line, for a caller who waits to see that
@@ -99,7 +106,10 @@ func NewLines(w http.ResponseWriter) *Lines {
 func (l *Lines) Begin() error { return l.flush.Flush() }
 
 // Write sends a line. An error means that nobody reads any more.
-func (l *Lines) Write(value any) error { return errors.Join(l.out.Encode(value), l.flush.Flush()) }
+func (l *Lines) Write(value any) error {
+	_ = l.flush.SetWriteDeadline(time.Now().Add(lineTime)) // as above
+	return errors.Join(l.out.Encode(value), l.flush.Flush())
+}
 
 // End sends why there are no more lines, if that is an error.
 func (l *Lines) End(err error) {
