@@ -40,6 +40,8 @@ func (d *Daemon) routes() []dashboard.Route {
 		api.Quarantine(d.buffer),
 		d.tapRoutes(),
 		d.diagnoseRoutes(),
+		api.Send(d.send),
+		api.Command(d.give),
 	)
 }
 

@@ -24,6 +24,7 @@ type commands struct {
 	desk     *command.Desk
 	outlet   *orders
 	couriers []*courier
+	counter  *counter
 }
 
 // courier is a way down under supervision.
@@ -63,6 +64,7 @@ func (d *Daemon) buildCommands() error {
 	d.commands = &commands{outlet: &orders{}}
 	ledger := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now)
 	d.commands.desk = command.New(cfg, d.commands.outlet, ledger, d.log.With("desk", "command"))
+	d.commands.counter = newCounter(d.commands.desk)
 	for _, t := range c.all() {
 		b := t.below()
 		log := d.log.With("courier", b.Name)

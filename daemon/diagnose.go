@@ -39,8 +39,10 @@ type exam struct {
 	refused func() (n int, why string)
 	// send sends a marked reading through the link; nil where no gateway runs.
 	send func(ctx context.Context) (netcheck.Finding, error)
-	// adjust, if not nil, changes the trial before it begins.
-	adjust func(*trial)
+	// adjust, if not nil, changes the trial before it begins; trialTime and ackTime
+	// bound what it waits for.
+	adjust             func(*trial)
+	trialTime, ackTime time.Duration
 
 	well netcheck.Finding // the verdict, if nothing is wrong
 }
@@ -145,7 +147,7 @@ func interfacesUp() (all []string) {
 
 // tryOut connects and logs in.
 func (x *exam) tryOut(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, trialTime)
+	ctx, cancel := context.WithTimeout(ctx, x.trialTime)
 	defer cancel()
 	t := newTrial(x.gateway, x.up, x.path, x.floor, x.Report)
 	if x.adjust != nil {
@@ -201,8 +203,8 @@ func (x *exam) quota(context.Context) {
 	at := s.NextTry.Local().Format("15:04:05")
 	switch {
 	case uplink.IsMisconfigured(s.Cause):
-		x.End(netcheck.Quota, netcheck.Weak(hint, "what was sent last was not taken: %s; it is tried again at %s", what, at))
-	case time.Until(s.NextTry) > ackTime:
+		x.End(netcheck.Quota, netcheck.Weak(hint, "what was sent last was not taken: %s", what))
+	case time.Until(s.NextTry) > x.ackTime:
 		x.End(netcheck.Quota, netcheck.Wrong(waiting(hint), "it asks to wait until %s: %s", at, what))
 	default:
 		x.End(netcheck.Quota, netcheck.Weak(waiting(hint), "it asks to wait until %s: %s", at, what))
@@ -248,8 +250,8 @@ func (x *exam) waitForAck(ctx context.Context, before uplink.Stats, waiting uint
 		return
 	}
 	began := time.Now()
-	x.running.rouse()
-	ctx, cancel := context.WithTimeout(ctx, ackTime)
+	x.running.forwarder.TryNow()
+	ctx, cancel := context.WithTimeout(ctx, x.ackTime)
 	defer cancel()
 	look := time.NewTicker(ackLook)
 	defer look.Stop()
@@ -283,10 +285,10 @@ func (x *exam) waitForAck(ctx context.Context, before uplink.Stats, waiting uint
 func (x *exam) noAck(s uplink.Stats) netcheck.Finding {
 	switch {
 	case s.InFlight > 0:
-		return netcheck.Wrong("the link is slow, or something in between swallows large messages: try a smaller max_batch", "%d messages are sent and not acknowledged within %v", s.InFlight, ackTime)
+		return netcheck.Wrong("the link is slow, or something in between swallows large messages: try a smaller max_batch", "%d messages are sent and not acknowledged within %v", s.InFlight, x.ackTime)
 	case s.Cause != nil:
 		what, hint := netcheck.Cut(s.Cause)
 		return netcheck.Wrong(hint, "the last try failed: %s; the next is at %s", what, s.NextTry.Local().Format("15:04:05"))
 	}
-	return netcheck.Wrong(`see the log: "journalctl -u tidegate"`, "readings wait, and nothing was sent within %v", ackTime)
+	return netcheck.Wrong(`see the log: "journalctl -u tidegate"`, "readings wait, and nothing was sent within %v", x.ackTime)
 }

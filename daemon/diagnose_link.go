@@ -56,7 +56,7 @@ func (d *Daemon) exam(name string, how api.Diagnosis, tell func(netcheck.Line)) 
 	}
 	x := &exam{
 		Report: netcheck.NewReport(netcheck.LinkQuestions(), tell), gateway: d.gateway, path: l.path, links: d.network.links,
-		floor: d.cfg.clockFloor(), how: how, running: l,
+		floor: d.cfg.clockFloor(), how: how, running: l, trialTime: trialTime, ackTime: ackTime,
 	}
 	x.up, _ = d.cfg.Uplink.find(name)
 	x.refused = func() (n int, why string) { return d.refusedOf(name) }
@@ -117,6 +117,7 @@ func examWithout(cfg Config, name string, how api.Diagnosis, tell func(netcheck.
 	x := &exam{
 		Report: netcheck.NewReport(netcheck.LinkQuestions(), tell), up: u, gateway: gateway,
 		path: n.path(u.settings().Links, nil, log), links: n.links, how: how, floor: cfg.clockFloor(),
+		trialTime: trialTime, ackTime: ackTime,
 	}
 	return x, nil
 }

@@ -97,7 +97,7 @@ func notKept(err error) netcheck.Finding {
 // follow waits until the link has delivered the reading, which is on flash, or says
 // what it waits for.
 func (d *Daemon) follow(ctx context.Context, l *link, r reading.Reading) (netcheck.Finding, error) {
-	l.rouse()
+	l.forwarder.TryNow()
 	limit := time.NewTimer(testTime)
 	defer limit.Stop()
 	look := time.NewTicker(testLook)
@@ -156,16 +156,16 @@ func (d *Daemon) stuck(l *link, over bool) (f netcheck.Finding, stuck bool) {
 	const safe = "it is safe on flash and is sent when that ends"
 	switch {
 	case !permit.Lanes.Has(reading.Normal):
-		return netcheck.Weak(safe, "it waits: the link %s %s", n.Name, heldBack(carrierState(n))), true
+		return netcheck.Weak(safe, "the test reading waits: the link %s %s", n.Name, heldBack(carrierState(n))), true
 	case s.State == uplink.Held:
-		return netcheck.Weak(safe, "it waits for company on the link %s: %v at the most (min_batch)", n.Name, permit.MinAge), true
+		return netcheck.Weak(safe, "the test reading waits for company on the link %s: %v at the most (min_batch)", n.Name, permit.MinAge), true
 	case s.State == uplink.Down && (over || s.Asked && time.Until(s.NextTry) > testTime):
 		what, hint := netcheck.Cut(s.Cause)
 		return netcheck.Wrong(hint, "%s is down: %s", l.name, what), true
 	case over && s.InFlight > 0:
-		return netcheck.Weak("the link is slow, or the other side is", "it is sent, or will be at once, and not acknowledged within %v; %d messages are under way", testTime, s.InFlight), true
+		return netcheck.Weak("the link is slow, or the other side is", "the test reading is sent, or will be at once, and not acknowledged within %v; %d messages are under way", testTime, s.InFlight), true
 	case over:
-		return netcheck.Weak(safe, "it waits behind %d readings", l.cursor.Lag().Readings), true
+		return netcheck.Weak(safe, "the test reading waits behind %d readings", l.cursor.Lag().Readings), true
 	}
 	return netcheck.Finding{}, false
 }

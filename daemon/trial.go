@@ -233,7 +233,7 @@ func (t *trial) blame(ctx context.Context, err error) {
 		t.report.End(step, f)
 	case encrypts && (!verified || netcheck.IsOfTLS(err)):
 		t.blameHandshake(ctx, err)
-	case !encrypts && t.blameTalk(head):
+	case !encrypts && t.blameTalk(ctx, head):
 	default:
 		step, f := ofSend(err)
 		if !encrypts {
@@ -249,9 +249,17 @@ func (t *trial) blame(ctx context.Context, err error) {
 	}
 }
 
-// blameTalk looks whether something else has answered.
-func (t *trial) blameTalk(head []byte) bool {
+// blameTalk looks whether something else has answered, or would.
+func (t *trial) blameTalk(ctx context.Context, head []byte) bool {
 	f, odd := netcheck.OfTalk(t.address, head, t.speaksHTTP())
+	if len(head) == 0 {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reachTimeout)
+		defer cancel()
+		host, _, _ := net.SplitHostPort(t.address)
+		if where := netcheck.AskLogin(ctx, t.ask, host); where != "" {
+			f, odd = netcheck.OfLogin(t.address, where), true
+		}
+	}
 	if odd {
 		t.report.End(netcheck.Connect, f)
 	}

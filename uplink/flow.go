@@ -99,6 +99,8 @@ func (fl *flow) loop(ctx context.Context) error {
 			return fl.stalled()
 		case <-fl.link.hold:
 			fl.link.release()
+		case <-fl.now:
+			fl.link.tryNow()
 		case _, more := <-wake:
 			fl.wake()
 			if !more {

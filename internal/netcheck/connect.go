@@ -27,7 +27,9 @@ func OfName(host string, servers []string, addrs []netip.Addr, err error) Findin
 		return Wrong("check source of this [[link]]", "%s has %s", host, dns.Err)
 	case ok && dns.IsNotFound:
 		return Wrong("is there a slip in the name? Check the url; a network without internet may not know it either", "there is no host %s, says %s", host, asked)
-	case ok && (dns.IsTimeout || errors.Is(err, syscall.ECONNREFUSED)):
+	case ok && strings.Contains(dns.Err, "misbehaving"):
+		return Wrong(wire, "the name server cannot say where %s is: it is out of order, or refuses this gateway (asked: %s)", host, asked)
+	case ok:
 		return Wrong(wire, "no name server answers, so nobody can say where %s is (asked: %s)", host, asked)
 	}
 	what, hint := Cut(err)

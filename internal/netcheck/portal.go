@@ -19,8 +19,9 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 // questionTime bounds a question that a check asks beside the way.
 const questionTime = 5 * time.Second
 
-// ofLogin is about a network that wants a login first.
-func ofLogin(address, where string) Finding {
+// OfLogin is about a network that wants a login first, at the page where, before it
+// lets anybody through to address.
+func OfLogin(address, where string) Finding {
 	return Wrong("open any page in a browser on this network and log in, or have who runs it let the gateway through",
 		"this network wants a login first: instead of %s its own page answers (%s)", address, where)
 }
@@ -34,7 +35,7 @@ func OfTalk(address string, head []byte, speaksHTTP bool) (Finding, bool) {
 	}
 	host, _, _ := net.SplitHostPort(address)
 	if where := LoginIn(head, host); where != "" {
-		return ofLogin(address, where), true
+		return OfLogin(address, where), true
 	}
 	if speaksHTTP {
 		return Finding{}, false

@@ -70,7 +70,7 @@ func (h Handshake) Judge(err error) (f Finding, blamed string) {
 	record, plain := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case h.Login != "":
-		return ofLogin(h.Address, h.Login), Connect
+		return OfLogin(h.Address, h.Login), Connect
 	case plain || bytes.HasPrefix(h.Head, []byte("HTTP/")):
 		return h.notTLS(cmp.Or(string(h.Head), string(record.RecordHeader[:]))), Secure
 	case isA[x509.HostnameError](err):
@@ -177,7 +177,7 @@ func (h Handshake) unknown(chain []*x509.Certificate, err error) Finding {
 	if len(chain) > 0 {
 		last := chain[len(chain)-1]
 		signer = fmt.Sprintf("%q", quoted(cmp.Or(last.Issuer.CommonName, last.Issuer.String())))
-		if last.Issuer.String() == last.Subject.String() {
+		if len(chain) == 1 && last.Issuer.String() == last.Subject.String() {
 			signer = "itself, as " + signer
 		}
 	}
