@@ -36,19 +36,26 @@ type inspection struct {
 
 // DiagnoseDoor implements api.Doctor.
 func (d doctor) DiagnoseDoor(ctx context.Context, name string, tell func(netcheck.Line)) error {
-	i := slices.IndexFunc(d.doors, func(door door) bool { return door.name == name })
-	if i < 0 {
-		return api.NotFound(fmt.Errorf("there is no door %q here — hint: \"tidegate status\" lists them", name))
+	x, err := d.inspection(name, lookTime, tell)
+	if err != nil {
+		return err
 	}
 	leave, err := d.enter()
 	if err != nil {
 		return err
 	}
 	defer leave()
-	was, _ := d.doorNamed(name)
-	x := inspection{d: d.Daemon, door: d.doors[i], look: lookTime, was: was}
-	x.Report = netcheck.NewReport(netcheck.DoorQuestions(was.Kind), tell)
 	return x.run(ctx)
+}
+
+// inspection prepares that of a door.
+func (d *Daemon) inspection(name string, look time.Duration, tell func(netcheck.Line)) (*inspection, error) {
+	i := slices.IndexFunc(d.doors, func(door door) bool { return door.name == name })
+	if i < 0 {
+		return nil, api.NotFound(fmt.Errorf("there is no door %q here — hint: \"tidegate status\" lists them", name))
+	}
+	was, _ := d.doorNamed(name)
+	return &inspection{Report: netcheck.NewReport(netcheck.DoorQuestions(was.Kind), tell), d: d, door: d.doors[i], look: look, was: was}, nil
 }
 
 // doorNamed is the status of one door.

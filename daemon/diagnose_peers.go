@@ -58,10 +58,8 @@ func (x *inspection) bytesCame() {
 // refusals asks whether somebody was sent away, with the last reason.
 func (x *inspection) refusals() {
 	d := x.now
-	told := counts{
-		{d.BadLogins, "wrong logins"}, {d.Denied, "against the rules (acl)"}, {d.TurnedAway, "too many connections"},
-		{d.Malformed, "not in the protocol of this door"}, {d.TooLarge, "too large"}, {d.Overflowed, "too fast"},
-	}.String()
+	told := times([]uint64{d.BadLogins, d.Denied, d.TurnedAway, d.Malformed, d.TooLarge, d.Overflowed},
+		"wrong login", "against the rules (acl)", "too many connections", "not in the protocol of this door", "too large", "too fast")
 	if told == "" {
 		x.End(netcheck.Refused, netcheck.Fine("nobody was"))
 		return
@@ -69,7 +67,18 @@ func (x *inspection) refusals() {
 	if last := x.d.heard.of(d.Name); last.text != "" {
 		told += fmt.Sprintf("; the last, at %s: %s", clockTime(last.at, time.Now()), last.text)
 	}
-	x.End(netcheck.Refused, netcheck.Weak(refusedHint(d), "since the start there were %s", told))
+	x.End(netcheck.Refused, netcheck.Weak(refusedHint(d), "sent away since the start: %s", told))
+}
+
+// times says how often each thing was, of those that were.
+func times(n []uint64, what ...string) string {
+	var all []string
+	for i, n := range n {
+		if n > 0 {
+			all = append(all, fmt.Sprintf("%d × %s", n, what[i]))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 func refusedHint(d dashboard.Door) string {
