@@ -20,9 +20,10 @@ var storeys = []struct {
 	{3, "command/over*"},
 	{3, "dashboard/api"},
 	{2, "command"},
-	{2, "buffer"}, {2, "uplink"}, {2, "uplink/onelink"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
+	{2, "buffer"}, {2, "uplink"}, {2, "ingest/route"}, {2, "ingest/dialect"}, {2, "dashboard"}, {2, "cloud"},
 	{1, "ingest/refine"},
-	{1, "uplink/carrier"},
+	{2, "uplink/natsline"},
+	{1, "uplink/carrier"}, {1, "uplink/onelink"},
 	{1, "wire"}, {1, "ingest"}, {1, "ingest/decode"}, {1, "ingest/sparkplug"},
 	{0, "reading"}, {0, "ingest/frame"}, {0, "internal/*"},
 }

@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,6 +37,69 @@ func parseRefusedID(id string) (key []byte, err error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: %q", ErrNotSetAside, id)
+}
+
+// refusedOf reads what is set aside. An error means that it is not what was.
+func refusedOf(q Quarantined) (Refused, error) {
+	blk, _, err := wire.ParseBlock(q.Raw)
+	last := blk.First + max(uint64(blk.Count), 1) - 1
+	return Refused{Quarantined: q, ID: refusedID(q.Sink, blk.Lane, blk.First), Lane: blk.Lane.String(), First: blk.First, Last: last, Bytes: len(q.Raw)}, err
+}
+
+// RefusedBlocks visits what is in quarantine, ordered by lane and number, until
+// visit returns an error. visit must not call the buffer.
+func (b *Buffer) RefusedBlocks(visit func(Refused) error) error {
+	return each(b.state, bucketQuarantine, func(_ []byte, q Quarantined) error {
+		r, err := refusedOf(q)
+		if err != nil {
+			return err
+		}
+		return visit(r)
+	})
+}
+
+// RefusedBlock returns a block in quarantine. An error that wraps ErrNotSetAside
+// means that there is none of that name.
+func (b *Buffer) RefusedBlock(id string) (found Refused, err error) {
+	key, err := parseRefusedID(id)
+	if err != nil {
+		return found, err
+	}
+	err = fmt.Errorf("%w: %q", ErrNotSetAside, id)
+	if unread := get(b.state, bucketQuarantine, string(key), func(q Quarantined) { found, err = refusedOf(q) }); unread != nil {
+		err = unread
+	}
+	return found, err
+}
+
+// RefusedWith returns the block in quarantine that the sink refused and that has
+// the reading; ok is false when there is none.
+func (b *Buffer) RefusedWith(sink string, lane reading.Lane, seq uint64) (found Refused, ok bool, err error) {
+	var id string
+	err = b.state.view(func(tx *bbolt.Tx) error {
+		c := tx.Bucket([]byte(bucketQuarantine)).Cursor()
+		k, _ := c.Seek(laneKey(lane, seq+1)) // the first one behind it
+		if k == nil {
+			k, _ = c.Last()
+		} else {
+			k, _ = c.Prev()
+		}
+		for ; len(k) > laneKeyLen && k[0] == byte(lane); k, _ = c.Prev() {
+			if string(k[laneKeyLen:]) == sink {
+				id = refusedID(sink, lane, binary.BigEndian.Uint64(k[1:]))
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil || id == "" {
+		return Refused{}, false, err
+	}
+	found, err = b.RefusedBlock(id)
+	if errors.Is(err, ErrNotSetAside) { // it has left in between
+		return Refused{}, false, nil
+	}
+	return found, err == nil && found.First <= seq && seq <= found.Last, err
 }
 
 // RetryRefused sends blocks in quarantine again, to the sinks that refused them.

@@ -94,9 +94,11 @@ type Buffer struct {
 	notes notes // what doors remember and state.db does not know yet
 
 	gapMu sync.Mutex
-	gaps  []gapReport // what is declared and remembered, oldest first
+	gaps  []gapReport       // what is declared and remembered, oldest first
+	lost  map[string]uint64 // readings declared lost since the start, by reason
 
 	refusals refusals
+	commits  commits
 
 	toMerge chan segmentInfo // holds one
 	merged  chan merged      // holds one
@@ -125,10 +127,10 @@ type Buffer struct {
 }
 
 type counters struct {
-	accepted, commits, flash, lost atomic.Uint64
-	overBudget                     atomic.Bool
-	governor                       atomic.Pointer[governor] // as of the last commit
-	day                            dayMeter                 // of flash
+	accepted, commits, flash atomic.Uint64
+	overBudget               atomic.Bool
+	governor                 atomic.Pointer[governor] // as of the last commit
+	day                      dayMeter                 // of flash
 }
 
 // Accept takes the readings into the open group and returns its receipt at
@@ -185,6 +187,8 @@ type Stats struct {
 	// Accepted, Commits and Lost count readings, commits and declared losses
 	// since the start; FlashBytes is what commits wrote, in whole pages.
 	Accepted, Commits, Lost, FlashBytes uint64
+	// LostBy is Lost by reason, all of [Reasons].
+	LostBy map[string]uint64
 	// FlashDay is what commits wrote in the last 24 hours, as far as this run
 	// knows, and FlashBudget what they may; 0 means without limit.
 	FlashDay    uint64
@@ -216,12 +220,13 @@ func (b *Buffer) Stats() Stats {
 	held, bytes := b.index.unsent([reading.Lanes]ranges{})
 	s := Stats{
 		Accepted: b.stats.accepted.Load(), Commits: b.stats.commits.Load(),
-		Lost: b.stats.lost.Load(), FlashBytes: b.stats.flash.Load(),
-		FlashDay: b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
+		FlashBytes: b.stats.flash.Load(),
+		FlashDay:   b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
 		FlashTokens: b.stats.tokens(time.Now()), Losses: b.lastGaps(shownGaps),
 		Held: held, HeldBytes: bytes, ReservedBytes: b.index.size(), MaxBytes: b.cfg.MaxBytes,
 		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch, Refused: b.refusedBlocks(),
 	}
+	s.LostBy, s.Lost = b.lostBy()
 	if f := b.state.fault.Load(); f != nil {
 		s.Problem = f.err.Error()
 	}

@@ -163,6 +163,7 @@ func (b *Buffer) commit(g *group) error {
 	// Before anybody sees the news of a gap, it is known where it is: it may be
 	// purged or evicted as soon as it is seen.
 	b.reported(g.gaps, len(g.lanes[reading.Alarm]))
+	b.commits.note(g, b.next, time.Now())
 	b.index.commit(b.active.end, blocks)
 	b.notes.add(g.notes)
 	return nil

@@ -364,3 +364,18 @@ func (c *Cursor) closeFiles() {
 		c.heads[f].close()
 	}
 }
+
+// Retire lets the cursor of a sink go that is no longer there: nothing is kept for it
+// any more, and its Next returns ErrClosed. Its place is remembered as after a start
+// without the sink: the next Cursor of that name goes on there.
+func (b *Buffer) Retire(name string) {
+	b.curMu.Lock()
+	defer b.curMu.Unlock()
+	c := b.cursors[name]
+	if c == nil {
+		return
+	}
+	c.close()
+	b.marks[name] = c.ackedNow()
+	delete(b.cursors, name)
+}

@@ -41,6 +41,23 @@ const (
 	ReasonQuarantined = "quarantined"
 )
 
+// Reasons returns all of them.
+func Reasons() []string {
+	return []string{ReasonEvicted, ReasonExpired, ReasonRefused, ReasonDamaged, ReasonMissing, ReasonNotStored, ReasonQuarantined, ReasonPurged}
+}
+
+// lostBy counts what was declared lost since the start, by reason.
+func (b *Buffer) lostBy() (by map[string]uint64, sum uint64) {
+	b.gapMu.Lock()
+	defer b.gapMu.Unlock()
+	by = make(map[string]uint64)
+	for _, reason := range Reasons() {
+		by[reason] = b.lost[reason]
+		sum += by[reason]
+	}
+	return by, sum
+}
+
 // Gap is a counted loss: the readings First..Last of a lane will not arrive. Of
 // refused readings, which have no numbers, there is only the count.
 type Gap struct {
@@ -151,8 +168,11 @@ func (b *Buffer) announce(r gapReport) {
 	g := r.entry.Gap
 	b.gapMu.Lock()
 	b.gaps = append(b.gaps[max(len(b.gaps)-maxGaps+1, 0):], r)
+	if b.lost == nil {
+		b.lost = make(map[string]uint64)
+	}
+	b.lost[g.Reason] += g.Count
 	b.gapMu.Unlock()
-	b.stats.lost.Add(g.Count)
 	b.log.Error("readings lost", "reason", g.Reason, "lane", g.Lane, "first", g.First, "last", g.Last, "n", g.Count, "sinks", g.Sinks)
 	b.report(r)
 }

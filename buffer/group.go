@@ -59,6 +59,7 @@ type group struct {
 	receipt *Receipt
 	born    time.Time // when the first reading came
 	lanes   [reading.Lanes][]reading.Reading
+	arrived [reading.Lanes]arrivals
 	count   int
 	text    int         // bytes of texts
 	gaps    []gapReport // gaps whose readings are among the others
@@ -93,6 +94,7 @@ func (g *group) add(rs []reading.Reading, text int, now time.Time) {
 			n++
 		}
 		lane := &g.lanes[rs[0].Lane]
+		g.arrived[rs[0].Lane].add(now)
 		*lane = append(*lane, rs[:n]...)
 		rs = rs[n:]
 	}

@@ -229,12 +229,16 @@ func (p *place) ahead(b wire.Block) (first, last uint64) {
 // leaves says whether the segment has numbers that are not behind.
 func (p *place) leaves(s Segment) bool {
 	for lane, sp := range s.Lanes {
-		passed := p.passed[lane]
-		if sp.Last != 0 && (passed == 0 || p.newestFirst && sp.First < passed || !p.newestFirst && sp.Last > passed) {
+		if sp.Last != 0 && p.leavesLane(lane, sp) {
 			return true
 		}
 	}
 	return false
+}
+
+func (p *place) leavesLane(lane int, sp Span) bool {
+	passed := p.passed[lane]
+	return passed == 0 || p.newestFirst && sp.First < passed || !p.newestFirst && sp.Last > passed
 }
 
 // pass leaves the numbers behind.

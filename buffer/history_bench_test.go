@@ -5,14 +5,27 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/reading"
 )
 
 // BenchmarkAcceptBesideHistory has a hundred sources that each wait for their
-// receipt, with nobody else, and with one who reads all of the history without
-// a pause. One CPU or several make all the difference.
+// receipt, with nobody else, with one who reads all of the history without a
+// pause, and with one who looks for a series again and again. One CPU or several
+// make all the difference.
 func BenchmarkAcceptBesideHistory(b *testing.B) {
-	for _, readers := range []int{0, 1} {
-		b.Run(map[int]string{0: "alone", 1: "beside"}[readers], func(b *testing.B) {
+	look := map[string]func(context.Context, *Buffer, *uint64){
+		"beside": func(ctx context.Context, buf *Buffer, read *uint64) {
+			_, _ = buf.History(ctx, Query{}, func(Entry) error { *read++; return nil })
+		},
+		"series": func(ctx context.Context, buf *Buffer, read *uint64) {
+			q := SeriesQuery{Series: reading.Series{Device: "dev-0007", Metric: "hum"}, NewestFirst: true, Within: time.Second}
+			_, _ = buf.Series(ctx, q, func(Sample) error { *read++; return nil })
+		},
+	}
+	for _, beside := range []string{"alone", "beside", "series"} {
+		b.Run(beside, func(b *testing.B) {
 			buf, err := Open(Config{Dir: b.TempDir(), MaxBytes: 256 << 20, Clock: testClock()}, slog.New(slog.DiscardHandler))
 			if err != nil {
 				b.Fatal(err)
@@ -21,13 +34,13 @@ func BenchmarkAcceptBesideHistory(b *testing.B) {
 			ended := make(chan error, 1)
 			go func() { ended <- buf.Run(ctx) }()
 			ingest(b, buf, 100, 200_000) // something to read
-			reading, stop := context.WithCancel(ctx)
+			looking, stop := context.WithCancel(ctx)
 			var read uint64
 			var all sync.WaitGroup
-			for range readers {
+			if look := look[beside]; look != nil {
 				all.Go(func() {
-					for reading.Err() == nil {
-						_, _ = buf.History(reading, Query{}, func(Entry) error { read++; return nil })
+					for looking.Err() == nil {
+						look(looking, buf, &read)
 					}
 				})
 			}

@@ -227,3 +227,17 @@ func (x *index) unsent(acked [reading.Lanes]ranges) (readings uint64, bytes int6
 	}
 	return readings, bytes
 }
+
+// unsentBefore counts the readings of the lane that are still there, have a number
+// below seq and are not in acked.
+func (x *index) unsentBefore(lane reading.Lane, acked ranges, seq uint64) (readings uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, s := range x.segments {
+		sp := s.Lanes[lane]
+		if last := min(sp.Last, seq-1); sp.Last != 0 && sp.First <= last {
+			readings += last - sp.First + 1 - acked.overlap(sp.First, last)
+		}
+	}
+	return readings
+}

@@ -31,6 +31,8 @@ type Inventory struct {
 	// StateError says why state.db could not be read, or only in part; then
 	// sinks, gaps and quarantine are not complete.
 	StateError string `json:"state_error,omitempty"`
+
+	polite bool
 }
 
 // Segment is one segment file and what is known of it.
@@ -87,6 +89,8 @@ type Refused struct {
 	Lane  string `json:"lane"`
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
+	// Bytes is the size of the block, also where Raw was left out.
+	Bytes int `json:"bytes"`
 }
 
 // Has says whether the sink has all of the segment.
@@ -199,10 +203,7 @@ func (inv *Inventory) readState(s *state) error {
 			return nil
 		}),
 		each(s, bucketQuarantine, func(_ []byte, q Quarantined) error {
-			refused := Refused{Quarantined: q}
-			blk, _, err := wire.ParseBlock(q.Raw)
-			refused.Lane, refused.First, refused.Last = blk.Lane.String(), blk.First, blk.First+max(uint64(blk.Count), 1)-1
-			refused.ID = refusedID(q.Sink, blk.Lane, blk.First)
+			refused, err := refusedOf(q)
 			inv.Refused = append(inv.Refused, refused)
 			return err
 		}))
@@ -220,6 +221,13 @@ func (inv *Inventory) setSink(s Sink) {
 	for lane := range old.Acked {
 		old.Acked[lane] = slices.Clone(old.Acked[lane]).union(s.Acked[lane])
 	}
+}
+
+// Politely returns the same for the process that commits, which must not wait for
+// who reads: that takes a quarter of the time at the most.
+func (inv Inventory) Politely() Inventory {
+	inv.polite = true
+	return inv
 }
 
 // Configured tells an inventory that was made from outside that there is a sink
@@ -278,4 +286,6 @@ func (inv Inventory) ackedBy(sink string) (acked [reading.Lanes]ranges, err erro
 	return s.Acked, nil
 }
 
-func (inv Inventory) view() view { return view{dir: inv.Dir, segments: inv.Segments} }
+func (inv Inventory) view() view {
+	return view{dir: inv.Dir, segments: inv.Segments, polite: inv.polite}
+}

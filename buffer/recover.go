@@ -35,7 +35,7 @@ func Open(cfg Config, log *slog.Logger) (*Buffer, error) {
 	b := &Buffer{
 		cfg: cfg, log: log, state: st, index: newIndex(), reserve: newReserve(cfg.Dir),
 		toMerge: make(chan segmentInfo, 1), merged: make(chan merged, 1), tended: time.Now(),
-		open: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1),
+		open: newGroup(), commits: commits{since: time.Now()}, room: make(chan struct{}), wake: make(chan struct{}, 1),
 		cursors: map[string]*Cursor{}, marks: map[string][reading.Lanes]ranges{},
 		encoder: wire.NewEncoder(), saved: time.Now(),
 		governor: newGovernor(cfg.FlashBudget, cfg.MaxAckDelay, time.Now()),

@@ -224,6 +224,9 @@ func unseal(key, sealed []byte) ([]byte, error) {
 
 func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
+// laneKeyLen is how many bytes a laneKey has.
+const laneKeyLen = 1 + 8
+
 func laneKey(lane reading.Lane, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{byte(lane)}, seq)
 }

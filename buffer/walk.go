@@ -32,7 +32,9 @@ type walk struct {
 	mayHold     func(Segment) bool // false leaves the file alone
 	wants       func(wire.Block) bool
 	visit       func(wire.Block) error // the block is valid during the call
+	left        func(Segment) error    // may be nil: the walk is through with it
 	unread      error                  // the first segment that could not be read
+	broken      int64                  // bytes that did not check, some of them counted twice
 }
 
 // errChanged means that the file under a scanner is another one's by now.
@@ -58,6 +60,9 @@ func (w *walk) run(ctx context.Context) error {
 		for errors.Is(err, errChanged) {
 			err = w.segment(ctx, seg)
 		}
+		if err == nil && w.left != nil {
+			err = w.left(seg)
+		}
 		if err != nil {
 			return err
 		}
@@ -76,6 +81,7 @@ func (w *walk) segment(ctx context.Context, seg Segment) error {
 		return nil
 	}
 	defer r.close()
+	defer func() { w.broken += r.broken }()
 	if w.newestFirst {
 		err = w.backward(ctx, r)
 	} else {
@@ -182,6 +188,7 @@ type segmentReader struct {
 	path   string
 	open   *os.File
 	broken int64 // bytes that did not check, so far
+	exact  bool  // records end at the limit and not before
 
 	polite bool
 	turn   int64     // where the next turn of somebody else is due
@@ -193,9 +200,15 @@ func (v view) open(seg Segment) (*segmentReader, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
 	return &segmentReader{
 		scanner: scanner{file: f, number: seg.Number, limit: seg.limit()},
 		path:    f.Name(), open: f, polite: v.polite,
+		exact: info.Size() >= seg.limit() && seg.Bytes > 0, // a smaller file has taken its place since the view was made
 	}, nil
 }
 
@@ -222,6 +235,9 @@ func (r *segmentReader) read(ctx context.Context) (record, error) {
 		return record{}, errChanged
 	}
 	r.broken += skipped
+	if errors.Is(err, errEnd) && r.exact {
+		r.broken += r.limit - r.off
+	}
 	if err != nil && !errors.Is(err, errEnd) {
 		return record{}, &readError{err}
 	}

@@ -14,14 +14,15 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/dashboard/api"
+	"github.com/tidegate/tidegate/internal/sticks"
 )
 
 // serveAdmin answers the other commands of the program on the admin socket.
 // Who may connect is the business of the file's mode.
 func (d *Daemon) serveAdmin(ctx context.Context) error {
 	mux := http.NewServeMux()
-	for _, route := range append(d.routes(), dashboard.StatusRoute(d.status)) {
-		mux.Handle(route.Pattern, route.Handler)
+	for _, route := range slices.Concat(d.routes(), d.entrance.machineRoutes(), []dashboard.Route{dashboard.StatusRoute(d.status)}) {
+		mux.Handle(route.Pattern, dashboard.FromMachine(route.Handler))
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
@@ -38,10 +39,21 @@ func (d *Daemon) routes() []dashboard.Route {
 	return slices.Concat(
 		api.Buffer(d.buffer),
 		api.Quarantine(d.buffer),
+		api.Trace(d.buffer, ways{d}),
+		api.History(d.buffer, d.gateway),
+		api.Values(d.hub),
+		api.Config(configuration{d}),
 		d.tapRoutes(),
 		d.diagnoseRoutes(),
 		api.Send(d.send),
 		api.Command(d.give),
+		d.entrance.routes(),
+		api.Log(d.tail),
+		d.exportRoutes(sticks.Host{}),
+		d.bundleRoutes(),
+		d.identifyRoutes(),
+		api.Metrics(d.serveMetrics),
+		api.Health(d.unwell, d.unready),
 	)
 }
 

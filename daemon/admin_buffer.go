@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/tidegate/tidegate/buffer"
@@ -17,12 +19,33 @@ import (
 // holding is a buffer as the operator's commands reach it: through the daemon
 // that has it open, or by its files when none has.
 type holding interface {
-	// inventory may be asked for the bytes of the quarantine, too.
-	inventory(ctx context.Context, raw bool) (buffer.Inventory, error)
+	inventory(ctx context.Context) (buffer.Inventory, error)
 	// checkState is what is wrong with state.db.
 	checkState(ctx context.Context) error
 	purge(ctx context.Context, p buffer.Purge) (buffer.Purged, error)
 	forget(ctx context.Context, sink string) error
+}
+
+// shelf is the quarantine of a holding.
+type shelf interface {
+	// block returns the bytes of a block.
+	block(ctx context.Context, r buffer.Refused) ([]byte, error)
+	retry(ctx context.Context, ids []string) error
+	drop(ctx context.Context, ids []string) error
+}
+
+// withBlocks fills in the bytes of blocks in quarantine, one after the other. Those
+// that have left it meanwhile are left out.
+func withBlocks(ctx context.Context, from holding, all []buffer.Refused) (there []buffer.Refused, err error) {
+	for _, r := range all {
+		if r.Raw, err = from.(shelf).block(ctx, r); err != nil && !strings.Contains(err.Error(), buffer.ErrNotSetAside.Error()) {
+			return nil, err
+		}
+		if err == nil {
+			there = append(there, r)
+		}
+	}
+	return there, nil
 }
 
 // findHolding finds out whether a daemon runs.
@@ -43,14 +66,19 @@ func findHolding(ctx context.Context, cfg Config) (holding, error) {
 // running is a buffer that a daemon has open.
 type running struct{ socket, dir string }
 
-func (r running) inventory(ctx context.Context, raw bool) (inv buffer.Inventory, err error) {
-	path := "/api/v1/buffer"
-	if raw {
-		path += "?raw=1"
-	}
-	err = askAdmin(ctx, r.socket, http.MethodGet, path, nil, &inv)
+func (r running) inventory(ctx context.Context) (inv buffer.Inventory, err error) {
+	err = askAdmin(ctx, r.socket, http.MethodGet, "/api/v1/buffer", nil, &inv)
 	inv.Dir = r.dir // as this process finds it
 	return inv, err
+}
+
+// block asks for one at a time: all of them may be as large as the memory that the
+// gateway is allowed.
+func (r running) block(ctx context.Context, q buffer.Refused) ([]byte, error) {
+	var s api.SetAside
+	path := "/api/v1/quarantine/" + url.PathEscape(q.Sink) + "/" + q.Lane + "/" + strconv.FormatUint(q.First, 10)
+	err := askAdmin(ctx, r.socket, http.MethodGet, path+"?raw=1", nil, &s)
+	return s.Raw, err
 }
 
 func (r running) checkState(ctx context.Context) error {
@@ -77,7 +105,7 @@ func (r running) drop(ctx context.Context, ids []string) error {
 // stopped is a buffer that nobody has open.
 type stopped struct{ cfg Config }
 
-func (s stopped) inventory(ctx context.Context, _ bool) (buffer.Inventory, error) {
+func (s stopped) inventory(ctx context.Context) (buffer.Inventory, error) {
 	inv, err := buffer.ReadInventory(ctx, bufferConfig(s.cfg).Dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -98,7 +126,7 @@ func (s stopped) checkState(context.Context) error { return nil }
 
 func (s stopped) purge(ctx context.Context, p buffer.Purge) (done buffer.Purged, err error) {
 	if p.Rehearse {
-		inv, err := s.inventory(ctx, false)
+		inv, err := s.inventory(ctx)
 		if err != nil {
 			return done, err
 		}
@@ -118,17 +146,20 @@ func (s stopped) forget(ctx context.Context, sink string) error {
 	})
 }
 
+// block was part of the inventory.
+func (s stopped) block(_ context.Context, q buffer.Refused) ([]byte, error) { return q.Raw, nil }
+
 func (s stopped) retry(ctx context.Context, ids []string) error {
-	return s.open(ctx, func(b *buffer.Buffer) error { return b.RetryRefused(ids) })
+	return s.open(ctx, func(b *buffer.Buffer) error { return api.AdviseRefused(b.RetryRefused(ids)) })
 }
 
 func (s stopped) drop(ctx context.Context, ids []string) error {
-	return s.open(ctx, func(b *buffer.Buffer) error { return b.DropRefused(ids) })
+	return s.open(ctx, func(b *buffer.Buffer) error { return api.AdviseRefused(b.DropRefused(ids)) })
 }
 
 // open does something with the buffer and ends it in order.
 func (s stopped) open(ctx context.Context, do func(*buffer.Buffer) error) error {
-	inv, err := s.inventory(ctx, false) // which does not make one
+	inv, err := s.inventory(ctx) // which does not make one
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,8 @@ const (
 
 // give decides a command and tells its answer, and the late one if that comes soon.
 func (d *Daemon) give(ctx context.Context, o api.Order, tell func(command.Answer)) error {
-	if d.commands == nil {
+	commands := d.current().commands
+	if commands == nil {
 		return api.Unavailable(errors.New("no commands are allowed here — hint: set allow in [command]"))
 	}
 	wait := usualWait
@@ -54,7 +55,7 @@ func (d *Daemon) give(ctx context.Context, o api.Order, tell func(command.Answer
 	if err != nil {
 		return err
 	}
-	return d.commands.counter.serve(ctx, id, body, time.Duration(wait)*time.Second, tell)
+	return commands.counter.serve(ctx, id, body, time.Duration(wait)*time.Second, tell)
 }
 
 // document writes a command as couriers bring it.
@@ -72,7 +73,7 @@ func document(id string, o api.Order) ([]byte, error) {
 		Retain  bool   `json:"retain,omitempty"`
 		TTL     string `json:"ttl,omitempty"`
 		Sender  string `json:"sender"`
-	}{id, o.Device, o.Topic, o.Payload, qos, o.Retain, o.TTL, operator})
+	}{id, o.Device, o.Topic, o.Payload, qos, o.Retain, o.TTL, o.By})
 }
 
 func (c *counter) serve(ctx context.Context, id string, body []byte, wait time.Duration, tell func(command.Answer)) error {

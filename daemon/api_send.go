@@ -33,9 +33,6 @@ type sentAudit struct {
 	Digest string `json:"sha256"`
 }
 
-// operator is who uses the page and the admin socket, in audits.
-const operator = "operator"
-
 // send publishes a message as a local client would, and waits until it is on flash.
 func (d *Daemon) send(ctx context.Context, m api.Message) (api.Sent, error) {
 	payload := m.PayloadBase64
@@ -47,7 +44,7 @@ func (d *Daemon) send(ctx context.Context, m api.Message) (api.Sent, error) {
 		return api.Sent{}, api.Invalid(err)
 	}
 	sum := sha256.Sum256(payload)
-	audit, err := json.Marshal(sentAudit{operator, m.Topic, m.Device, m.QoS, m.Retain, len(payload), hex.EncodeToString(sum[:8])})
+	audit, err := json.Marshal(sentAudit{m.By, m.Topic, m.Device, m.QoS, m.Retain, len(payload), hex.EncodeToString(sum[:8])})
 	if err != nil {
 		return api.Sent{}, err
 	}
@@ -65,7 +62,7 @@ func (d *Daemon) send(ctx context.Context, m api.Message) (api.Sent, error) {
 	if err != nil {
 		return api.Sent{}, err
 	}
-	d.log.Info("a message was sent by the operator", "topic", m.Topic, "device", m.Device, "bytes", len(payload), "n", len(o.Readings))
+	d.log.Info("a message was sent by hand", "by", m.By, "topic", m.Topic, "device", m.Device, "bytes", len(payload), "n", len(o.Readings))
 	return sent(c, o, time.Since(began)), nil
 }
 
@@ -80,25 +77,15 @@ func (d *Daemon) aimAt(m api.Message) (*testCall, error) {
 	if m.Topic == "" && m.Device == "" {
 		return nil, errors.New(`it needs "topic" or "device" — hint: for example "topic": "plant/press-1"`)
 	}
-	if m.Topic != "" && d.broker() == nil {
+	if m.Topic != "" && d.current().broker() == nil {
 		return nil, errors.New("there is no broker to publish to — hint: set ingest.mqtt.listen, or name a device instead of the topic")
 	}
 	c := &testCall{door: "mqtt", topic: m.Topic, device: m.Device, metric: m.Metric}
-	return c, c.aim(d.cfg)
-}
-
-// broker is the MQTT door; nil if there is none.
-func (d *Daemon) broker() *mqttin.Source {
-	for _, door := range d.doors {
-		if b, ok := door.source.(*mqttin.Source); ok {
-			return b
-		}
-	}
-	return nil
+	return c, c.aim(d.current().cfg)
 }
 
 func (d *Daemon) publish(ctx context.Context, m api.Message, payload []byte, note reading.Reading) (mqttin.Outcome, error) {
-	o, err := d.broker().Submit(ctx, mqttin.Submission{Topic: m.Topic, Payload: payload, QoS: m.QoS, Retain: m.Retain}, note)
+	o, err := d.current().broker().Submit(ctx, mqttin.Submission{Topic: m.Topic, Payload: payload, QoS: m.QoS, Retain: m.Retain}, note)
 	if errors.Is(err, mqttin.ErrNotRunning) {
 		err = api.Unavailable(fmt.Errorf("%w — hint: \"tidegate status\" says why", err))
 	}

@@ -153,7 +153,7 @@ func TestExportsSayWhatTheReadingsAre(t *testing.T) {
 	for format, want := range map[string]string{"ndjson": "", "csv": "time,device"} {
 		c.format = format
 		var out bytes.Buffer
-		n, err := c.exportTo(t.Context(), &out, inv)
+		n, err := c.copyOf(inv).to(t.Context(), &out)
 		if err != nil || n.readings != 2 || n.bytes != int64(out.Len()) || !strings.HasPrefix(out.String(), want) {
 			t.Fatalf("%s: %+v, %v\n%s", format, n, err, out.String())
 		}
@@ -176,7 +176,7 @@ func TestPackedQuarantineHasEachBlockOnce(t *testing.T) {
 	c, inv := quarantined(t, reading.Reading{Device: "d", Metric: "m", Time: 1, Value: reading.Float(1)})
 	c.format = "packed"
 	var out bytes.Buffer
-	n, err := c.exportTo(t.Context(), &out, inv)
+	n, err := c.copyOf(inv).to(t.Context(), &out)
 	if err != nil || n.readings != 1 || n.chunks != 1 {
 		t.Errorf("%+v, %v", n, err)
 	}

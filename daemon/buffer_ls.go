@@ -51,7 +51,7 @@ type listedSink struct {
 
 // ls lists what there is.
 func (c *bufferCall) ls(ctx context.Context) error {
-	inv, err := c.holding.inventory(ctx, false)
+	inv, err := c.holding.inventory(ctx)
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func trimLines(text string) string {
 
 // check checks what there is, and fails when anything is damaged.
 func (c *bufferCall) check(ctx context.Context) error {
-	found, err := buffer.Check(ctx, func() (buffer.Inventory, error) { return c.holding.inventory(ctx, false) })
+	found, err := buffer.Check(ctx, func() (buffer.Inventory, error) { return c.holding.inventory(ctx) })
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/reading"
-	"github.com/tidegate/tidegate/wire"
 )
 
 // peeked is what "tidegate buffer peek -json" prints. A reading is written as
@@ -33,12 +32,12 @@ func (c *bufferCall) peek(ctx context.Context) error {
 	if c.query.Limit < 1 {
 		return usageError{errors.New("-n: a page has at least one reading")}
 	}
-	inv, err := c.holding.inventory(ctx, c.refused)
+	inv, err := c.inventory(ctx)
 	if err != nil {
 		return err
 	}
 	var entries []buffer.Entry
-	next, err := c.entries(ctx, inv, func(e buffer.Entry) error {
+	next, err := c.copyOf(inv).entries(ctx, func(e buffer.Entry) error {
 		e.Device, e.Metric, e.Unit = strings.Clone(e.Device), strings.Clone(e.Metric), strings.Clone(e.Unit)
 		entries = append(entries, e)
 		return nil
@@ -52,33 +51,13 @@ func (c *bufferCall) peek(ctx context.Context) error {
 	return errors.Join(c.writePeek(inv, entries, next), err)
 }
 
-// entries visits what the call asks for, of the journal or of the quarantine.
-func (c *bufferCall) entries(ctx context.Context, inv buffer.Inventory, visit func(buffer.Entry) error) (buffer.Token, error) {
-	if !c.refused {
-		return inv.History(ctx, c.query, visit)
+// inventory is that of the holding, with the quarantine if that is asked for.
+func (c *bufferCall) inventory(ctx context.Context) (buffer.Inventory, error) {
+	inv, err := c.holding.inventory(ctx)
+	if err == nil && c.refused {
+		inv.Refused, err = withBlocks(ctx, c.holding, inv.Refused)
 	}
-	dec, visited, unread := wire.NewDecoder(), 0, error(nil)
-	for _, q := range inv.Refused {
-		blk, _, err := wire.ParseBlock(q.Raw)
-		var rs []reading.Reading
-		if err == nil {
-			rs, err = dec.Decode(nil, blk)
-		}
-		if err != nil {
-			unread = fmt.Errorf("%w: refused by %s, %s %d..%d: %w", buffer.ErrLeftOut, q.Sink, q.Lane, q.First, q.Last, err)
-			continue
-		}
-		for i := range rs {
-			if !c.query.Chooses(&rs[i]) || c.query.Limit > 0 && visited == c.query.Limit {
-				continue
-			}
-			visited++
-			if err := visit(buffer.Entry{Reading: rs[i], Epoch: blk.Epoch, Seq: blk.First + uint64(i)}); err != nil {
-				return "", err
-			}
-		}
-	}
-	return "", unread
+	return inv, err
 }
 
 func (c *bufferCall) adviseQuery(err error) error {

@@ -46,7 +46,7 @@ func (c *bufferCall) purge(ctx context.Context) error {
 }
 
 func (c *bufferCall) forgetSink(ctx context.Context) error {
-	inv, err := c.holding.inventory(ctx, false)
+	inv, err := c.holding.inventory(ctx)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -21,6 +20,8 @@ import (
 	"github.com/tidegate/tidegate/ingest/modbusin"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/identify"
+	"github.com/tidegate/tidegate/internal/logtail"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -33,17 +34,22 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	ear := &heard{last: make(map[string]utterance)}
-	log = ear.over(log)
-	d := &Daemon{cfg: cfg, gateway: gateway, log: log, heard: ear, started: time.Now(), beside: make(map[string]http.Handler), memory: ingest.NewMemory()}
+	tail := logtail.New(log.Handler())
+	log = slog.New(tail)
+	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
+	d.signal = identify.New(d.shows, log)
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(d.buildLinks(), d.buildCommands(), d.buildDoors(), d.buildPages()); err != nil {
+	first, err := d.build(cfg, &generation{})
+	if err := errors.Join(err, d.buildPages(cfg)); err != nil {
 		d.closeListeners()
 		return nil, errors.Join(err, d.buffer.Close())
 	}
+	cfg.tellClients(log)
+	d.generation.Store(first)
+	d.texts.Store(&texts{})
 	return d, nil
 }
 
@@ -106,26 +112,41 @@ func (q quarantine) Quarantine(b wire.Block, reason string) error {
 }
 
 // buildDoors has one paragraph for every kind of door in.
-func (d *Daemon) buildDoors() error {
-	v, err := d.cfg.vocabulary()
+func (b *builder) buildDoors() error {
+	v, err := b.cfg.vocabulary()
 	if err != nil {
 		return err
 	}
-	d.chains = v.chains
-	clients := d.cfg.clientsWithin(descriptors())
-	d.cfg.tellClients(d.log)
-	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
+	clients := b.cfg.clientsWithin(descriptors())
+	return errors.Join(
+		b.buildMQTT(v, clients["mqtt"]),
+		b.buildHTTP(v, clients["http"]),
+		b.buildModbus(v),
+		b.buildSerial(v),
+		b.buildCoAP(v),
+		b.buildLines(v, clients),
+	)
+}
+
+// buildMQTT builds the broker.
+func (b *builder) buildMQTT(v vocabulary, clients int) error {
+	m := b.cfg.Ingest.MQTT
+	if m.Listen == "" {
+		return nil
+	}
+	orders := b.cfg.Command.on()
+	return b.door("mqtt", of(m, clients, orders, b.cfg.toldOf(m.Routes)), v, func(v vocabulary) (ingest.Source, []func(), error) {
 		table, err := v.table(m.Routes, m.Dialects...)
 		if err != nil {
-			return fmt.Errorf("ingest.mqtt: %w", err)
+			return nil, nil, fmt.Errorf("ingest.mqtt: %w", err)
 		}
-		log := d.log.With("source", "mqtt")
+		log := b.log.With("source", "mqtt")
 		door := mqttin.Config{
 			Listen:        m.Listen,
 			ListenPlain:   m.PlainListen,
 			Routes:        table,
 			MaxPacket:     int(m.MaxPacket),
-			MaxClients:    clients["mqtt"],
+			MaxClients:    clients,
 			MaxRate:       m.MaxRate,
 			MaxByteRate:   int(m.MaxByteRate),
 			SessionExpiry: time.Duration(m.SessionExpiry),
@@ -133,132 +154,124 @@ func (d *Daemon) buildDoors() error {
 			Version:       Version,
 			MatchClientID: m.RequireClientIDMatch,
 			Rules:         m.rules(),
-			Delivered:     d.commands.delivered(),
+		}
+		if orders {
+			door.Delivered = b.delivered
 		}
 		if err := m.admit(&door, log); err != nil {
-			return fmt.Errorf("ingest.mqtt: %w", err)
+			return nil, nil, fmt.Errorf("ingest.mqtt: %w", err)
 		}
-		broker := mqttin.New(door, log)
-		if d.commands != nil {
-			d.commands.outlet.broker = broker
-		}
-		d.addDoor("mqtt", broker, table.Filters()...)
-		if m.WebSocket {
-			d.beside["GET /mqtt"] = broker
-		}
-	}
-	return errors.Join(
-		d.buildHTTP(v, clients["http"]),
-		d.buildModbus(v),
-		d.buildSerial(v),
-		d.buildCoAP(v),
-		d.buildLines(v, clients),
-	)
+		return mqttin.New(door, log), table.Filters(), nil
+	})
 }
 
 // buildHTTP builds the door for devices that POST.
-func (d *Daemon) buildHTTP(v vocabulary, clients int) error {
-	h := d.cfg.Ingest.HTTP
+func (b *builder) buildHTTP(v vocabulary, clients int) error {
+	h := b.cfg.Ingest.HTTP
 	if h.Listen == "" {
 		return nil
 	}
-	table, err := v.table(h.Routes)
-	if err != nil {
-		return fmt.Errorf("ingest.http: %w", err)
-	}
-	log := d.log.With("source", "http")
-	door := httpin.Config{
-		Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
-		MaxBody: int(h.MaxBody), MaxClients: clients,
-	}
-	if err := h.admit(&door, log); err != nil {
-		return fmt.Errorf("ingest.http: %w", err)
-	}
-	d.addDoor("http", httpin.New(door, log), table.Filters()...)
-	return nil
+	return b.door("http", of(h, clients, b.cfg.toldOf(h.Routes)), v, func(v vocabulary) (ingest.Source, []func(), error) {
+		table, err := v.table(h.Routes)
+		if err != nil {
+			return nil, nil, fmt.Errorf("ingest.http: %w", err)
+		}
+		log := b.log.With("source", "http")
+		door := httpin.Config{
+			Listen: h.Listen, Routes: table, Types: v.contentTypes(), LineProtocol: lineProtocol(),
+			MaxBody: int(h.MaxBody), MaxClients: clients,
+		}
+		if err := h.admit(&door, log); err != nil {
+			return nil, nil, fmt.Errorf("ingest.http: %w", err)
+		}
+		return httpin.New(door, log), table.Filters(), nil
+	})
 }
 
 // buildModbus builds the buses whose slaves are polled.
-func (d *Daemon) buildModbus(v vocabulary) error {
-	for _, m := range d.cfg.Ingest.Modbus {
+func (b *builder) buildModbus(v vocabulary) error {
+	for _, m := range b.cfg.Ingest.Modbus {
 		name := m.doorName()
-		bus, err := modbusin.New(m.bus(d.cfg.Modbus.Maps, v), d.log.With("source", name))
+		err := b.door(name, of(m, b.cfg.Modbus, b.cfg.told(m.meanings()...)), v, func(v vocabulary) (ingest.Source, []func(), error) {
+			bus, err := modbusin.New(m.bus(b.cfg.Modbus.Maps, v), b.log.With("source", name))
+			if err != nil {
+				return nil, nil, fmt.Errorf("ingest.modbus %q: %w", m.Name, err)
+			}
+			return bus, bus.Filters(), nil
+		})
 		if err != nil {
-			return fmt.Errorf("ingest.modbus %q: %w", m.Name, err)
+			return err
 		}
-		d.addDoor(name, bus, bus.Filters()...)
 	}
 	return nil
 }
 
 // buildCoAP builds the door for devices that speak CoAP.
-func (d *Daemon) buildCoAP(v vocabulary) error {
-	c := d.cfg.Ingest.CoAP
+func (b *builder) buildCoAP(v vocabulary) error {
+	c := b.cfg.Ingest.CoAP
 	if c.Listen == "" && c.DTLSListen == "" {
 		return nil
 	}
-	v.users = true
-	table, err := v.table(c.Routes)
-	if err != nil {
-		return fmt.Errorf("ingest.coap: %w", err)
-	}
-	log := d.log.With("source", "coap")
-	door := coapin.Config{
-		Listen: c.Listen, ListenDTLS: c.DTLSListen, Routes: table, Formats: v.contentFormats(),
-		MaxBody: int(c.MaxBody), MaxEndpoints: c.MaxEndpoints, MaxSessions: c.MaxSessions, MaxRate: c.MaxRate,
-	}
-	if err := c.admit(&door, log); err != nil {
-		return fmt.Errorf("ingest.coap: %w", err)
-	}
-	d.addDoor("coap", coapin.New(door, log), table.Filters()...)
-	return nil
-}
-
-// addDoor gives the door an intake of its own, which counts what comes in there.
-// Filters of the door that lean on what custody has are told when it has not.
-func (d *Daemon) addDoor(name string, source ingest.Source, forget ...func()) {
-	intake := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now).WithMemory(d.memory)
-	for _, f := range forget {
-		intake.OnLoss(f)
-	}
-	d.doors = append(d.doors, door{name, source, intake})
+	return b.door("coap", of(c, b.cfg.toldOf(c.Routes)), v, func(v vocabulary) (ingest.Source, []func(), error) {
+		v.users = true
+		table, err := v.table(c.Routes)
+		if err != nil {
+			return nil, nil, fmt.Errorf("ingest.coap: %w", err)
+		}
+		log := b.log.With("source", "coap")
+		door := coapin.Config{
+			Listen: c.Listen, ListenDTLS: c.DTLSListen, Routes: table, Formats: v.contentFormats(),
+			MaxBody: int(c.MaxBody), MaxEndpoints: c.MaxEndpoints, MaxSessions: c.MaxSessions, MaxRate: c.MaxRate,
+		}
+		if err := c.admit(&door, log); err != nil {
+			return nil, nil, fmt.Errorf("ingest.coap: %w", err)
+		}
+		return coapin.New(door, log), table.Filters(), nil
+	})
 }
 
 // buildLinks builds the doors out, of whatever kind.
-func (d *Daemon) buildLinks() error {
-	d.network = openNetwork(d.cfg, d.log)
-	for _, u := range d.cfg.Uplink.all() {
-		if err := d.addLink(u); err != nil {
+func (b *builder) buildLinks() error {
+	b.openNetwork()
+	for _, u := range b.cfg.Uplink.all() {
+		if err := b.addLink(u); err != nil {
 			return fmt.Errorf("uplink.%s %q: %w", u.kind, u.settings().Name, err)
 		}
 	}
 	return nil
 }
 
-func (d *Daemon) addLink(u upstream) error {
+func (b *builder) addLink(u upstream) error {
 	s := u.settings()
-	log := d.log.With("sink", s.Name)
-	secure, err := s.tlsClient(d.cfg.clockFloor(), log)
+	made := of(u.kind, u.doorOut, b.network.made(s.Links), b.cfg.Command.beside(s.Name), secrets(u.doorOut))
+	if l := b.old.link(s.Name); l.is(made) {
+		b.links = append(b.links, l)
+		return nil
+	}
+	log := b.log.With("sink", s.Name)
+	secure, err := s.tlsClient(b.cfg.clockFloor(), log)
 	if err != nil {
 		return err
 	}
-	l := link{name: s.Name, kind: u.kind, cursor: d.buffer.Cursor(s.Name), wake: make(chan struct{}, 1)}
-	l.path = d.network.path(s.Links, l.rouse, log)
-	l.open = func() (uplink.Sink, error) {
-		return u.sink(way{gateway: d.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(d.cfg), answered: d.besides(u)})
-	}
+	l := &link{part: part{name: s.Name, made: made}, kind: u.kind, target: u.target(), wake: make(chan struct{}, 1)}
+	l.path = b.network.path(s.Links, l.rouse, log)
+	d, w := b.Daemon, way{gateway: b.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(b.cfg), answered: b.besides(b.cfg, u)}
+	l.open = func() (uplink.Sink, error) { return u.sink(w) } // of whoever holds it, a generation that is no more must not be
 	if l.sink, err = l.open(); err != nil {
 		return err
 	}
-	encoder, err := u.encoder(d.gateway)
+	b.links = append(b.links, l)
+	encoder, err := u.encoder(b.gateway)
 	if err != nil {
 		return err
 	}
 	l.leftOut = leavingOut(encoder)
-	l.forwarder = uplink.New(uplink.Config{
-		Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: max(stallAfter, 2*time.Duration(s.Timeout)),
-	}, l.cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
-	d.links = append(d.links, &l)
+	l.attach = func(cursor *buffer.Cursor) {
+		l.cursor = cursor
+		l.forwarder = uplink.New(uplink.Config{
+			Gateway: d.gateway, MaxBatch: int(s.MaxBatch), Window: s.Window, Timeout: time.Duration(s.Timeout), Wake: l.wake, Gate: gate{l.path}, Stall: max(stallAfter, 2*time.Duration(s.Timeout)),
+		}, cursor, encoder, l.sink, quarantine{d.buffer, s.Name}, log)
+	}
 	return nil
 }
 
@@ -288,13 +301,16 @@ func (c Config) clockFloor() time.Time {
 	return info.ModTime()
 }
 
-func (d *Daemon) buildPages() (err error) {
-	if d.cfg.Dashboard.Listen != "" {
-		if d.page, err = listen("dashboard", d.cfg.Dashboard.Listen); err != nil {
+func (d *Daemon) buildPages(cfg Config) (err error) {
+	if err := d.openGate(cfg); err != nil {
+		return err
+	}
+	if cfg.Dashboard.Listen != "" {
+		if d.page, err = listen("dashboard", cfg.Dashboard.Listen); err != nil {
 			return err
 		}
 	}
-	d.admin, err = listenAdmin(d.cfg.Gateway.SocketPath())
+	d.admin, err = listenAdmin(cfg.Gateway.SocketPath())
 	for _, passing := range []error{syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT} { // what waits is delivered all the same
 		if errors.Is(err, passing) {
 			d.log.Warn("commands cannot ask this gateway; the live page works — hint: let gateway.admin_socket name a file in /run", "err", err)

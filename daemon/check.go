@@ -38,6 +38,14 @@ type Finding struct {
 // and takes little more than ten seconds. c must be valid.
 func Check(ctx context.Context, c Config) []Finding {
 	k := &checklist{}
+	k.machine(ctx, c)
+	k.uplinks(ctx, c)
+	k.commands(ctx, c)
+	return k.findings
+}
+
+// machine checks everything but what is on the other side of the links.
+func (k *checklist) machine(ctx context.Context, c Config) {
 	k.identity(c.Gateway, os.Hostname)
 	k.clock(time.Now(), bootclock.Synced())
 	k.dataDir(c.Gateway.DataDir, int64(c.Buffer.MaxBytes))
@@ -52,12 +60,9 @@ func Check(ctx context.Context, c Config) []Finding {
 	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
 	k.coap(c.Ingest.CoAP, c.Buffer.AckDelay(), c.Gateway.SocketPath())
 	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, time.Now())
-	k.listener("dashboard", c.Dashboard.Listen, c.Gateway.SocketPath())
+	k.dashboard(c.Dashboard, c.Gateway.DataDir, c.Gateway.SocketPath(), time.Now())
 	k.refinements(c)
 	k.links(c, peekNetwork(c, slog.New(slog.DiscardHandler)), time.Now())
-	k.uplinks(ctx, c)
-	k.commands(ctx, c)
-	return k.findings
 }
 
 // Worst returns the highest level among the findings.

@@ -134,7 +134,7 @@ func (k *checklist) reach(ctx context.Context, g Gateway, n network, u upstream)
 	}
 	path := n.path(u.settings().Links, nil, slog.New(slog.DiscardHandler))
 	report := netcheck.NewReport(netcheck.LinkQuestions(), func(netcheck.Line) {})
-	t := newTrial(gateway, u, path, time.Time{}, report)
+	t := newAttempt(gateway, u, path, time.Time{}, report)
 	about, err := t.run(ctx)
 	if err != nil {
 		k.wrong(name, report, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/command"
@@ -21,6 +22,7 @@ import (
 
 // commands is the way down: nil in a Daemon whose configuration allows none.
 type commands struct {
+	part
 	desk     *command.Desk
 	outlet   *orders
 	couriers []*courier
@@ -30,6 +32,7 @@ type commands struct {
 // courier is a way down under supervision.
 type courier struct {
 	name, kind, target string
+	route              part // that runs path
 	courier            command.Courier
 	clerk              *command.Clerk
 	path               *carrier.Path
@@ -38,11 +41,12 @@ type courier struct {
 	wake               chan struct{}
 }
 
-// orders lets the desk publish on the broker: neither knows the other.
-type orders struct{ broker *mqttin.Source }
+// orders lets the desk publish on the broker: neither knows the other, and the one
+// may be replaced while the other stays.
+type orders struct{ broker atomic.Pointer[mqttin.Source] }
 
 func (o *orders) Publish(ctx context.Context, c command.Command, topic string, left time.Duration, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, int, error) {
-	return o.broker.Publish(ctx, mqttin.Order{
+	return o.broker.Load().Publish(ctx, mqttin.Order{
 		ID: c.ID, Topic: topic, Payload: c.Payload, QoS: c.QoS, Retain: c.Retain, Expiry: left,
 	}, rs, notes...)
 }
@@ -51,50 +55,71 @@ func (o *orders) Publish(ctx context.Context, c command.Command, topic string, l
 func onelinkDial(dial uplink.Dial) onelink.Dial { return onelink.Dial(dial) }
 
 // buildCommands makes the desk, which the broker tells of deliveries, and those who
-// bring commands.
-func (d *Daemon) buildCommands() error {
-	c := d.cfg.Command
+// bring commands, unless they are there.
+func (b *builder) buildCommands() error {
+	c := b.cfg.Command
 	if !c.on() {
 		return nil
 	}
-	cfg, err := c.desk(d.gateway)
+	made := of(c, b.madeOfCouriers())
+	if old := b.old.commands; old != nil && old.is(made) {
+		b.commands = old
+		return nil
+	}
+	cfg, err := c.desk(b.gateway)
 	if err != nil {
 		return err
 	}
-	d.commands = &commands{outlet: &orders{}}
-	ledger := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now)
-	d.commands.desk = command.New(cfg, d.commands.outlet, ledger, d.log.With("desk", "command"))
-	d.commands.counter = newCounter(d.commands.desk)
+	b.commands = &commands{part: part{name: "command", made: made}, outlet: &orders{}}
+	ledger := ingest.NewIntake(custody{b.buffer}, b.hub, time.Now)
+	b.commands.desk = command.New(cfg, b.commands.outlet, ledger, b.log.With("desk", "command"))
+	b.commands.counter = newCounter(b.commands.desk)
 	for _, t := range c.all() {
-		b := t.below()
-		log := d.log.With("courier", b.Name)
-		secure, err := b.tlsClient(d.cfg.clockFloor(), log)
-		if err != nil {
+		if err := b.addCourier(t); err != nil {
 			return fmt.Errorf("%s: %w", t.key, err)
 		}
-		k := &courier{name: b.Name, kind: t.kind, target: t.target(), lane: b.lane(), wake: make(chan struct{}, 1)}
-		if h, ok := t.wayDown.(HTTPCommands); ok {
-			k.beside = h.Beside
-		}
-		k.path = d.network.path(b.Links, k.rouse, log)
-		if k.courier, err = t.courier(way{gateway: d.gateway, dial: k.path.Dial, tls: secure, log: log}); err != nil {
-			return fmt.Errorf("%s: %w", t.key, err)
-		}
-		k.clerk = d.commands.desk.Clerk(b.Name, b.narrow())
-		d.commands.couriers = append(d.commands.couriers, k)
 	}
 	return nil
 }
 
-// besides is who listens to the acknowledgements of an uplink: a courier whose
-// commands come with them. Nil is nobody.
-func (d *Daemon) besides(u upstream) func(body []byte) {
+// madeOfCouriers is what couriers are made of beside [command].
+func (b *builder) madeOfCouriers() (all []any) {
+	all = of(secretAt(b.cfg.Command.KeyFile))
+	for _, t := range b.cfg.Command.all() {
+		all = append(all, b.network.made(t.below().Links), secrets(t.wayDown))
+	}
+	return all
+}
+
+func (b *builder) addCourier(t downstream) error {
+	below := t.below()
+	log := b.log.With("courier", below.Name)
+	secure, err := below.tlsClient(b.cfg.clockFloor(), log)
+	if err != nil {
+		return err
+	}
+	k := &courier{name: below.Name, kind: t.kind, target: t.target(), lane: below.lane(), wake: make(chan struct{}, 1)}
+	if h, ok := t.wayDown.(HTTPCommands); ok {
+		k.beside = h.Beside
+	}
+	k.path = b.network.path(below.Links, k.rouse, log)
+	b.commands.couriers = append(b.commands.couriers, k)
+	if k.courier, err = t.courier(way{gateway: b.Daemon.gateway, dial: k.path.Dial, tls: secure, log: log}); err != nil {
+		return err
+	}
+	k.clerk = b.commands.desk.Clerk(below.Name, below.narrow())
+	return nil
+}
+
+// besides is who listens to the acknowledgements of an uplink of a configuration: a
+// courier whose commands come with them. Nil is nobody.
+func (d *Daemon) besides(c Config, u upstream) func(body []byte) {
 	name := u.settings().Name
-	if u.kind != "http" || !d.cfg.Command.on() || !d.cfg.Command.beside(name) {
+	if u.kind != "http" || !c.Command.on() || !c.Command.beside(name) {
 		return nil
 	}
 	return func(body []byte) {
-		for _, k := range d.commands.all() { // which are there before the first Send
+		for _, k := range d.current().commands.all() {
 			if c, ok := k.courier.(*overhttp.Courier); ok && k.beside == name {
 				c.Offer(body)
 			}
@@ -102,12 +127,11 @@ func (d *Daemon) besides(u upstream) func(body []byte) {
 	}
 }
 
-// delivered is what the broker tells of deliveries to; nil where nobody asks.
-func (c *commands) delivered() func(order, client string) {
-	if c == nil {
-		return nil
+// delivered is what the broker tells of deliveries to.
+func (d *Daemon) delivered(order, client string) {
+	if c := d.current().commands; c != nil {
+		c.desk.Delivered(order, client)
 	}
-	return c.desk.Delivered
 }
 
 // all returns the couriers; none if there are no commands.
@@ -127,14 +151,18 @@ func (k *courier) rouse() {
 }
 
 // runCommands brings commands until ctx ends.
-func (d *Daemon) runCommands(ctx context.Context, all *sync.WaitGroup) {
-	if d.commands == nil {
+func (d *Daemon) runCommands(ctx context.Context, c *commands) {
+	if c == nil {
 		return
 	}
-	all.Go(func() { d.again(ctx, "desk", "command", func() error { return d.commands.desk.Run(ctx) }) })
-	for _, k := range d.commands.couriers {
-		all.Go(func() { d.superviseCourier(ctx, k) })
-	}
+	c.begin(ctx, func(ctx context.Context) {
+		var all sync.WaitGroup
+		all.Go(func() { d.again(ctx, "desk", "command", func() error { return c.desk.Run(ctx) }) })
+		for _, k := range c.couriers {
+			all.Go(func() { d.superviseCourier(ctx, k) })
+		}
+		all.Wait()
+	})
 }
 
 // courierMax is the longest pause between two tries to reach the other side. A
@@ -213,18 +241,18 @@ func (k *courier) runWhileAllowed(ctx context.Context) error {
 	return err
 }
 
-// commandStatus is the state of the way down, nil if there is none.
-func (d *Daemon) commandStatus() *dashboard.Commands {
-	if d.commands == nil {
+// status is the state of the way down, nil if there is none.
+func (c *commands) status() *dashboard.Commands {
+	if c == nil {
 		return nil
 	}
-	n := d.commands.desk.Stats()
+	n := c.desk.Stats()
 	s := &dashboard.Commands{
 		Accepted: n.Accepted, Delivered: n.Delivered, Refused: n.Refused, Expired: n.Expired, Duplicates: n.Duplicates,
 		Remembered: n.Remembered, Untold: n.Untold, Couriers: []dashboard.Courier{},
 		LastID: n.Last.ID, LastState: string(n.Last.State), LastReason: n.Last.Reason, LastAt: unixMilli(n.Last.At),
 	}
-	for _, k := range d.commands.couriers {
+	for _, k := range c.couriers {
 		about, fault, since := k.clerk.Link()
 		s.Couriers = append(s.Couriers, dashboard.Courier{
 			Name: k.name, Kind: k.kind, Target: k.target, Up: about != "", About: about, LastError: fault, Since: unixMilli(since),

@@ -79,7 +79,7 @@ func (c *call) commandLog(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	inv, err := held.inventory(ctx, false)
+	inv, err := held.inventory(ctx)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,11 @@ type Gateway struct {
 	AdminSocket string `toml:"admin_socket"`
 	// Memory is the soft limit of the Go heap.
 	Memory conf.Size `toml:"memory"`
+	// Identify is a program, by its full path, and its arguments, and IdentifyLED an
+	// LED below /sys/class/leds, by which the gateway shows which one it is. At most
+	// one of them is set.
+	Identify    []string `toml:"identify"`
+	IdentifyLED string   `toml:"identify_led"`
 }
 
 // Log is [log]: Level is debug, info, warn or error; Format is text or json.
@@ -193,7 +198,13 @@ type Dashboard struct {
 	// Hosts are the names, besides localhost and IP addresses, that browsers
 	// may use for it.
 	Hosts []string `toml:"hosts"`
-	// InsecureIKnow allows listening beyond loopback, where anybody may look.
+	// TLSCert and TLSKey are PEM files; TLSGenerate makes a certificate instead.
+	// Without either there is no TLS.
+	TLSCert     string `toml:"tls_cert"`
+	TLSKey      string `toml:"tls_key"`
+	TLSGenerate bool   `toml:"tls_generate"`
+	// InsecureIKnow allows listening beyond loopback without TLS, where the
+	// network can read the operator's password.
 	InsecureIKnow bool `toml:"insecure_i_know"`
 }
 

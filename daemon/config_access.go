@@ -34,7 +34,8 @@ func (m MQTT) validatePlain(r refuse) {
 	}
 }
 
-// validateWebSocket checks the way in through the dashboard, which has no TLS.
+// validateWebSocket checks the way in through the dashboard, which asks for no
+// client certificates.
 func (m MQTT) validateWebSocket(r refuse, page Dashboard) {
 	const key = "ingest.mqtt.websocket"
 	host, _, err := net.SplitHostPort(page.Listen)
@@ -45,9 +46,11 @@ func (m MQTT) validateWebSocket(r refuse, page Dashboard) {
 	case page.Listen == "":
 		r(key, "set dashboard.listen, or write false", "the dashboard is off, at whose address it would be")
 	case m.PasswordFile == "" && m.ClientCA != "":
-		r(key, "set password_file, or write false", "nobody could connect: a certificate is shown over TLS")
-	case err == nil && !isLoopback(host) && !m.InsecureIKnow:
-		r(key, "let the dashboard listen on 127.0.0.1 only, or set insecure_i_know = true in [ingest.mqtt] if this network is trusted", "the dashboard's %q has no encryption", page.Listen)
+		r(key, "set password_file, or write false", "nobody could connect: the dashboard's address asks for no certificates")
+	case err == nil && !isLoopback(host) && !m.InsecureIKnow && !page.secure():
+		r(key, "let the dashboard listen on 127.0.0.1 only, or set its tls_generate, or set insecure_i_know = true in [ingest.mqtt] if this network is trusted", "the dashboard's %q has no encryption", page.Listen)
+	case err == nil && !isLoopback(host) && !m.InsecureIKnow && !m.hasUsers():
+		r(key, "set password_file, or set insecure_i_know = true in [ingest.mqtt] if this network is trusted", "the dashboard's %q lets everybody on the network publish, without password", page.Listen)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/linein"
 	"github.com/tidegate/tidegate/internal/certs"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -210,18 +211,24 @@ func (l Line) clientTLS() (*tls.Config, error) {
 }
 
 // buildLines builds the doors for lines.
-func (d *Daemon) buildLines(v vocabulary, clients map[string]int) error {
-	for _, l := range d.cfg.Ingest.Line {
-		log := d.log.With("source", l.doorName())
-		cfg, err := l.door(v, clients[l.doorName()], log)
+func (b *builder) buildLines(v vocabulary, clients map[string]int) error {
+	for _, l := range b.cfg.Ingest.Line {
+		name := l.doorName()
+		err := b.door(name, of(l, clients[name], b.cfg.told(l.meaning())), v, func(v vocabulary) (ingest.Source, []func(), error) {
+			log := b.log.With("source", name)
+			cfg, err := l.door(v, clients[name], log)
+			if err != nil {
+				return nil, nil, fmt.Errorf("ingest.line %q: %w", l.Name, err)
+			}
+			source, err := linein.New(cfg, log)
+			if err != nil {
+				return nil, nil, fmt.Errorf("ingest.line %q: %w", l.Name, err)
+			}
+			return source, forgets(cfg.Target), nil
+		})
 		if err != nil {
-			return fmt.Errorf("ingest.line %q: %w", l.Name, err)
+			return err
 		}
-		source, err := linein.New(cfg, log)
-		if err != nil {
-			return fmt.Errorf("ingest.line %q: %w", l.Name, err)
-		}
-		d.addDoor(l.doorName(), source, forgets(cfg.Target)...)
 	}
 	return nil
 }

@@ -292,3 +292,11 @@ func (m ModbusRegister) bits(f *modbusin.Format) *keyError {
 	}
 	return nil
 }
+
+// meanings are those of all slaves.
+func (m Modbus) meanings() (all []meaning) {
+	for _, s := range m.Slaves {
+		all = append(all, s.meaning())
+	}
+	return all
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/conf"
@@ -244,16 +245,31 @@ func (c Config) validateLines(r refuse) {
 }
 
 // buildSerial builds the doors at serial ports.
-func (d *Daemon) buildSerial(v vocabulary) error {
-	for _, s := range d.cfg.Ingest.Serial {
-		door, forget := s.door(v)
-		source, err := serialin.New(door, d.log.With("source", s.doorName()))
+func (b *builder) buildSerial(v vocabulary) error {
+	for _, s := range b.cfg.Ingest.Serial {
+		name := s.doorName()
+		err := b.door(name, of(s, b.cfg.told(s.meanings()...)), v, func(v vocabulary) (ingest.Source, []func(), error) {
+			door, forget := s.door(v)
+			source, err := serialin.New(door, b.log.With("source", name))
+			if err != nil {
+				return nil, nil, fmt.Errorf("ingest.serial %q: %w", s.Name, err)
+			}
+			return source, forget, nil
+		})
 		if err != nil {
-			return fmt.Errorf("ingest.serial %q: %w", s.Name, err)
+			return err
 		}
-		d.addDoor(s.doorName(), source, forget...)
 	}
 	return nil
+}
+
+// meanings are those of all frames of the line.
+func (s Serial) meanings() []meaning {
+	all := []meaning{s.meaning()}
+	for _, p := range s.Polls {
+		all = append(all, p.meaning(s.meaning()))
+	}
+	return all
 }
 
 // door returns what the door is built from, and what is to be called when custody

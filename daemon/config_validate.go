@@ -97,6 +97,7 @@ func (g Gateway) validate(r refuse) {
 			"the socket's path has %d bytes, and %d is the most that Linux takes", n, maxSocketPath)
 	}
 	between(r, "gateway.memory", g.Memory, 16*conf.MiB, conf.TiB)
+	g.validateIdentify(r)
 }
 
 func (l Log) validate(r refuse) {
@@ -198,9 +199,7 @@ func (t Route) validateNames(r refuse, key string, users bool) {
 }
 
 func (d Dashboard) validate(r refuse) {
-	if host, port, ok := r.listener("dashboard.listen", d.Listen); ok && !isLoopback(host) && !d.InsecureIKnow {
-		r("dashboard.listen", fmt.Sprintf(`write "127.0.0.1:%s", %s`, port, insecure), exposed, d.Listen)
-	}
+	d.validateAccess(r)
 	for i, host := range d.Hosts {
 		if host == "" || strings.ContainsAny(host, "/:@ \t") {
 			r(fmt.Sprintf("dashboard.hosts[%d]", i), `write a plain name, for example "gateway.lan"`, "%q is no host name", host)

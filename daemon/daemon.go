@@ -6,8 +6,9 @@
 //
 //	Parse → Check → New → (*Daemon).Run
 //
-// build.go chooses the kinds of doors, supervise.go restarts what broke, and
-// Run below stops everything in order.
+// build.go chooses the kinds of doors, generation.go says what of them another
+// configuration leaves as it is, change.go puts that in its place, supervise.go
+// restarts what broke, and Run below stops everything in order.
 package daemon
 
 import (
@@ -16,8 +17,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
@@ -28,9 +29,9 @@ import (
 	"github.com/tidegate/tidegate/uplink/carrier"
 )
 
-// Daemon is one gateway.
+// Daemon is one gateway: what lives as long as the process, and the generation that
+// the configuration makes of it.
 type Daemon struct {
-	cfg     Config
 	gateway string
 	log     *slog.Logger
 	started time.Time
@@ -39,36 +40,37 @@ type Daemon struct {
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce
 	hub      *dashboard.Hub
-	doors    []door
-	chains   *chains // of readings on their way from the doors to the buffer
-	links    []*link
-	commands *commands // nil if none are allowed
-	// network is the ways out that the links use.
-	network network
-	page    net.Listener // nil when the dashboard is off
-	admin   net.Listener
-	// beside is what is served where the dashboard listens, by its pattern of
-	// http.ServeMux.
-	beside map[string]http.Handler
-}
+	page     net.Listener // nil when the dashboard is off, as entrance is
+	entrance *entrance
+	admin    net.Listener
+	*watch
 
-// door is a source under supervision.
-type door struct {
-	name   string
-	source ingest.Source
-	intake *ingest.Intake
+	file       string // of the configuration; empty for none
+	generation atomic.Pointer[generation]
+	texts      atomic.Pointer[texts]
+	orders     chan order // for the one who changes the configuration
+
+	// What people are told beside what the parts count.
+	origins origins
+	spells  spells
+	clock   clockWatch
 }
 
 // link is a way out.
 type link struct {
-	name, kind string
-	forwarder  *uplink.Forwarder
-	cursor     *buffer.Cursor
-	path       *carrier.Path
-	wake       chan struct{} // receives when the network may have come back
-	sink       uplink.Sink
-	open       func() (uplink.Sink, error) // makes another one
-	leftOut    func() uint64               // readings that the encoding has no words for
+	part
+	kind      string
+	target    string // where it delivers to, for people
+	forwarder *uplink.Forwarder
+	cursor    *buffer.Cursor
+	route     part // that runs path
+	path      *carrier.Path
+	wake      chan struct{} // receives when the network may have come back
+	sink      uplink.Sink
+	open      func() (uplink.Sink, error) // makes another one
+	attach    func(*buffer.Cursor)        // sets cursor and forwarder; nobody else has the cursor any more
+	leftOut   func() uint64               // readings that the encoding has no words for
+	before    delivered                   // by those that had the name before
 }
 
 // drainGrace is how long a stop waits for what the links are just delivering.
@@ -79,38 +81,36 @@ const drainGrace = 3 * time.Second
 // when the buffer could not be closed cleanly, which loses nothing: the next
 // start recovers.
 func (d *Daemon) Run(ctx context.Context) error {
-	debug.SetMemoryLimit(int64(d.cfg.Gateway.Memory))
 	defer d.closeListeners()
 
 	keep, stopBuffer := context.WithCancel(context.WithoutCancel(ctx))
 	show, stopShowing := context.WithCancel(context.WithoutCancel(ctx))
-	send, stopLinks := context.WithCancel(context.WithoutCancel(ctx))
-	carry, stopNetwork := context.WithCancel(context.WithoutCancel(ctx))
+	send := context.WithoutCancel(ctx) // parts of the generation are ended one by one
 	defer stopBuffer()
 	defer stopShowing()
-	defer stopLinks()
-	defer stopNetwork()
 
 	buffered := d.async(func() error { return d.buffer.Run(keep) })
-	carried := d.runNetwork(carry)
-	links := d.runLinks(send)
+	if err := d.memory.Load(ctx, custody{d.buffer}); err != nil && ctx.Err() == nil {
+		d.log.Warn("what devices announced before is not known: their readings have no units and aliases until they announce again", "err", err)
+	}
+	d.runFirst(ctx, send, d.current())
 	shown := d.runPages(show)
-	doors := d.runDoors(ctx)
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
 
-	<-ctx.Done()
+	(&steward{Daemon: d}).run(ctx, send)
+	d.stops.Store(true)
 	d.log.Info("gateway stops")
 
+	g := d.current()
 	// 1. No more readings come in. The buffer still commits, so that what was
 	//    taken is acknowledged before the doors close.
-	doors.Wait()
-	// 2. The links finish what is on its way, within a grace.
-	d.drain()
-	stopLinks()
-	links.Wait()
-	//    What their connections have cost is saved when they are closed.
-	stopNetwork()
-	carried.Wait()
+	endDoors(g.doors)
+	endCommands(g.commands)
+	// 2. The links finish what is on its way, within a grace. What their
+	//    connections have cost is saved when they are closed.
+	d.drain(g.links)
+	endLinks(g.links)
+	endWaysOut(g.network.but(&network{}))
 	// 3. Nobody watches any more.
 	stopShowing()
 	shown.Wait()
@@ -126,26 +126,6 @@ func (d *Daemon) async(f func() error) <-chan error {
 	return ended
 }
 
-func (d *Daemon) runDoors(ctx context.Context) *sync.WaitGroup {
-	var all sync.WaitGroup
-	if err := d.memory.Load(ctx, custody{d.buffer}); err != nil && ctx.Err() == nil {
-		d.log.Warn("what devices announced before is not known: their readings have no units and aliases until they announce again", "err", err)
-	}
-	for _, door := range d.doors {
-		all.Go(func() { d.supervise(ctx, door) })
-	}
-	d.runCommands(ctx, &all)
-	return &all
-}
-
-func (d *Daemon) runLinks(ctx context.Context) *sync.WaitGroup {
-	var all sync.WaitGroup
-	for _, l := range d.links {
-		all.Go(func() { d.superviseLink(ctx, l) })
-	}
-	return &all
-}
-
 // runPages runs what people look at: hub, dashboard and admin socket.
 func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	var all sync.WaitGroup
@@ -158,31 +138,41 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("live view", d.hub.Run)
 	if d.page != nil {
-		page := dashboard.NewServer(d.hub, d.cfg.Dashboard.Hosts, d.log)
-		page.Handle(d.routes()...)
-		for pattern, handler := range d.beside {
-			page.Handle(dashboard.Route{Pattern: pattern, Access: dashboard.Open, Handler: handler})
-		}
+		page := d.newPage()
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	if d.admin != nil {
 		serve("admin socket", d.serveAdmin)
 	}
+	serve("log", d.tail.Run)
+	serve("watch of doors", d.watchDoors)
+	serve("identify", d.signal.Run)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
+}
+
+// serveMQTT speaks MQTT over WebSocket, where that is asked for.
+func (d *Daemon) serveMQTT(w http.ResponseWriter, r *http.Request) {
+	g := d.current()
+	if broker := g.broker(); broker != nil && g.cfg.Ingest.MQTT.WebSocket {
+		broker.ServeHTTP(w, r)
+		return
+	}
+	http.NotFound(w, r)
 }
 
 // networkChanged is told of every event of the network; up says that something
 // appeared. The links then try at once instead of when their backoff says.
 func (d *Daemon) networkChanged(up bool) {
-	d.network.look()
+	g := d.current()
+	g.network.look()
 	if !up {
 		return
 	}
-	for _, l := range d.links {
+	for _, l := range g.links {
 		l.rouse()
 	}
-	for _, k := range d.commands.all() {
+	for _, k := range g.commands.all() {
 		k.rouse()
 	}
 }
@@ -195,13 +185,13 @@ func (l *link) rouse() {
 	}
 }
 
-// drain waits until no link has anything on its way, or the grace is over.
-func (d *Daemon) drain() {
+// drain waits until none of the links has anything on its way, or the grace is over.
+func (d *Daemon) drain(links []*link) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainGrace)
 	defer cancel()
-	for _, l := range d.links {
+	for _, l := range links {
 		if err := l.forwarder.WaitIdle(ctx); err != nil {
-			d.log.Info("readings stay on flash for the next start", "sink", l.name, "n", l.cursor.Lag().Readings)
+			d.log.Info("readings stay on flash", "sink", l.name, "n", l.cursor.Lag().Readings)
 		}
 	}
 }

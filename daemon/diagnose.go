@@ -30,7 +30,7 @@ type exam struct {
 	up      upstream
 	gateway string
 	path    *carrier.Path
-	links   map[string]*carrier.Link
+	links   map[string]*wayOut
 	floor   time.Time
 	how     api.Diagnosis
 	// running is the link as it runs, and refused how many blocks it has refused for
@@ -41,7 +41,7 @@ type exam struct {
 	send func(ctx context.Context) (netcheck.Finding, error)
 	// adjust, if not nil, changes the trial before it begins; trialTime and ackTime
 	// bound what it waits for.
-	adjust             func(*trial)
+	adjust             func(*attempt)
 	trialTime, ackTime time.Duration
 
 	well netcheck.Finding // the verdict, if nothing is wrong
@@ -149,7 +149,7 @@ func interfacesUp() (all []string) {
 func (x *exam) tryOut(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, x.trialTime)
 	defer cancel()
-	t := newTrial(x.gateway, x.up, x.path, x.floor, x.Report)
+	t := newAttempt(x.gateway, x.up, x.path, x.floor, x.Report)
 	if x.adjust != nil {
 		x.adjust(t)
 	}

@@ -28,7 +28,8 @@ const (
 type inspection struct {
 	*netcheck.Report
 	d    *Daemon
-	door door
+	g    *generation
+	door *door
 	look time.Duration
 	was  dashboard.Door // before it was watched
 	now  dashboard.Door
@@ -50,22 +51,19 @@ func (d doctor) DiagnoseDoor(ctx context.Context, name string, tell func(netchec
 
 // inspection prepares that of a door.
 func (d *Daemon) inspection(name string, look time.Duration, tell func(netcheck.Line)) (*inspection, error) {
-	i := slices.IndexFunc(d.doors, func(door door) bool { return door.name == name })
-	if i < 0 {
+	g := d.current()
+	door := g.door(name)
+	if door == nil {
 		return nil, api.NotFound(fmt.Errorf("there is no door %q here — hint: \"tidegate status\" lists them", name))
 	}
-	was, _ := d.doorNamed(name)
-	return &inspection{Report: netcheck.NewReport(netcheck.DoorQuestions(was.Kind), tell), d: d, door: d.doors[i], look: look, was: was}, nil
+	was := g.doorNamed(name)
+	return &inspection{Report: netcheck.NewReport(netcheck.DoorQuestions(was.Kind), tell), d: d, g: g, door: door, look: look, was: was}, nil
 }
 
-// doorNamed is the status of one door.
-func (d *Daemon) doorNamed(name string) (dashboard.Door, bool) {
-	all := d.doorStatus()
-	i := slices.IndexFunc(all, func(s dashboard.Door) bool { return s.Name == name })
-	if i < 0 {
-		return dashboard.Door{}, false
-	}
-	return all[i], true
+// doorNamed is the status of one door; there must be one of that name.
+func (g *generation) doorNamed(name string) dashboard.Door {
+	all := g.doorStatus()
+	return all[slices.IndexFunc(all, func(s dashboard.Door) bool { return s.Name == name })]
 }
 
 // run looks at everything that counts, and watches the door meanwhile.
@@ -82,7 +80,7 @@ func (x *inspection) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		x.now, _ = x.d.doorNamed(x.door.name)
+		x.now = x.g.doorNamed(x.door.name)
 		x.comes()
 		x.peers()
 		x.refusals()
@@ -103,8 +101,8 @@ func (x *inspection) opened() {
 	case d.Line != nil && d.Line.Trouble != "":
 		x.troubled(d.Line.Trouble)
 	default:
-		if last := x.d.heard.of(d.Name); last.text != "" {
-			x.troubled(d.State + "; " + last.text)
+		if last, ok := x.d.lastWarning(d.Name); ok {
+			x.troubled(d.State + "; " + worded(last))
 			return
 		}
 		x.troubled(d.State)
@@ -141,7 +139,7 @@ func (x *inspection) knock(ctx context.Context) {
 	if addr == nil {
 		return
 	}
-	x.End(netcheck.Knock, knockAt(ctx, addr, x.now.Kind == "coap" && x.d.cfg.Ingest.CoAP.Listen != ""))
+	x.End(netcheck.Knock, knockAt(ctx, addr, x.now.Kind == "coap" && x.g.cfg.Ingest.CoAP.Listen != ""))
 	x.End(netcheck.Others, x.reachable(addr))
 }
 
@@ -194,7 +192,7 @@ func here(addr net.Addr) string {
 // is one that they take.
 func (x *inspection) reachable(addr net.Addr) netcheck.Finding {
 	k := &checklist{}
-	switch m, h := x.d.cfg.Ingest.MQTT, x.d.cfg.Ingest.HTTP; {
+	switch m, h := x.g.cfg.Ingest.MQTT, x.g.cfg.Ingest.HTTP; {
 	case x.now.Kind == "mqtt" && m.TLSCert != "":
 		k.tlsFiles("its TLS", m.tlsFiles(), time.Now())
 	case x.now.Kind == "http" && h.TLSCert != "":

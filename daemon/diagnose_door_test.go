@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/dashboard/api"
+	"github.com/tidegate/tidegate/internal/logtail"
 	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/internal/passwd"
 	"github.com/tidegate/tidegate/internal/ptytest"
@@ -53,15 +54,15 @@ func nothing() {}
 func TestADoorThatNobodyComesTo(t *testing.T) {
 	address, config := brokerAt(t)
 	d := inside(t, config+"ingest.http.listen = \"127.0.0.1:0\"\ningest.coap.listen = \"127.0.0.1:0\"\n")
-	d.broker().Addr(t.Context())
+	d.current().broker().Addr(t.Context())
 	for _, name := range []string{"mqtt", "http", "coap"} {
-		eventually(t, func() bool { s, _ := d.doorNamed(name); return s.State == dashboard.OK })
+		eventually(t, func() bool { s := d.current().doorNamed(name); return s.State == dashboard.OK })
 		steps, v := inspect(t, d, name, nothing)
 		expectVerdict(t, v, netcheck.Warn, "", "Nothing has come in by "+name, "only programs on this machine", "0.0.0.0:")
 		if s := steps[netcheck.Knock]; s.State != netcheck.OK || !strings.Contains(s.Text, "answers this machine") {
 			t.Errorf("%s: %+v", name, s)
 		}
-		if s, _ := d.doorNamed(name); s.Malformed+s.BadLogins+s.Rejected > 0 {
+		if s := d.current().doorNamed(name); s.Malformed+s.BadLogins+s.Rejected > 0 {
 			t.Errorf("%s: to knock was held against somebody: %+v", name, s)
 		}
 	}
@@ -82,7 +83,7 @@ func TestADoorThatRefuses(t *testing.T) {
 	}
 	address, config := brokerAt(t)
 	d := inside(t, config+fmt.Sprintf("ingest.mqtt.password_file = %q\n", users))
-	d.broker().Addr(t.Context())
+	d.current().broker().Addr(t.Context())
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +104,7 @@ func TestADoorThatRefuses(t *testing.T) {
 func TestADoorThatCannotRead(t *testing.T) {
 	d := inside(t, "ingest.mqtt.listen = \"\"\ningest.http.listen = \"127.0.0.1:0\"\n[[ingest.http.route]]\ntopic = \"{device}\"\nundecodable = \"drop\"\n")
 	var s dashboard.Door
-	eventually(t, func() bool { s, _ = d.doorNamed("http"); return s.State == dashboard.OK })
+	eventually(t, func() bool { s = d.current().doorNamed("http"); return s.State == dashboard.OK })
 	_, v := inspect(t, d, "http", func() {
 		resp, err := http.Post("http://"+s.Address+"/v1/readings/pump", "text/plain", strings.NewReader(`{"temp":`))
 		if err != nil {
@@ -122,7 +123,7 @@ func TestADoorWhoseAddressIsTaken(t *testing.T) {
 	}
 	defer l.Close()
 	d := inside(t, fmt.Sprintf("ingest.mqtt.listen = %q\n", l.Addr()))
-	eventually(t, func() bool { return d.heard.of("mqtt").text != "" })
+	eventually(t, func() bool { _, ok := d.lastWarning("mqtt"); return ok })
 	_, v := inspect(t, d, "mqtt", nothing)
 	expectVerdict(t, v, netcheck.Bad, netcheck.Open, "does not listen yet", "address already in use")
 }
@@ -135,7 +136,7 @@ func TestASerialLine(t *testing.T) {
 	}
 	defer end.Close()
 	d := inside(t, fmt.Sprintf("ingest.mqtt.listen = \"\"\n[[ingest.serial]]\nname = \"boiler\"\nport = %q\n[ingest.serial.framing]\nmax_frame = \"64B\"\n[[ingest.serial]]\nname = \"gone\"\nport = \"/dev/serial/by-id/usb-nothing\"\n", path))
-	eventually(t, func() bool { s, _ := d.doorNamed("serial:boiler"); return s.State == dashboard.OK })
+	eventually(t, func() bool { s := d.current().doorNamed("serial:boiler"); return s.State == dashboard.OK })
 	_, v := inspect(t, d, "serial:boiler", nothing)
 	expectVerdict(t, v, netcheck.Warn, "", "not a byte has come", "RX and TX")
 	noise := strings.Repeat("\xf0\x0f\x81", 100) // a wrong speed knows no end of line
@@ -146,34 +147,26 @@ func TestASerialLine(t *testing.T) {
 	}
 	_, v = inspect(t, d, "serial:boiler", func() { _, _ = device.WriteString("\n21.5\n22.5\n23.5\n") })
 	expectVerdict(t, v, netcheck.OK, "", "Nothing is wrong", "3 readings came")
-	eventually(t, func() bool { s, _ := d.doorNamed("serial:gone"); return s.Line.Trouble != "" })
+	eventually(t, func() bool { s := d.current().doorNamed("serial:gone"); return s.Line.Trouble != "" })
 	_, v = inspect(t, d, "serial:gone", nothing)
 	expectVerdict(t, v, netcheck.Bad, netcheck.Open, "/dev/serial/by-id/usb-nothing")
 }
 
-// What a door is told of the log is its own, and also what is below the level of it.
-func TestTheLastWarningOfEverySourceIsHeard(t *testing.T) {
-	var out strings.Builder
-	ear := &heard{last: make(map[string]utterance)}
-	log := ear.over(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelError})))
-	log.With("source", "mqtt").Warn("may not connect", "user", "pump", "err", "wrong password")
-	log.Warn("it broke", "source", "http", "err", "address in use")
+func TestTheLastWarningOfASourceIsFound(t *testing.T) {
+	tail := logtail.New(slog.DiscardHandler)
+	log := slog.New(tail)
+	d := &Daemon{watch: newWatch(tail)}
+	log.With("source", "mqtt").Warn("may not connect", "user", "pump 7", "err", `wrong "password"`)
+	log.Warn("it broke", "source", "serial:a", "err", "address in use")
+	log.Warn("it broke", "source", "serial:ab", "err", "another")
 	log.With("source", "mqtt").Info("listens")
-	log.Warn("of nobody")
-	if got := ear.of("mqtt").text; got != "may not connect: wrong password (user pump)" {
-		t.Errorf("%q", got)
-	}
-	if got := ear.of("http"); got.text != "it broke: address in use" || time.Since(got.at) > time.Minute {
-		t.Errorf("%+v", got)
-	}
-	if out.Len() > 0 || len(ear.last) != 2 {
-		t.Errorf("%q, %v", &out, ear.last)
-	}
-	for i := range 2 * maxHeard {
-		log.Warn("x", "source", fmt.Sprint(i))
-	}
-	if len(ear.last) > maxHeard {
-		t.Errorf("%d are remembered", len(ear.last))
+	for source, want := range map[string]string{
+		"mqtt": `may not connect: wrong "password" (user pump 7)`, "serial:a": "it broke: address in use", "http": "",
+	} {
+		r, ok := d.lastWarning(source)
+		if ok != (want != "") || ok && worded(r) != want {
+			t.Errorf("%s: %q, want %q", source, worded(r), want)
+		}
 	}
 }
 

@@ -50,28 +50,29 @@ func (d doctor) DiagnoseLink(ctx context.Context, name string, how api.Diagnosis
 
 // exam prepares that of a link.
 func (d *Daemon) exam(name string, how api.Diagnosis, tell func(netcheck.Line)) (*exam, error) {
-	l, err := d.findLink(name)
+	g := d.current()
+	l, err := g.findLink(name)
 	if err != nil {
 		return nil, err
 	}
 	x := &exam{
-		Report: netcheck.NewReport(netcheck.LinkQuestions(), tell), gateway: d.gateway, path: l.path, links: d.network.links,
-		floor: d.cfg.clockFloor(), how: how, running: l, trialTime: trialTime, ackTime: ackTime,
+		Report: netcheck.NewReport(netcheck.LinkQuestions(), tell), gateway: d.gateway, path: l.path, links: g.network.links,
+		floor: g.cfg.clockFloor(), how: how, running: l, trialTime: trialTime, ackTime: ackTime,
 	}
-	x.up, _ = d.cfg.Uplink.find(name)
+	x.up, _ = g.cfg.Uplink.find(name)
 	x.refused = func() (n int, why string) { return d.refusedOf(name) }
 	x.send = func(ctx context.Context) (netcheck.Finding, error) {
-		return d.roundTrip(ctx, l, netcheck.NewReport(nil, func(netcheck.Line) {}))
+		return d.roundTrip(ctx, g, l, netcheck.NewReport(nil, func(netcheck.Line) {}))
 	}
 	return x, nil
 }
 
-func (d *Daemon) findLink(name string) (*link, error) {
-	i := slices.IndexFunc(d.links, func(l *link) bool { return l.name == name })
-	if i < 0 {
+func (g *generation) findLink(name string) (*link, error) {
+	l := g.link(name)
+	if l == nil {
 		return nil, api.NotFound(fmt.Errorf("there is no uplink %q here — hint: \"tidegate status\" lists them", name))
 	}
-	return d.links[i], nil
+	return l, nil
 }
 
 // find returns the table of an uplink.

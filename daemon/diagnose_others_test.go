@@ -148,9 +148,9 @@ func portal() http.Handler {
 }
 
 // portalAsked lets port 80 of any host be the portal.
-func portalAsked(t *testing.T) func(*trial) {
+func portalAsked(t *testing.T) func(*attempt) {
 	address := plainServer(t, portal())
-	return func(tr *trial) {
+	return func(tr *attempt) {
 		today(tr)
 		ask := tr.ask
 		tr.ask = func(ctx context.Context, network, to string) (net.Conn, error) {

@@ -41,7 +41,7 @@ func (x *inspection) bytesCame() {
 		return
 	}
 	x.End(netcheck.Peers, netcheck.Fine("bytes come; the last frame %s", ago(time.Now(), l.LastFrame)))
-	switch errors := lineErrors(l); {
+	switch errors := strings.Join(lineErrors(l), ", "); {
 	case l.FrameErrors+l.ParityErrors+l.DamagedBytes > l.Frames:
 		x.End(netcheck.Whole, netcheck.Weak("set speed, parity and stop bits as the device has them; \"tidegate probe\" finds them", "bytes come damaged, as with a wrong speed or parity: %s", errors))
 	case l.Frames == 0:
@@ -58,20 +58,20 @@ func (x *inspection) bytesCame() {
 // refusals asks whether somebody was sent away, with the last reason.
 func (x *inspection) refusals() {
 	d := x.now
-	told := times([]uint64{d.BadLogins, d.Denied, d.TurnedAway, d.Malformed, d.TooLarge, d.Overflowed},
+	told := timesEach([]uint64{d.BadLogins, d.Denied, d.TurnedAway, d.Malformed, d.TooLarge, d.Overflowed},
 		"wrong login", "against the rules (acl)", "too many connections", "not in the protocol of this door", "too large", "too fast")
 	if told == "" {
 		x.End(netcheck.Refused, netcheck.Fine("nobody was"))
 		return
 	}
-	if last := x.d.heard.of(d.Name); last.text != "" {
-		told += fmt.Sprintf("; the last, at %s: %s", clockTime(last.at, time.Now()), last.text)
+	if last, ok := x.d.lastWarning(d.Name); ok {
+		told += fmt.Sprintf("; the last, at %s: %s", clockTime(time.UnixMilli(last.Time), time.Now()), worded(last))
 	}
 	x.End(netcheck.Refused, netcheck.Weak(refusedHint(d), "sent away since the start: %s", told))
 }
 
-// times says how often each thing was, of those that were.
-func times(n []uint64, what ...string) string {
+// timesEach says how often each thing was, of those that were.
+func timesEach(n []uint64, what ...string) string {
 	var all []string
 	for i, n := range n {
 		if n > 0 {
@@ -111,7 +111,7 @@ func (x *inspection) decoded() {
 
 // kept asks whether what came found room.
 func (x *inspection) kept() {
-	if b := x.d.bufferStatus(); b.State != dashboard.OK {
+	if b := x.d.bufferStatus(x.g); b.State != dashboard.OK {
 		what, hint, _ := strings.Cut(b.State, " — hint: ")
 		x.End(netcheck.Kept, netcheck.Wrong(cmp.Or(hint, "make room on the disk, or restore the link"), "the gateway keeps nothing: %s", what))
 		return

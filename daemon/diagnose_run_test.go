@@ -43,13 +43,17 @@ func inside(t *testing.T, config string) *Daemon {
 		}
 		os.RemoveAll(dir)
 	})
+	eventually(t, func() bool {
+		_, err := askStatus(t.Context(), c.Gateway.SocketPath())
+		return err == nil
+	})
 	return d
 }
 
 // asked is an answer in lines, over the admin socket.
 func asked(t *testing.T, d *Daemon, path string, body any) (lines []netcheck.Line, verdict netcheck.Line) {
 	t.Helper()
-	if err := streamAdmin(t.Context(), d.cfg.Gateway.SocketPath(), path, body, func(l netcheck.Line) { lines = append(lines, l) }); err != nil {
+	if err := streamAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), path, body, func(l netcheck.Line) { lines = append(lines, l) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(lines) == 0 {
@@ -145,7 +149,7 @@ func TestWhatTheOtherSideDoesNotTakeIsNamed(t *testing.T) {
 			if _, err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, func() bool { s := d.links[0].forwarder.Stats(); return s.Retries+s.Quarantined > 0 })
+			eventually(t, func() bool { s := d.current().links[0].forwarder.Stats(); return s.Retries+s.Quarantined > 0 })
 			_, v := asked(t, d, diagnoseCloud, nil)
 			expectVerdict(t, v, netcheck.Bad, c.step, c.says...)
 			_, v = asked(t, d, "/api/v1/links/cloud/diagnose", api.Diagnosis{Send: true})
@@ -207,7 +211,7 @@ func TestWhatHoldsReadingsBackIsNamed(t *testing.T) {
 	t.Run("Company", func(t *testing.T) {
 		d := inside(t, overLink("min_batch = \"64KiB\"\nmin_batch_age = \"1h\""))
 		_, v := asked(t, d, "/api/v1/links/cloud/test", nil)
-		expectVerdict(t, v, netcheck.Warn, "", "waits for company")
+		expectVerdict(t, v, netcheck.Warn, "", "wait for company")
 		_, v = asked(t, d, diagnoseCloud, nil)
 		expectVerdict(t, v, netcheck.OK, "", "Nothing is wrong", "wait for company")
 	})
@@ -230,7 +234,7 @@ func TestALinkThatIsDownAndComesBack(t *testing.T) {
 func TestDiagnosesOfNothing(t *testing.T) {
 	d := inside(t, newCloudSays(t).uplink(""))
 	for _, path := range []string{"links/clowd/diagnose", "links/clowd/test", "doors/mqtts/diagnose"} {
-		err := streamAdmin(t.Context(), d.cfg.Gateway.SocketPath(), "/api/v1/"+path, nil, func(json.RawMessage) {})
+		err := streamAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/"+path, nil, func(json.RawMessage) {})
 		if err == nil || !strings.Contains(err.Error(), "hint") {
 			t.Errorf("%s: %v", path, err)
 		}

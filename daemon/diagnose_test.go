@@ -18,16 +18,16 @@ import (
 type fault struct {
 	uplink string // its table
 	link   string // keys of its [[link]]; none for the system's routing
-	adjust func(*trial)
+	adjust func(*attempt)
 	step   string   // the first that fails
 	says   []string // parts of the verdict
 }
 
 // today is a clock that somebody has set, and adrift one that nobody has.
-func today(tr *trial) { tr.synced = func() bool { return true } }
+func today(tr *attempt) { tr.synced = func() bool { return true } }
 
-func adrift(to time.Time) func(*trial) {
-	return func(tr *trial) { tr.now, tr.synced = func() time.Time { return to }, func() bool { return false } }
+func adrift(to time.Time) func(*attempt) {
+	return func(tr *attempt) { tr.now, tr.synced = func() time.Time { return to }, func() bool { return false } }
 }
 
 // examine diagnoses an uplink as "tidegate diagnose" does without a gateway.
@@ -167,7 +167,7 @@ func TestAWrongPasswordIsNamedByEveryServer(t *testing.T) {
 			if s == nil {
 				t.Skip("not installed")
 			}
-			_, verdict := examine(t, fault{uplink: fmt.Sprintf(server.table, s.Addr(server.protocol)) + "\nname = \"cloud\"", adjust: func(tr *trial) { today(tr) }})
+			_, verdict := examine(t, fault{uplink: fmt.Sprintf(server.table, s.Addr(server.protocol)) + "\nname = \"cloud\"", adjust: func(tr *attempt) { today(tr) }})
 			if verdict.Step != netcheck.Login || verdict.State != netcheck.Bad || !strings.Contains(verdict.Verdict, "password") {
 				t.Errorf("%+v", verdict)
 			}

@@ -16,7 +16,7 @@ import (
 )
 
 // lineCommand returns the command about serial ports that has the name, or nil.
-func lineCommand(name string) func(args []string, stdout, stderr io.Writer) int {
+func lineCommand(name string) entry {
 	run := map[string]func(*lineCall) error{
 		"ports": (*lineCall).ports, "tap": (*lineCall).tap, "probe": (*lineCall).probe,
 	}[strings.TrimLeft(name, "-")]

@@ -11,9 +11,12 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/ontrial"
 )
 
 // Version is the version of the program.
@@ -37,8 +40,18 @@ Usage:
   tidegate status  [-config FILE] [-json] show what a running gateway does
   tidegate diagnose [UPLINK] | -door [DOOR]
                                           find out why nothing arrives
+  tidegate reload | apply FILE | confirm | revert
+                                          change the configuration while it runs;
+                                          "tidegate apply -help" tells more
+  tidegate trace   DEVICE METRIC [-json]  where the newest reading of a series is
+  tidegate log     [-f] [-level LEVEL]    show what a running gateway has said
+  tidegate diag    [-o FILE]              pack what support wants to see, without secrets
+  tidegate identify [-for SECONDS]        let the gateway show which one it is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
+  tidegate setup-code                     print the code that makes an operator of the page
+  tidegate operator  passwd | reset       who signs in on the page
+  tidegate token   add | ls | rm          tokens for programs; "tidegate token help" tells more
   tidegate buffer  ls | check | peek | export | purge
                                           see, copy and discard what is on flash;
                                           "tidegate buffer help" tells more
@@ -59,6 +72,24 @@ FILE is ` + defaultConfig + ` unless given; where that is missing, defaults appl
 Exit codes: 0 fine, 1 it did not work, 2 the call or the configuration is wrong.
 `
 
+// entry runs a command with the arguments behind its name, and returns the exit code.
+type entry func(args []string, stdout, stderr io.Writer) int
+
+// groupCommand returns a command that has commands or flags of its own, nil if there
+// is none of that name.
+func groupCommand(name string) entry {
+	return map[string]entry{
+		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain,
+		"setup-code": operatorEntry("setup-code"), "operator": operatorEntry("operator"), "token": operatorEntry("token"),
+	}[name]
+}
+
+func operatorEntry(name string) entry {
+	return func(args []string, stdout, stderr io.Writer) int {
+		return operatorMain(append([]string{name}, args...), stdout, stderr)
+	}
+}
+
 // Main runs the program with the arguments behind its name and returns its exit
 // code.
 func Main(args []string, stdout, stderr io.Writer) int {
@@ -70,20 +101,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		"run": (*call).run, "check": (*call).check, "status": (*call).status,
 		"passwd": (*call).passwd, "config": (*call).config, "version": (*call).version, "help": (*call).help, "h": (*call).help,
 	}
-	switch args[0] {
-	case "buffer":
-		return bufferMain(args[1:], stdout, stderr)
-	case "quarantine":
-		return quarantineMain(args[1:], stdout, stderr)
-	case "command":
-		return commandMain(args[1:], stdout, stderr)
-	case "diagnose":
-		return diagnoseMain(args[1:], stdout, stderr)
-	case "test":
-		return testMain(args[1:], stdout, stderr)
-	}
-	if line := lineCommand(args[0]); line != nil {
-		return line(args[1:], stdout, stderr)
+	for _, of := range []func(string) entry{groupCommand, lineCommand, configCommand, opsCommand} {
+		if run := of(args[0]); run != nil {
+			return run(args[1:], stdout, stderr)
+		}
 	}
 	name := strings.TrimLeft(args[0], "-")
 	command, ok := commands[name]
@@ -174,20 +195,38 @@ func (c *call) report(err error) int {
 
 // load reads the configuration. A missing file is fine unless it was named.
 func (c *call) load() (Config, error) {
+	cfg, _, err := c.loadText()
+	return cfg, err
+}
+
+// loadText is load, and returns the text as well.
+func (c *call) loadText() (Config, []byte, error) {
 	named := false
 	c.flags.Visit(func(f *flag.Flag) { named = named || f.Name == "config" })
-	cfg, err := Load(c.file)
+	text, err := ontrial.Read(c.file)
 	switch {
-	case err == nil || errors.As(err, new(conf.Problems)):
-		return cfg, err
+	case err == nil:
+		cfg, err := Parse(c.file, text)
+		return cfg, text, err
 	case errors.Is(err, os.ErrNotExist) && !named:
-		return Default(), nil
+		return Default(), nil, nil
 	}
-	return cfg, unreadableError{err}
+	return Config{}, nil, unreadableError{fmt.Errorf("read configuration: %w", err)}
+}
+
+// socket is where the gateway is to be reached. A file that is wrong by now does not
+// hide a gateway that runs.
+func (c *call) socket() (string, error) {
+	cfg, text, err := c.loadText()
+	if errors.As(err, new(conf.Problems)) {
+		cfg, err = Default(), nil
+		conf.Decode(c.file, text, &cfg) // as far as it can be read
+	}
+	return cfg.Gateway.SocketPath(), err
 }
 
 func (c *call) run() error {
-	cfg, err := c.load()
+	cfg, text, err := c.loadText()
 	if err != nil {
 		return err
 	}
@@ -201,37 +240,66 @@ func (c *call) run() error {
 	if err != nil {
 		return err
 	}
+	d.from(c.file, text)
 	for _, line := range d.addresses() {
 		fmt.Fprintln(c.stdout, line)
 	}
+	defer d.reloadOn(ctx, syscall.SIGHUP)()
 	return d.Run(ctx)
+}
+
+// reloadOn reads the configuration again at each of these signals, until stop is
+// called.
+func (d *Daemon) reloadOn(ctx context.Context, sig os.Signal) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	hungUp := make(chan os.Signal, 1)
+	signal.Notify(hungUp, sig)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			select {
+			case <-hungUp:
+			case <-ctx.Done():
+				return
+			}
+			if err := (configuration{d}).Carry(ctx, api.ConfigOrder{Do: "reload", By: sig.String()}); err != nil && ctx.Err() == nil {
+				d.log.Error("the configuration stays as it is", "by", sig.String(), "err", err)
+			}
+		}
+	})
+	return func() {
+		signal.Stop(hungUp)
+		cancel()
+		reading.Wait()
+	}
 }
 
 // addresses says where things are to be found.
 func (d *Daemon) addresses() []string {
 	var lines []string
-	if m := d.cfg.Ingest.MQTT; m.Listen != "" {
+	cfg := d.current().cfg
+	if m := cfg.Ingest.MQTT; m.Listen != "" {
 		lines = append(lines, "mqtt       "+m.Listen)
 	}
-	if h := d.cfg.Ingest.HTTP; h.Listen != "" {
+	if h := cfg.Ingest.HTTP; h.Listen != "" {
 		lines = append(lines, "http       "+h.Listen)
 	}
-	for _, l := range d.cfg.lines() {
+	for _, l := range cfg.lines() {
 		lines = append(lines, "serial     "+l.port)
 	}
-	if c := d.cfg.Ingest.CoAP; c.Listen != "" {
+	if c := cfg.Ingest.CoAP; c.Listen != "" {
 		lines = append(lines, "coap       "+c.Listen)
 	}
-	if c := d.cfg.Ingest.CoAP; c.DTLSListen != "" {
+	if c := cfg.Ingest.CoAP; c.DTLSListen != "" {
 		lines = append(lines, "coaps      "+c.DTLSListen)
 	}
-	for _, l := range d.cfg.Ingest.Line {
+	for _, l := range cfg.Ingest.Line {
 		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
-		lines = append(lines, "dashboard  http://"+d.page.Addr().String()+"/")
+		lines = append(lines, "dashboard  "+d.entrance.scheme()+d.page.Addr().String()+"/"+d.entrance.invitation())
 	}
-	return append(lines, "buffer     "+d.cfg.Gateway.DataDir)
+	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }
 
 func logger(cfg Log, w io.Writer) *slog.Logger {
@@ -262,12 +330,15 @@ func (c *call) check() error {
 }
 
 func (c *call) status() error {
-	cfg, err := c.load()
+	socket, err := c.socket()
 	if err != nil {
 		return err
 	}
-	s, err := askStatus(context.Background(), cfg.Gateway.SocketPath())
+	s, err := askStatus(context.Background(), socket)
 	if err != nil {
+		if _, wrong := c.load(); wrong != nil {
+			return wrong // and so it may not be where it was looked for
+		}
 		return err
 	}
 	if c.json {

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"log/slog"
-	"sync"
 
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/carrier"
@@ -11,71 +10,97 @@ import (
 
 // network is the ways out that the gateway has.
 type network struct {
-	links map[string]*carrier.Link
+	links map[string]*wayOut
 	order []string
 }
 
-// openNetwork opens the links of the configuration, with what they have counted
-// so far.
-func openNetwork(c Config, log *slog.Logger) network {
-	n := network{links: make(map[string]*carrier.Link)}
-	for _, l := range c.carriers() {
-		n.add(l.Name, carrier.Open(l.carrier(c.Gateway.DataDir), log))
-	}
-	return n
+// wayOut is a link of the configuration.
+type wayOut struct {
+	part
+	*carrier.Link
 }
 
-// peekNetwork is openNetwork for those who only look.
+// openNetwork makes the links of the configuration, and takes over those that are
+// there already.
+func (b *builder) openNetwork() {
+	b.network.links = make(map[string]*wayOut)
+	for _, l := range b.cfg.carriers() {
+		w := b.old.network.links[l.Name]
+		if made := of(l); w == nil || !w.is(made) {
+			w = &wayOut{part{name: l.Name, made: made}, carrier.New(l.carrier(b.cfg.Gateway.DataDir), b.log)}
+		}
+		b.network.add(w)
+	}
+}
+
+// peekNetwork is the links of the configuration for those who only look.
 func peekNetwork(c Config, log *slog.Logger) network {
-	n := network{links: make(map[string]*carrier.Link)}
+	n := network{links: make(map[string]*wayOut)}
 	for _, l := range c.carriers() {
-		n.add(l.Name, carrier.Peek(l.carrier(c.Gateway.DataDir), log))
+		n.add(&wayOut{part{name: l.Name}, carrier.Peek(l.carrier(c.Gateway.DataDir), log)})
 	}
 	return n
 }
 
-func (n *network) add(name string, l *carrier.Link) {
-	n.links[name] = l
-	n.order = append(n.order, name)
+func (n *network) add(w *wayOut) {
+	n.links[w.name] = w
+	n.order = append(n.order, w.name)
 }
 
-// path returns the way out over the named links, the best first; none stands for
-// the system's routing.
-func (n *network) path(names []string, moved func(), log *slog.Logger) *carrier.Path {
+// named returns the named links, the best first; none stands for the system's
+// routing.
+func (n *network) named(names []string) (all []*wayOut) {
 	if len(names) == 0 {
 		names = []string{usual}
 	}
-	var links []*carrier.Link
 	for _, name := range names {
-		links = append(links, n.links[name])
+		all = append(all, n.links[name])
+	}
+	return all
+}
+
+// path returns the way out over the named links.
+func (n *network) path(names []string, moved func(), log *slog.Logger) *carrier.Path {
+	var links []*carrier.Link
+	for _, w := range n.named(names) {
+		links = append(links, w.Link)
 	}
 	return carrier.NewPath(carrier.PathConfig{Moved: moved}, log, links...)
 }
 
+// made is what a path over the named links is made of.
+func (n *network) made(names []string) (all []any) {
+	for _, w := range n.named(names) {
+		all = append(all, w.made)
+	}
+	return all
+}
+
 // look lets the links see what has changed on the machine.
 func (n *network) look() {
-	for _, l := range n.links {
-		l.Look()
+	for _, w := range n.links {
+		w.Look()
 	}
 }
 
-// runNetwork counts what passes, and changes links, until ctx ends.
-func (d *Daemon) runNetwork(ctx context.Context) *sync.WaitGroup {
-	var all sync.WaitGroup
-	for name, l := range d.network.links {
-		all.Go(func() {
-			if err := l.Run(ctx); err != nil {
-				d.log.Warn("what the last minute cost is not counted — hint: see to the disk", "link", name, "err", err)
-			}
-		})
+// but returns the links that other does not have.
+func (n *network) but(other *network) (all []*wayOut) {
+	for _, name := range n.order {
+		if w := n.links[name]; other.links[name] != w {
+			all = append(all, w)
+		}
 	}
-	for _, l := range d.links {
-		all.Go(func() { l.path.Run(ctx) })
-	}
-	for _, k := range d.commands.all() {
-		all.Go(func() { k.path.Run(ctx) })
-	}
-	return &all
+	return all
+}
+
+// runWayOut counts what passes until ctx ends.
+func (d *Daemon) runWayOut(ctx context.Context, w *wayOut) {
+	w.Load()
+	w.begin(ctx, func(ctx context.Context) {
+		if err := w.Run(ctx); err != nil {
+			d.log.Warn("what the last minute cost is not counted — hint: see to the disk", "link", w.name, "err", err)
+		}
+	})
 }
 
 // gate lets a forwarder ask its path: neither knows the other.

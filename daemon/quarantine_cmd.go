@@ -112,7 +112,7 @@ func (c *quarantineCall) open(ctx context.Context, name string) error {
 	if c.holding, err = findHolding(ctx, cfg); err != nil {
 		return err
 	}
-	if c.inv, err = c.holding.inventory(ctx, true); err != nil {
+	if c.inv, err = c.holding.inventory(ctx); err != nil {
 		return err
 	}
 	if name == "ls" {
@@ -170,7 +170,7 @@ func (c *quarantineCall) ls(context.Context) error {
 		if r.Retry {
 			reason = "(is to be sent again) " + reason
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", r.ID, r.Last-r.First+1, conf.Size(len(r.Raw)).Approx(),
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", r.ID, r.Last-r.First+1, conf.Size(r.Bytes).Approx(),
 			time.Unix(0, r.At).UTC().Format("2006-01-02 15:04"), reason)
 	}
 	_ = t.Flush() // to memory
@@ -182,7 +182,7 @@ func (c *quarantineCall) printJSON(readings func(buffer.Refused) ([]json.RawMess
 	all := []setAside{}
 	for _, r := range c.chosen {
 		s := setAside{
-			ID: r.ID, Sink: r.Sink, Lane: r.Lane, First: r.First, Last: r.Last, Bytes: len(r.Raw),
+			ID: r.ID, Sink: r.Sink, Lane: r.Lane, First: r.First, Last: r.Last, Bytes: r.Bytes,
 			Reason: r.Reason, At: time.Unix(0, r.At).UTC(), Retry: r.Retry,
 		}
 		if readings != nil {
@@ -199,7 +199,10 @@ func (c *quarantineCall) printJSON(readings func(buffer.Refused) ([]json.RawMess
 }
 
 // show prints the readings of blocks, and what the sink said.
-func (c *quarantineCall) show(context.Context) error {
+func (c *quarantineCall) show(ctx context.Context) (err error) {
+	if c.chosen, err = withBlocks(ctx, c.holding, c.chosen); err != nil {
+		return err
+	}
 	if c.json {
 		lines := newLines("")
 		return c.printJSON(func(r buffer.Refused) ([]json.RawMessage, error) {
@@ -244,9 +247,8 @@ func entriesOf(r buffer.Refused) (entries []buffer.Entry, err error) {
 }
 
 func (c *quarantineCall) retry(ctx context.Context) error {
-	err := c.shelf().retry(ctx, c.chosenIDs())
-	if err != nil {
-		return fmt.Errorf("%w — hint: blocks are sent to the uplink that refused them, under the name that it has in the configuration", err)
+	if err := c.shelf().retry(ctx, c.chosenIDs()); err != nil {
+		return err
 	}
 	return c.done("to be sent again")
 }
@@ -278,12 +280,6 @@ func (c *quarantineCall) chosenIDs() []string {
 		ids = append(ids, r.ID)
 	}
 	return ids
-}
-
-// shelf is a quarantine that can be changed.
-type shelf interface {
-	retry(ctx context.Context, ids []string) error
-	drop(ctx context.Context, ids []string) error
 }
 
 // shelf is that of the buffer, which is one of two kinds.

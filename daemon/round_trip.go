@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/command"
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/reading"
@@ -30,7 +31,8 @@ const (
 
 // TestLink implements api.Doctor.
 func (d doctor) TestLink(ctx context.Context, name string, tell func(netcheck.Line)) error {
-	l, err := d.findLink(name)
+	g := d.current()
+	l, err := g.findLink(name)
 	if err != nil {
 		return err
 	}
@@ -40,7 +42,7 @@ func (d doctor) TestLink(ctx context.Context, name string, tell func(netcheck.Li
 	}
 	defer leave()
 	report := netcheck.NewReport(netcheck.TestQuestions(), tell)
-	verdict, err := d.roundTrip(ctx, l, report)
+	verdict, err := d.roundTrip(ctx, g, l, report)
 	if err != nil {
 		return err
 	}
@@ -51,7 +53,7 @@ func (d doctor) TestLink(ctx context.Context, name string, tell func(netcheck.Li
 // roundTrip sends a test reading the way of all readings, and follows it until the
 // link has delivered it. It goes to every uplink, as readings do. The error is that of
 // ctx.
-func (d *Daemon) roundTrip(ctx context.Context, l *link, report *netcheck.Report) (netcheck.Finding, error) {
+func (d *Daemon) roundTrip(ctx context.Context, g *generation, l *link, report *netcheck.Report) (netcheck.Finding, error) {
 	began := time.Now()
 	number := rand.Int64N(90_000) + 10_000
 	report.Begin(netcheck.Taken)
@@ -62,7 +64,7 @@ func (d *Daemon) roundTrip(ctx context.Context, l *link, report *netcheck.Report
 		report.End(netcheck.Taken, f)
 		return f, ctx.Err()
 	}
-	d.log.Info("a test reading was sent by the operator", "sink", l.name, "number", number)
+	d.log.Info("a test reading was sent by hand", "sink", l.name, "number", number)
 	report.End(netcheck.Taken, netcheck.Fine("number %d, as %s of %s; it goes to every uplink, as all readings do", number, TestMetric, command.AuditDevice))
 	report.Begin(netcheck.Flash)
 	waiting, cancel := context.WithTimeout(ctx, flashTime)
@@ -75,15 +77,34 @@ func (d *Daemon) roundTrip(ctx context.Context, l *link, report *netcheck.Report
 	kept := time.Since(began)
 	report.End(netcheck.Flash, netcheck.Fine("on flash after %v", kept.Round(time.Millisecond)))
 	report.Begin(netcheck.Ack)
-	f, err := d.follow(ctx, l, rs[0])
+	e, err := d.find(ctx, rs[0])
+	if err != nil {
+		return netcheck.Finding{}, err
+	}
+	f, err := d.follow(ctx, g, l, e)
 	if err != nil {
 		return f, err
 	}
 	if f.State == netcheck.OK {
-		f = netcheck.Fine("test reading %d went through: on flash after %v, acknowledged by %s after %v", number, kept.Round(time.Millisecond), l.name, time.Since(began).Round(time.Millisecond))
+		f = netcheck.Fine("test reading %d went through: on flash after %v, %s", number, kept.Round(time.Millisecond), f.Text)
 	}
 	report.End(netcheck.Ack, f)
 	return f, nil
+}
+
+// find returns the name of a reading that is on flash.
+func (d *Daemon) find(ctx context.Context, r reading.Reading) (found buffer.Entry, err error) {
+	q := buffer.Query{Device: r.Device, Metric: r.Metric, Lanes: []reading.Lane{r.Lane}, From: r.Time, To: r.Time + 1, NewestFirst: true}
+	_, err = d.buffer.History(ctx, q, func(e buffer.Entry) error {
+		if e.Value == r.Value {
+			found = e
+		}
+		return nil
+	})
+	if found.Seq != 0 {
+		return found, nil
+	}
+	return found, errors.Join(err, buffer.ErrNotHere)
 }
 
 func notKept(err error) netcheck.Finding {
@@ -94,14 +115,15 @@ func notKept(err error) netcheck.Finding {
 	return netcheck.Wrong(hint, "the gateway cannot keep it: %s", what)
 }
 
-// follow waits until the link has delivered the reading, which is on flash, or says
-// what it waits for.
-func (d *Daemon) follow(ctx context.Context, l *link, r reading.Reading) (netcheck.Finding, error) {
+// follow waits until the link has delivered the reading, or says what it waits for.
+func (d *Daemon) follow(ctx context.Context, g *generation, l *link, e buffer.Entry) (netcheck.Finding, error) {
+	began := time.Now()
 	l.forwarder.TryNow()
 	limit := time.NewTimer(testTime)
 	defer limit.Stop()
 	look := time.NewTicker(testLook)
 	defer look.Stop()
+	way := api.WayOut{Name: l.name, Kind: l.kind, Cursor: l.cursor, Forwarder: l.forwarder, Why: func(lane reading.Lane) string { return g.whyWaits(l, lane) }}
 	for {
 		over := false
 		select {
@@ -111,69 +133,51 @@ func (d *Daemon) follow(ctx context.Context, l *link, r reading.Reading) (netche
 		case <-ctx.Done():
 			return netcheck.Finding{}, ctx.Err()
 		}
-		waits, err := d.isUndelivered(ctx, l.name, r)
-		switch {
-		case err != nil:
+		p, err := way.Passage(d.buffer, e)
+		if err != nil {
 			return netcheck.Finding{}, err
-		case !waits:
-			return d.delivered(l), nil
 		}
-		if f, stuck := d.stuck(l, over); stuck {
+		switch p.State {
+		case "acked":
+			return acknowledged(l.name, p, time.Since(began)), nil
+		case "refused", "lost":
+			return netcheck.Wrong(`"tidegate quarantine ls" lists what was refused`, "%s refuses it for good: %s", l.name, p.Why), nil
+		case "empty":
+			return netcheck.Weak("see what the encoding leaves out: docs/reference/encodings.md", "the encoding of %s has no words for it, so it was left out", l.name), nil
+		}
+		if f, stuck := g.stuck(l, p, over); stuck {
 			return f, nil
 		}
 	}
 }
 
-// delivered is about a reading that a link is done with.
-func (d *Daemon) delivered(l *link) netcheck.Finding {
-	if s := l.forwarder.Stats(); s.LastAck.IsZero() && s.Quarantined > 0 {
-		_, why := d.refusedOf(l.name)
-		return netcheck.Wrong(`"tidegate quarantine ls" lists what was refused`, "%s refuses it for good: %s", l.name, why)
+// acknowledged is about a reading that the other side has.
+func acknowledged(name string, p api.Passage, took time.Duration) netcheck.Finding {
+	if p.Acked == 0 || p.Tried == 0 {
+		return netcheck.Fine("acknowledged by %s after %v", name, took.Round(time.Millisecond))
 	}
-	return netcheck.Fine("%s has acknowledged it", l.name)
-}
-
-// isUndelivered looks whether the link still owes the reading. Only what is as young
-// is looked at.
-func (d *Daemon) isUndelivered(ctx context.Context, sink string, r reading.Reading) (waits bool, err error) {
-	q := buffer.Query{Device: r.Device, Metric: r.Metric, Lanes: []reading.Lane{r.Lane}, From: r.Time, To: r.Time + 1, Undelivered: sink, NewestFirst: true}
-	_, err = d.buffer.History(ctx, q, func(e buffer.Entry) error {
-		waits = waits || e.Value == r.Value
-		return nil
-	})
-	if errors.Is(err, buffer.ErrLeftOut) {
-		err = nil
+	text := fmt.Sprintf("acknowledged by %s %d ms after it was sent", name, p.Acked-p.Tried)
+	if p.Tries > 1 {
+		text += fmt.Sprintf(", on try %d", p.Tries)
 	}
-	return waits, err
+	return netcheck.Fine("%s", text)
 }
 
 // stuck says what a reading waits for, if waiting longer is of no use. over says that
 // the time is.
-func (d *Daemon) stuck(l *link, over bool) (f netcheck.Finding, stuck bool) {
+func (g *generation) stuck(l *link, p api.Passage, over bool) (f netcheck.Finding, stuck bool) {
 	s := l.forwarder.Stats()
-	permit, _ := l.path.Permit()
-	n := d.network.links[l.path.Stats().Present].Stats()
 	const safe = "it is safe on flash and is sent when that ends"
 	switch {
-	case !permit.Lanes.Has(reading.Normal):
-		return netcheck.Weak(safe, "the test reading waits: the link %s %s", n.Name, heldBack(carrierState(n))), true
-	case s.State == uplink.Held:
-		return netcheck.Weak(safe, "the test reading waits for company on the link %s: %v at the most (min_batch)", n.Name, permit.MinAge), true
 	case s.State == uplink.Down && (over || s.Asked && time.Until(s.NextTry) > testTime):
 		what, hint := netcheck.Cut(s.Cause)
 		return netcheck.Wrong(hint, "%s is down: %s", l.name, what), true
-	case over && s.InFlight > 0:
-		return netcheck.Weak("the link is slow, or the other side is", "the test reading is sent, or will be at once, and not acknowledged within %v; %d messages are under way", testTime, s.InFlight), true
+	case s.State == uplink.Held || p.Why != "" && s.State != uplink.Down:
+		return netcheck.Weak(safe, "the test reading waits: %s", p.Why), true
+	case over && p.State == "sent":
+		return netcheck.Weak("the link is slow, or the other side is", "the test reading is sent and not acknowledged within %v; %d messages are under way", testTime, s.InFlight), true
 	case over:
-		return netcheck.Weak(safe, "the test reading waits behind %d readings", l.cursor.Lag().Readings), true
+		return netcheck.Weak(safe, "the test reading waits behind %d others", p.Ahead), true
 	}
 	return netcheck.Finding{}, false
-}
-
-// heldBack words a state of a link behind its name.
-func heldBack(state string) string {
-	if state == "ok" {
-		return "is not for normal readings"
-	}
-	return fmt.Sprintf("is held back: %s", state)
 }

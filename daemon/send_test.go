@@ -26,7 +26,7 @@ func brokerAt(t *testing.T) (address, config string) {
 // tell asks a gateway over its admin socket.
 func tellGateway[T any](t *testing.T, d *Daemon, path string, body any) (got T, err error) {
 	t.Helper()
-	err = askAdmin(t.Context(), d.cfg.Gateway.SocketPath(), http.MethodPost, path, body, &got)
+	err = askAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), http.MethodPost, path, body, &got)
 	return got, err
 }
 
@@ -52,7 +52,7 @@ topic = "plant/{device}/telemetry"
 topic = "strict/{device}"
 undecodable = "drop"
 `)
-	d.broker().Addr(t.Context())
+	d.current().broker().Addr(t.Context())
 	for _, c := range []struct {
 		m        api.Message
 		fate     string
@@ -79,7 +79,7 @@ undecodable = "drop"
 		}
 	}
 	all := audits(t, d, SentMetric)
-	if len(all) != 5 || !strings.Contains(all[0], `"by":"operator","topic":"plant/press-1/telemetry","qos":1,"bytes":23,"sha256":"`) {
+	if len(all) != 5 || !strings.Contains(all[0], `"by":"somebody on the gateway itself","topic":"plant/press-1/telemetry","qos":1,"bytes":23,"sha256":"`) {
 		t.Errorf("audits %v", all)
 	}
 	if strings.Contains(strings.Join(all, ""), "21.5") {
@@ -98,7 +98,7 @@ undecodable = "drop"
 // giveCommand gives a command and returns its answers.
 func giveCommand(t *testing.T, d *Daemon, o api.Order) (all []command.Answer, err error) {
 	t.Helper()
-	err = streamAdmin(t.Context(), d.cfg.Gateway.SocketPath(), "/api/v1/command", o, func(a command.Answer) { all = append(all, a) })
+	err = streamAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/command", o, func(a command.Answer) { all = append(all, a) })
 	return all, err
 }
 
@@ -110,7 +110,7 @@ func TestACommandByHandReachesTheDevice(t *testing.T) {
 	address, config := brokerAt(t)
 	// Whoever brings commands from elsewhere must sign them; the operator is known.
 	d := inside(t, config+fmt.Sprintf("[command]\nallow = [\"dev/+/set\"]\ndevice_topic = \"dev/{device}/set\"\nkey_file = %q\n", keys))
-	d.broker().Addr(t.Context())
+	d.current().broker().Addr(t.Context())
 
 	got, err := giveCommand(t, d, api.Order{Device: "pump", Payload: "on"})
 	if err != nil || len(got) != 1 || got[0].State != command.Accepted || *got[0].Receivers != 0 || !strings.Contains(got[0].Reason, "nobody") {
@@ -140,7 +140,7 @@ func TestACommandByHandReachesTheDevice(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	log := strings.Join(audits(t, d, command.AuditMetric), "\n")
-	if strings.Count(log, `"courier":"the page","sender":"operator"`) < 5 {
+	if strings.Count(log, `"courier":"the page","sender":"somebody on the gateway itself"`) < 5 {
 		t.Errorf("audits:\n%s", log)
 	}
 }

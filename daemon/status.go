@@ -22,17 +22,18 @@ import (
 // status is the state of the gateway, as the page, GET /api/v1/status and
 // "tidegate status" show it.
 func (d *Daemon) status() dashboard.Status {
+	g := d.current()
 	s := dashboard.Status{
 		Gateway: d.gateway,
 		Version: Version,
 		Started: d.started.UnixMilli(),
 		Now:     time.Now().UnixMilli(),
 		Clock:   clockState().String(),
-		Buffer:  d.bufferStatus(),
+		Buffer:  d.bufferStatus(g),
 		Links:   []dashboard.Link{}, // a list in JSON, even when it is empty
 		Network: []dashboard.Carrier{},
 	}
-	for _, l := range d.links {
+	for _, l := range g.links {
 		lag := l.cursor.Lag()
 		s.Links = append(s.Links, l.status(lag))
 		s.Buffer.Waiting = max(s.Buffer.Waiting, lag.Readings)
@@ -41,24 +42,38 @@ func (d *Daemon) status() dashboard.Status {
 			s.Buffer.OldestUnsent = oldest
 		}
 	}
-	s.Doors = d.doorStatus()
-	d.networkStatus(&s)
-	s.Refined = d.chains.status()
-	s.Commands = d.commandStatus()
-	s.Problems = problems(s)
+	d.machineStatus(&s, g.cfg.Gateway.DataDir)
+	s.Doors = g.doorStatus()
+	for i := range s.Doors {
+		d.spellOf(&s.Doors[i])
+	}
+	g.networkStatus(&s, time.Since(d.started))
+	s.Refined = g.refined()
+	s.Commands = g.commands.status()
+	s.Access = d.entrance.status()
+	s.Trial = d.trialStatus()
+	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }
 
-func (d *Daemon) bufferStatus() dashboard.Buffer {
+func (d *Daemon) bufferStatus(g *generation) dashboard.Buffer {
 	b := d.buffer.Stats()
 	s := dashboard.Buffer{
-		BytesMax: b.MaxBytes, Evicted: b.Lost,
+		BytesMax: b.MaxBytes, Lost: b.Lost, Evicted: b.LostBy[buffer.ReasonEvicted],
 		FlashWritten: b.FlashBytes, Commits: b.Commits,
 		FlashDay: b.FlashDay, FlashBudget: b.FlashBudget, FlashTokens: b.FlashTokens,
-		Wear: cardlife.Of(d.cfg.Gateway.DataDir), Life: d.cardLife(b.FlashDay), Losses: losses(b.Losses), Refused: b.Refused,
-		Profile: d.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
+		Wear: cardlife.Of(g.cfg.Gateway.DataDir), Life: d.cardLife(g.cfg.Gateway.DataDir, b.FlashDay), Losses: losses(b.Losses), Refused: b.Refused,
+		Profile: g.cfg.Buffer.Profile, OverBudget: b.OverBudget, State: dashboard.OK,
 	}
-	if len(d.links) == 0 {
+	for reason, n := range b.LostBy {
+		if n > 0 {
+			if s.LostBy == nil {
+				s.LostBy = make(map[string]uint64)
+			}
+			s.LostBy[reason] = n
+		}
+	}
+	if len(g.links) == 0 {
 		s.Waiting, s.BytesUsed = b.Held, b.HeldBytes
 	}
 	if b.Problem != "" {
@@ -71,12 +86,12 @@ func (d *Daemon) bufferStatus() dashboard.Buffer {
 const settled = time.Hour
 
 // cardLife is how long the medium lasts at the rate of this run.
-func (d *Daemon) cardLife(written uint64) string {
+func (d *Daemon) cardLife(dir string, written uint64) string {
 	up := min(time.Since(d.started), 24*time.Hour)
 	if up < settled {
 		return ""
 	}
-	return cardlife.Left(d.cfg.Gateway.DataDir, float64(written)/up.Hours()*24)
+	return cardlife.Left(dir, float64(written)/up.Hours()*24)
 }
 
 func losses(gaps []buffer.Gap) []dashboard.Loss {
@@ -91,10 +106,11 @@ func losses(gaps []buffer.Gap) []dashboard.Loss {
 }
 
 func (l *link) status(lag buffer.Lag) dashboard.Link {
-	f := l.forwarder.Stats()
+	f, all := l.forwarder.Stats(), l.delivered()
 	s := dashboard.Link{
-		Name: l.name, Kind: l.kind, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(f.LastAck),
-		Acked: f.AckedReadings, SentBytes: f.SentBytes, Waiting: lag.Readings, InFlight: f.InFlight, LeftOut: l.leftOut(),
+		Name: l.name, Kind: l.kind, Target: l.target, Since: unixMilli(f.Since), LastError: f.LastError, LastAck: unixMilli(all.last),
+		Acked: all.acked, SentBytes: all.sent, Waiting: lag.Readings, Oldest: unixMilli(lag.Oldest), InFlight: f.InFlight, LeftOut: all.leftOut,
+		Messages: f.SentMessages, Retries: f.Retries, SetAside: f.Quarantined,
 	}
 	switch f.State {
 	case uplink.Down:
@@ -123,17 +139,17 @@ func unixMilli(t time.Time) int64 {
 // answerTime is how long status waits for a door that is just opening.
 const answerTime = 100 * time.Millisecond
 
-func (d *Daemon) doorStatus() []dashboard.Door {
+func (g *generation) doorStatus() []dashboard.Door {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 
 	all := []dashboard.Door{}
-	for _, door := range d.doors {
-		s := dashboard.Door{Name: door.name, State: dashboard.OK, Readings: door.intake.Stats().Taken}
+	for _, door := range g.doors {
+		s := dashboard.Door{Name: door.name, State: dashboard.OK, Readings: door.taken()}
 		switch source := door.source.(type) {
 		case *mqttin.Source:
 			m := source.Stats()
-			s.Kind, s.Address = "mqtt", d.cfg.Ingest.MQTT.Listen
+			s.Kind, s.Address = "mqtt", g.cfg.Ingest.MQTT.Listen
 			s.Rejected, s.Opaque, s.Clients = m.Dropped, m.Opaque, m.Clients
 			s.BadLogins, s.Denied, s.TurnedAway, s.Malformed = m.BadLogins, m.Denied, m.TurnedAway, m.Malformed
 			s.NotStored, s.Undelivered = m.NotStored, m.Undelivered
@@ -141,7 +157,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			listening(ctx, &s, source)
 		case *httpin.Source:
 			h := source.Stats()
-			s.Kind, s.Address = "http", d.cfg.Ingest.HTTP.Listen
+			s.Kind, s.Address = "http", g.cfg.Ingest.HTTP.Listen
 			s.Rejected, s.Opaque, s.Clients = h.Dropped, h.Opaque, h.Clients
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
 			s.TooLarge = h.TooLarge
@@ -149,7 +165,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 		case *modbusin.Source:
 			modbusStatus(&s, source)
 		case *serialin.Source:
-			serialStatus(&s, d.cfg.Ingest.Serial, source.Stats())
+			serialStatus(&s, g.cfg.Ingest.Serial, source.Stats())
 		case *linein.Source:
 			l := source.Stats()
 			s.Kind = "line"
@@ -163,7 +179,7 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 			}
 		case *coapin.Source:
 			c := source.Stats()
-			s.Kind, s.Address = "coap", cmp.Or(d.cfg.Ingest.CoAP.Listen, d.cfg.Ingest.CoAP.DTLSListen)
+			s.Kind, s.Address = "coap", cmp.Or(g.cfg.Ingest.CoAP.Listen, g.cfg.Ingest.CoAP.DTLSListen)
 			s.Rejected, s.Opaque, s.Clients = c.Dropped, c.Opaque, c.Endpoints+c.Sessions
 			s.BadLogins, s.TurnedAway, s.NotStored, s.Slowed = c.BadLogins, c.TurnedAway, c.NotStored, c.Slowed
 			s.Malformed, s.Overflowed, s.Repeated = c.Malformed, c.Overflowed, c.Repeated
@@ -172,10 +188,23 @@ func (d *Daemon) doorStatus() []dashboard.Door {
 				s.Address += ", " + secure.String()
 			}
 		}
+		s.Remarks = remarks(s)
 		all = append(all, s)
 	}
 	return all
 }
+
+// spellOf fills in how long the door has been as it is.
+func (d *Daemon) spellOf(s *dashboard.Door) {
+	spell := d.spells.of("source", s.Name)
+	s.Since, s.Breaks, s.BrokeAt, s.LastError = unixMilli(spell.since), spell.breaks, unixMilli(spell.at), spell.err
+	if spell.broken && s.Line == nil && len(s.Slaves) == 0 { // those know better
+		s.State = spell.err
+	}
+}
+
+// notListening is the state of a door that nobody can reach yet.
+const notListening = "does not listen yet"
 
 // listening says where a door listens.
 func listening(ctx context.Context, s *dashboard.Door, source interface {
@@ -185,7 +214,27 @@ func listening(ctx context.Context, s *dashboard.Door, source interface {
 		s.Address = addr.String()
 		return
 	}
-	s.State = "does not listen yet"
+	s.State = notListening
+}
+
+// lossProblems puts into sentences what was lost since the start. What somebody
+// discarded, or can still send again, is no loss to be told of.
+func lossProblems(b dashboard.Buffer) (all []string) {
+	for _, reason := range buffer.Reasons() {
+		hint := "see dmesg, and \"tidegate buffer check\": the medium may be worn out"
+		switch reason {
+		case buffer.ReasonPurged, buffer.ReasonQuarantined:
+			continue
+		case buffer.ReasonEvicted, buffer.ReasonRefused:
+			hint = "raise buffer.max_bytes if outages are long"
+		case buffer.ReasonExpired:
+			hint = "raise the lane's max_age if outages are long"
+		}
+		if n := b.LostBy[reason]; n > 0 {
+			all = append(all, fmt.Sprintf("%s lost (%s) and reported upstream — hint: %s", wereLost(n), reason, hint))
+		}
+	}
+	return all
 }
 
 // problems puts into sentences what somebody should know and no other part of
@@ -195,11 +244,9 @@ func problems(s dashboard.Status) []string {
 	if s.Buffer.State != dashboard.OK {
 		all = append(all, s.Buffer.State+" — hint: make room on the disk, or restore the link")
 	}
-	if s.Buffer.Evicted > 0 {
-		all = append(all, fmt.Sprintf("%d readings were lost and reported upstream — hint: raise buffer.max_bytes if outages are long", s.Buffer.Evicted))
-	}
+	all = append(all, lossProblems(s.Buffer)...)
 	if s.Buffer.Refused > 0 {
-		all = append(all, fmt.Sprintf("%s of readings that an uplink refused for good: set aside — hint: \"tidegate quarantine ls\" says why, and can send them again", count(uint64(s.Buffer.Refused), "block")))
+		all = append(all, fmt.Sprintf("%s of readings that an uplink refused for good: set aside, and reported upstream — hint: \"tidegate quarantine ls\" says why, and can send them again", count(uint64(s.Buffer.Refused), "block")))
 	}
 	all = append(all, networkProblems(s)...)
 	all = append(all, silentSlaves(s.Doors)...)

@@ -13,18 +13,18 @@ import (
 
 // networkStatus fills in the ways out, and what the doors out may expect of them.
 // s has the doors already.
-func (d *Daemon) networkStatus(s *dashboard.Status) {
-	var wire float64
-	for _, name := range d.network.order {
-		l := d.network.links[name]
+func (g *generation) networkStatus(s *dashboard.Status, run time.Duration) {
+	wire := g.before.wire
+	for _, name := range g.network.order {
+		l := g.network.links[name]
 		n := l.Stats()
 		wire += float64(n.Sent + n.Received)
 		s.Network = append(s.Network, carrierStatus(n, l.Forecast(carrier.Demand{})))
 	}
-	each := wireEach(wire, s.Links)
-	inflow := d.inflow(*s)
+	each := wireEach(wire, float64(g.before.sent), s.Links)
+	inflow := g.inflow(*s, run)
 	demands := make(map[string]carrier.Demand) // of each link, by all who share it
-	for i, l := range d.links {
+	for i, l := range g.links {
 		p := l.path.Stats()
 		over := &s.Links[i].Over
 		over.Carrier, over.Since = p.Present, unixMilli(p.Since)
@@ -33,18 +33,17 @@ func (d *Daemon) networkStatus(s *dashboard.Status) {
 		sum := demands[p.Present]
 		demands[p.Present] = carrier.Demand{Backlog: sum.Backlog + over.Needs, Inflow: sum.Inflow + each[i]*inflow}
 	}
-	for i := range d.links {
+	for i := range g.links {
 		if over := &s.Links[i].Over; over.Needs > 0 {
-			over.Drained = unixMilli(d.network.links[over.Carrier].Forecast(demands[over.Carrier]).Drained)
+			over.Drained = unixMilli(g.network.links[over.Carrier].Forecast(demands[over.Carrier]).Drained)
 		}
 	}
 }
 
 // wireEach is how many bytes on the wire a reading has cost with each door out; zero
 // while that is not known. Links count what passes for all of them together, which is
-// shared out by what each has sent.
-func wireEach(wire float64, links []dashboard.Link) []float64 {
-	var sent float64
+// shared out by what each has sent, and sent bytes more by those that are no more.
+func wireEach(wire, sent float64, links []dashboard.Link) []float64 {
 	for _, l := range links {
 		sent += float64(l.SentBytes)
 	}
@@ -58,12 +57,12 @@ func wireEach(wire float64, links []dashboard.Link) []float64 {
 }
 
 // inflow is how many readings a second have come in since the start.
-func (d *Daemon) inflow(s dashboard.Status) float64 {
-	readings := uint64(0)
+func (g *generation) inflow(s dashboard.Status, run time.Duration) float64 {
+	readings := g.before.readings
 	for _, door := range s.Doors {
 		readings += door.Readings
 	}
-	return float64(readings) / max(1, time.Since(d.started).Seconds())
+	return float64(readings) / max(1, run.Seconds())
 }
 
 // passedOver says why the links that are better than the one in use are not used.
@@ -94,8 +93,9 @@ func carrierStatus(n carrier.Stats, f carrier.Forecast) dashboard.Carrier {
 			s.Lanes = append(s.Lanes, lane.String())
 		}
 	}
+	s.Speed = int64(f.Speed)
 	if f.Of > 0 {
-		s.Left, s.Renews, s.Lasts = f.Left, unixMilli(f.Renews), unixMilli(f.Lasts)
+		s.Left, s.Of, s.Renews, s.Lasts = f.Left, f.Of, unixMilli(f.Renews), unixMilli(f.Lasts)
 	}
 	return s
 }

@@ -73,7 +73,7 @@ func writeLine(b *strings.Builder, now time.Time, d dashboard.Door) {
 		fmt.Fprintf(b, "; at %s", l.Device)
 	}
 	b.WriteString("\n")
-	if text := lineErrors(l); text != "" {
+	if text := strings.Join(lineErrors(l), ", "); text != "" {
 		fmt.Fprintf(b, "%s: %s\n", d.Name, text)
 	}
 	if l.Trouble != "" && d.State == dashboard.OK {
@@ -81,8 +81,7 @@ func writeLine(b *strings.Builder, now time.Time, d dashboard.Door) {
 	}
 }
 
-func lineErrors(l *dashboard.Line) string {
-	var all []string
+func lineErrors(l *dashboard.Line) (all []string) {
 	for _, c := range []struct {
 		n    uint64
 		what string
@@ -111,5 +110,5 @@ func lineErrors(l *dashboard.Line) string {
 	if l.Garbage > 0 {
 		all = append(all, conf.Size(l.Garbage).Approx()+" thrown away")
 	}
-	return strings.Join(all, ", ")
+	return all
 }

@@ -23,19 +23,8 @@ func writeStatusJSON(w io.Writer, s dashboard.Status) error {
 func writeStatus(w io.Writer, s dashboard.Status) error {
 	var b strings.Builder
 	now := time.UnixMilli(s.Now)
-	fmt.Fprintf(&b, "%s  tidegate %s, up %s, clock %s\n\n", s.Gateway, s.Version, age(now, s.Started), s.Clock)
-	problems := s.Problems
-	for _, l := range s.Links {
-		if l.State == dashboard.LinkDown {
-			problems = append(problems, fmt.Sprintf("%s is down: %s", l.Name, l.LastError))
-		}
-	}
-	if len(problems) == 0 {
-		b.WriteString("✓ everything is getting through\n")
-	}
-	for _, p := range problems {
-		fmt.Fprintf(&b, "! %s\n", p)
-	}
+	fmt.Fprintf(&b, "%s  tidegate %s, up %s, clock %s\n\n", s.Gateway, s.Version, age(now, s.Started), clockText(s))
+	writeProblems(&b, now, s)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "\nDOOR IN\tADDRESS\tCLIENTS\tREADINGS\tKEPT AS THEY ARE\tDROPPED\n")
 	for _, d := range s.Doors {
@@ -45,8 +34,11 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		return err
 	}
 	for _, d := range s.Doors {
-		if text := refusals(d); text != "" {
+		if text := strings.Join(refusals(d), ", "); text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
+		}
+		if d.Breaks > 0 {
+			fmt.Fprintf(&b, "%s: broke %s, last %s: %s\n", d.Name, times(d.Breaks), ago(now, d.BrokeAt), printable(d.LastError, 300))
 		}
 		writeSlaves(&b, now, d)
 		writeLine(&b, now, d)
@@ -57,11 +49,14 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	buf := s.Buffer
 	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")
 	fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\n", buf.Profile, buf.Waiting, age(now, buf.OldestUnsent),
-		conf.Size(buf.BytesUsed).Approx(), conf.Size(buf.BytesMax).Approx(), conf.Size(buf.FlashWritten).Approx(), buf.Commits, buf.Evicted)
+		conf.Size(buf.BytesUsed).Approx(), conf.Size(buf.BytesMax).Approx(), conf.Size(buf.FlashWritten).Approx(), buf.Commits, buf.Lost)
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprintf(&b, "written in the last 24 hours: %s\n", written(buf, s.Doors))
+	if buf.DiskSize > 0 {
+		fmt.Fprintf(&b, "the disk has %s of %s free\n", conf.Size(buf.DiskFree).Approx(), conf.Size(buf.DiskSize).Approx())
+	}
 	fmt.Fprint(t, "\nLINK OUT\tSTATE\tWAITING\tDELIVERED\tSENT\tLAST ACKNOWLEDGED\n")
 	for _, l := range s.Links {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", l.Name, l.State, l.Waiting, l.Acked, conf.Size(l.SentBytes).Approx(), ago(now, l.LastAck))
@@ -76,13 +71,45 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		return err
 	}
 	writeLosses(&b, s.Buffer.Losses)
+	if h := s.Host; h.Go != "" {
+		fmt.Fprintf(&b, "\n%s, %s, %s, machine up %s\n", h.System, h.Kernel, h.Go, age(now, h.Booted))
+	}
+	writeAccess(&b, s.Access)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// refusals words what a door did not let through; empty when that is nothing.
-func refusals(d dashboard.Door) string {
-	var all []string
+// writeProblems prints what is wrong, or that nothing is.
+func writeProblems(b *strings.Builder, now time.Time, s dashboard.Status) {
+	problems := s.Problems
+	for _, l := range s.Links {
+		if l.State == dashboard.LinkDown {
+			problems = append(problems, fmt.Sprintf("%s is down: %s", l.Name, l.LastError))
+		}
+	}
+	if s.Trial != nil {
+		left := max(0, time.UnixMilli(s.Trial.Ends).Sub(now).Round(time.Second))
+		problems = append(problems, fmt.Sprintf("a configuration is on trial for another %v — hint: \"tidegate confirm\" keeps it, \"tidegate revert\" undoes it", left))
+	}
+	if len(problems) == 0 {
+		b.WriteString("✓ everything is getting through\n")
+	}
+	for _, p := range problems {
+		fmt.Fprintf(b, "! %s\n", p)
+	}
+}
+
+// remarks puts what a door counted into words.
+func remarks(d dashboard.Door) []string {
+	all := refusals(d)
+	if d.Line != nil {
+		all = append(all, lineErrors(d.Line)...)
+	}
+	return all
+}
+
+// refusals words what a door did not let through.
+func refusals(d dashboard.Door) (all []string) {
 	for _, c := range []struct {
 		n    uint64
 		what string
@@ -108,7 +135,15 @@ func refusals(d dashboard.Door) string {
 			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))
 		}
 	}
-	return strings.Join(all, ", ")
+	return all
+}
+
+// times is "once", "3 times".
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // malformedOf words what a door of a kind does with what is not its protocol.

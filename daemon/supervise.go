@@ -28,7 +28,7 @@ const stallAfter = 10 * time.Minute
 // is then replaced.
 func (d *Daemon) superviseLink(ctx context.Context, l *link) {
 	d.again(ctx, "sink", l.name, func() error {
-		d.buffer.Cursor(l.name)
+		d.buffer.Cursor(l.name) // back to what is not acknowledged
 		err := l.forwarder.Run(ctx)
 		if errors.Is(err, uplink.ErrStalled) {
 			return errors.Join(err, l.renew())
@@ -53,8 +53,17 @@ func (l *link) renew() error {
 }
 
 // supervise runs a door until ctx ends.
-func (d *Daemon) supervise(ctx context.Context, door door) {
-	d.again(ctx, "source", door.name, func() error { return door.source.Run(ctx, door.intake) })
+func (d *Daemon) supervise(ctx context.Context, door *door) {
+	d.again(ctx, "source", door.name, func() error {
+		err := door.source.Run(ctx, door.intake)
+		if err != nil {
+			select {
+			case door.failed <- err:
+			default: // that it fails is known
+			}
+		}
+		return err
+	})
 }
 
 // again calls run until ctx ends, and once more whenever it returns before. It
@@ -63,6 +72,7 @@ func (d *Daemon) again(ctx context.Context, kind, name string, run func() error)
 	wait := backoff.Backoff{Min: restartMin, Max: restartMax}
 	for {
 		began := time.Now()
+		d.spells.begin(kind, name, began)
 		err := run()
 		if ctx.Err() != nil {
 			return
@@ -71,6 +81,7 @@ func (d *Daemon) again(ctx context.Context, kind, name string, run func() error)
 			wait.Reset()
 		}
 		pause := wait.Next()
+		d.spells.end(kind, name, err)
 		d.log.Warn("it broke and will be started again", kind, name, "in", pause.Round(time.Millisecond), "err", err)
 		if backoff.Sleep(ctx, pause, nil) != nil {
 			return

@@ -25,7 +25,7 @@ import (
 func (d *Daemon) tapRoutes() []dashboard.Route {
 	return []dashboard.Route{{Pattern: "GET /api/v1/tap", Access: dashboard.Operate, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Query().Get("door")
-		for _, door := range d.doors {
+		for _, door := range d.current().doors {
 			if source, ok := door.source.(*serialin.Source); ok && door.name == name {
 				streamTap(w, r, source)
 				return

@@ -26,7 +26,7 @@ func TestMQTTOverWebSocketBesideThePage(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.startGateway()
-	s.eventually("the broker listens", func() bool { return listens(s.mqtt) && listens(s.dashboard) })
+	s.eventuallyStatus("the broker runs", func(st dashboard.Status) bool { return st.Doors[0].State == dashboard.OK })
 
 	for host, want := range map[string]int{s.dashboard: http.StatusSwitchingProtocols, "evil.example": http.StatusForbidden} {
 		ws, response, err := dialMQTT(t, s.dashboard, host)

@@ -82,13 +82,25 @@ func (s *stage) start() {
 	stopHub := run(s.t, s.hub)
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- NewServer(s.hub, nil, slog.New(slog.DiscardHandler)).Serve(ctx, listener) }()
+	server := NewServer(s.hub, nil, slog.New(slog.DiscardHandler))
+	// The modules one by one, for tests of what is not to be seen.
+	server.Handle(Route{"GET /source/", Open, http.StripPrefix("/source/", http.FileServer(http.Dir("assets")))}, Route{"GET /api/v1/values", Look, valuesOf(s.hub)})
+	go func() { served <- server.Serve(ctx, listener) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {
 			s.t.Error(err)
 		}
 		stopHub()
+	})
+}
+
+// valuesOf answers as package api does, which is above this one.
+func valuesOf(h *Hub) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if text, err := h.Values(r.Context()); err == nil {
+			w.Write(text)
+		}
 	})
 }
 
@@ -144,7 +156,7 @@ func (s *stage) control() http.Handler {
 	mux.HandleFunc("POST /fleet", func(http.ResponseWriter, *http.Request) { s.fleet() })
 	mux.HandleFunc("POST /crowded", func(http.ResponseWriter, *http.Request) {
 		for err := error(nil); err == nil; {
-			_, err = s.hub.join()
+			_, err = s.hub.join(0, false)
 		}
 	})
 	mux.HandleFunc("POST /crowd", func(http.ResponseWriter, *http.Request) { s.crowd() })

@@ -23,7 +23,7 @@ type frame struct {
 	Skipped  uint64        `json:"skipped"`
 	Hidden   uint64        `json:"hidden"`
 	Devices  []deviceFrame `json:"devices"`
-	Status   *Status       `json:"status"`
+	Status   *Status       `json:"status,omitempty"`
 }
 
 type deviceFrame struct {
@@ -41,21 +41,21 @@ type metricFrame struct {
 	Points  []float32 `json:"points,omitempty"`
 }
 
-// encode returns the message for a viewer who has everything up to since.
-func (f *frame) encode(t *table, since uint64) ([]byte, error) {
-	f.From = since
+// encode returns the message for viewers of a kind.
+func (f *frame) encode(t *table, k kind) ([]byte, error) {
+	f.From = k.since
 	f.Devices = []deviceFrame{}
-	history := since == 0 && t.series <= maxHistory
+	history := k.points && k.since == 0 && t.series <= maxHistory
 	for _, d := range t.devices {
-		if d.changed > since {
-			f.Devices = append(f.Devices, d.frame(since, history))
+		if d.changed > k.since {
+			f.Devices = append(f.Devices, d.frame(k.since, history))
 		}
 	}
-	message, err := json.Marshal(f)
+	text, err := json.Marshal(f)
 	if err != nil {
 		return nil, fmt.Errorf("encode frame: %w", err)
 	}
-	return message, nil
+	return text, nil
 }
 
 func (d *device) frame(since uint64, history bool) deviceFrame {

@@ -3,7 +3,8 @@ package dashboard
 import (
 	"cmp"
 	"context"
-	"errors"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,10 +17,14 @@ import (
 
 // Config bounds the Hub. A zero field takes its default.
 type Config struct {
-	// Interval is the time between two frames; 250 ms, and 2 s at the most,
-	// because the page takes a longer silence for a broken connection.
+	// Interval is the least time between two frames; 50 ms, and 250 ms at the
+	// most, which is also the time between them when frames are large.
 	Interval time.Duration
-	// Budget is how many readings are looked at in one Interval; 5,000.
+	// Heartbeat is the time between two frames with the state of the gateway, and
+	// the most between two frames; 1 s, and 2 s at the most, because the page takes
+	// a longer silence for a broken connection.
+	Heartbeat time.Duration
+	// Budget is how many readings are looked at at once, and in 250 ms; 5,000.
 	Budget int
 	// MaxDevices, MaxMetrics (of one device) and MaxSeries (of all) are what
 	// the page shows at the most; 1,000, 64 and 10,000.
@@ -29,7 +34,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Interval = min(cmp.Or(c.Interval, 250*time.Millisecond), 2*time.Second)
+	c.Interval = min(cmp.Or(c.Interval, 50*time.Millisecond), slowPace)
+	c.Heartbeat = min(cmp.Or(c.Heartbeat, time.Second), 2*time.Second)
 	c.Budget = cmp.Or(c.Budget, 5000)
 	c.MaxDevices = cmp.Or(c.MaxDevices, 1000)
 	c.MaxMetrics = cmp.Or(c.MaxMetrics, 64)
@@ -38,8 +44,18 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// maxText is how many bytes of a text value are shown.
-const maxText = 64
+const (
+	// maxText is how many bytes of a text value are shown.
+	maxText = 64
+	// slowPace is the time between two turns when nobody watches, or when frames
+	// are so large, or so dear, that more of them would be too many.
+	slowPace = 250 * time.Millisecond
+	// frameRate is how many bytes of frames a second a viewer gets, unless they
+	// are rarer than slowPace anyway; leisure is how many times as long as a turn
+	// takes the hub rests after it.
+	frameRate = 256 << 10
+	leisure   = 10
+)
 
 // Hub keeps the latest value of every series and shows them to the viewers.
 // Its methods may be called by many goroutines at once.
@@ -47,45 +63,65 @@ type Hub struct {
 	config  Config
 	status  func() Status
 	started time.Time
+	id      string // of this run, for viewers who come back
+
+	wake   chan struct{} // there is something to show
+	hurry  chan struct{} // and somebody who has seen nothing yet
+	joined chan struct{} // somebody watches who may need the status
 
 	// skipped counts readings that found the inbox full; full says that it is,
 	// so that a flood costs one load and one addition a batch.
 	skipped atomic.Uint64
 	full    atomic.Bool
 
-	mu    sync.Mutex // guards inbox and taken; held only to copy
-	inbox []reading.Reading
-	taken uint64 // readings that ever entered the inbox
+	mu      sync.Mutex // guards what follows; held only to copy
+	inbox   []reading.Reading
+	taken   uint64 // readings that ever entered the inbox, and count
+	room    int    // how many more of them may
+	drained time.Time
 
-	// Owned by Run.
-	table *table
-	spare []reading.Reading
-	tick  uint64
-
-	viewersMu sync.Mutex // guards viewers, ended and each viewer.since
-	viewers   map[*viewer]struct{}
-	ended     bool
+	// shown guards what follows; held while frames are made, never while one is
+	// written.
+	shown   sync.Mutex
+	table   *table
+	spare   []reading.Reading
+	tick    uint64
+	changed uint64 // the last tick at which a reading came
+	forgot  uint64 // the last tick at which devices were forgotten
+	said    *Status
+	saidAt  int64  // milliseconds since the hub was made
+	sayings uint64 // how often said was set
+	viewers map[*viewer]struct{}
+	ended   bool
 }
 
-// viewer is one open page.
-type viewer struct {
-	// frames is the viewer's one slot. Only the hub sends and closes.
-	frames chan []byte
-	// since is the tick up to which the viewer has been given everything.
-	since uint64
-}
-
-// NewHub returns a Hub that asks status for the state of the gateway, once an
-// Interval and only while somebody watches. The Server asks it, too, so status
+// NewHub returns a Hub that asks status for the state of the gateway, once a
+// Heartbeat and only while somebody watches. The Server asks it, too, so status
 // must be safe for use by many goroutines at once.
 func NewHub(config Config, status func() Status) *Hub {
 	config = config.withDefaults()
+	id := make([]byte, 8)
+	_, _ = rand.Read(id) // never fails, by its documentation
 	return &Hub{
 		config:  config,
 		status:  status,
 		started: time.Now(),
+		id:      hex.EncodeToString(id),
+		wake:    make(chan struct{}, 1),
+		hurry:   make(chan struct{}, 1),
+		joined:  make(chan struct{}, 1),
+		room:    config.Budget,
+		drained: time.Now(),
 		table:   newTable(config),
 		viewers: make(map[*viewer]struct{}),
+	}
+}
+
+// signal tells whoever listens, who may know already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -97,15 +133,32 @@ func (h *Hub) Publish(rs []reading.Reading) {
 		return
 	}
 	h.mu.Lock()
-	n := min(len(rs), h.config.Budget-len(h.inbox))
-	h.inbox = append(h.inbox, rs[:n]...)
-	for i := len(h.inbox) - n; i < len(h.inbox); i++ {
-		h.inbox[i].Value = clip(h.inbox[i].Value)
-	}
+	n := max(0, min(len(rs), h.room))
+	h.enter(rs[:n])
 	h.taken += uint64(n)
-	h.full.Store(len(h.inbox) >= h.config.Budget)
+	h.room -= n
+	h.full.Store(h.room <= 0)
 	h.mu.Unlock()
 	h.skipped.Add(uint64(len(rs) - n))
+}
+
+// Show is Publish for a few readings that do not pass through the gateway: they
+// are shown and not counted, and nothing keeps them from being looked at.
+func (h *Hub) Show(rs []reading.Reading) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.enter(rs)
+}
+
+// enter puts readings into the inbox. The caller holds mu.
+func (h *Hub) enter(rs []reading.Reading) {
+	if len(h.inbox) == 0 && len(rs) > 0 {
+		signal(h.wake)
+	}
+	h.inbox = append(h.inbox, rs...)
+	for i := len(h.inbox) - len(rs); i < len(h.inbox); i++ {
+		h.inbox[i].Value = clip(h.inbox[i].Value)
+	}
 }
 
 // clip makes a value small enough to keep. The copy lets go of the payload that
@@ -127,121 +180,98 @@ func clip(v reading.Value) reading.Value {
 	return v
 }
 
-// Run sends a frame to every viewer once an Interval, until ctx ends. Then it
-// dismisses the viewers; the Hub cannot be run again.
+// Run shows what was published, until ctx ends: at once, but for a pause after
+// each turn in which what comes next gathers. Then it dismisses the viewers; the
+// Hub cannot be run again.
 func (h *Hub) Run(ctx context.Context) error {
-	defer h.dismiss()
-	ticker := time.NewTicker(h.config.Interval)
-	defer ticker.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() { h.look(ctx) })
+	defer func() {
+		cancel()
+		looking.Wait()
+		h.dismiss()
+	}()
+	pause := time.NewTimer(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
-			if err := h.turn(); err != nil {
-				return err
+		case <-h.hurry:
+		case <-h.wake:
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-h.hurry:
+			case <-pause.C:
 			}
 		}
+		rest, err := h.turn()
+		if err != nil {
+			return err
+		}
+		pause.Reset(rest)
 	}
 }
 
-// turn is one tick: empty the inbox into the table, then show what changed.
-func (h *Hub) turn() error {
-	h.tick++
-	up := time.Since(h.started).Milliseconds()
-	batch, readings, skipped := h.drain()
-	forgot := h.table.apply(batch, h.tick, up)
-	clear(batch) // unpins the strings of the readings
-	h.spare = batch[:0]
+// turn is one tick: empty the inbox into the table, then show what is new. It
+// returns how long the next one should wait.
+func (h *Hub) turn() (rest time.Duration, err error) {
+	began := time.Now()
+	h.shown.Lock()
+	defer h.shown.Unlock()
+	f := h.next()
+	if len(h.viewers) == 0 {
+		return slowPace, nil
+	}
+	largest, err := h.show(f)
+	atRate := time.Duration(largest) * time.Second / frameRate
+	return min(max(h.config.Interval, leisure*time.Since(began), atRate), slowPace), err
+}
 
-	h.viewersMu.Lock()
-	defer h.viewersMu.Unlock()
-	if forgot {
+// next enters what was published into the table, and returns the frame that tells
+// of it. The caller holds shown.
+func (h *Hub) next() *frame {
+	h.tick++
+	up := h.up()
+	batch, readings, skipped := h.drain()
+	if len(batch) > 0 {
+		h.changed = h.tick
+	}
+	if h.table.apply(batch, h.tick, up) {
 		h.startOver()
 	}
-	if len(h.viewers) == 0 {
-		return nil
-	}
-	return h.show(&frame{
-		Seq:      h.tick,
-		Up:       up,
-		Readings: readings,
-		Skipped:  skipped,
-		Hidden:   h.table.hidden,
-	})
+	clear(batch) // unpins the strings of the readings
+	h.spare = batch[:0]
+	return &frame{Seq: h.tick, Up: up, Readings: readings, Skipped: skipped, Hidden: h.table.hidden}
 }
 
+// up is the time since the hub was made in milliseconds.
+func (h *Hub) up() int64 { return time.Since(h.started).Milliseconds() }
+
 // drain empties the inbox and returns what was in it, how many readings were
-// published so far, and how many of them found the inbox full.
+// published so far, and how many of them found the inbox full. There is room
+// again for as many readings as the time since the last call allows.
 func (h *Hub) drain() (batch []reading.Reading, readings, skipped uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	batch, h.inbox = h.inbox, h.spare
-	h.full.Store(false)
+	now := time.Now()
+	earned := int64(h.config.Budget) * int64(min(now.Sub(h.drained), slowPace)) / int64(slowPace)
+	if earned > 0 {
+		h.drained = now
+	}
+	h.room = min(h.config.Budget, h.room+int(earned))
+	h.full.Store(h.room <= 0)
 	skipped = h.skipped.Load()
 	return batch, h.taken + skipped, skipped
 }
 
 // startOver gives every viewer everything again: what they have may contain
-// devices that the table has forgotten. The caller holds viewersMu.
+// devices that the table has forgotten. The caller holds shown.
 func (h *Hub) startOver() {
+	h.forgot = h.tick
 	for v := range h.viewers {
 		v.since = 0
 	}
-}
-
-// show fills the slot of every viewer whose slot is empty. Viewers who are
-// equally far share one encoded frame. The caller holds viewersMu.
-func (h *Hub) show(f *frame) error {
-	status := h.status()
-	f.Status = &status
-	encoded := make(map[uint64][]byte, 2)
-	for v := range h.viewers {
-		if len(v.frames) > 0 {
-			continue // still busy with the last one: merged into the next
-		}
-		message, ok := encoded[v.since]
-		if !ok {
-			var err error
-			if message, err = f.encode(h.table, v.since); err != nil {
-				return err
-			}
-			encoded[v.since] = message
-		}
-		v.frames <- message
-		v.since = h.tick
-	}
-	return nil
-}
-
-// errCrowded means that MaxViewers pages are open, or that the hub has ended.
-var errCrowded = errors.New("too many viewers")
-
-// join admits a viewer; leave lets it go.
-func (h *Hub) join() (*viewer, error) {
-	h.viewersMu.Lock()
-	defer h.viewersMu.Unlock()
-	if h.ended || len(h.viewers) >= h.config.MaxViewers {
-		return nil, errCrowded
-	}
-	v := &viewer{frames: make(chan []byte, 1)}
-	h.viewers[v] = struct{}{}
-	return v, nil
-}
-
-func (h *Hub) leave(v *viewer) {
-	h.viewersMu.Lock()
-	defer h.viewersMu.Unlock()
-	delete(h.viewers, v)
-}
-
-// dismiss tells every viewer that the hub has ended.
-func (h *Hub) dismiss() {
-	h.viewersMu.Lock()
-	defer h.viewersMu.Unlock()
-	h.ended = true
-	for v := range h.viewers {
-		close(v.frames)
-	}
-	clear(h.viewers)
 }

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,17 +20,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestPublishLooksAtNoMoreThanItsBudget(t *testing.T) {
 	inBubble(t, Config{Budget: 100}, func(h *Hub) {
-		v := mustJoin(t, h)
-		for i := range 100 {
-			h.Publish(batch("device", 10, float64(i)))
-		}
-		f := nextFrame(t, v)
-		if f.Readings != 1000 || f.Skipped != 900 {
-			t.Errorf("readings %d, skipped %d; want 1000, 900", f.Readings, f.Skipped)
+		h.Publish(batch("device", 1000, 1))
+		h.Publish(batch("device", 10, 2))
+		h.Show(batch("gateway", 1, 3)) // whatever else comes
+		if f := everything(t, h); f.Readings != 1010 || f.Skipped != 910 || f.metric("gateway", "m0") == nil {
+			t.Errorf("readings %d, skipped %d, %+v; want 1010, 910, and the gateway's own", f.Readings, f.Skipped, f.metric("gateway", "m0"))
 		}
 		h.Publish(batch("device", 10, 7))
-		if f = nextFrame(t, v); f.Readings != 1010 || f.Skipped != 900 {
-			t.Errorf("after a quiet tick: readings %d, skipped %d; want 1010, 900", f.Readings, f.Skipped)
+		f := everything(t, h)
+		if f.Readings != 1020 || f.Skipped != 910 {
+			t.Errorf("after a quiet time: readings %d, skipped %d; want 1020, 910", f.Readings, f.Skipped)
 		}
 		if got := f.metric("device", "m0").Value; got != 7.0 {
 			t.Errorf("value %v after the flood, want 7", got)
@@ -39,10 +37,22 @@ func TestPublishLooksAtNoMoreThanItsBudget(t *testing.T) {
 	})
 }
 
+func TestBudgetIsForAQuarterOfASecond(t *testing.T) {
+	inBubble(t, Config{Budget: 100}, func(h *Hub) {
+		for range 1000 { // ten seconds of 1,000 a second
+			h.Publish(batch("device", 10, 1))
+			time.Sleep(10 * time.Millisecond)
+		}
+		f := everything(t, h)
+		if looked := f.Readings - f.Skipped; looked < 3900 || looked > 4200 {
+			t.Errorf("%d of %d readings were looked at, want about 400 a second", looked, f.Readings)
+		}
+	})
+}
+
 func TestTableIsBounded(t *testing.T) {
 	config := Config{MaxDevices: 10, MaxMetrics: 4, MaxSeries: 30}
 	inBubble(t, config, func(h *Hub) {
-		v := mustJoin(t, h)
 		for d := range 20 {
 			h.Publish(batch(fmt.Sprint("device", d), 8, 1))
 		}
@@ -51,7 +61,7 @@ func TestTableIsBounded(t *testing.T) {
 			{Device: "\xff", Metric: "m"},
 			{Device: "device0", Metric: "\xff"},
 		})
-		f := nextFrame(t, v)
+		f := everything(t, h)
 		series := 0
 		for _, d := range f.Devices {
 			series += len(d.Metrics)
@@ -100,20 +110,18 @@ func TestFullTableStaysBelowItsBound(t *testing.T) {
 }
 
 func TestSilentDevicesMakeRoomForNewOnes(t *testing.T) {
-	inBubble(t, Config{MaxDevices: 2, Interval: time.Second}, func(h *Hub) {
-		v := mustJoin(t, h)
+	inBubble(t, Config{MaxDevices: 2}, func(h *Hub) {
 		h.Publish(batch("gone", 1, 1))
 		h.Publish(batch("stays", 1, 1))
 		h.Publish(batch("early", 1, 1))
-		if f := nextFrame(t, v); len(f.Devices) != 2 || f.Hidden != 1 {
+		if f := everything(t, h); len(f.Devices) != 2 || f.Hidden != 1 {
 			t.Fatalf("%d devices, %d hidden; want 2, 1", len(f.Devices), f.Hidden)
 		}
 		time.Sleep(time.Hour)
 		h.Publish(batch("stays", 1, 2))
 		time.Sleep(time.Minute)
 		h.Publish(batch("new", 1, 3))
-		time.Sleep(time.Second)
-		f := nextFrame(t, mustJoin(t, h))
+		f := everything(t, h)
 		if f.metric("gone", "m0") != nil || f.metric("stays", "m0") == nil || f.metric("new", "m0") == nil {
 			t.Errorf("shown: %+v", f.Devices)
 		}
@@ -128,41 +136,12 @@ func TestForgettingADeviceSendsEverythingAgain(t *testing.T) {
 	h.table.apply(batch("gone", 1, 1), 1, 0)
 	h.Publish(batch("new", 1, 2))
 	h.started = h.started.Add(-2 * time.Hour)
-	if err := h.turn(); err != nil {
+	h.tell(Status{})
+	if _, err := h.turn(); err != nil {
 		t.Fatal(err)
 	}
-	if f := parse(t, <-v.frames); f.From != 0 || len(f.Devices) != 1 || f.Devices[0].Name != "new" {
+	if f := nextFrame(t, v); f.From != 0 || len(f.Devices) != 1 || f.Devices[0].Name != "new" {
 		t.Errorf("from %d: %+v; want everything, which is the new device", f.From, f.Devices)
-	}
-}
-
-func TestSlowViewerGetsChangesMerged(t *testing.T) {
-	inBubble(t, Config{}, func(h *Hub) {
-		v := mustJoin(t, h)
-		for i := range 100 { // nobody reads v.frames
-			h.Publish(batch(fmt.Sprint("device", i), 2, float64(i)))
-			time.Sleep(250 * time.Millisecond)
-		}
-		first, second := nextFrame(t, v), nextFrame(t, v)
-		if second.From != first.Seq {
-			t.Fatalf("frames from %d to %d and from %d to %d do not join", first.From, first.Seq, second.From, second.Seq)
-		}
-		if n := len(first.Devices) + len(second.Devices); n != 100 {
-			t.Errorf("%d devices in two frames, want 100", n)
-		}
-	})
-}
-
-func TestNothingIsBuiltWhileNobodyWatches(t *testing.T) {
-	var asked atomic.Int32
-	h := NewHub(Config{}, func() Status { asked.Add(1); return Status{} })
-	synctest.Test(t, func(t *testing.T) {
-		defer run(t, h)()
-		h.Publish(batch("device", 4, 1))
-		time.Sleep(time.Minute)
-	})
-	if asked.Load() != 0 {
-		t.Errorf("status was asked %d times", asked.Load())
 	}
 }
 
@@ -182,7 +161,7 @@ func TestFramesAddUpUnderConcurrentPublish(t *testing.T) {
 	wg.Wait()
 	page := make(model)
 	for page.readings() < publishers*rounds*8 {
-		page.apply(t, parse(t, <-v.frames))
+		page.apply(t, nextFrame(t, v))
 	}
 	for p := range publishers {
 		for m := range 8 {
@@ -196,11 +175,10 @@ func TestFramesAddUpUnderConcurrentPublish(t *testing.T) {
 
 func TestPublishDoesNotKeepTheSlice(t *testing.T) {
 	inBubble(t, Config{}, func(h *Hub) {
-		v := mustJoin(t, h)
 		rs := batch("device", 1, 1)
 		h.Publish(rs)
 		rs[0] = reading.Reading{Device: "someone else"}
-		if f := nextFrame(t, v); f.metric("device", "m0") == nil {
+		if f := everything(t, h); f.metric("device", "m0") == nil {
 			t.Errorf("shown: %+v", f.Devices)
 		}
 	})
@@ -225,11 +203,10 @@ func TestHostileValuesReachThePage(t *testing.T) {
 		{"bytes", reading.Bytes("\x00\x01\x02"), "3 bytes"},
 	}
 	inBubble(t, Config{}, func(h *Hub) {
-		v := mustJoin(t, h)
 		for _, tt := range tests {
 			h.Publish([]reading.Reading{{Device: "d", Metric: tt.name, Value: tt.value}})
 		}
-		f := nextFrame(t, v)
+		f := everything(t, h)
 		for _, tt := range tests {
 			if got := f.metric("d", tt.name); got == nil || got.Value != tt.want {
 				t.Errorf("%s: %+v, want %v", tt.name, got, tt.want)
@@ -238,35 +215,41 @@ func TestHostileValuesReachThePage(t *testing.T) {
 	})
 }
 
-func TestSparklineHasOnePointATick(t *testing.T) {
-	inBubble(t, Config{}, func(h *Hub) {
-		for i := range maxPoints + 5 {
-			h.Publish(batch("device", 1, -1)) // overtaken within the tick
-			h.Publish(batch("device", 1, float64(i)))
-			time.Sleep(250 * time.Millisecond)
+func TestSparklineHasFourPointsASecond(t *testing.T) {
+	table := newTable(Config{}.withDefaults())
+	tick, up := uint64(0), int64(0)
+	say := func(value float64, later int64) {
+		tick++
+		table.apply(batch("device", 1, value), tick, up)
+		up += later
+	}
+	for i := range maxPoints + 5 {
+		say(-1, 100) // overtaken
+		say(-2, 20)
+		say(float64(i), 130)
+	}
+	points := table.devices[0].metrics[0].history()
+	if len(points) != maxPoints {
+		t.Fatalf("%d points, want %d", len(points), maxPoints)
+	}
+	for i, p := range points {
+		if p != float32(i+5) {
+			t.Fatalf("point %d is %v, want %d: %v", i, p, i+5, points)
 		}
-		v := mustJoin(t, h)
-		points := nextFrame(t, v).metric("device", "m0").Points
-		if len(points) != maxPoints {
-			t.Fatalf("%d points, want %d", len(points), maxPoints)
-		}
-		for i, p := range points {
-			if p != float32(i+5) {
-				t.Fatalf("point %d is %v, want %d: %v", i, p, i+5, points)
-			}
-		}
-	})
+	}
 }
 
 func TestIntervalFollowsTheDevice(t *testing.T) {
 	inBubble(t, Config{}, func(h *Hub) {
 		for range 30 {
-			h.Publish(batch("device", 1, 1))
-			time.Sleep(time.Minute)
+			for metric := range 4 { // one by one, as some devices do
+				h.Publish(batch("device", metric+1, 1))
+				time.Sleep(60 * time.Millisecond)
+			}
+			time.Sleep(time.Minute - 240*time.Millisecond)
 		}
-		v := mustJoin(t, h)
-		d := nextFrame(t, v).Devices[0]
-		if d.Every != 60_000 || d.Seen != 29*60_000+250 {
+		d := everything(t, h).Devices[0]
+		if d.Every != 60_000 || d.Seen < 29*60_000+180 || d.Seen > 29*60_000+300 {
 			t.Errorf("every %d ms, seen at %d ms", d.Every, d.Seen)
 		}
 	})
@@ -298,9 +281,18 @@ func run(t *testing.T, h *Hub) (stop func()) {
 	}
 }
 
+// everything is what a new viewer is shown after a while.
+func everything(t *testing.T, h *Hub) *frame {
+	t.Helper()
+	time.Sleep(time.Second)
+	v := mustJoin(t, h)
+	defer h.leave(v)
+	return nextFrame(t, v)
+}
+
 func mustJoin(t *testing.T, h *Hub) *viewer {
 	t.Helper()
-	v, err := h.join()
+	v, err := h.join(0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +301,9 @@ func mustJoin(t *testing.T, h *Hub) *viewer {
 
 func nextFrame(t *testing.T, v *viewer) *frame {
 	t.Helper()
-	return parse(t, <-v.frames)
+	m := <-v.frames
+	v.more()
+	return parse(t, m.text)
 }
 
 func parse(t *testing.T, message []byte) *frame {

@@ -25,10 +25,8 @@ const (
 func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) {
 	s.live.Add(1)
 	defer s.live.Done()
-	v, err := s.hub.join()
-	if err != nil {
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, err.Error()+" — hint: close the page on another device", http.StatusServiceUnavailable)
+	v, ok := s.admit(w, 0, false)
+	if !ok {
 		return
 	}
 	defer s.hub.leave(v)
@@ -41,17 +39,31 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(readLimit)
 	// The end of a read's context cuts the connection off, and the viewer would
 	// not be told why: what ends the server is watched apart.
-	err = v.watch(conn.CloseRead(context.WithoutCancel(r.Context())), r.Context().Done(), conn)
+	err = v.watch(conn.CloseRead(context.WithoutCancel(r.Context())), r.Context(), conn)
 	s.log.Debug("viewer left", "err", err)
+}
+
+// signedOut is the code with which the WebSocket of a session is closed that has
+// ended.
+const signedOut = 4401
+
+// admit lets a viewer in, or says that there are too many.
+func (s *Server) admit(w http.ResponseWriter, since uint64, only bool) (v *viewer, ok bool) {
+	v, err := s.hub.join(since, only)
+	if err != nil {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
+	return v, err == nil
 }
 
 // errEnded means that the gateway, not the viewer, ended the connection.
 var errEnded = errors.New("hub ended")
 
-// watch writes frames and pings until the viewer leaves or fails, or the hub or
-// the server ends. While it waits for a write or a pong the hub merges later
-// frames.
-func (v *viewer) watch(ctx context.Context, stopped <-chan struct{}, conn *websocket.Conn) error {
+// watch writes frames and pings until the viewer leaves or fails, or the hub, the
+// server or the viewer's session ends. While it waits for a write the hub merges
+// later frames.
+func (v *viewer) watch(ctx, served context.Context, conn *websocket.Conn) error {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -59,15 +71,19 @@ func (v *viewer) watch(ctx context.Context, stopped <-chan struct{}, conn *webso
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-stopped:
+		case <-served.Done():
+			if context.Cause(served) == errSignedOut {
+				return conn.Close(signedOut, errSignedOut.Error())
+			}
 			return sayGoodbye(conn)
-		case message, ok := <-v.frames:
+		case m, ok := <-v.frames:
 			if !ok {
 				return sayGoodbye(conn)
 			}
-			err = within(ctx, patience(len(message)), func(ctx context.Context) error {
-				return conn.Write(ctx, websocket.MessageText, message)
+			err = within(ctx, patience(len(m.text)), func(ctx context.Context) error {
+				return conn.Write(ctx, websocket.MessageText, m.text)
 			})
+			v.more()
 		case <-ping.C:
 			err = within(ctx, pingTimeout, conn.Ping)
 		}

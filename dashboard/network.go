@@ -19,9 +19,12 @@ type Carrier struct {
 	// Today and Month are what was used of the budgets.
 	Today Usage `json:"today"`
 	Month Usage `json:"month"`
-	// Left is what the tighter budget still allows, until Renews; it is spent at
-	// Lasts if the link goes on being used as it was, zero if it lasts.
+	// Speed is how many bytes a second it takes, zero if that is not known yet.
+	Speed int64 `json:"speed,omitempty"`
+	// Left is what the tighter budget, Of bytes, still allows until Renews; it is spent
+	// at Lasts if the link goes on being used as it was, zero if it lasts.
 	Left   int64 `json:"left,omitempty"`
+	Of     int64 `json:"of,omitempty"`
 	Renews int64 `json:"renews,omitempty"`
 	Lasts  int64 `json:"lasts,omitempty"`
 	// Window is when the schedule closes, or opens if it is closed; zero without a

@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 )
 
@@ -37,6 +36,3 @@ func StatusRoute(status func() Status) Route {
 		_ = json.NewEncoder(w).Encode(status()) // a caller that went away needs no answer
 	})}
 }
-
-// errForbidden answers who may look and not touch.
-var errForbidden = errors.New("nobody may do this from here — hint: use the commands on the gateway itself")

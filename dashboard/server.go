@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/login"
 )
 
 const (
@@ -30,8 +32,8 @@ const (
 //	GET /               the page
 //	GET /assets/...     its modules and its style sheet
 //	GET /live           the WebSocket (LIVE.md)
+//	GET /events         the same as server-sent events
 //	GET /api/v1/status  Status as JSON
-//	GET /healthz        200 while the buffer takes readings, else 503
 //
 // and whatever [Server.Handle] is given: package api has the rest. A request must
 // name the server by IP address, as localhost, or by a configured name: else a
@@ -42,6 +44,11 @@ type Server struct {
 	hosts []string
 	log   *slog.Logger
 	mux   *http.ServeMux
+	// foreign refuses what other pages make a browser post here.
+	foreign *http.CrossOriginProtection
+	tls     *TLS // nil for none
+	gate    *login.Gate
+	gateway string
 	// live counts open WebSockets, which http.Server forgets about.
 	live sync.WaitGroup
 }
@@ -49,14 +56,14 @@ type Server struct {
 // NewServer returns a Server that shows hub. hosts are the names, besides IP
 // addresses and localhost, under which browsers may reach it.
 func NewServer(hub *Hub, hosts []string, log *slog.Logger) *Server {
-	s := &Server{hub: hub, log: log, mux: http.NewServeMux()}
+	s := &Server{hub: hub, log: log, mux: http.NewServeMux(), foreign: http.NewCrossOriginProtection()}
 	for _, host := range hosts {
 		s.hosts = append(s.hosts, canonical(host))
 	}
 	s.Handle(
 		Route{"GET /live", Look, http.HandlerFunc(s.serveLive)},
+		Route{"GET /events", Look, http.HandlerFunc(s.serveEvents)},
 		StatusRoute(hub.status),
-		Route{"GET /healthz", Open, http.HandlerFunc(s.serveHealth)},
 	)
 	for path, asset := range loadAssets() {
 		s.Handle(Route{"GET " + path, Open, asset})
@@ -64,22 +71,12 @@ func NewServer(hub *Hub, hosts []string, log *slog.Logger) *Server {
 	return s
 }
 
-// Handle serves more routes, behind the same check of the Host header. Call it
-// before the first request.
+// Handle serves more routes, each to who may use it. Call it before the first
+// request.
 func (s *Server) Handle(routes ...Route) {
 	for _, route := range routes {
 		s.mux.Handle(route.Pattern, s.guard(route))
 	}
-}
-
-// guard lets through who may use the route.
-func (s *Server) guard(route Route) http.Handler {
-	if route.Access < Operate {
-		return route.Handler
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, errForbidden.Error(), http.StatusForbidden)
-	})
 }
 
 // Serve answers requests that arrive on listener until ctx ends; it closes the
@@ -97,6 +94,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       boundSendBuffer,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	if s.tls != nil {
+		listener = secureListener{listener, s}
 	}
 	broken := make(chan error, 1)
 	go func() { broken <- server.Serve(listener) }()
@@ -118,17 +118,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return fmt.Errorf("serve dashboard: %w", err)
 }
 
-// boundSendBuffer applies sendBuffer to TCP connections, below TLS as well.
-func boundSendBuffer(ctx context.Context, conn net.Conn) context.Context {
-	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = wrapped.NetConn()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetWriteBuffer(sendBuffer) // a slow viewer costs more memory without it; no reason to refuse him
-	}
-	return ctx
-}
-
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
@@ -136,8 +125,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY") // for browsers that know no frame-ancestors
+	header.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	if s.tls != nil && s.tls.Vouched {
+		header.Set("Strict-Transport-Security", "max-age=2592000")
+	}
 	if !s.allowed(r.Host) {
+		s.note(login.ForeignHost, fromOf(r), "host", clipped(r.Host))
 		http.Error(w, "the dashboard does not answer to this name — hint: use the gateway's IP address, or add the name to the dashboard's hosts", http.StatusForbidden)
+		return
+	}
+	if err := s.foreign.Check(r); err != nil {
+		s.note(login.ForeignOrigin, fromOf(r), "origin", clipped(r.Header.Get("Origin")))
+		refuse(w, http.StatusForbidden, "another page may not use this gateway")
 		return
 	}
 	s.mux.ServeHTTP(w, r)
@@ -157,12 +157,3 @@ func (s *Server) allowed(hostport string) bool {
 }
 
 func canonical(host string) string { return strings.TrimSuffix(strings.ToLower(host), ".") }
-
-func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	if state := s.hub.status().Buffer.State; state != OK {
-		http.Error(w, state, http.StatusServiceUnavailable)
-		return
-	}
-	fmt.Fprintln(w, OK)
-}

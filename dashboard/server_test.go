@@ -109,7 +109,7 @@ func TestCrossOriginViewerIsRefused(t *testing.T) {
 
 func TestEveryAnswerForbidsForeignAndInlineCode(t *testing.T) {
 	g := startGateway(t, Config{})
-	for _, path := range []string{"/", "/assets/app.js", "/api/v1/status", "/healthz", "/nowhere"} {
+	for _, path := range []string{"/", "/assets/app.js", "/api/v1/status", "/nowhere"} {
 		response := g.get(path, nil)
 		csp := response.Header.Get("Content-Security-Policy")
 		if !strings.Contains(csp, "default-src 'self'") || strings.Contains(csp, "unsafe") {
@@ -124,7 +124,7 @@ func TestEveryAnswerForbidsForeignAndInlineCode(t *testing.T) {
 func TestOnlyWhatIsNamedIsServed(t *testing.T) {
 	g := startGateway(t, Config{})
 	for path, want := range map[string]int{
-		"/": 200, "/healthz": 200, "/assets/app.js": 200,
+		"/": 200, "/assets/app.js": 200,
 		"/assets/": 404, "/assets": 404, "/assets/..%2fserver.go": 404, "/index.php": 404,
 	} {
 		if got := g.get(path, nil).StatusCode; got != want {
@@ -157,18 +157,11 @@ func TestAssetsAreCompressedAndRevalidated(t *testing.T) {
 	}
 }
 
-func TestStatusAndHealthTellTheTruth(t *testing.T) {
+func TestStatusTellsTheTruth(t *testing.T) {
 	g := startGateway(t, Config{})
 	var status Status
 	if err := json.NewDecoder(g.get("/api/v1/status", nil).Body).Decode(&status); err != nil || status.Gateway != "gw-7" {
 		t.Errorf("status %+v, %v", status, err)
-	}
-	sick := NewHub(Config{}, func() Status { return Status{Buffer: Buffer{State: "read-only file system"}} })
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/healthz", nil)
-	NewServer(sick, nil, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
-	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "read-only") {
-		t.Errorf("health of a sick buffer: HTTP %d %s", w.Code, w.Body)
 	}
 }
 
@@ -190,7 +183,7 @@ func TestEndOfTheHubSaysGoodbye(t *testing.T) {
 	if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
 		t.Errorf("close code %v (%v), want going away", code, err)
 	}
-	if _, err := hub.join(); err == nil {
+	if _, err := hub.join(0, false); err == nil {
 		t.Error("an ended hub admits viewers")
 	}
 }
@@ -215,11 +208,11 @@ func TestStuckViewerIsClosedAndPublishNeverWaits(t *testing.T) {
 		if took := time.Since(begin); took != 10*time.Second {
 			t.Errorf("publishing took %v of the bubble's clock: Publish waited", took)
 		}
-		hub.viewersMu.Lock()
+		hub.shown.Lock()
 		if n := len(hub.viewers); n != 0 {
 			t.Errorf("%d viewers after %v without a read, want none", n, writeTimeout)
 		}
-		hub.viewersMu.Unlock()
+		hub.shown.Unlock()
 		cancel()
 		if err := <-served; err != nil {
 			t.Error(err)
@@ -339,17 +332,25 @@ func (g *gateway) follow(conn *websocket.Conn, page model, series string, value 
 // pipes is a listener whose connections have no buffers: a peer that does not
 // read blocks the writer at the first byte.
 type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
+	conns   chan net.Conn
+	closed  chan struct{}
+	dialled []net.Conn
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
 
 func (p *pipes) dial() net.Conn {
 	client, server := net.Pipe()
-	p.conns <- server
+	p.conns <- onLoopback{server}
+	p.dialled = append(p.dialled, client)
 	return client
 }
+
+// onLoopback is a connection of this machine with itself.
+type onLoopback struct{ net.Conn }
+
+func (onLoopback) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+func (onLoopback) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7} }
 
 func (p *pipes) Accept() (net.Conn, error) {
 	select {

@@ -14,6 +14,12 @@ type Status struct {
 	Now int64 `json:"now"`
 	// Clock is the state of that clock in words: "synced", "unsynced".
 	Clock string `json:"clock"`
+	// ClockSince is when that changed; zero if it has been so all the time. ClockSet
+	// is nil unless the clock was set in this run.
+	ClockSince int64     `json:"clock_since,omitempty"`
+	ClockSet   *ClockSet `json:"clock_set,omitempty"`
+	// Host is what the gateway runs on.
+	Host Host `json:"host"`
 
 	Buffer Buffer `json:"buffer"`
 	Links  []Link `json:"links"`
@@ -25,8 +31,45 @@ type Status struct {
 	Refined *Refined `json:"refined,omitempty"`
 	// Commands is the way down; nil if the configuration allows none.
 	Commands *Commands `json:"commands,omitempty"`
+	// Access is who may do what with the gateway; nil while the dashboard is off.
+	Access *Gatehouse `json:"access,omitempty"`
+	// Trial is not nil while a configuration is on trial.
+	Trial *Trial `json:"trial,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
+}
+
+// ClockSet says that the clock was set: how many Times since the start, when it was
+// noticed the Last time, and by how many Seconds then; negative is back.
+type ClockSet struct {
+	Times   int     `json:"times"`
+	Last    int64   `json:"last"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Host is what the gateway runs on.
+type Host struct {
+	// Go made the program ("go1.26.8"), System is what for ("linux/arm64"), and
+	// Kernel is what runs ("Linux 6.1.0-18-arm64").
+	Go     string `json:"go"`
+	System string `json:"system"`
+	Kernel string `json:"kernel"`
+	// Booted is when the machine was started.
+	Booted int64 `json:"booted"`
+}
+
+// Gatehouse is the state of what lets people and programs in.
+type Gatehouse struct {
+	// SetUp says that there is an operator.
+	SetUp bool `json:"set_up"`
+	// TLS says that the page is reached in secret.
+	TLS bool `json:"tls"`
+	// Sessions and Tokens are valid now.
+	Sessions int `json:"sessions"`
+	Tokens   int `json:"tokens"`
+	// Events counts, since the start, what is about security: signed_in,
+	// wrong_password, denied and so on. Each is there, with 0 as well.
+	Events map[string]uint64 `json:"events"`
 }
 
 // OK is the State of a buffer and of a door in which nothing is wrong.
@@ -39,10 +82,17 @@ type Buffer struct {
 	// BytesUsed and BytesMax are the size of the buffer and its bound.
 	BytesUsed int64 `json:"bytes_used"`
 	BytesMax  int64 `json:"bytes_max"`
+	// DiskFree of DiskSize bytes of the file system are free for the gateway; zero
+	// when that is not known.
+	DiskFree int64 `json:"disk_free"`
+	DiskSize int64 `json:"disk_size"`
 	// OldestUnsent is the time of the oldest waiting reading.
 	OldestUnsent int64 `json:"oldest_unsent"`
-	// Evicted readings were lost to the bound, since the start.
-	Evicted uint64 `json:"evicted"`
+	// Evicted readings were lost to the bound, since the start; Lost were declared
+	// lost for whatever reason, and LostBy says so by reason.
+	Evicted uint64            `json:"evicted"`
+	Lost    uint64            `json:"lost"`
+	LostBy  map[string]uint64 `json:"lost_by,omitempty"`
 	// FlashWritten is the number of bytes written to flash and Commits the
 	// number of syncs, since the start.
 	FlashWritten uint64 `json:"flash_written"`
@@ -100,9 +150,11 @@ const (
 
 // Link is the state of one door out.
 type Link struct {
-	Name  string    `json:"name"`
-	Kind  string    `json:"kind"`
-	State LinkState `json:"state"`
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	// Target is where it delivers to: a URL, without secrets.
+	Target string    `json:"target"`
+	State  LinkState `json:"state"`
 	// Since is when State began; zero when that is not known.
 	Since     int64  `json:"since"`
 	LastError string `json:"last_error"`
@@ -110,8 +162,15 @@ type Link struct {
 	// Acked readings and SentBytes count since the start.
 	Acked     uint64 `json:"acked"`
 	SentBytes uint64 `json:"sent_bytes"`
-	// Waiting readings are on flash and not yet acknowledged by this link.
+	// Waiting readings are on flash and not yet acknowledged by this link; Oldest is
+	// the time of the oldest of them.
 	Waiting uint64 `json:"waiting"`
+	Oldest  int64  `json:"oldest,omitempty"`
+	// Messages were sent, Retries of them once more or yet to be, since the start.
+	Messages uint64 `json:"messages"`
+	Retries  uint64 `json:"retries,omitempty"`
+	// SetAside readings were refused for good, since the start.
+	SetAside uint64 `json:"set_aside,omitempty"`
 	// InFlight messages are sent and not yet acknowledged.
 	InFlight int `json:"in_flight"`
 	// LeftOut readings had no representation in the encoding. They count as acked.
@@ -130,6 +189,14 @@ type Door struct {
 	Address string `json:"address"`
 	// State is OK, or a sentence that says what is wrong.
 	State string `json:"state"`
+	// Since is when it was started, or broke. It broke so many times (Breaks) and
+	// was started again, for the last time (BrokeAt) because of LastError.
+	Since     int64  `json:"since,omitempty"`
+	Breaks    uint64 `json:"breaks,omitempty"`
+	BrokeAt   int64  `json:"broke_at,omitempty"`
+	LastError string `json:"last_error,omitempty"`
+	// Remarks put into words what follows and is not zero, and the errors of a line.
+	Remarks []string `json:"remarks,omitempty"`
 	// Readings were taken; Rejected payloads could not be decoded; Opaque ones
 	// could not either and were kept as they are. All since the start.
 	Readings uint64 `json:"readings"`

@@ -15,6 +15,12 @@ const (
 	// with longer names are counted as hidden: cutting names would show two
 	// devices as one.
 	maxName = 128
+	// pointEvery is the least time, in milliseconds, from one point to the next:
+	// values in between replace the last one.
+	pointEvery = 250
+	// arrivalEvery is the least time, in milliseconds, from one arrival of a device
+	// to the next: what it says within that time, metric by metric, is one.
+	arrivalEvery = 1000
 	// forgetAfter is the silence, in milliseconds, after which a device makes
 	// room for another when the table is full.
 	forgetAfter = 60 * 60 * 1000
@@ -39,6 +45,7 @@ type table struct {
 type device struct {
 	name    string
 	seen    int64
+	arrived int64 // when the last arrival began
 	every   int64 // smoothed time between arrivals; 0 until the second
 	changed uint64
 	metrics []*metric
@@ -51,6 +58,7 @@ type metric struct {
 	quality    reading.Flags
 	changed    uint64
 	points     []float32 // a ring once it holds maxPoints
+	began      int64     // when the last point was begun
 	oldest     int       // index of the oldest point
 }
 
@@ -74,7 +82,7 @@ func (t *table) apply(rs []reading.Reading, tick uint64, up int64) (forgot bool)
 			continue
 		}
 		d.touch(tick, up)
-		m.set(rs[i].Value, rs[i].Flags.Quality(), tick)
+		m.set(rs[i].Value, rs[i].Flags.Quality(), tick, up)
 	}
 	return forgot
 }
@@ -92,7 +100,7 @@ func (t *table) device(name string, up int64) (d *device, forgot bool) {
 			return nil, false
 		}
 	}
-	d = &device{name: strings.Clone(name), seen: up}
+	d = &device{name: strings.Clone(name), seen: up, arrived: up}
 	t.byName[d.name] = d
 	t.devices = append(t.devices, d)
 	return d, forgot
@@ -143,11 +151,9 @@ func (t *table) forgetSilent(up int64) bool {
 
 // touch notes that the device was heard at the time up.
 func (d *device) touch(tick uint64, up int64) {
-	if d.changed == tick {
-		return
-	}
-	if gap := up - d.seen; d.changed != 0 {
+	if gap := up - d.arrived; gap >= arrivalEvery {
 		d.every = smooth(d.every, gap)
+		d.arrived = up
 	}
 	d.seen, d.changed = up, tick
 }
@@ -162,24 +168,25 @@ func smooth(every, gap int64) int64 {
 	return (3*every + min(gap, 10*every)) / 4
 }
 
-// set enters a value: one point a tick, the last one of the tick.
-func (m *metric) set(v reading.Value, quality reading.Flags, tick uint64) {
-	again := m.changed == tick
+// set enters a value that came at the time up.
+func (m *metric) set(v reading.Value, quality reading.Flags, tick uint64, up int64) {
 	m.value, m.quality, m.changed = v, quality, tick
 	x, ok := v.Number()
 	point := float32(x)
 	if !ok || math.IsNaN(float64(point)) || math.IsInf(float64(point), 0) {
 		return
 	}
-	switch {
-	case again && len(m.points) > 0:
+	if len(m.points) > 0 && up-m.began < pointEvery {
 		m.points[(m.oldest+len(m.points)-1)%len(m.points)] = point
-	case len(m.points) < maxPoints:
-		m.points = append(m.points, point)
-	default:
-		m.points[m.oldest] = point
-		m.oldest = (m.oldest + 1) % maxPoints
+		return
 	}
+	m.began = up
+	if len(m.points) < maxPoints {
+		m.points = append(m.points, point)
+		return
+	}
+	m.points[m.oldest] = point
+	m.oldest = (m.oldest + 1) % maxPoints
 }
 
 // history returns the points, oldest first.

@@ -7,7 +7,7 @@
 package reading
 
 // Reading is one measured value. The triple (Device, Metric, Unit) names its
-// series. Readings of one series that always come in the same company (the
+// [Series]. Readings of one series that always come in the same company (the
 // fields of one payload) keep their order from the door to the cloud.
 type Reading struct {
 	// Device says who measured, for example "boiler-3" or "north/pump-7".
@@ -28,6 +28,9 @@ type Reading struct {
 	// Lane is how urgent the reading is. The zero value is Normal.
 	Lane Lane
 }
+
+// Series names a series: whose readings a plot shows.
+type Series struct{ Device, Metric, Unit string }
 
 // Lane is an urgency class with its own sequence numbers and its own share of the
 // link.

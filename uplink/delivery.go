@@ -22,6 +22,7 @@ type delivery struct {
 	timeouts int    // sends that ran out of time
 	refused  bool   // as a single block, for the first time
 	tooLarge int    // the largest part when a single block was refused as too large
+	page     uint64 // where it is in the book
 
 	// Of the latest send.
 	begun  time.Time

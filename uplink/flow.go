@@ -119,6 +119,7 @@ func (fl *flow) end(err error) error {
 	if err == nil || errors.Is(err, ErrStalled) {
 		err = errors.Join(err, fl.settle())
 	}
+	fl.book.cutOff(time.Now())
 	fl.stats.State, fl.stats.InFlight = Idle, 0
 	if err != nil {
 		fl.stats.State, fl.stats.LastError, fl.stats.Cause = Down, err.Error(), err
@@ -263,6 +264,7 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 	}
 	if d.parts != nil && len(d.parts) == 0 { // nothing that the encoding has words for
 		fl.stats.AckedReadings += uint64(d.count())
+		fl.enter(d, Empty)
 		d.finish()
 		return
 	}
@@ -272,6 +274,7 @@ func (fl *flow) start(ctx context.Context, d *delivery) {
 		fl.passed = 0
 	}
 	d.sample = fl.size.sent(d.weight(), fl.count(sending), time.Now())
+	fl.enter(d, UnderWay)
 	fl.stats.SentMessages++
 	fl.stats.SentBytes += uint64(len(d.body))
 	m := fl.message(d)
@@ -294,15 +297,14 @@ func (fl *flow) encode(d *delivery) error {
 	return nil
 }
 
+// key names the delivery.
+func (fl *flow) key(d *delivery) Key {
+	return Key{Gateway: fl.cfg.Gateway, Epoch: d.epoch(), Lane: d.lane(), First: d.first(), Last: d.last()}
+}
+
 func (fl *flow) message(d *delivery) Message {
 	return Message{
-		Key: Key{
-			Gateway: fl.cfg.Gateway,
-			Epoch:   d.epoch(),
-			Lane:    d.lane(),
-			First:   d.first(),
-			Last:    d.last(),
-		},
+		Key:         fl.key(d),
 		Count:       d.count(),
 		ContentType: fl.encoder.ContentType(),
 		Body:        d.body,

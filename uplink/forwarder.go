@@ -81,6 +81,7 @@ type Forwarder struct {
 	log        *slog.Logger
 	progress   progress
 	now        chan struct{} // holds one: somebody wants a try
+	book       book
 }
 
 // New returns a Forwarder. The encoder must be its own: it is used by one
@@ -94,6 +95,7 @@ func New(cfg Config, cursor Cursor, encoder Encoder, sink Sink, quarantine Quara
 		quarantine: quarantine,
 		log:        log,
 		now:        make(chan struct{}, 1),
+		book:       book{since: time.Now()},
 	}
 }
 

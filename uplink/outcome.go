@@ -17,6 +17,7 @@ const overdue = 5 * time.Second
 func (fl *flow) conclude(ctx context.Context, r result) {
 	if r.err != nil {
 		fl.size.lost(r.d.weight())
+		fl.book.end(r.d.page, Failed, r.at)
 	}
 	switch {
 	case r.err == nil:
@@ -42,6 +43,7 @@ func (fl *flow) accept(r result) {
 	fl.dog.progress()
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
+	fl.book.end(r.d.page, Acked, r.at)
 	r.d.finish()
 	weight := r.d.weight()
 	r.d.finish()
@@ -97,6 +99,7 @@ func (fl *flow) refuse(d *delivery, cause error) {
 	}
 	fl.log.Error("block refused and set aside", "lane", d.lane(), "seq", d.first(), "n", d.count(), "err", cause)
 	fl.stats.Quarantined += uint64(d.count())
+	fl.book.end(d.page, SetAside, time.Now())
 	d.finish()
 	fl.refusals++
 	if fl.refusals > 1 {

@@ -18,6 +18,8 @@ type price struct {
 	rest   int     // cycles until the next trial
 	misses int     // trials that brought nothing
 
+	strange bool // in the last cycle, a body took much longer than it is meant to
+
 	best cycle // of which more came through
 
 	// Of the cycle.
@@ -47,6 +49,10 @@ const (
 	pays = 1.25
 	// muchLess is what a trial needs for a reason.
 	muchLess = 0.6
+	// muchMore than the usual time of a body is four fifths of a round trip: a server
+	// that does one after the other takes most of it. Less is what blocks that cannot
+	// be cut take of a thin link, on which a trial is only in the way of new readings.
+	muchMore = 2
 	// leap is how much larger bodies are in a trial at the most.
 	leap = 4
 )
@@ -112,6 +118,7 @@ func (p *pipe) cycle() cycle {
 // meant to take.
 func (c *price) judge(now cycle, usual float64) {
 	doubted := c.on && c.least == 0
+	strange := now.body > 1.5*leastBody && now.body > muchMore*usual*now.rate && now.body < slow.Seconds()*now.rate
 	switch {
 	case now.body == 0:
 		if c.on {
@@ -138,9 +145,10 @@ func (c *price) judge(now cycle, usual float64) {
 		c.try(now, 0)
 	case now.rate < c.best.rate*muchLess && now.body < c.best.body*muchLess:
 		c.try(now, min(c.best.body, leap*now.body))
-	case now.body > 1.5*leastBody && now.body > 1.8*usual*now.rate && now.body < slow.Seconds()*now.rate:
+	case c.strange && strange:
 		c.try(now, 2*now.body)
 	}
+	c.strange = strange
 	if now.rate > c.best.rate*0.9 {
 		c.best = now
 	}

@@ -12,9 +12,10 @@ import (
 // Decoder reads blocks. It keeps its working memory from block to block and is
 // not safe for concurrent use.
 type Decoder struct {
-	zstd *zstd.Decoder
-	body []byte
-	in   content
+	zstd   *zstd.Decoder
+	body   []byte
+	in     content
+	picker picker
 }
 
 // content is a decoded body: the same rows, groups and shapes that an Encoder
@@ -69,16 +70,9 @@ func (d *Decoder) Decode(dst []reading.Reading, b Block) ([]reading.Reading, err
 
 // open decodes the body into d.in.
 func (d *Decoder) open(b Block) error {
-	body := b.body
-	if b.packed {
-		var err error
-		d.body = slices.Grow(d.body[:0], b.rawLen)
-		if body, err = d.zstd.DecodeAll(b.body, d.body[:0:b.rawLen]); err != nil {
-			return fmt.Errorf("decompress: %w (%v)", ErrCorrupt, err)
-		}
-	}
-	if len(body) != b.rawLen {
-		return fmt.Errorf("body of %d bytes, header says %d: %w", len(body), b.rawLen, ErrCorrupt)
+	body, err := d.inflate(b)
+	if err != nil {
+		return err
 	}
 	r := &reader{b: body}
 	d.in = content{}
@@ -88,13 +82,33 @@ func (d *Decoder) open(b Block) error {
 	return nil
 }
 
+// inflate returns the body before compression, which is good until the next call.
+func (d *Decoder) inflate(b Block) (body []byte, err error) {
+	body = b.body
+	if b.packed {
+		d.body = slices.Grow(d.body[:0], b.rawLen)
+		if body, err = d.zstd.DecodeAll(b.body, d.body[:0:b.rawLen]); err != nil {
+			return nil, fmt.Errorf("decompress: %w (%v)", ErrCorrupt, err)
+		}
+	}
+	if len(body) != b.rawLen {
+		return nil, fmt.Errorf("body of %d bytes, header says %d: %w", len(body), b.rawLen, ErrCorrupt)
+	}
+	return body, nil
+}
+
 // read reads the sections in the order in which an Encoder writes them. It
 // returns false as soon as one cannot be right.
 func (c *content) read(r *reader, b Block) bool {
-	return c.readNames(r, b.Count) &&
-		c.readShapes(r, b.Count) &&
-		c.readGroups(r, b.Count) &&
-		(!b.merged || c.readParts(r, b.Count)) &&
+	if !c.readNames(r, b.Count) || !c.readShapes(r, b.Count) {
+		return false
+	}
+	rows, ok := c.readGroups(r, b.Count)
+	if !ok {
+		return false
+	}
+	c.layOut(rows)
+	return (!b.merged || c.readParts(r, b.Count)) &&
 		c.readTimes(r, b.Header) &&
 		c.readFlags(r) &&
 		c.readColumns(r)
@@ -134,38 +148,37 @@ func (c *content) readShapes(r *reader, count int) bool {
 	return !r.failed
 }
 
-// readGroups reads the groups and lays out their rows. It checks that the rows
-// hold exactly count readings before it makes them.
-func (c *content) readGroups(r *reader, count int) bool {
+// readGroups reads the groups and counts their rows. It checks that the rows
+// hold exactly count readings before anybody makes them.
+func (c *content) readGroups(r *reader, count int) (rows int, ok bool) {
 	n := r.count(min(count, len(r.b)))
 	c.groups = make([]group, n)
 	device := 0
 	for i := range c.groups {
 		device += r.count(1)
 		if device >= len(c.devices) || len(c.shapes) == 0 {
-			return false
+			return 0, false
 		}
 		c.groups[i].device = c.devices[device]
 	}
 	for i := range c.groups {
 		c.groups[i].shape = int32(r.count(len(c.shapes) - 1))
 	}
-	readings, rows := 0, 0
+	readings := 0
 	for i := range c.groups {
 		g := &c.groups[i]
 		n := r.count(count)
 		readings += n * len(c.shapes[g.shape].fields)
 		if n < 1 || readings > count {
-			return false
+			return 0, false
 		}
 		g.rows = int32(n)
 		rows += n
 	}
 	if r.failed || readings != count {
-		return false
+		return 0, false
 	}
-	c.layOut(rows)
-	return true
+	return rows, true
 }
 
 // layOut makes the rows in canonical order, each with its place in the columns
@@ -187,17 +200,23 @@ func (c *content) layOut(n int) {
 	}
 }
 
-func (c *content) readParts(r *reader, count int) bool {
+// readPartSizes reads how many readings each part has.
+func (*content) readPartSizes(r *reader, count int) (parts []int, ok bool) {
 	n := r.count(min(count, len(r.b)))
-	if n < 1 {
+	parts = make([]int, n)
+	total := 0
+	for i := range parts {
+		parts[i] = r.count(count)
+		total += parts[i]
+	}
+	return parts, n >= 1 && total == count && !r.failed
+}
+
+func (c *content) readParts(r *reader, count int) (ok bool) {
+	if c.parts, ok = c.readPartSizes(r, count); !ok {
 		return false
 	}
-	c.parts = make([]int, n)
-	total := 0
-	for i := range c.parts {
-		c.parts[i] = r.count(count)
-		total += c.parts[i]
-	}
+	n := len(c.parts)
 	held := make([]int, n)
 	for i := range c.rows {
 		part := int32(r.count(n - 1))
@@ -215,7 +234,7 @@ func (c *content) readParts(r *reader, count int) bool {
 			return false
 		}
 	}
-	return total == count
+	return true
 }
 
 func (c *content) readTimes(r *reader, h Header) bool {

@@ -81,8 +81,10 @@ func FuzzDecodeBlock(f *testing.F) {
 		}
 		if err != nil {
 			mustBeRefusal(t, err)
+			mustPickOrRefuse(t, dec, b)
 			return
 		}
+		samePicks(t, dec, b, rs)
 		encodeAnew(t, enc, dec, b, rs)
 	})
 }

@@ -133,8 +133,10 @@ func sections(t testing.TB, b Block) (parts []int, unit int, tags []int) {
 	t.Helper()
 	var c content
 	r := &reader{b: inflate(t, b)}
-	ok := c.readNames(r, b.Count) && c.readShapes(r, b.Count) && c.readGroups(r, b.Count) &&
-		(!b.merged || c.readParts(r, b.Count))
+	ok := c.readNames(r, b.Count) && c.readShapes(r, b.Count)
+	rows, fit := c.readGroups(r, b.Count)
+	c.layOut(rows)
+	ok = ok && fit && (!b.merged || c.readParts(r, b.Count))
 	unit = int(r.b[0])
 	if !ok || !c.readTimes(r, b.Header) || !c.readFlags(r) {
 		t.Fatal("a section cannot be read")

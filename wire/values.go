@@ -11,6 +11,11 @@ import (
 // was written.
 func (r *reader) column(heads []bool) []reading.Value {
 	vs := make([]reading.Value, len(heads))
+	r.columnInto(vs, heads)
+	return vs
+}
+
+func (r *reader) columnInto(vs []reading.Value, heads []bool) {
 	switch tag := r.byte(); tag {
 	case tagDecimal, tagDecimalD2:
 		r.floats(vs, heads, tag == tagDecimalD2)
@@ -33,7 +38,6 @@ func (r *reader) column(heads []bool) []reading.Value {
 	default:
 		r.fail()
 	}
-	return vs
 }
 
 func (r *reader) floats(vs []reading.Value, heads []bool, second bool) {

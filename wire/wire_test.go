@@ -31,6 +31,7 @@ func TestBlockGivesBackWhatItTook(t *testing.T) {
 		}
 		sameReadings(t, got, rs)
 		sameSeriesOrder(t, got, rs)
+		samePicks(t, NewDecoder(), b, got)
 		for _, r := range got {
 			if r.Time < b.Base || r.Time > b.Base+b.Span {
 				t.Fatalf("time %d outside %d+%d", r.Time, b.Base, b.Span)
@@ -71,6 +72,7 @@ func TestMergedBlockKeepsEverySequenceNumber(t *testing.T) {
 				t.Fatalf("reading %d is %+v, was %+v", i+1, got[i], want[i])
 			}
 		}
+		samePicks(t, dec, merged, got)
 	})
 }
 

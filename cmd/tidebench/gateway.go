@@ -134,7 +134,7 @@ func (g *gateway) status(ctx context.Context) (dashboard.Status, error) {
 	if err := g.failure(); err != nil {
 		return s, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tidegate/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tidegate/api/v1/status", nil)
 	if err != nil {
 		return s, err
 	}

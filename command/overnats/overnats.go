@@ -21,6 +21,7 @@ import (
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/netfault"
+	"github.com/tidegate/tidegate/uplink/natsline"
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
@@ -56,7 +57,6 @@ type Config struct {
 }
 
 const (
-	loginTimeout = 30 * time.Second
 	// replyTimeout is how long the server may take for a reply.
 	replyTimeout = 20 * time.Second
 	// hold is for how long the server is asked to wait for a command.
@@ -110,7 +110,7 @@ func (c *Courier) run(ctx context.Context, clerk *command.Clerk) error {
 	if err := c.makeConsumer(ctx, l); err != nil {
 		return err
 	}
-	clerk.Up("NATS " + l.server.Version + ", stream " + c.cfg.Stream)
+	clerk.Up("NATS " + l.Info.Version + ", stream " + c.cfg.Stream)
 	if err := c.tell(ctx, l, clerk); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (c *Courier) run(ctx context.Context, clerk *command.Clerk) error {
 		case <-clerk.More():
 			err = c.tell(ctx, l, clerk)
 		case <-alive.C:
-			if err = l.ping(); l.silence() > 2*c.cfg.Keepalive {
+			if err = l.ping(); l.Ear.Silence() > 2*c.cfg.Keepalive {
 				err = errSilent
 			}
 		}
@@ -163,7 +163,7 @@ func (c *Courier) api(ctx context.Context, l *link, subject string, question, in
 		Error *apiError `json:"error"`
 	}
 	if err := json.Unmarshal(m.body, &said); err != nil {
-		return fmt.Errorf("%w: JetStream says %s", errNotNATS, onelink.Quote(string(m.body)))
+		return fmt.Errorf("%w: JetStream says %s", natsline.ErrNotNATS, onelink.Quote(string(m.body)))
 	}
 	if said.Error != nil {
 		return said.Error
@@ -323,21 +323,27 @@ func (c *Courier) Probe(ctx context.Context) (string, error) {
 	if err := c.api(ctx, l, "STREAM.INFO."+c.cfg.Stream, nil, &there); err != nil {
 		return "", c.about(err)
 	}
-	return "NATS " + l.server.Version + ", stream " + c.cfg.Stream, nil
+	return "NATS " + l.Info.Version + ", stream " + c.cfg.Stream, nil
 }
-
-// complaint is what a server says in -ERR.
-type complaint string
-
-func (c complaint) Error() string { return "the server says " + onelink.Quote(string(c)) }
 
 // explain adds what may be done about an error.
 func explain(err error) error {
 	text, hint := strings.ToLower(err.Error()), ""
 	e, _ := errors.AsType[*apiError](err)
+	refused, _ := errors.AsType[natsline.Refused](err)
 	switch {
 	case strings.Contains(text, "hint: "):
 		return err
+	case refused.Credentials:
+		hint = "check the path, and who may read the file"
+	case strings.Contains(text, natsline.SaysNoTLS):
+		hint = "use nats://, or turn it on over there"
+	case strings.Contains(text, natsline.SaysNoNkeys):
+		hint = "log in otherwise"
+	case strings.Contains(text, natsline.SaysNoHeaders):
+		hint = "the server is older than JetStream; update it"
+	case errors.Is(err, natsline.ErrNotNATS), strings.Contains(text, natsline.SaysNoInfo):
+		hint = "does something else listen on that port?"
 	case strings.Contains(text, "authorization violation"), strings.Contains(text, "authentication"):
 		hint = "check username and password_file, token_file, nkey_file or creds_file"
 	case strings.Contains(text, "permissions violation"):

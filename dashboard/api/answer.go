@@ -88,9 +88,6 @@ type Lines struct {
 	flush *http.ResponseController
 }
 
-// lineTime is how long a reader may take for a line.
-const lineTime = 30 * time.Second
-
 // NewLines begins the answer. The request must have been read: what may take its
 // time is not bound by the server's deadlines any more, which are for requests.
 func NewLines(w http.ResponseWriter) *Lines {
@@ -103,11 +100,21 @@ func NewLines(w http.ResponseWriter) *Lines {
 
 // Begin sends what goes before the first line, for a caller who waits to see that
 // he was understood.
-func (l *Lines) Begin() error { return l.flush.Flush() }
+func (l *Lines) Begin() error {
+	postpone(l.flush)
+	return l.flush.Flush()
+}
+
+// writeTime is how long a reader may take for a piece of an answer.
+const writeTime = 30 * time.Second
+
+// postpone gives the next piece its time: what a server grants is meant for answers
+// that are ready. Where deadlines are not known, there is none to postpone.
+func postpone(w *http.ResponseController) { _ = w.SetWriteDeadline(time.Now().Add(writeTime)) }
 
 // Write sends a line. An error means that nobody reads any more.
 func (l *Lines) Write(value any) error {
-	_ = l.flush.SetWriteDeadline(time.Now().Add(lineTime)) // as above
+	postpone(l.flush)
 	return errors.Join(l.out.Encode(value), l.flush.Flush())
 }
 

@@ -12,12 +12,10 @@ import (
 // Buffer tells what is on flash, and discards it.
 func Buffer(b *buffer.Buffer) []dashboard.Route {
 	return []dashboard.Route{
-		operate("GET /api/v1/buffer", func(w http.ResponseWriter, r *http.Request) {
+		operate("GET /api/v1/buffer", func(w http.ResponseWriter, _ *http.Request) {
 			inv := b.Inventory()
-			if r.URL.Query().Get("raw") == "" {
-				for i := range inv.Refused {
-					inv.Refused[i].Raw = nil
-				}
+			for i := range inv.Refused { // Quarantine has the bytes
+				inv.Refused[i].Raw = nil
 			}
 			Answer(w, inv, nil)
 		}),
@@ -40,28 +38,13 @@ func Buffer(b *buffer.Buffer) []dashboard.Route {
 	}
 }
 
-// Quarantine changes what an uplink refused for good.
-func Quarantine(b *buffer.Buffer) (routes []dashboard.Route) {
-	for path, change := range map[string]func([]string) error{"retry": b.RetryRefused, "drop": b.DropRefused} {
-		routes = append(routes, operate("POST /api/v1/quarantine/"+path, func(w http.ResponseWriter, r *http.Request) {
-			var ids []string
-			err := Read(w, r, 1<<20, &ids)
-			if err == nil {
-				err = change(ids)
-			}
-			Answer(w, struct{}{}, err)
-		}))
-	}
-	return routes
-}
-
 // AdviseSink names the sink that the error is about, and says what to do.
 func AdviseSink(err error, sink string) error {
 	switch {
 	case errors.Is(err, buffer.ErrNoSink):
 		return NotFound(fmt.Errorf("%w: %q — hint: \"tidegate buffer ls\" lists them", err, sink))
 	case errors.Is(err, buffer.ErrActive):
-		return fmt.Errorf("%w: %q — hint: take it out of the configuration and restart the gateway first", err, sink)
+		return fmt.Errorf("%w: %q — hint: take it out of the configuration first, and let the gateway read that: \"tidegate reload\"", err, sink)
 	}
 	return err
 }

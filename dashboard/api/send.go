@@ -25,6 +25,8 @@ type Message struct {
 	// QoS and Retain are those of a message with a topic.
 	QoS    byte `json:"qos,omitempty"`
 	Retain bool `json:"retain,omitempty"`
+	// By is who sends it, for the audit.
+	By string `json:"-"`
 }
 
 // Sent is what became of a message.
@@ -52,6 +54,7 @@ func Send(send func(context.Context, Message) (Sent, error)) []dashboard.Route {
 			Answer(w, nil, err)
 			return
 		}
+		m.By = by(r)
 		done, err := send(r.Context(), m)
 		Answer(w, done, err)
 	})}
@@ -72,6 +75,19 @@ type Order struct {
 	// Wait is for how many seconds the device's acknowledgement is waited for, 10 if it
 	// is not said, 60 at the most.
 	Wait *int `json:"wait,omitempty"`
+	// By is who gives it, for the audit.
+	By string `json:"-"`
+}
+
+// by is who asks, in the words of audits.
+func by(r *http.Request) string {
+	switch c := dashboard.CallerOf(r); {
+	case c.Token != "":
+		return "token " + c.Token
+	case c.Session != "":
+		return "operator"
+	}
+	return "somebody on the gateway itself"
 }
 
 // Command gives commands by hand, and says what became of them: lines of answers as
@@ -83,6 +99,7 @@ func Command(give func(ctx context.Context, o Order, tell func(command.Answer)) 
 			Answer(w, nil, err)
 			return
 		}
+		o.By = by(r)
 		stream(w, func(tell func(command.Answer)) error { return give(r.Context(), o, tell) })
 	})}
 }

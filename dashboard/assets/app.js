@@ -1,11 +1,15 @@
 // The page: frames come in through Live, are added up in State, and are drawn
-// at most once a display frame. Ages and the sentence move on once a second.
+// at most once a display frame: devices whenever they change, everything else with
+// the gateway's state, and once a second, as ages do.
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
+import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
+import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
+import { traceTask } from "./trace.js";
 import { lists, truth } from "./truth.js";
 import { advice, clock, count, rate, span } from "./words.js";
 
@@ -13,33 +17,40 @@ const state = new State();
 const devices = new Devices(state);
 const live = new Live(receive, changeConnection);
 let scheduled = false;
+let all = false; // is to be drawn
 
 function receive(frame) {
   const changed = state.apply(frame);
   if (!changed) return false;
-  devices.update(changed, frame.from === 0);
-  schedule();
+  const added = devices.update(changed, frame.from === 0);
+  follow(state);
+  schedule(added || frame.status);
   return true;
 }
 
 function changeConnection() {
   if (!live.up) state.freeze();
-  schedule();
+  schedule(true);
 }
 
-function schedule() {
+function schedule(everything) {
+  if (everything) all = true;
   if (scheduled) return;
   scheduled = true;
   requestAnimationFrame(() => {
     scheduled = false;
-    renderTruth();
-    if (!state.status) return;
-    renderTide(state);
-    renderProblems();
-    renderEmpty();
-    renderFoot();
+    if (all) renderAll();
     devices.render();
   });
+}
+
+function renderAll() {
+  all = false;
+  renderTruth();
+  if (!state.status) return;
+  renderTide(state);
+  renderProblems();
+  renderEmpty();
 }
 
 function renderTruth() {
@@ -64,20 +75,20 @@ function renderTruth() {
 
 function renderProblems() {
   const { problems, clock: sync } = lists(state.status);
-  const all = problems.map(advice).filter((problem) => problem !== byId("detail").textContent);
-  if (sync === "unsynced") all.push("The gateway's clock is not synchronised: times that it gives may be wrong.");
+  const lines = problems.map(advice).filter((problem) => problem !== byId("detail").textContent);
+  if (sync === "unsynced") lines.push("The gateway's clock is not synchronised: times that it gives may be wrong.");
   const list = byId("problems").querySelector("ul");
-  show(byId("problems"), all.length > 0);
-  const text = all.join("\n");
+  show(byId("problems"), lines.length > 0);
+  const text = lines.join("\n");
   if (list.dataset.text === text) return;
   list.dataset.text = text;
-  list.replaceChildren(...all.map((problem) => make("li", "", problem)));
+  list.replaceChildren(...lines.map((problem) => make("li", "", problem)));
 }
 
 function renderEmpty() {
-  const any = state.devices.size > 0;
+  const any = state.devices.size > (state.devices.has(state.status.host?.device) ? 1 : 0);
   show(byId("tide"), true);
-  show(byId("devices"), any);
+  show(byId("devices"), state.devices.size > 0);
   show(byId("empty"), !any);
   if (!any) explainEmpty(lists(state.status).doors);
   const notes = [
@@ -108,14 +119,7 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
-function renderFoot() {
-  const { gateway, version, started, buffer } = state.status;
-  say(byId("gateway"), gateway);
-  const parts = [`Version ${version}`, `running for ${span(state.now() - started)}`, `gateway time ${clock(state.now())}`];
-  if (buffer.profile) parts.push(`profile ${buffer.profile}`);
-  say(byId("foot"), parts.join(" · "));
-}
-
+traceTask(state);
 startNav();
 
 // Whoever has scrolled down to the devices keeps the sentence in sight.
@@ -124,6 +128,7 @@ byId("follow").addEventListener("click", () => scrollTo({ top: 0 }));
 byId("retry").addEventListener("click", () => live.tryNow());
 setInterval(() => {
   devices.tick();
-  schedule();
+  schedule(true);
 }, 1000);
-live.start();
+live.out = () => admitted().then(() => live.tryNow());
+admitted().then(() => live.start());

@@ -1,8 +1,12 @@
 // The device cards. A card is built when it first comes into view and drawn
 // only while it is in view, so 500 devices cost what ten cost.
 import { byId, make, say, show } from "./dom.js";
+import { openSeries } from "./series.js";
 import { draw, spark } from "./spark.js";
-import { age, decimals, span, unit, value } from "./words.js";
+import { texts } from "./texts.js";
+import { age, decimals, quantity, span } from "./words.js";
+
+const words = texts.devices;
 
 const filterFrom = 9; // devices
 const shown = 6; // metrics on a card before "Show more"
@@ -22,7 +26,8 @@ export class Devices {
     byId("only-quiet").addEventListener("click", () => this.#toggleQuiet());
   }
 
-  // update takes the devices that changed; full says that all others are gone.
+  // update takes the devices that changed; full says that all others are gone. It
+  // returns whether there are new ones.
   update(changed, full) {
     if (full) this.#forget();
     let added = false;
@@ -30,12 +35,14 @@ export class Devices {
       let card = this.#cards.get(device.name);
       if (!card) {
         card = this.#add(device);
+        if (!full) card.slideIn();
         added = true;
       }
       card.device = device;
       card.stale = true;
     }
     if (added) this.#filter();
+    return added;
   }
 
   // render draws what is in view and has changed.
@@ -47,20 +54,29 @@ export class Devices {
   tick() {
     let quiet = 0;
     for (const card of this.#sorted) {
-      card.quiet = this.#state.quiet(card.device);
-      if (card.quiet) quiet++;
-      if (card.visible) card.drawAge(this.#state.age(card.device));
+      if (this.#drawAge(card)) quiet++;
     }
     this.#offerQuiet(quiet);
     if (this.#onlyQuiet) this.#filter();
   }
 
+  // #drawAge says for how long the device has been silent, and returns whether that
+  // is too long.
+  #drawAge(card) {
+    card.quiet = this.#state.quiet(card.device);
+    if (card.visible) card.drawAge(this.#state.age(card.device));
+    return card.quiet;
+  }
+
+  // #add keeps the cards in order, the gateway's own behind all others.
   #add(device) {
-    const card = new Card(device);
+    const { host } = this.#state.status;
+    const card = new Card(device, this.#state.own(device) && (host.kept ? words.kept : words.shown));
+    const before = (a, b) => (a.own ? 1 : b.own ? -1 : byName(a.device.name, b.device.name)) < 0;
     let low = 0;
     for (let high = this.#sorted.length; low < high; ) {
       const middle = (low + high) >> 1;
-      if (byName(this.#sorted[middle].device.name, device.name) < 0) low = middle + 1;
+      if (before(this.#sorted[middle], card)) low = middle + 1;
       else high = middle;
     }
     this.#list.insertBefore(card.element, this.#sorted[low]?.element ?? null);
@@ -90,7 +106,7 @@ export class Devices {
       card.visible = entry.isIntersecting;
       if (!card.visible) continue;
       if (card.stale) card.draw();
-      card.drawAge(this.#state.age(card.device));
+      this.#drawAge(card);
     }
   }
 
@@ -102,22 +118,22 @@ export class Devices {
 
   #offerQuiet(quiet) {
     const button = byId("only-quiet");
-    say(button, this.#onlyQuiet ? "Show all" : `${quiet} quiet`);
+    say(button, this.#onlyQuiet ? words.all : words.quiet(quiet));
     show(button, quiet > 0 || this.#onlyQuiet);
   }
 
   #filter() {
-    const total = this.#sorted.length;
+    const total = this.#sorted.filter((card) => !card.own).length;
     const box = byId("filter");
     show(box, total >= filterFrom || box.value !== "");
-    const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = box.value.toLowerCase().split(/\s+/).filter(Boolean);
     let matches = 0;
     for (const card of this.#sorted) {
-      const match = (!this.#onlyQuiet || card.quiet) && card.matches(words);
+      const match = (!this.#onlyQuiet || card.quiet) && card.matches(wanted);
       show(card.element, match);
-      if (match) matches++;
+      if (match && !card.own) matches++;
     }
-    say(byId("devices-title"), matches === total ? `${total} ${total === 1 ? "device" : "devices"}` : `${matches} of ${total} devices`);
+    say(byId("devices-title"), words.title(matches, total));
     show(byId("none"), total > 0 && matches === 0);
   }
 }
@@ -127,16 +143,18 @@ class Card {
   stale = true;
   quiet = false;
   #age = make("span", "age");
-  #rows = make("dl");
+  #rows = make("div");
   #more = make("button", "more");
   #byKey = new Map();
   #open = false;
 
-  constructor(device) {
+  // own says what the readings of the gateway itself are; it is false for others.
+  constructor(device, own) {
     this.device = device;
-    const name = make("h3");
-    say(name, device.name);
-    this.element = make("li", "card", make("div", "top", name, this.#age), this.#rows, this.#more);
+    this.own = own;
+    this.element = make("li", "card", make("div", "top", make("h3", "", device.name), this.#age));
+    if (own) this.element.append(make("p", "small", own));
+    this.element.append(this.#rows, this.#more);
     this.element.dataset.name = device.name;
     this.#more.type = "button";
     this.#more.hidden = true;
@@ -146,10 +164,15 @@ class Card {
     });
   }
 
-  matches(words) {
-    if (words.length === 0) return true;
+  slideIn() {
+    this.element.classList.add("new");
+    this.element.onanimationend = () => this.element.classList.remove("new");
+  }
+
+  matches(wanted) {
+    if (wanted.length === 0) return true;
     const names = [this.device.name, ...[...this.device.metrics.values()].map((m) => m.name)].join(" ").toLowerCase();
-    return words.every((word) => names.includes(word));
+    return wanted.every((word) => names.includes(word));
   }
 
   draw() {
@@ -158,20 +181,20 @@ class Card {
     for (const key of this.#byKey.keys()) if (!this.device.metrics.has(key)) this.#remove(key);
     metrics.forEach((metric, i) => this.#drawMetric(metric, this.#open || i < shown));
     show(this.#more, metrics.length > shown);
-    say(this.#more, this.#open ? "Show fewer" : `Show ${metrics.length - shown} more`);
+    say(this.#more, this.#open ? words.fewer : words.more(metrics.length - shown));
     this.#more.ariaExpanded = String(this.#open);
   }
 
   drawAge(ms) {
     this.element.classList.toggle("quiet", this.quiet);
-    say(this.#age, this.quiet ? `Quiet for ${span(ms)}` : age(ms));
+    say(this.#age, this.quiet ? words.silent(span(ms)) : age(ms));
   }
 
   #drawMetric(metric, wanted) {
     let row = this.#byKey.get(metric.key);
     if (!row) {
       if (!wanted) return;
-      this.#byKey.set(metric.key, (row = new Row(metric)));
+      this.#byKey.set(metric.key, (row = new Row(this.device.name, metric)));
       this.#rows.append(row.element);
     }
     show(row.element, wanted);
@@ -184,28 +207,37 @@ class Card {
   }
 }
 
+// Row is a metric, and the button for more of it.
 class Row {
-  #name = make("dt");
+  #name = make("span", "name");
   #number = make("b");
   #unit = make("span");
   #spark = spark();
   #places = 0;
+  #drawn = {};
 
-  constructor(metric) {
-    this.#name.append(...breakable(metric.name));
-    say(this.#unit, unit(metric.unit ?? ""));
-    this.element = make("div", "metric", this.#name, this.#spark, make("dd", "", this.#number, " ", this.#unit));
-    for (const point of metric.points) this.#widen(point);
+  constructor(device, { name, unit = "", points }) {
+    this.#name.append(...breakable(name));
+    this.element = make("button", "metric", this.#name, this.#spark, " ", make("span", "value", this.#number, " ", this.#unit));
+    this.element.type = "button";
+    this.element.addEventListener("click", () => openSeries(device, name, unit));
+    for (const point of points) this.#widen(point);
   }
 
   // draw never lets the number of decimals shrink, so digits do not jump.
   draw(metric) {
+    if (metric === this.#drawn) return;
     if (typeof metric.value === "number") this.#widen(metric.value);
-    say(this.#number, value(metric.value, Math.min(this.#places, most(metric.value))));
+    const [number, unit] = quantity(metric.value, metric.unit ?? "", Math.min(this.#places, most(metric.value)));
+    say(this.#number, number);
+    say(this.#unit, unit);
     this.element.classList.toggle("text", typeof metric.value === "string");
-    this.#name.dataset.quality = metric.quality ?? "";
-    this.#spark.classList.toggle("none", metric.points.length < 2);
-    draw(this.#spark, metric.points);
+    this.#name.dataset.quality = metric.quality ? words[metric.quality] : "";
+    if (metric.begun !== this.#drawn.begun) {
+      this.#spark.classList.toggle("none", metric.points.length < 2);
+      draw(this.#spark, metric.points);
+    }
+    this.#drawn = metric;
   }
 
   #widen(x) {

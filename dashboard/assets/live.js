@@ -1,4 +1,5 @@
-// The connection to the gateway: opens itself, watches itself, opens again.
+// The connection to the gateway: opens itself, watches itself, opens again. Where
+// no WebSocket gets through, server-sent events do.
 
 const silence = 5_000; // ms without a frame: the connection is broken
 const openWithin = 8_000; // ms for the handshake
@@ -10,7 +11,9 @@ export class Live {
   heard = 0; // performance.now() of the last frame
   next = null; // performance.now() of the next try
   crowded = false;
-  #socket = null;
+  out = () => {}; // the session has ended
+  #source = null; // a WebSocket or an EventSource
+  #plain = false; // it is to be an EventSource
   #opened = 0; // performance.now() of the last step of opening
   #pace = 0; // ms between frames, the longest lately: slow links are slow
   #failures = 0;
@@ -42,12 +45,15 @@ export class Live {
   #open() {
     this.#drop();
     this.next = null;
-    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
-    this.#socket = socket;
+    const source = this.#plain ? new EventSource("/events") : new WebSocket(`ws${location.origin.slice(4)}/live`);
+    this.#source = source;
     this.#opened = performance.now();
-    socket.onopen = () => (this.#opened = performance.now());
-    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
-    socket.onclose = () => this.#lost();
+    source.onopen = () => (this.#opened = performance.now());
+    source.onmessage = (event) => this.#receive(JSON.parse(event.data));
+    source.onclose = source.onerror = ({ code }) => {
+      this.#lost();
+      if (code === 4401) this.out();
+    };
     this.#onChange();
   }
 
@@ -66,7 +72,7 @@ export class Live {
   // #check ends a connection that has gone silent: a phone that slept or left
   // the radio's range is told of it by nobody else.
   #check(woken) {
-    if (!this.#socket) {
+    if (!this.#source) {
       if (woken) this.#open();
     } else if (performance.now() - Math.max(this.heard, this.#opened) > this.#patience()) {
       this.#lost();
@@ -75,17 +81,17 @@ export class Live {
 
   #patience() {
     if (this.up) return Math.max(silence, 3 * this.#pace);
-    return this.#socket.readyState === WebSocket.OPEN ? firstWithin : openWithin;
+    return this.#source.readyState === 1 /* OPEN, of either */ ? firstWithin : openWithin;
   }
 
   #drop() {
     clearTimeout(this.#timer);
-    const socket = this.#socket;
-    this.#socket = null;
+    const source = this.#source;
+    this.#source = null;
     this.up = false;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
+    if (!source) return;
+    source.onopen = source.onmessage = source.onclose = source.onerror = null;
+    source.close();
   }
 
   #lost() {
@@ -98,14 +104,14 @@ export class Live {
   }
 
   // #askWhy: a browser does not say with which HTTP status a WebSocket was
-  // refused, but a plain request to the same place does.
+  // refused, but a plain request to the same place does. If it is answered, and
+  // nothing is wrong, it was a WebSocket that was refused.
   async #askWhy() {
-    try {
-      const answer = await fetch("/live", { cache: "no-store" });
-      this.crowded = !this.up && answer.status === 503;
-    } catch {
-      this.crowded = false;
-    }
+    const was = this.#plain;
+    const { status } = await fetch("/live", { cache: "no-store" }).catch(() => ({}));
+    this.crowded = !this.up && status === 503;
+    this.#plain = !was && status > 0 && status !== 503 && status !== 401;
+    if (status === 401) this.out();
     this.#onChange();
   }
 }

@@ -27,3 +27,16 @@ export function sheet(title) {
 export function fault(parent, error) {
   if (error.name !== "AbortError") parent.append(make("p", "note fault", error.message.replace(" — hint: ", "\nHint: ")));
 }
+
+// press makes a button; what goes wrong when it is pressed is shown below parent.
+export function press(text, act, parent) {
+  const button = make("button", "", text);
+  button.type = "button";
+  button.onclick = async () => {
+    button.disabled = true;
+    await Promise.resolve(act(button)).catch((error) => fault(parent, error));
+    button.disabled = false;
+    if (document.activeElement === document.body) button.focus();
+  };
+  return button;
+}

@@ -2,6 +2,7 @@
 // Nothing here touches the document.
 
 const maxPoints = 60;
+const pointEvery = 250; // ms
 const rateWindow = 60_000; // ms
 const quickWindow = 5_000; // ms
 const ranges = { quietFactor: 3, quietLeast: 15_000, quietUnknown: 300_000 }; // ms
@@ -28,8 +29,10 @@ export class State {
     this.#frozen = null;
     this.#seq = frame.seq;
     this.#base = performance.now() - frame.up;
-    this.#clock = frame.status.now - performance.now();
-    this.status = frame.status;
+    if (frame.status) {
+      this.#clock = frame.status.now - performance.now();
+      this.status = frame.status;
+    }
     this.readings = frame.readings;
     this.hidden = frame.hidden;
     this.#measure(frame);
@@ -37,7 +40,7 @@ export class State {
   }
 
   #startOver(frame) {
-    if (this.status && this.status.started !== frame.status.started) {
+    if (this.status && frame.status && this.status.started !== frame.status.started) {
       this.restarted = frame.status.started;
       this.#rates.clear();
     }
@@ -51,10 +54,16 @@ export class State {
     device.every = heard.every;
     for (const m of heard.metrics) {
       const key = JSON.stringify([m.name, m.unit]);
-      const points = m.points ?? device.metrics.get(key)?.points ?? [];
-      if (!m.points && typeof m.value !== "string") points.push(Number(m.value));
-      if (points.length > maxPoints) points.shift();
-      device.metrics.set(key, { ...m, key, points });
+      const { points, begun } = device.metrics.get(key) ?? { points: [] };
+      const next = { ...m, key, points: m.points ?? points, begun: heard.seen };
+      if (!m.points && typeof m.value !== "string") {
+        if (heard.seen - begun < pointEvery) {
+          points.pop();
+          next.begun = begun;
+        }
+        if (points.push(Number(m.value)) > maxPoints) points.shift();
+      }
+      device.metrics.set(key, next);
     }
     return device;
   }
@@ -63,10 +72,11 @@ export class State {
     const { status, up } = frame;
     this.#track("in", up, frame.readings);
     this.#track("skipped", up, frame.skipped);
+    this.sampling = this.rate("skipped") ?? 0;
+    if (!status) return;
     this.#track("evicted", up, status.buffer.evicted);
     for (const door of status.doors ?? []) this.#track(`door ${door.name}`, up, door.readings);
     for (const link of status.links ?? []) this.#track(`link ${link.name}`, up, link.acked);
-    this.sampling = this.rate("skipped") ?? 0;
   }
 
   // #track remembers a counter about once a second for a minute.
@@ -108,6 +118,11 @@ export class State {
 
   #instant() {
     return this.#frozen ?? performance.now();
+  }
+
+  // own says whether a device is the gateway itself.
+  own(device) {
+    return device.name === this.status.host?.device;
   }
 
   // quiet says that a device missed its own rhythm.

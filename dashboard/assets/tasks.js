@@ -2,8 +2,8 @@
 import { byId, make } from "./dom.js";
 import { sheet, fault } from "./sheet.js";
 
-// task adds one to the list. run gets the open sheet.
-export function task(title, text, run) {
+// task adds one to a list. run gets the open sheet.
+export function task(title, text, run, list = "task") {
   const button = make("button", "task", make("b", "", title), make("span", "", text));
   button.type = "button";
   button.addEventListener("click", async () => {
@@ -14,5 +14,5 @@ export function task(title, text, run) {
       fault(s.body, error);
     }
   });
-  byId("task-list").append(make("li", "", button));
+  byId(`${list}-list`).append(make("li", "", button));
 }

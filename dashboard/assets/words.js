@@ -1,8 +1,11 @@
 // Numbers and times in words that a person reads at a glance. Pure functions.
+import { texts } from "./texts.js";
+
+const words = texts.words;
 
 // units turns SenML's ASCII names (RFC 8428) into what is printed on sensors.
 const units = new Map(Object.entries({
-  Cel: "°C", degF: "°F", "%RH": "% RH", "/": "", Ohm: "Ω", kOhm: "kΩ",
+  Cel: "°C", degF: "°F", "%RH": "% RH", "/100": "%", "/": "", Ohm: "Ω", kOhm: "kΩ",
   m2: "m²", m3: "m³", "m/s2": "m/s²", "m3/s": "m³/s", "m3/h": "m³/h", "W/m2": "W/m²",
   "kg/m3": "kg/m³", "ug/m3": "µg/m³", uS: "µS", "uS/cm": "µS/cm", deg: "°", lon: "° lon", lat: "° lat",
 }));
@@ -39,6 +42,13 @@ export function value(x, places) {
   return x.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
 
+// quantity is a measured value and its unit, in the unit that suits its size where
+// nobody reads it otherwise: bytes, and what takes days.
+export function quantity(x, name, places) {
+  const large = typeof x === "number" && (/^B(\/s)?$/.test(name) ? bytes(x) + name.slice(1) : name === "s" && x >= 86_400 && span(1000 * x));
+  return large ? large.split(" ") : [value(x, places), unit(name)];
+}
+
 // rate is readings a second, or a minute where a second would show zero.
 export function rate(perSecond) {
   if (perSecond === null) return "–";
@@ -68,14 +78,21 @@ export function span(ms) {
   if (s < 60) return `${Math.floor(s)} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min`;
   if (s < 48 * 3600) return `${Math.floor(s / 3600)} h`;
-  return `${Math.floor(s / 86400)} days`;
+  return `${Math.floor(s / 86400)} ${words.days}`;
 }
 
 // age is how long ago: "now", "3 s ago".
-export const age = (ms) => (ms < 1500 ? "now" : `${span(ms)} ago`);
+export const age = (ms) => (ms < 1500 ? words.now : words.ago(span(ms)));
 
 // advice puts the hint of an error on a line of its own, where it is seen.
 export const advice = (error) => error.replace(" — hint: ", "\nHint: ");
 
 // clock is a time of day, given in Unix milliseconds.
 export const clock = (unix) => new Date(unix).toLocaleTimeString("en-GB");
+
+// when is a time with its day unless that is today; exact adds milliseconds.
+export function when(unix, exact) {
+  const at = new Date(unix);
+  const day = at.toDateString() === new Date().toDateString() ? "" : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })} `;
+  return day + clock(unix) + (exact ? `.${String(at.getMilliseconds()).padStart(3, "0")}` : "");
+}

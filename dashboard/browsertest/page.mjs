@@ -58,12 +58,12 @@ const steps = {
   },
   async "a reading appears and changes without a reload"() {
     await scene("boiler?value=21.5");
-    await sees(".card dd", "21.5 °C");
+    await sees(".card .value", "21.5 °C");
     await sentence("Everything is getting through");
     await scene("boiler?value=23.25");
-    await sees(".card dd", "23.25 °C");
+    await sees(".card .value", "23.25 °C");
     await scene("boiler?value=23");
-    await sees(".card dd", "23.00 °C"); // decimals do not jump
+    await sees(".card .value", "23.00 °C"); // decimals do not jump
     assert.equal(await tab.locator("#empty").isVisible(), false);
   },
   async "hostile names are shown as text"() {
@@ -71,11 +71,11 @@ const steps = {
     const name = `<img src=x onerror=alert(1)>`;
     await card(name).waitFor();
     assert.equal(await tab.locator("#cards img, #cards script").count(), 0);
-    await sees(".card dt", "</dt><script>alert(2)</script>");
+    await sees(".card .name", "</dt><script>alert(2)</script>");
   },
   async "numbers and times are words"() {
     const got = await tab.evaluate(async () => {
-      const w = await import("/assets/words.js");
+      const w = await import("/source/words.js");
       return {
         rate: [null, 0, 0.2, 1.25, 42.4, 12_431, 2_500_000].map(w.rate),
         bytes: [0, 999, 1_230_000, 2e9, 364e6].map(w.bytes),
@@ -96,7 +96,7 @@ const steps = {
   },
   async "frames add up, and a gap is noticed"() {
     const got = await tab.evaluate(async () => {
-      const { State } = await import("/assets/state.js");
+      const { State } = await import("/source/state.js");
       const state = new State();
       const base = { readings: 0, skipped: 0, hidden: 0, devices: [], status: { now: 0, started: 1, buffer: { evicted: 0 } } };
       const send = (frame) => state.apply({ ...base, ...frame });
@@ -120,8 +120,8 @@ const steps = {
   },
   async "the worst thing is said first"() {
     const moods = await tab.evaluate(async () => {
-      const { truth } = await import("/assets/truth.js");
-      const { State } = await import("/assets/state.js");
+      const { truth } = await import("/source/truth.js");
+      const { State } = await import("/source/state.js");
       const up = { state: "up", name: "cloud", last_error: "", waiting: 0, acked: 0 };
       const down = { ...up, name: "spare", state: "down" };
       const say = (change) => {
@@ -209,7 +209,7 @@ const steps = {
     await picture("disconnected");
     await scene("start");
     await scene("boiler?value=99");
-    await sees(".card dd", /^99\.?0* °C/);
+    await sees(".card .value", /^99\.?0* °C/);
     await sees("#detail", "The gateway restarted at");
     assert.deepEqual(await tab.locator(".card h3").allTextContents(), ["boiler-3"]);
     away = false;
@@ -228,10 +228,10 @@ const steps = {
     await scene("crowd");
     await sees("#devices-title", "500 devices");
     await tab.setViewportSize(desktop);
-    const filled = await tab.locator(".card dl:not(:empty)").count();
+    const filled = await tab.locator(".card:has(.metric)").count();
     assert.ok(filled < 120, `${filled} cards were drawn for one screen`);
     await tab.locator(".card").last().scrollIntoViewIfNeeded();
-    await sees(".card:last-child dd", "°C");
+    await sees(".card:last-child .value", "°C");
     const longest = await tab.evaluate(() => new Promise((done) => {
       let longest = 0;
       let last = performance.now();

@@ -16,6 +16,15 @@ import (
 // Of says how much of the life of the device under dir is used, for people:
 // "10 to 20 % worn". It is empty when the device does not tell.
 func Of(dir string) string {
+	return parse(estimates(dir))
+}
+
+// Used is the same as a number: the end of that tenth of the life, 0.2, and more
+// than 1 when all of it is used; 0 when the device does not tell.
+func Used(dir string) float64 { return float64(worst(estimates(dir))) / 10 }
+
+// estimates returns what the device under dir tells.
+func estimates(dir string) string {
 	var st unix.Stat_t
 	if unix.Stat(dir, &st) != nil {
 		return ""
@@ -31,7 +40,7 @@ func of(sys string, major, minor uint32) string {
 	}
 	for _, device := range []string{block, filepath.Dir(block)} { // a partition lies in its device
 		if text, err := os.ReadFile(filepath.Join(device, "device/life_time")); err == nil {
-			return parse(string(text))
+			return string(text)
 		}
 	}
 	return ""

@@ -36,8 +36,11 @@ func TestPartitionIsAsWornAsItsDevice(t *testing.T) {
 	if err := os.Symlink(filepath.Join(card, "mmcblk0p2"), filepath.Join(sys, "dev/block/179:2")); err != nil {
 		t.Fatal(err)
 	}
-	if got := of(sys, 179, 2); got != "20 to 30 % worn" {
+	if got := parse(of(sys, 179, 2)); got != "20 to 30 % worn" {
 		t.Errorf("got %q", got)
+	}
+	if got := worst(of(sys, 179, 2)); got != 3 {
+		t.Errorf("%d tenths are used", got)
 	}
 	if got := of(sys, 1, 1); got != "" {
 		t.Errorf("a device that is not there is %q", got)

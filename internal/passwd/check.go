@@ -79,11 +79,25 @@ func (u *Users) Check(ctx context.Context, user string, password []byte) bool {
 	if !known {
 		e = u.nobody
 	}
-	if subtle.ConstantTimeCompare(e.digest(password), e.hash) != 1 || !known {
+	if !e.is(password) || !known {
 		return false
 	}
 	u.remember(login)
 	return true
+}
+
+// ParseHash returns what says whether a password is the one that was hashed, in
+// the time of a hash.
+func ParseHash(hashed string) (is func(password []byte) bool, err error) {
+	e, err := parseHash(hashed)
+	if err != nil {
+		return nil, err
+	}
+	return func(password []byte) bool { return len(password) <= MaxPassword && e.is(password) }, nil
+}
+
+func (e entry) is(password []byte) bool {
+	return subtle.ConstantTimeCompare(e.digest(password), e.hash) == 1
 }
 
 // digest hashes a password as the entry's was.

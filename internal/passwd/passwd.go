@@ -8,7 +8,8 @@
 // nothing. Everything else that is not as above is an error with its line:
 // a password file is not the place to guess.
 //
-// Parse reads the text of a file, Users.Check compares, Set and Delete write.
+// Parse reads the text of a file, Users.Check compares, Set and Delete write. Hash
+// and ParseHash are for who keeps a password elsewhere.
 package passwd
 
 import (
@@ -89,6 +90,11 @@ func parseLine(user, hashed string) (entry, error) {
 	if err := checkName(user); err != nil {
 		return entry{}, err
 	}
+	return parseHash(hashed)
+}
+
+// parseHash parses what follows the user's name.
+func parseHash(hashed string) (entry, error) {
 	fields := strings.Split(hashed, "$")
 	var e entry
 	var err error
@@ -116,7 +122,11 @@ func parseLine(user, hashed string) (entry, error) {
 
 // appendLine appends the line of a user, without its end.
 func appendLine(dst []byte, user string, e entry) []byte {
-	dst = fmt.Appendf(dst, "%s:$7$%d$", user, e.rounds)
+	return appendHash(append(append(dst, user...), ':'), e)
+}
+
+func appendHash(dst []byte, e entry) []byte {
+	dst = fmt.Appendf(dst, "$7$%d$", e.rounds)
 	dst = base64.StdEncoding.AppendEncode(dst, e.salt)
 	dst = append(dst, '$')
 	return base64.StdEncoding.AppendEncode(dst, e.hash)

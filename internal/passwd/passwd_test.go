@@ -69,6 +69,24 @@ func TestLinesOfOthersAreGood(t *testing.T) {
 	}
 }
 
+func TestAHashIsThatOfItsPasswordOnly(t *testing.T) {
+	hashed := Hash([]byte("correct horse"))
+	is, err := ParseHash(hashed)
+	if err != nil || !strings.HasPrefix(hashed, "$7$100000$") || hashed == Hash([]byte("correct horse")) {
+		t.Fatalf("%s: %v", hashed, err)
+	}
+	for password, want := range map[string]bool{"correct horse": true, "correct horsf": false, "": false, strings.Repeat("x", MaxPassword+1): false} {
+		if is([]byte(password)) != want {
+			t.Errorf("%.20q: not %v", password, want)
+		}
+	}
+	for _, wrong := range []string{"", "correct horse", hashed[:len(hashed)-4], "$7$0" + strings.TrimPrefix(hashed, "$7$100000")} {
+		if _, err := ParseHash(wrong); err == nil || strings.Contains(err.Error(), "horse") {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+}
+
 func TestWrongLinesAreRefusedWithTheirPlace(t *testing.T) {
 	salt, hash := base64.StdEncoding.EncodeToString([]byte("salt")), base64.StdEncoding.EncodeToString(make([]byte, 64))
 	for line, want := range map[string]string{

@@ -23,11 +23,19 @@ func Set(path, user string, password []byte) error {
 	if err := checkName(user); err != nil {
 		return err
 	}
+	_, err := edit(path, user, appendLine(nil, user, hash(password)))
+	return err
+}
+
+// Hash returns a password as it stands behind a user's name: $7$rounds$salt$hash.
+// It costs as much as a login.
+func Hash(password []byte) string { return string(appendHash(nil, hash(password))) }
+
+func hash(password []byte) entry {
 	e := entry{rounds: Rounds, salt: make([]byte, 12)}
 	rand.Read(e.salt) // never fails
 	e.hash = e.digest(password)
-	_, err := edit(path, user, appendLine(nil, user, e))
-	return err
+	return e
 }
 
 // Delete takes a user out of the file at path.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ type Link struct {
 	ledger *ledger
 	conns  map[*conn]struct{}
 	users  int // of the link, which make it a session: connections and dials
-	heard  []func()
+	heard  []*func()
 	// restored says that what the state file had is in the ledger.
 	restored bool
 	// running says that Run does; it sees off the farewells.
@@ -71,15 +72,34 @@ type tally struct {
 // the file. A file that cannot be read is set aside; one that cannot be written is
 // tried again by Run. Both are reported to log: a link is there in any case.
 func Open(cfg Config, log *slog.Logger) *Link {
+	l := New(cfg, log)
+	l.Load()
+	return l
+}
+
+// New is Open for a link whose state file another one still has: it knows of nothing
+// that was counted until Load.
+func New(cfg Config, log *slog.Logger) *Link {
 	l := newLink(cfg, log)
-	if l.cfg.State != "" {
-		if err := l.openState(); err != nil {
-			l.suffer(err)
-		}
-	}
+	blank := *l.ledger
 	l.permit, _ = l.decide(l.now())
+	*l.ledger = blank // for Load, to which the days of the file are the first
 	l.Look()
 	return l
+}
+
+// Load takes over what the state file has counted. It is for the time before Run,
+// when nobody else has the file any more.
+func (l *Link) Load() {
+	if l.cfg.State == "" {
+		return
+	}
+	if err := l.openState(); err != nil {
+		l.suffer(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.permit, _ = l.decide(l.now())
 }
 
 // openState opens the state file and takes over what it has, if that is not known
@@ -243,18 +263,24 @@ func sooner(a, b time.Time) time.Time {
 // tell calls those who want to know when the Permit or the interface changes.
 func (l *Link) tell() {
 	l.mu.Lock()
-	heard := l.heard
+	heard := slices.Clone(l.heard)
 	l.mu.Unlock()
 	for _, f := range heard {
-		f()
+		(*f)()
 	}
 }
 
-// onChange registers f. It must not call the Link and not block.
-func (l *Link) onChange(f func()) {
+// onChange registers f until forget is called. It must not call the Link and not
+// block.
+func (l *Link) onChange(f func()) (forget func()) {
 	l.mu.Lock()
-	l.heard = append(l.heard, f)
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.heard = append(l.heard, &f)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.heard = slices.DeleteFunc(l.heard, func(other *func()) bool { return other == &f })
+	}
 }
 
 // enter begins the use of the link.

@@ -39,7 +39,7 @@ func located(q []byte) []byte {
 		end += int(q[end]) + 1
 	}
 	end += 5
-	a := append(slices.Clone(q[:end]))
+	a := slices.Clone(q[:end])
 	a[2], a[3], a[7], a[11] = 0x81, 0x80, 0, 0
 	if q[end-3] == 1 {
 		a[7] = 1

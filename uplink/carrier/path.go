@@ -59,6 +59,7 @@ type Path struct {
 	conns   map[*conn]int // over which leg
 	told    Permit
 	changed chan struct{} // closed when told is no longer right
+	forget  []func()      // lets the links forget it
 }
 
 // leg is a link of a Path, and how it does there.
@@ -88,13 +89,24 @@ func NewPath(cfg PathConfig, log *slog.Logger, links ...*Link) *Path {
 	}
 	for _, l := range links {
 		p.legs = append(p.legs, &leg{link: l, hold: cfg.HoldDown})
-		l.onChange(p.rouse)
+		p.forget = append(p.forget, l.onChange(p.rouse))
 	}
 	p.refresh()
 	p.present = max(0, p.best())
 	p.told = p.legs[p.present].link.Permit()
 	return p
 }
+
+// Leave lets the links forget a Path that is used no more, while they are used by
+// others.
+func (p *Path) Leave() {
+	for _, f := range p.forget {
+		f()
+	}
+}
+
+// Look decides anew, for whoever begins to use the Path long after NewPath.
+func (p *Path) Look() { p.review(true) }
 
 // rouse lets Run look at once.
 func (p *Path) rouse() {

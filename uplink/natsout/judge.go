@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
 	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/natsline"
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
@@ -34,10 +33,6 @@ const (
 // What this package says in place of the server.
 const (
 	saysMaxPayload = "maximum payload exceeded"
-	saysNoTLS      = "secure connection not available"
-	saysNoNkeys    = "nkeys not supported"
-	saysNoHeaders  = "headers not supported"
-	saysNoInfo     = "info not received"
 	saysStale      = "stale connection"
 )
 
@@ -80,15 +75,15 @@ var faults = []struct {
 	{"account authentication expired", configured, "the account's JWT has expired; its operator must renew it"},
 	{"authentication expired", configured, "the user's JWT has expired; write a new creds_file"},
 	{"authentication revoked", configured, "the user was revoked; write a new creds_file"},
-	{saysNoNkeys, configured, "the server knows no nkeys; log in otherwise"},
-	{saysNoTLS, configured, "the server has no TLS; use nats:// instead of tls://, or another port"},
+	{natsline.SaysNoNkeys, configured, "the server knows no nkeys; log in otherwise"},
+	{natsline.SaysNoTLS, configured, "the server has no TLS; use nats:// instead of tls://, or another port"},
 	{"secure connection required", configured, "the server wants TLS; use tls://"},
 	{"maximum connections exceeded", configured, "the server allows no more connections (max_connections)"},
 	{"maximum account active connections exceeded", configured, "the account allows no more connections"},
-	{saysNoHeaders, configured, "the server knows no headers; JetStream needs 2.2 or later"},
+	{natsline.SaysNoHeaders, configured, "the server knows no headers; JetStream needs 2.2 or later"},
 	{saysStale, transient, "two pings were not answered; the link is dead or very slow"},
 	{"slow consumer", transient, "answers came faster than they could be read; what has none is sent again"},
-	{saysNoInfo, transient, "the other side does not speak NATS; check the port"},
+	{natsline.SaysNoInfo, transient, "the other side does not speak NATS; check the port"},
 }
 
 // judge turns an error of the connection into the error of Send. size is that of the
@@ -140,12 +135,6 @@ func classed(err error, c class, hint string, size int) error {
 // unreadable is the error of a file with credentials.
 func unreadable(err error) error {
 	return classed(err, configured, "the file must hold the seed of a user, or a JWT and its seed, and be readable for the user who runs the gateway", 0)
-}
-
-// isOfNetwork reports whether an error only says that the connection broke, which
-// the connection itself knows better.
-func isOfNetwork(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // confirmation is what a stream answers.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/natsline"
 	"github.com/tidegate/tidegate/uplink/onelink"
 )
 
@@ -22,10 +23,8 @@ const farewell = time.Second
 // link is a connection that is logged in, with a subscription for the answers. One
 // goroutine reads, another one keeps it alive, and whoever sends writes.
 type link struct {
+	*natsline.Session
 	cfg     *Config
-	wire    *onelink.Conn
-	ear     *ear
-	server  greeting
 	payload *atomic.Int64 // see Sink
 	inbox   string        // what the subjects of answers begin with
 	pinged  chan struct{} // one place: the server waits for a PONG
@@ -55,7 +54,7 @@ type answer struct {
 
 // reply is what a server answers to a request.
 type reply struct {
-	status string // see event
+	status string // see natsline.Event
 	body   []byte
 	err    error
 }
@@ -74,7 +73,7 @@ func (l *link) Alive() bool {
 	case <-l.gone:
 		return false
 	default:
-		return !l.leaving.Load() && l.wire.Fault() == nil
+		return !l.leaving.Load() && l.Wire.Fault() == nil
 	}
 }
 
@@ -110,7 +109,7 @@ func (l *link) linger() {
 
 // send publishes the message's pieces in one go, and waits for all answers.
 func (l *link) send(ctx context.Context, m uplink.Message) error {
-	heard := l.wire.Heard()
+	heard := l.Wire.Heard()
 	f := &flight{done: make(chan struct{})}
 	if err := l.publish(ctx, f, m); err != nil {
 		l.forget(f)
@@ -122,7 +121,7 @@ func (l *link) send(ctx context.Context, m uplink.Message) error {
 	case <-ctx.Done():
 	}
 	l.forget(f)
-	if l.wire.Heard() == heard { // half-open: nobody is there
+	if l.Wire.Heard() == heard { // half-open: nobody is there
 		err := fmt.Errorf("no answer: %w — hint: the link is slow or dead, or the server hangs", ctx.Err())
 		l.fail(err)
 		return err
@@ -226,7 +225,7 @@ func (l *link) request(ctx context.Context, subject string, body []byte) (reply,
 		delete(l.due, number)
 	}()
 	release := l.impatient(ctx)
-	_, err := l.wire.Write(appendRequest(nil, subject, l.inbox, number, body))
+	_, err := l.Wire.Write(appendRequest(nil, subject, l.inbox, number, body))
 	release()
 	<-l.turn
 	if err != nil {
@@ -311,7 +310,7 @@ func (l *link) fail(why error) {
 	}
 	l.err = why
 	close(l.gone)
-	l.wire.Close()
+	l.Wire.Close()
 	for f := range l.flying {
 		f.err = uplink.Worse(f.err, why)
 		l.finish(f)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidegate/tidegate/uplink/natsline"
 )
 
 // begin starts what a link does by itself.
@@ -18,29 +20,29 @@ func (l *link) begin() {
 
 // listen hears the server until the link is gone.
 func (l *link) listen() {
-	server := l.server
+	server := l.Info
 	for {
-		v, err := l.ear.next()
+		v, err := l.Ear.Next()
 		switch {
-		case errors.Is(err, errNotNATS):
+		case errors.Is(err, natsline.ErrNotNATS):
 			l.fail(fmt.Errorf("connection lost: %w — hint: is there something in between that changes what passes?", err))
 			return
 		case err != nil:
 			l.fail(l.lost(err))
 			return
 		}
-		switch v.op {
-		case opMessage:
+		switch v.Op {
+		case natsline.OpMessage:
 			l.hear(v)
-		case opPing:
+		case natsline.OpPing:
 			select {
 			case l.pinged <- struct{}{}:
 			default: // it will have its PONG
 			}
-		case opError:
-			l.complain(newComplaint(v.text))
-		case opInfo:
-			server.update(v.text)
+		case natsline.OpError:
+			l.complain(natsline.NewComplaint(v.Text))
+		case natsline.OpInfo:
+			server.Update(v.Text)
 			l.payload.Store(server.MaxPayload)
 			l.leaving.Store(server.LameDuck)
 		}
@@ -48,9 +50,9 @@ func (l *link) listen() {
 }
 
 // hear takes an answer.
-func (l *link) hear(v event) {
-	number, ok := bytes.CutPrefix(v.subject, []byte(l.inbox))
-	if !ok || v.sid != subscription {
+func (l *link) hear(v natsline.Event) {
+	number, ok := bytes.CutPrefix(v.Subject, []byte(l.inbox))
+	if !ok || v.SID != subscription {
 		return
 	}
 	n, err := strconv.ParseUint(string(number), 36, 64)
@@ -65,18 +67,18 @@ func (l *link) hear(v event) {
 	}
 	delete(l.due, n)
 	if a.asked != nil {
-		a.asked <- reply{status: v.status, body: bytes.Clone(v.body)}
+		a.asked <- reply{status: v.Status, body: bytes.Clone(v.Body)}
 		return
 	}
-	l.settle(a, judgeAnswer(v.status, v.body, a, l.cfg.Stream))
+	l.settle(a, judgeAnswer(v.Status, v.Body, a, l.cfg.Stream))
 }
 
 var forbidden = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"]*)"`)
 
 // complain takes what the server says unasked. That publishing to a subject is not
 // allowed is said in this way only: there is no answer.
-func (l *link) complain(err complaint) {
-	found := forbidden.FindStringSubmatch(err.text)
+func (l *link) complain(err natsline.Complaint) {
+	found := forbidden.FindStringSubmatch(err.Text)
 	if found == nil {
 		l.fail(l.lost(err))
 		return
@@ -119,7 +121,7 @@ func (l *link) keep() {
 		case <-l.pinged:
 			pong = true
 		case <-timer.C:
-			silence := l.ear.silence()
+			silence := l.Ear.Silence()
 			switch {
 			case silence >= 2*every:
 				l.fail(l.lost(errors.New(saysStale)))
@@ -150,7 +152,7 @@ func (l *link) murmur(ping, pong bool) {
 	}
 	stuck := time.AfterFunc(l.cfg.Keepalive, func() { l.fail(l.lost(errors.New(saysStale))) })
 	defer stuck.Stop()
-	if _, err := l.wire.Write(text); err != nil {
+	if _, err := l.Wire.Write(text); err != nil {
 		l.broken(err)
 	}
 }

@@ -45,9 +45,9 @@ func (s *Sink) Probe(ctx context.Context) (string, error) {
 		return "", s.named(err)
 	}
 	defer l.Close()
-	release := context.AfterFunc(ctx, func() { l.wire.Close() })
+	release := context.AfterFunc(ctx, func() { l.Wire.Close() })
 	defer release()
-	about := "nats-server " + strings.Trim(onelink.Quote(l.server.Version), `"`)
+	about := "nats-server " + strings.Trim(onelink.Quote(l.Info.Version), `"`)
 	stream, err := l.look(ctx)
 	switch {
 	case errors.Is(err, errNotAllowed):

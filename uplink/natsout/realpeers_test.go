@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/natsline"
 )
 
 // A real server in lame duck mode has stopped its JetStream, but not its connections.
@@ -66,11 +67,11 @@ func TestRealServerTakesEveryByte(t *testing.T) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(soon))
-	e := newEar(conn)
-	if v, err := e.next(); err != nil || v.op != opInfo {
+	e := natsline.NewEar(conn, natsline.Bounds{Most: maxAnswer})
+	if v, err := e.Next(); err != nil || v.Op != natsline.OpInfo {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	said, err := appendLogin(nil, login{Verbose: true, Pedantic: true, User: user, Password: password, Name: `"quoted" <ü>`, Language: "go", Version: "tidegate", Protocol: 1, Headers: true, NoResponders: true}, "_INBOX.abc.")
+	said, err := natsline.AppendLogin(nil, natsline.Login{Verbose: true, Pedantic: true, User: user, Password: password, Name: `"quoted" <ü>`, Language: "go", Version: "tidegate", Protocol: 1, Headers: true, NoResponders: true}, subscribe("_INBOX.abc."))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,18 +83,18 @@ func TestRealServerTakesEveryByte(t *testing.T) {
 	}
 	counts, pongs := map[string]int{}, 0
 	for pongs < 2 || counts["_INBOX.abc.10"] == 0 {
-		v, err := e.next()
+		v, err := e.Next()
 		switch {
-		case err != nil || v.op == opError:
-			t.Fatalf("%s %v, after %v", v.text, err, counts)
-		case v.op == opPong:
+		case err != nil || v.Op == natsline.OpError:
+			t.Fatalf("%s %v, after %v", v.Text, err, counts)
+		case v.Op == natsline.OpPong:
 			pongs++
-		case v.op == opOK:
+		case v.Op == natsline.OpOK:
 			counts["OK"]++
-		case v.op == opMessage:
-			counts[string(v.subject)]++
-			if v.sid != subscription || string(v.subject) == "_INBOX.abc.z" && v.status != "503" || v.status == "" && len(v.body) == 0 {
-				t.Errorf("%s %s %s", v.subject, v.status, v.body)
+		case v.Op == natsline.OpMessage:
+			counts[string(v.Subject)]++
+			if v.SID != subscription || string(v.Subject) == "_INBOX.abc.z" && v.Status != "503" || v.Status == "" && len(v.Body) == 0 {
+				t.Errorf("%s %s %s", v.Subject, v.Status, v.Body)
 			}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tidegate/tidegate/uplink/natsline"
 )
 
 // piped is a Dial to servers that are functions, by address. Each runs until its
@@ -198,7 +200,7 @@ func TestComplaintsHaveTheirClass(t *testing.T) {
 func TestNothingPrecedesTLS(t *testing.T) {
 	address, server, _ := collector(t, "\"tls_required\":true}\r\n+OK\r\nINFO {\"headers\":true")
 	err := newSink(t, Config{Servers: []string{address}}).Send(within(t, soon), message(0, 10))
-	if !errors.Is(err, errNotNATS) || !strings.Contains(err.Error(), "plain text") {
+	if !errors.Is(err, natsline.ErrNotNATS) || !strings.Contains(err.Error(), "plain text") {
 		t.Errorf("%v", err)
 	}
 	server.hangUp()

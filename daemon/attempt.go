@@ -19,10 +19,10 @@ import (
 	"github.com/tidegate/tidegate/uplink/carrier"
 )
 
-// trial connects and logs in as an uplink would, by the same way, and sends nothing.
+// attempt connects and logs in as an uplink would, by the same way, and sends nothing.
 // What it finds goes into its report, step by step: "tidegate check" and the
 // diagnosis of a link tell it each in their way.
-type trial struct {
+type attempt struct {
 	gateway string
 	up      upstream
 	path    *carrier.Path
@@ -42,9 +42,9 @@ type trial struct {
 	own       *x509.Certificate
 }
 
-// newTrial prepares one over the path, with the machine's clock.
-func newTrial(gateway string, u upstream, path *carrier.Path, floor time.Time, report *netcheck.Report) *trial {
-	return &trial{
+// newAttempt prepares one over the path, with the machine's clock.
+func newAttempt(gateway string, u upstream, path *carrier.Path, floor time.Time, report *netcheck.Report) *attempt {
+	return &attempt{
 		gateway: gateway, up: u, path: path, floor: floor, report: report,
 		now: time.Now, synced: bootclock.Synced, ask: netcheck.Dial(path.Dial),
 	}
@@ -52,7 +52,7 @@ func newTrial(gateway string, u upstream, path *carrier.Path, floor time.Time, r
 
 // run tries the uplink until it is known whether it could send. It returns what the
 // other side is.
-func (t *trial) run(ctx context.Context) (about string, err error) {
+func (t *attempt) run(ctx context.Context) (about string, err error) {
 	log := slog.New(slog.DiscardHandler)
 	secure, err := t.up.settings().tlsClient(t.floor, log)
 	if err != nil {
@@ -84,7 +84,7 @@ func tryOut(ctx context.Context, sink uplink.Sink) (string, error) {
 }
 
 // watch lets the trial see how handshakes go.
-func (t *trial) watch(secure *tls.Config) {
+func (t *attempt) watch(secure *tls.Config) {
 	secure.Time = t.clock
 	if secure.GetClientCertificate != nil {
 		if pair, err := secure.GetClientCertificate(new(tls.CertificateRequestInfo)); err == nil {
@@ -102,7 +102,7 @@ func (t *trial) watch(secure *tls.Config) {
 }
 
 // clock is the time that certificates are judged by.
-func (t *trial) clock() time.Time {
+func (t *attempt) clock() time.Time {
 	if now := t.now(); now.After(t.floor) {
 		return now
 	}
@@ -110,7 +110,7 @@ func (t *trial) clock() time.Time {
 }
 
 // known is what can be said of the clock.
-func (t *trial) known() netcheck.Clock {
+func (t *attempt) known() netcheck.Clock {
 	c := netcheck.Clock{Now: t.now(), Synced: t.synced(), Past: bootclock.Written()}
 	if t.floor.After(c.Past) {
 		c.Past = t.floor
@@ -120,7 +120,7 @@ func (t *trial) known() netcheck.Clock {
 
 // dial is how the sink reaches the network meanwhile: its first connection is looked
 // at in its parts.
-func (t *trial) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (t *attempt) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	t.mu.Lock()
 	first := !t.connected
 	t.address = address
@@ -142,7 +142,7 @@ func (t *trial) dial(ctx context.Context, network, address string) (net.Conn, er
 }
 
 // lookUp asks for the name. What it finds, Dial uses.
-func (t *trial) lookUp(ctx context.Context, network, address string) error {
+func (t *attempt) lookUp(ctx context.Context, network, address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		t.end(netcheck.Name, err)
@@ -161,7 +161,7 @@ func (t *trial) lookUp(ctx context.Context, network, address string) error {
 	return err
 }
 
-func (t *trial) connect(ctx context.Context, network, address string) (net.Conn, error) {
+func (t *attempt) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	t.report.Begin(netcheck.Connect)
 	began := time.Now()
 	c, err := t.path.Dial(ctx, network, address)
@@ -186,13 +186,13 @@ func (t *trial) connect(ctx context.Context, network, address string) (net.Conn,
 }
 
 // end says that an error ends a step.
-func (t *trial) end(step string, err error) {
+func (t *attempt) end(step string, err error) {
 	what, hint := netcheck.Cut(netfault.Explain(err))
 	t.report.End(step, netcheck.Wrong(hint, "%s", what))
 }
 
 // praise says that the uplink could send.
-func (t *trial) praise(about string) {
+func (t *attempt) praise(about string) {
 	t.mu.Lock()
 	connected := t.connected
 	t.mu.Unlock()
@@ -220,7 +220,7 @@ func (t *trial) praise(about string) {
 }
 
 // blame finds the step that an error is of.
-func (t *trial) blame(ctx context.Context, err error) {
+func (t *attempt) blame(ctx context.Context, err error) {
 	t.mu.Lock()
 	connected, later := t.connected, t.later
 	t.mu.Unlock()
@@ -250,7 +250,7 @@ func (t *trial) blame(ctx context.Context, err error) {
 }
 
 // blameTalk looks whether something else has answered, or would.
-func (t *trial) blameTalk(ctx context.Context, head []byte) bool {
+func (t *attempt) blameTalk(ctx context.Context, head []byte) bool {
 	f, odd := netcheck.OfTalk(t.address, head, t.speaksHTTP())
 	if len(head) == 0 {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reachTimeout)
@@ -266,14 +266,14 @@ func (t *trial) blameTalk(ctx context.Context, head []byte) bool {
 	return odd
 }
 
-func (t *trial) speaksHTTP() bool {
+func (t *attempt) speaksHTTP() bool {
 	at, err := url.Parse(t.up.target())
 	return err == nil && (strings.HasPrefix(at.Scheme, "http") || strings.HasPrefix(at.Scheme, "ws"))
 }
 
 // blameHandshake says why there is no encryption. The other side's clock and a page
 // that stands in its place are looked for, where that decides who is wrong.
-func (t *trial) blameHandshake(ctx context.Context, err error) {
+func (t *attempt) blameHandshake(ctx context.Context, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reachTimeout) // the time of the trial may be over
 	defer cancel()
 	host, _, _ := net.SplitHostPort(t.address)

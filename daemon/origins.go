@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/reading"
+)
+
+// origins remembers which doors a device's readings come in by, for those who ask
+// where a reading is. Memory is bounded: of devices beyond maxOrigins it knows
+// nothing.
+type origins struct {
+	mu      sync.Mutex
+	doors   []string
+	devices map[string]uint64 // device → doors, a bit each
+}
+
+// maxOrigins is how many devices are remembered, and maxDoors how many doors.
+const (
+	maxOrigins = 20_000
+	maxDoors   = 64
+)
+
+// origin is one door, between its intake and the live view. Its readings come by
+// the thousand a second, so a device that it has named lately costs a hash and one
+// load.
+type origin struct {
+	*origins
+	live   ingest.Live
+	door   uint64 // its bit; 0 for one too many
+	seed   maphash.Seed
+	lately [256]atomic.Uint64
+}
+
+// of returns the origin of a door.
+func (o *origins) of(door string, live ingest.Live) *origin {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.Index(o.doors, door)
+	if i < 0 {
+		i = len(o.doors)
+		o.doors = append(o.doors, door)
+	}
+	from := &origin{origins: o, live: live, seed: maphash.MakeSeed()}
+	if i < maxDoors {
+		from.door = 1 << i
+	}
+	return from
+}
+
+// Publish notes that the readings came in by the door, and shows them.
+func (o *origin) Publish(rs []reading.Reading) {
+	o.live.Publish(rs)
+	device := ""
+	for i := range rs {
+		if rs[i].Device == device {
+			continue
+		}
+		device = rs[i].Device
+		hash := maphash.String(o.seed, device)
+		if seen := &o.lately[hash%uint64(len(o.lately))]; seen.Load() != hash {
+			seen.Store(hash)
+			o.note(device, o.door)
+		}
+	}
+}
+
+func (o *origins) note(device string, door uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	doors, known := o.devices[device]
+	if !known && len(o.devices) == maxOrigins {
+		return
+	}
+	if o.devices == nil {
+		o.devices = make(map[string]uint64)
+	}
+	if !known {
+		device = strings.Clone(device)
+	}
+	o.devices[device] = doors | door
+}
+
+// doorsOf names the doors that have brought readings of the device.
+func (o *origins) doorsOf(device string) (names []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for doors := o.devices[device]; doors != 0; doors &= doors - 1 {
+		names = append(names, o.doors[bits.TrailingZeros64(doors)])
+	}
+	return names
+}

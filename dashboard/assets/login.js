@@ -1,0 +1,97 @@
+// Who is at the page: set-up, signing in and out, the password, tokens.
+import { ask, onLocked, tell } from "./api.js";
+import { byId, make, say, show } from "./dom.js";
+import { fault } from "./sheet.js";
+import { task } from "./tasks.js";
+import { texts } from "./texts.js";
+import { advice } from "./words.js";
+
+const t = texts.login;
+const door = byId("door");
+const form = byId("door-form");
+const go = byId("door-go");
+const session = () => ask("session");
+let inside; // promise of whether somebody comes in, while the door is open
+
+// admitted resolves when this browser may look. Until then there is nothing to see.
+export async function admitted() {
+  for (let s; (s = await session().catch(() => ({}))).access === "none"; ) {
+    document.body.className = "locked";
+    await enter(s);
+  }
+  document.body.classList.remove("locked"); // also when the gateway does not answer: the page says that
+}
+
+onLocked(async () => !inside && enter(await session()));
+
+function enter(s, path = s.setup === "done" ? "login" : "setup") {
+  return (inside ??= new Promise((done) => {
+    let came = false;
+    say(byId("door-title"), t[path]);
+    say(byId("door-text"), [t.why[path], s.fingerprint && t.compare + s.fingerprint].filter(Boolean).join("\n"));
+    for (const name of ["code", "old"]) show(form[name].parentElement, t.asks[path] === name);
+    show(byId("door-close"), s.access !== "none");
+    form.password.autocomplete = path === "login" ? "current-password" : "new-password";
+    form.code.value = location.hash.replace(/^#code=|^#.*/, "");
+    complain(s.why);
+    wait(s.wait);
+    door.oncancel = (event) => s.access === "none" && event.preventDefault();
+    door.onclose = () => {
+      inside = null;
+      form.reset();
+      done(came);
+    };
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      go.disabled = true;
+      try {
+        await tell(path, Object.fromEntries(new FormData(form)));
+        came = true;
+        door.close();
+      } catch (error) {
+        complain(error.message);
+        wait((await session()).wait);
+      }
+    };
+    door.showModal();
+  }));
+}
+
+function complain(text = "") {
+  show(byId("door-fault"), text);
+  say(byId("door-fault"), advice(text));
+}
+
+// wait keeps the button from what the gateway would refuse.
+function wait(seconds) {
+  go.disabled = seconds > 0;
+  say(go, seconds > 0 ? t.wait + seconds : byId("door-title").textContent);
+  if (seconds > 0 && inside) setTimeout(wait, 1000, seconds - 1);
+}
+
+byId("door-close").onclick = () => door.close();
+
+task(t.password, t.why.password, (s) => s.close() ?? enter({}, "password"), "doors");
+task(t.tokens, t.why.tokens, tokens, "doors");
+task(t.logout, "", () => tell("logout").then(() => location.reload()), "doors");
+
+async function tokens({ body }) {
+  const rows = make("ul");
+  const fill = async () => rows.replaceChildren(...(await ask("tokens")).map(({ name, access, used = t.never }) => {
+    const revoke = make("button", "", t.revoke);
+    revoke.onclick = () => ask(`tokens/${name}`, { method: "DELETE" }).then(fill).catch((error) => fault(body, error));
+    return make("li", "head", make("b", "", name), make("span", "small", `${access} · ${t.used} ${used.slice(0, 10)}`), revoke);
+  }));
+  await fill();
+  const made = make("code");
+  const name = Object.assign(make("input"), { required: true });
+  const add = make("form", "head", make("label", "", t.name, name), ...["look", "operate"].map((value) => Object.assign(make("button", "", t[value]), { value })));
+  add.onsubmit = (event) => {
+    event.preventDefault();
+    tell("tokens", { name: name.value, access: event.submitter.value }).then(({ token }) => {
+      say(made, token);
+      return fill();
+    }).catch((error) => fault(body, error));
+  };
+  body.append(rows, add, make("p", "", t.once, made));
+}

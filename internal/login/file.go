@@ -1,0 +1,73 @@
+package login
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// maxFile bounds what is read of a file, in bytes.
+const maxFile = 256 << 10
+
+// load decodes a file of JSON. An error of *fs.PathError means that it could not
+// be read, any other that it makes no sense.
+func load(path string, into any) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFile))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
+}
+
+// save writes value as JSON.
+func save(path string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", filepath.Base(path), err)
+	}
+	return write(path, append(text, '\n'))
+}
+
+// write replaces a file, which is for its owner only, so that after a power cut
+// there is the old one or the new one.
+func write(path string, text []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), ".login-*") // of mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	_, err = temp.Write(text)
+	if err = errors.Join(err, temp.Sync(), temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), errors.Join(err, os.Remove(temp.Name())))
+	}
+	return syncFolder(path)
+}
+
+// erase removes a file, if there is one.
+func erase(path string) error {
+	if err := os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return syncFolder(path)
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
