@@ -1,12 +1,14 @@
 // The page: frames come in through Live, are added up in State, and are drawn
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
+import { diagnoseTasks } from "./diagnose.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { follow } from "./series.js";
+import { offerCommands, sendTasks } from "./send.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { traceTask } from "./trace.js";
@@ -51,6 +53,7 @@ function renderAll() {
   renderTide(state);
   renderProblems();
   renderEmpty();
+  offerCommands(state.status);
 }
 
 function renderTruth() {
@@ -119,7 +122,9 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
+diagnoseTasks(state);
 traceTask(state);
+sendTasks();
 startNav();
 
 // Whoever has scrolled down to the devices keeps the sentence in sight.
