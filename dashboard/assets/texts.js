@@ -20,7 +20,7 @@ export const texts = {
     // What the names of fields do not say by themselves.
     names: {
       "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day", "flash tokens": "may be written at once",
-      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "in flight": "under way now",
+      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "in flight": "under way now", "bytes used": "used of the buffer", "bytes max": "the buffer may take", "over carrier": "goes over", "over needs": "what waits takes", "over drained": "delivered at",
     },
   },
   quarantine: {
