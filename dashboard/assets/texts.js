@@ -19,8 +19,8 @@ export const texts = {
     about: "This gateway",
     // What the names of fields do not say by themselves.
     names: {
-      "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day", "flash tokens": "may be written at once",
-      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "in flight": "under way now",
+      "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day",
+      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "over carrier": "goes over", "over needs": "what waits takes", "over drained": "delivered at",
     },
   },
   quarantine: {
