@@ -35,7 +35,9 @@ type Status struct {
 	Itself *Itself `json:"itself,omitempty"`
 	// Access is who may do what with the gateway; nil while the dashboard is off.
 	Access *Gatehouse `json:"access,omitempty"`
-	// Trial is not nil while a configuration is on trial.
+	// Revision is that of the configuration that runs.
+	Revision string `json:"revision"`
+	// Trial is not nil while that is on trial.
 	Trial *Trial `json:"trial,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`

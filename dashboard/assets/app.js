@@ -1,12 +1,15 @@
 // The page: frames come in through Live, are added up in State, and are drawn
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
+import { countDown, tryOut } from "./config.js";
+import { diagnoseTasks } from "./diagnose.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { follow } from "./series.js";
+import { offerCommands, sendTasks } from "./send.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { traceTask } from "./trace.js";
@@ -24,6 +27,7 @@ function receive(frame) {
   if (!changed) return false;
   const added = devices.update(changed, frame.from === 0);
   follow(state);
+  tryOut(state);
   schedule(added || frame.status);
   return true;
 }
@@ -49,8 +53,10 @@ function renderAll() {
   renderTruth();
   if (!state.status) return;
   renderTide(state);
+  countDown();
   renderProblems();
   renderEmpty();
+  offerCommands(state.status);
 }
 
 function renderTruth() {
@@ -119,7 +125,9 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
+diagnoseTasks(state);
 traceTask(state);
+sendTasks();
 startNav();
 
 // Whoever has scrolled down to the devices keeps the sentence in sight.
