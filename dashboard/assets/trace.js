@@ -42,7 +42,8 @@ function step({ mood, title, text, why }) {
 // traceTask offers it where one picks a series of those that the page has heard.
 export function traceTask(state) {
   task(t.title, t.about, ({ body, signal }) => {
-    const names = [...state.devices.keys()].sort();
+    const { itself } = state.status ?? {};
+    const names = [...state.devices.keys()].filter((name) => itself?.kept || name !== itself?.device).sort();
     if (names.length === 0) return body.append(make("p", "note", t.none));
     const out = make("div");
     const pick = (label, change) => {
