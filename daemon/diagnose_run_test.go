@@ -146,7 +146,7 @@ func TestWhatTheOtherSideDoesNotTakeIsNamed(t *testing.T) {
 				cloud.retryAfter.Store(&c.retryAfter)
 			}
 			d := inside(t, cloud.uplink(""))
-			if _, err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}); err != nil {
+			if err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}, func(api.SentLine) {}); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, func() bool { s := d.current().links[0].forwarder.Stats(); return s.Retries+s.Quarantined > 0 })
@@ -221,7 +221,7 @@ func TestALinkThatIsDownAndComesBack(t *testing.T) {
 	cloud := newCloudSays(t)
 	cloud.status.Store(503)
 	d := inside(t, cloud.uplink(""))
-	if _, err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}); err != nil {
+	if err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}, func(api.SentLine) {}); err != nil {
 		t.Fatal(err)
 	}
 	_, v := asked(t, d, diagnoseCloud, nil)

@@ -1,14 +1,13 @@
 // The page: frames come in through Live, are added up in State, and are drawn
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
-import { diagnoseTasks } from "./diagnose.js";
+import { diagnoseTasks, offerCommand } from "./diagnose.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { follow } from "./series.js";
-import { offerCommands, sendTasks } from "./send.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { traceTask } from "./trace.js";
@@ -53,7 +52,7 @@ function renderAll() {
   renderTide(state);
   renderProblems();
   renderEmpty();
-  offerCommands(state.status);
+  offerCommand(state.status);
 }
 
 function renderTruth() {
@@ -124,7 +123,6 @@ function explainEmpty(doors) {
 
 diagnoseTasks(state);
 traceTask(state);
-sendTasks();
 startNav();
 
 // Whoever has scrolled down to the devices keeps the sentence in sight.
