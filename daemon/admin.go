@@ -47,6 +47,7 @@ func (d *Daemon) routes() []dashboard.Route {
 		d.diagnoseRoutes(),
 		api.Send(d.send),
 		api.Command(d.give),
+		api.Serial(d.bench, d.bench),
 		d.entrance.routes(),
 		api.Log(d.tail),
 		d.exportRoutes(sticks.Host{}),

@@ -22,6 +22,7 @@ import (
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/identify"
 	"github.com/tidegate/tidegate/internal/logtail"
+	"github.com/tidegate/tidegate/internal/serialport"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -39,6 +40,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
 	d.signal = identify.New(d.shows, log)
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
+	d.bench = newWorkbench(serialport.Host{}, d)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	}
 	cfg.tellClients(log)
 	d.generation.Store(first)
-	d.texts.Store(&texts{})
+	d.from("", nil)
 	return d, nil
 }
 

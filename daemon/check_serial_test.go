@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/ptytest"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
@@ -19,6 +20,7 @@ type portBench struct {
 	*testing.T
 	root string
 	serialport.Host
+	devices map[string]*os.File // the other ends, by the kernel's names
 }
 
 func newPortBench(t *testing.T) *portBench {
@@ -26,7 +28,7 @@ func newPortBench(t *testing.T) *portBench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &portBench{t, root, serialport.Host{Dev: root + "/dev", Sys: root + "/sys", Proc: root + "/proc"}}
+	b := &portBench{t, root, serialport.Host{Dev: root + "/dev", Sys: root + "/sys", Proc: root + "/proc"}, make(map[string]*os.File)}
 	for _, dir := range []string{"/dev/serial/by-id", "/sys/class/tty", "/proc/77/fd"} {
 		b.must(os.MkdirAll(root+dir, 0o755))
 	}
@@ -42,7 +44,8 @@ func (b *portBench) must(err error) {
 
 // plug adds a USB adapter, and returns its names.
 func (b *portBench) plug(tty, serial string) (device, byID string) {
-	_, path := ptytest.New(b.T)
+	end, path := ptytest.New(b.T)
+	b.devices[tty] = end
 	usb := b.root + "/sys/devices/" + tty
 	b.must(os.MkdirAll(usb+"/port/tty/"+tty, 0o755))
 	for name, text := range map[string]string{"idVendor": "0403", "idProduct": "6001", "serial": serial, "product": "FT232R"} {
@@ -54,6 +57,15 @@ func (b *portBench) plug(tty, serial string) (device, byID string) {
 	b.must(os.Symlink(path, device))
 	b.must(os.Symlink("../../"+tty, byID))
 	return device, byID
+}
+
+// unplug takes the adapter away.
+func (b *portBench) unplug(tty, serial string) {
+	b.devices[tty].Close()
+	b.must(os.Remove(b.root + "/dev/serial/by-id/usb-" + serial))
+	b.must(os.Remove(b.root + "/dev/" + tty))
+	b.must(os.Remove(b.root + "/sys/class/tty/" + tty))
+	b.must(os.RemoveAll(b.root + "/sys/devices/" + tty))
 }
 
 func (b *portBench) check(ports ...string) *checklist {
@@ -127,15 +139,16 @@ func TestProbeProposesTheNameThatStays(t *testing.T) {
 	b := newPortBench(t)
 	device, byID := b.plug("ttyUSB0", "A50285BI")
 	for want, name := range map[string]string{byID: "usb-A50285BI", "/dev/ttyS-é": "ttyS--"} {
-		c := &lineCall{what: device, host: b.Host}
-		if want != byID {
-			c.what = want
+		w := (&lineCall{host: b.Host}).bench(Default())
+		at, err := w.find(api.SerialPlace{Port: device}, api.SerialSettings{})
+		b.must(err)
+		if want != byID { // one that is not there now
+			at = workplace{config: serialport.Config{Path: want}}
 		}
-		var text strings.Builder
-		c.proposal(&text, candidate())
-		cfg, err := Parse("proposal", []byte(text.String()))
+		text := w.proposal(at, candidate(), nil)
+		cfg, err := Parse("proposal", []byte(text))
 		if err != nil || len(cfg.Ingest.Serial) != 1 {
-			t.Fatalf("%v in\n%s", err, &text)
+			t.Fatalf("%v in\n%s", err, text)
 		}
 		s := cfg.Ingest.Serial[0]
 		if s.Port != want || s.Name != strings.TrimRight(name, "-") || s.Baud != 31250 || s.Parity != "even" || s.DataBits != 7 || s.Framing.String() != "stx-etx with xor8" {

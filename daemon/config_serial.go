@@ -48,6 +48,8 @@ type Serial struct {
 	// Init is sent after opening, Confirm after each frame is on flash.
 	Init    conf.Bytes `toml:"init"`
 	Confirm conf.Bytes `toml:"confirm"`
+	// AllowSend lets a person at the page write to the device.
+	AllowSend bool `toml:"allow_send"`
 	// Backlog bounds what waits in memory for the disk.
 	Backlog conf.Size    `toml:"backlog"`
 	Polls   []SerialPoll `toml:"poll"`
@@ -156,6 +158,9 @@ func (s Serial) validate(r refuse, key string, w words) {
 	r.oneOf(key+".unasked", s.Unasked, "decode", "drop")
 	if s.Unasked == "drop" && len(s.Polls) == 0 {
 		r(key+".unasked", "add a [[ingest.serial.poll]], or take unasked out", "drops everything, because nothing is asked")
+	}
+	if s.AllowSend && len(s.Polls) > 0 {
+		r(key+".allow_send", "take it out, and let the door pause for it", "stands beside polls, which would take what comes back for their answers")
 	}
 	s.validateSense(r, key)
 	between(r, key+".backlog", s.Backlog, 16*conf.KiB, 64*conf.MiB)
@@ -277,7 +282,7 @@ func (s Serial) meanings() []meaning {
 func (s Serial) door(v vocabulary) (door serialin.Config, forget []func()) {
 	door = serialin.Config{
 		Port: s.port(), Framing: s.Framing.build(), Gap: time.Duration(s.Gap),
-		Init: s.Init, Confirm: s.Confirm, MaxBacklog: int(s.Backlog),
+		Init: s.Init, Confirm: s.Confirm, AllowSend: s.AllowSend, MaxBacklog: int(s.Backlog),
 	}
 	device := cmp.Or(s.Device, s.Name)
 	if s.Unasked == "decode" {

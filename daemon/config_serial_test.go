@@ -96,7 +96,7 @@ func TestEveryKeyOfALineReachesItsDoor(t *testing.T) {
 		Start: conf.Bytes("a"), End: conf.Bytes("e"), Escape: conf.Bytes("x"), Escapes: "double", SumAfterEnd: true,
 		Checksum: "crc8", Form: "hex", Separator: conf.Bytes("*"), SumFrom: 7,
 	}
-	s.Polls[0].Expect = conf.Bytes("x")
+	s.Polls[0].Expect, s.AllowSend = conf.Bytes("x"), true
 	door, _ := s.door(v)
 	missing := unset(reflect.ValueOf(door), "door")
 	missing = append(missing, unset(reflect.ValueOf(door.Polls[0]), "poll")...)

@@ -40,6 +40,7 @@ type Daemon struct {
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce
 	hub      *dashboard.Hub
+	bench    *workbench
 	page     net.Listener // nil when the dashboard is off, as entrance is
 	entrance *entrance
 	admin    net.Listener

@@ -1,14 +1,12 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -122,7 +120,8 @@ func (c *diagnoseCall) askGateway(ctx context.Context, socket string, s dashboar
 		if c.door {
 			how = struct{}{}
 		}
-		if err := streamAdmin(ctx, socket, "/api/v1/"+table+"/"+url.PathEscape(name)+"/diagnose", how, c.print); err != nil {
+		path := "/api/v1/" + table + "/" + url.PathEscape(name) + "/diagnose"
+		if err := postAdmin(ctx, socket, path, how, c.print); err != nil {
 			return err
 		}
 	}
@@ -186,50 +185,15 @@ func (c *diagnoseCall) print(l netcheck.Line) {
 	fmt.Fprintf(c.stdout, "%s %s %s%s\n", mark, l.Title, l.Text, took)
 }
 
-// streamAdmin posts a request to the daemon behind the socket, and hands over the
+// postAdmin posts a request to the daemon behind the socket, and hands over the
 // lines of its answer as they come.
-func streamAdmin[T any](ctx context.Context, socket, path string, body any, tell func(T)) error {
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
-	defer client.CloseIdleConnections()
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
+func postAdmin[T any](ctx context.Context, socket, path string, body any, tell func(T)) error {
+	err := streamAdmin(ctx, socket, http.MethodPost, path, body, func() {}, func(line T) error {
+		tell(line)
+		return nil
+	})
+	if errors.Is(err, io.EOF) { // the end of the answer
+		return nil
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://tidegate"+path, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		if no := api.RefusalOf(resp.Body); no != "" {
-			return errors.New(no)
-		}
-		return fmt.Errorf("the daemon answered %s — hint: is it of another version than this program? Restart it", resp.Status)
-	}
-	for lines := json.NewDecoder(resp.Body); ; {
-		var line struct {
-			Error string `json:"error"`
-		}
-		var raw json.RawMessage
-		var value T
-		switch err := lines.Decode(&raw); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("the gateway went away: %w", err)
-		}
-		if err := errors.Join(json.Unmarshal(raw, &line), json.Unmarshal(raw, &value)); err != nil {
-			return fmt.Errorf("the daemon's answer: %w", err)
-		}
-		if line.Error != "" {
-			return errors.New(line.Error)
-		}
-		tell(value)
-	}
+	return err
 }

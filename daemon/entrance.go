@@ -99,12 +99,26 @@ func (g *entrance) machineRoutes() []dashboard.Route {
 	return api.Machine(g.Gate, g.fingerprint)
 }
 
-// scheme is how the page's address begins.
-func (g *entrance) scheme() string {
-	if g.tls != nil {
-		return "https://"
+// pageURL is where somebody else on the network finds the page that listens at an
+// address.
+func pageURL(listen string, secure bool) string {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
 	}
-	return "http://"
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || !isWildcard(host) {
+		return scheme + listen + "/"
+	}
+	host = "localhost"
+	addresses, _ := net.InterfaceAddrs() // without them, the gateway itself finds it at least
+	for _, a := range addresses {
+		if prefix, ok := a.(*net.IPNet); ok && prefix.IP.To4() != nil && !prefix.IP.IsLoopback() {
+			host = prefix.IP.String()
+			break
+		}
+	}
+	return scheme + net.JoinHostPort(host, port) + "/"
 }
 
 // invitation is what follows the page's address on its line of the journal: what

@@ -12,13 +12,14 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
 // lineCommand returns the command about serial ports that has the name, or nil.
 func lineCommand(name string) entry {
 	run := map[string]func(*lineCall) error{
-		"ports": (*lineCall).ports, "tap": (*lineCall).tap, "probe": (*lineCall).probe,
+		"ports": (*lineCall).ports, "tap": (*lineCall).tap, "probe": (*lineCall).probe, "scan": (*lineCall).scan,
 	}[strings.TrimLeft(name, "-")]
 	if run == nil {
 		return nil
@@ -26,7 +27,7 @@ func lineCommand(name string) entry {
 	return func(args []string, stdout, stderr io.Writer) int { return lineMain(name, run, args, stdout, stderr) }
 }
 
-// lineCall is one call of ports, tap or probe.
+// lineCall is one call of ports, tap, probe or scan.
 type lineCall struct {
 	call
 	host   serialport.Host
@@ -36,11 +37,27 @@ type lineCall struct {
 	format string
 	length duration
 	send   string
-	heard  int // bytes, by probe
+	watch  bool
+	look   scanFlags
+}
+
+// bench is where this call works by itself.
+func (c *lineCall) bench(cfg Config) *workbench {
+	w := newWorkbench(c.host, noGateway{cfg})
+	w.anything = true
+	return w
+}
+
+// asUsage makes an error of the call out of one of what was asked for.
+func (c *lineCall) asUsage(err error) error {
+	if err != nil && api.IsInvalid(err) {
+		return usageError{err}
+	}
+	return err
 }
 
 const (
-	portsUsage = `Usage: tidegate ports [-config FILE] [-json]
+	portsUsage = `Usage: tidegate ports [-config FILE] [-json] [-watch]
 Lists the serial ports of this machine, with the names to configure. Opens none.
 `
 	tapUsage = `Usage: tidegate tap [-config FILE] [-baud N] [-format 8N1] [-for TIME] serial:NAME | PORT
@@ -58,7 +75,7 @@ into the configuration. Sends nothing unless told to.
 func lineMain(name string, run func(*lineCall) error, args []string, stdout, stderr io.Writer) int {
 	c := &lineCall{call: call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate "+name, flag.ContinueOnError)}}
 	c.flags.SetOutput(stderr)
-	text := map[string]string{"ports": portsUsage, "tap": tapUsage, "probe": probeUsage}[name]
+	text := map[string]string{"ports": portsUsage, "tap": tapUsage, "probe": probeUsage, "scan": scanUsage}[name]
 	c.flags.Usage = func() {
 		io.WriteString(stderr, text+"\n")
 		c.flags.PrintDefaults()
@@ -67,6 +84,7 @@ func lineMain(name string, run func(*lineCall) error, args []string, stdout, std
 	switch name {
 	case "ports":
 		c.flags.BoolVar(&c.json, "json", false, "print JSON")
+		c.flags.BoolVar(&c.watch, "watch", false, "go on, and tell what is plugged in and pulled out")
 	case "tap":
 		c.flags.StringVar(&c.bauds, "baud", "9600", "the speed of a PORT that is not configured")
 		c.flags.StringVar(&c.format, "format", "8N1", "data bits, parity (N, E, O, M, S) and stop bits, likewise")
@@ -76,6 +94,8 @@ func lineMain(name string, run func(*lineCall) error, args []string, stdout, std
 		c.flags.StringVar(&c.bauds, "baud", "", "the speeds to try, with commas; without it, all usual ones")
 		c.flags.Var(&c.length, "for", "how long to listen at each setting: a `TIME`")
 		c.flags.StringVar(&c.send, "send", "", "what makes the device speak, for example 'T?\\r\\n' or \"hex:01 03\"")
+	case "scan":
+		c.look.define(c)
 	}
 	if err := c.flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

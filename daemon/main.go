@@ -58,9 +58,11 @@ Usage:
   tidegate quarantine  ls | show | retry | drop
                                           what an uplink refused for good
   tidegate command log                    what devices were told from upstream
-  tidegate ports   [-json]                list the serial ports of this machine
+  tidegate ports   [-json] [-watch]       list the serial ports of this machine
   tidegate probe   PORT                   find out how a device at a port speaks
   tidegate tap     serial:NAME | PORT     show the bytes of a serial line
+  tidegate scan    modbus:NAME | PORT | tcp://HOST
+                                          find the slaves of a Modbus bus
   tidegate test    -topic TOPIC | -device NAME [FILE...]
                                           see what becomes of payloads; nothing is
                                           stored; "tidegate test -help" tells more
@@ -297,7 +299,7 @@ func (d *Daemon) addresses() []string {
 		lines = append(lines, fmt.Sprintf("line       %s %s", l.Transport, l.place()))
 	}
 	if d.page != nil {
-		lines = append(lines, "dashboard  "+d.entrance.scheme()+d.page.Addr().String()+"/"+d.entrance.invitation())
+		lines = append(lines, "dashboard  "+pageURL(d.page.Addr().String(), d.entrance.tls != nil)+d.entrance.invitation())
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }

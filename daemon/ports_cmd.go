@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
@@ -25,25 +28,18 @@ func (d *duration) Set(text string) error {
 
 func (d duration) span() time.Duration { return time.Duration(d) }
 
-// listedPort is a port, the name to configure it by, and which door has it.
-type listedPort struct {
-	serialport.Info
-	Configure string `json:"configure"`
-	Door      string `json:"door,omitempty"`
-}
-
 func (c *lineCall) ports() error {
-	infos, err := c.host.List()
-	if err != nil {
-		return fmt.Errorf("%w — hint: is /sys mounted?", err)
-	}
 	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
-	all := []listedPort{}
-	for _, i := range infos {
-		all = append(all, listedPort{i, i.Best(), doorAt(cfg, c.host, i.Device)})
+	bench := c.bench(cfg)
+	if c.watch {
+		return c.watchPorts(bench)
+	}
+	all, err := bench.Ports()
+	if err != nil {
+		return err
 	}
 	if c.json {
 		out := json.NewEncoder(c.stdout)
@@ -53,21 +49,46 @@ func (c *lineCall) ports() error {
 	return writePorts(c.stdout, all)
 }
 
-// doorAt returns the door that is configured to be at a device.
-func doorAt(cfg Config, host serialport.Host, device string) string {
-	for _, s := range cfg.Ingest.Serial {
-		if place, err := host.Resolve(s.Port); err == nil && place.Device == device {
-			return s.doorName()
+// watchPorts prints what is plugged in and pulled out, until Ctrl-C.
+func (c *lineCall) watchPorts(bench *workbench) error {
+	ctx, stop := c.context(0)
+	defer stop()
+	var before []api.SerialPort
+	out := json.NewEncoder(c.stdout)
+	return bench.WatchPorts(ctx, func(list api.SerialPortList) error {
+		now := list.Ports
+		defer func() { before = now }()
+		switch {
+		case c.json && before != nil && reflect.DeepEqual(before, now):
+			return nil
+		case c.json:
+			return out.Encode(now)
+		case before == nil:
+			return writePorts(c.stdout, now)
 		}
-	}
-	return ""
+		at := time.Now().Format("15:04:05")
+		for _, change := range []struct {
+			word       string
+			these, not []api.SerialPort
+		}{{"gone", before, now}, {"new", now, before}} {
+			for _, p := range change.these {
+				if slices.ContainsFunc(change.not, func(o api.SerialPort) bool { return o.Device == p.Device && o.Configure == p.Configure }) {
+					continue
+				}
+				if _, err := fmt.Fprintf(c.stdout, "%s  %-4s  %s\n    %s\n", at, change.word, p.Configure, strings.Join(portFacts(p), ", ")); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // writePorts prints each port with the name to copy alone on its line.
-func writePorts(w io.Writer, all []listedPort) error {
+func writePorts(w io.Writer, all []api.SerialPort) error {
 	var b strings.Builder
 	for _, p := range all {
-		fmt.Fprintf(&b, "%s\n    %s\n", p.Configure, strings.Join(p.facts(), ", "))
+		fmt.Fprintf(&b, "%s\n    %s\n", p.Configure, strings.Join(portFacts(p), ", "))
 		if p.Twin {
 			b.WriteString("    another adapter here has the same name, for want of a serial number: keep each in its socket\n")
 		}
@@ -90,8 +111,8 @@ func writePorts(w io.Writer, all []listedPort) error {
 	return err
 }
 
-// facts says what a port is, and whether it is free.
-func (p listedPort) facts() []string {
+// portFacts says what a port is, and whether it is free.
+func portFacts(p api.SerialPort) []string {
 	facts := []string{filepath.Base(p.Device)}
 	if what := strings.TrimSpace(p.Manufacturer + " " + p.Description); what != "" {
 		facts = append(facts, what)

@@ -7,22 +7,20 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/tidegate/tidegate/ingest/frame"
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/conf"
-	"github.com/tidegate/tidegate/internal/serialport"
 )
 
 // defaultListen is how long is listened at each setting. Most sensors say
 // something every second.
 const defaultListen = duration(1200 * time.Millisecond)
 
-// shownCandidates is how many explanations are printed.
+// shownCandidates is how many explanations are shown.
 const shownCandidates = 3
 
 func (c *lineCall) probe() error {
@@ -30,46 +28,37 @@ func (c *lineCall) probe() error {
 	if err != nil {
 		return err
 	}
-	var send conf.Bytes
-	if err := send.UnmarshalText([]byte(c.send)); err != nil {
+	ask := api.SerialProbe{SerialPlace: api.SerialPlace{Port: c.what}, Send: c.send, Listen: int(c.length.span().Milliseconds())}
+	if err := new(conf.Bytes).UnmarshalText([]byte(c.send)); err != nil {
 		return usageError{fmt.Errorf("-send: %w", err)}
 	}
-	bauds, err := parseBauds(c.bauds)
-	if err != nil {
+	if ask.Bauds, err = parseBauds(c.bauds); err != nil {
 		return err
 	}
 	if s, known := c.configured(cfg); known {
-		c.what = s.Port
-	}
-	decoders, err := probers(cfg)
-	if err != nil {
-		return err
+		ask.Port = s.Port
 	}
 	ctx, stop := c.context(0)
 	defer stop()
-	fmt.Fprintf(c.stderr, "listening to %s, %v at each setting\n", c.what, conf.Duration(c.length))
-	found, err := serialin.Probe(ctx, serialin.Probing{
-		Port: serialport.Config{Path: c.what, Host: c.host}, Bauds: bauds, Send: send, Listen: c.length.span(), Decoders: decoders,
-		Heard: func(s serialin.Sample) {
-			c.heard += len(s.Data)
-			fmt.Fprintf(c.stderr, "  %-11s %4d bytes%s\n", s.Port, len(s.Data), damagedNote(s))
-		},
-		Refused: func(p serialport.Config) { fmt.Fprintf(c.stderr, "  %-11s the driver cannot\n", p) },
+	fmt.Fprintf(c.stderr, "listening to %s, %v at each setting\n", ask.Port, conf.Duration(c.length))
+	err = c.bench(cfg).Probe(ctx, ask, func(t api.SerialTried) error {
+		switch {
+		case t.Result != nil:
+			return c.writeProbe(*t.Result)
+		case t.Setting == "":
+		case t.Unable:
+			fmt.Fprintf(c.stderr, "  %-11s the driver cannot\n", t.Setting)
+		case t.Damaged > 0:
+			fmt.Fprintf(c.stderr, "  %-11s %4d bytes, %d damaged\n", t.Setting, t.Bytes, t.Damaged)
+		default:
+			fmt.Fprintf(c.stderr, "  %-11s %4d bytes\n", t.Setting, t.Bytes)
+		}
+		return nil
 	})
 	if errors.Is(err, context.Canceled) {
 		return errSaid
 	}
-	if err != nil {
-		return err
-	}
-	return c.writeProbe(found)
-}
-
-func damagedNote(s serialin.Sample) string {
-	if s.Damaged == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", %d damaged", s.Damaged)
+	return c.asUsage(err)
 }
 
 // probers are all decoders that say something about a payload, the pickiest
@@ -102,98 +91,32 @@ func probers(cfg Config) ([]serialin.Named, error) {
 	return all, nil
 }
 
-func (c *lineCall) writeProbe(found []serialin.Candidate) error {
+func (c *lineCall) writeProbe(r api.SerialProbed) error {
 	var b strings.Builder
-	switch {
-	case len(found) == 0 && c.heard == 0 && c.send != "":
-		b.WriteString("\nno answer came, at any speed\n    hint: is it what the device answers to, with the end that it wants, for example '\\r\\n'? Else look at power, ground, and whether RX and TX are crossed\n")
-	case len(found) == 0 && c.heard == 0:
-		b.WriteString("\nnothing came, at any speed\n    hint: many devices speak only when asked: -send 'T?\\r\\n'; else look at power, ground, and whether RX and TX are crossed\n")
-	case len(found) == 0 || found[0].Points < serialin.Likely:
-		b.WriteString("\nsomething came, and nothing explains it\n    hint: -for 10s listens longer; what there is to see shows \"tidegate tap\"\n")
+	if r.Advice != "" {
+		fmt.Fprintf(&b, "\n%s\n", strings.Replace(r.Advice, " — hint: ", "\n    hint: ", 1))
 	}
-	for i, candidate := range found[:min(len(found), shownCandidates)] {
-		if i > 0 && candidate.Points < serialin.Likely {
+	for i, candidate := range r.Candidates {
+		if i > 0 && !candidate.Likely {
 			break
 		}
-		fmt.Fprintf(&b, "\n%d. %s, %s: %d of 100 points\n", i+1, candidate.Sample.Port, framingOf(candidate.Framing), candidate.Points)
-		for _, e := range candidate.Evidence() {
+		fmt.Fprintf(&b, "\n%d. %s, %s: %d of 100 points\n", i+1, candidate.Setting, candidate.Framing, candidate.Points)
+		for _, e := range candidate.Evidence {
 			fmt.Fprintf(&b, "     %s\n", e)
 		}
-		if len(candidate.Frames) > 0 {
-			f := candidate.Frames[0]
+		if f := candidate.Frame; len(f) > 0 {
 			fmt.Fprintf(&b, "     %s  %s\n", spacedHex(f[:min(len(f), perRow)]), asText(f[:min(len(f), 3*perRow)]))
 		}
 	}
-	if len(found) > 0 && found[0].Points >= serialin.Likely {
-		b.WriteString("\nTo read it, write into the configuration:\n\n")
-		c.proposal(&b, found[0])
+	likely := len(r.Candidates) > 0 && r.Candidates[0].Likely
+	if likely {
+		fmt.Fprintf(&b, "\nTo read it, write into the configuration:\n\n%s", r.Candidates[0].TOML)
 	}
 	if _, err := io.WriteString(c.stdout, b.String()); err != nil {
 		return err
 	}
-	if len(found) == 0 || found[0].Points < serialin.Likely {
+	if !likely {
 		return errSaid
 	}
 	return nil
-}
-
-func framingOf(f frame.Config) string {
-	if f.Checksum == frame.None {
-		return f.Kind.String()
-	}
-	return fmt.Sprintf("%s with %s", f.Kind, f.Checksum)
-}
-
-// proposal writes a block of the configuration, with what differs from the
-// defaults.
-func (c *lineCall) proposal(b *strings.Builder, found serialin.Candidate) {
-	port, best := found.Sample.Port, c.what
-	if whole, err := filepath.Abs(best); err == nil { // it may have been typed in its folder
-		best = whole
-	}
-	if place, err := c.host.Resolve(best); err == nil && place.Kernel {
-		if infos, err := c.host.List(); err == nil {
-			best = infoOf(infos, place.Device).Best()
-		}
-	}
-	fmt.Fprintf(b, "[[ingest.serial]]\nname = %q\nport = %q\nbaud = %d\n", nameFor(best), best, port.Baud)
-	if port.DataBits != 8 {
-		fmt.Fprintf(b, "data_bits = %d\n", port.DataBits)
-	}
-	if port.Parity != serialport.None {
-		fmt.Fprintf(b, "parity = %q\n", port.Parity)
-	}
-	if found.Decoder != "json" {
-		fmt.Fprintf(b, "decode = %q\n", found.Decoder)
-	}
-	if c.send != "" {
-		fmt.Fprintf(b, "unasked = \"drop\"\n")
-	}
-	if f := found.Framing; f != (frame.Config{}) {
-		fmt.Fprintf(b, "\n[ingest.serial.framing]\nkind = %q\n", f.Kind)
-		if f.Checksum != frame.None {
-			fmt.Fprintf(b, "checksum = %q\n", f.Checksum)
-		}
-		if f.Envelope.SumAfterEnd {
-			b.WriteString("checksum_after_end = true\n")
-		}
-	}
-	if c.send != "" {
-		fmt.Fprintf(b, "\n[[ingest.serial.poll]]\nrequest = '%s'\ninterval = \"10s\"\n", strings.ReplaceAll(c.send, "'", `\x27`))
-	}
-}
-
-// nameFor makes a name for a line out of that of its port.
-func nameFor(port string) string {
-	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.' {
-			return r
-		}
-		return '-'
-	}, filepath.Base(port))
-	if name = strings.Trim(name[:min(len(name), 64)], "-."); !isName(name) {
-		return "line"
-	}
-	return name
 }

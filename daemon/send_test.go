@@ -26,7 +26,7 @@ func brokerAt(t *testing.T) (address, config string) {
 // byHand sends a message, and returns the verdict with what became of it.
 func byHand(t *testing.T, d *Daemon, m api.Message) (last api.SentLine, err error) {
 	t.Helper()
-	err = streamAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/send", m, func(l api.SentLine) { last = l })
+	err = postAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/send", m, func(l api.SentLine) { last = l })
 	return last, err
 }
 
@@ -102,7 +102,7 @@ undecodable = "drop"
 // giveCommand gives a command and returns its answers, and the verdict.
 func giveCommand(t *testing.T, d *Daemon, o api.Order) (all []command.Answer, verdict netcheck.Line, err error) {
 	t.Helper()
-	err = streamAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/command", o, func(l api.OrderLine) {
+	err = postAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/command", o, func(l api.OrderLine) {
 		if verdict = l.Line; l.Answer != nil && l.State != netcheck.Running && l.State != netcheck.Skipped && l.Verdict == "" {
 			all = append(all, *l.Answer)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/ptytest"
 )
@@ -316,8 +317,8 @@ func TestProbePrefersADecoderThatFindsSomething(t *testing.T) {
 func TestProbeDoesNotSayThatNothingCameWhenNothingIsExplained(t *testing.T) {
 	for want, heard := range map[string]int{"nothing came": 0, "something came, and nothing explains it": 40} {
 		var out bytes.Buffer
-		c := &lineCall{call: call{stdout: &out}, heard: heard}
-		if err := c.writeProbe(nil); err == nil || !strings.Contains(out.String(), want) {
+		c := &lineCall{call: call{stdout: &out}}
+		if err := c.writeProbe(api.SerialProbed{Advice: probeAdvice(nil, heard, false)}); err == nil || !strings.Contains(out.String(), want) {
 			t.Errorf("%d bytes were heard: %v, %s", heard, err, &out)
 		}
 	}
@@ -328,11 +329,14 @@ func TestProbeDoesNotSayThatNothingCameWhenNothingIsExplained(t *testing.T) {
 func TestProbeProposesAWholePath(t *testing.T) {
 	_, path := ptytest.New(t)
 	t.Chdir(filepath.Dir(path))
-	c := &lineCall{what: filepath.Base(path)}
-	var text strings.Builder
-	c.proposal(&text, candidate())
-	cfg, err := Parse("proposal", []byte(text.String()))
+	w := new(lineCall).bench(Default())
+	at, err := w.find(api.SerialPlace{Port: filepath.Base(path)}, api.SerialSettings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := w.proposal(at, candidate(), nil)
+	cfg, err := Parse("proposal", []byte(text))
 	if err != nil || cfg.Ingest.Serial[0].Port != path {
-		t.Errorf("%v: proposed\n%s", err, &text)
+		t.Errorf("%v: proposed\n%s", err, text)
 	}
 }

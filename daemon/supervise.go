@@ -55,7 +55,7 @@ func (l *link) renew() error {
 // supervise runs a door until ctx ends.
 func (d *Daemon) supervise(ctx context.Context, door *door) {
 	d.again(ctx, "source", door.name, func() error {
-		err := door.source.Run(ctx, door.intake)
+		err := d.bench.restOf(door.name).run(ctx, func(ctx context.Context) error { return door.source.Run(ctx, door.intake) })
 		if err != nil {
 			select {
 			case door.failed <- err:
@@ -70,6 +70,7 @@ func (d *Daemon) supervise(ctx context.Context, door *door) {
 // owns the log line: doors and links return their errors and say nothing.
 func (d *Daemon) again(ctx context.Context, kind, name string, run func() error) {
 	wait := backoff.Backoff{Min: restartMin, Max: restartMax}
+	d.spells.fresh(kind, name)
 	for {
 		began := time.Now()
 		d.spells.begin(kind, name, began)

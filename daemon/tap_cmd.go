@@ -2,17 +2,14 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/dashboard/api"
@@ -25,13 +22,11 @@ import (
 func (d *Daemon) tapRoutes() []dashboard.Route {
 	return []dashboard.Route{{Pattern: "GET /api/v1/tap", Access: dashboard.Operate, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Query().Get("door")
-		for _, door := range d.current().doors {
-			if source, ok := door.source.(*serialin.Source); ok && door.name == name {
-				streamTap(w, r, source)
-				return
-			}
+		if line := d.line(name); line != nil {
+			streamTap(w, r, line)
+			return
 		}
-		api.Answer(w, nil, api.NotFound(fmt.Errorf("there is no serial line %q here — hint: \"tidegate status\" lists the doors", name)))
+		api.Answer(w, nil, api.NotFound(errNoLine(name)))
 	})}}
 }
 
@@ -88,48 +83,12 @@ func (c *lineCall) tap() error {
 	return tapPort(ctx, port, p)
 }
 
-// errNoGateway means that nobody listens at the admin socket.
-var errNoGateway = errors.New("no gateway runs")
-
 // tapGateway prints what a running gateway sees.
 func tapGateway(ctx context.Context, socket, door string, p *tapPrinter) error {
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
-	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tidegate/api/v1/tap?door="+url.QueryEscape(door), nil)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case errors.As(err, new(*net.OpError)):
-		return errNoGateway
-	case err != nil:
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		no := api.RefusalOf(resp.Body)
-		if no == "" {
-			return fmt.Errorf("the daemon answered %s — hint: is it of another version than this program? Restart it", resp.Status)
-		}
-		return errors.New(no)
-	}
-	pieces := json.NewDecoder(resp.Body)
-	p.begin()
-	for {
-		var piece serialin.Piece
-		if err := pieces.Decode(&piece); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("the gateway went away: %w", err)
-		}
+	return streamAdmin(ctx, socket, http.MethodGet, "/api/v1/tap?door="+url.QueryEscape(door), nil, p.begin, func(piece serialin.Piece) error {
 		p.show(piece)
-	}
+		return nil
+	})
 }
 
 // tapPort opens a port and prints what comes.
@@ -142,20 +101,10 @@ func tapPort(ctx context.Context, c serialport.Config, p *tapPrinter) error {
 	stop := context.AfterFunc(ctx, func() { port.Close() })
 	defer stop()
 	p.begin()
-	buf := make([]byte, 4096)
-	for {
-		n, err := port.ReadTimeout(buf, -1)
-		damaged := errors.Is(err, serialport.ErrDamaged)
-		if n > 0 {
-			p.show(serialin.Piece{At: time.Now(), Direction: serialin.In, Bytes: buf[:n], Damaged: damaged})
-		}
-		switch {
-		case errors.Is(err, os.ErrClosed):
-			return nil
-		case err != nil && !damaged:
-			return err
-		}
+	if err := readPieces(port, 0, p.show, nil); !errors.Is(err, os.ErrClosed) {
+		return err
 	}
+	return nil
 }
 
 // tapPrinter prints bytes as hex and as text, 16 in a row.

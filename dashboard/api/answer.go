@@ -44,6 +44,12 @@ func (r refused) Unwrap() error { return r.error }
 // Invalid means that the request makes no sense as it is: 400.
 func Invalid(err error) error { return refused{err, http.StatusBadRequest} }
 
+// IsInvalid says whether an error is of [Invalid].
+func IsInvalid(err error) bool {
+	r, ok := errors.AsType[refused](err)
+	return ok && r.status == http.StatusBadRequest
+}
+
 // NotFound means that there is nothing of that name: 404.
 func NotFound(err error) error { return refused{err, http.StatusNotFound} }
 
@@ -109,13 +115,34 @@ func (l *Lines) Begin() error {
 const writeTime = 30 * time.Second
 
 // postpone gives the next piece its time: what a server grants is meant for answers
-// that are ready. Where deadlines are not known, there is none to postpone.
-func postpone(w *http.ResponseController) { _ = w.SetWriteDeadline(time.Now().Add(writeTime)) }
+// that are ready, and a caller that says nothing meanwhile has not gone away. Where
+// deadlines are not known, there is none to postpone.
+func postpone(w *http.ResponseController) {
+	_ = w.SetReadDeadline(time.Time{})
+	_ = w.SetWriteDeadline(time.Now().Add(writeTime))
+}
 
 // Write sends a line. An error means that nobody reads any more.
 func (l *Lines) Write(value any) error {
 	postpone(l.flush)
 	return errors.Join(l.out.Encode(value), l.flush.Flush())
+}
+
+// Stream answers with the lines that run tells, or as [Answer] does when run fails
+// before the first.
+func Stream[T any](w http.ResponseWriter, run func(tell func(T) error) error) {
+	var lines *Lines
+	err := run(func(line T) error {
+		if lines == nil {
+			lines = NewLines(w)
+		}
+		return lines.Write(line)
+	})
+	if lines == nil {
+		Answer(w, struct{}{}, err)
+		return
+	}
+	lines.End(err)
 }
 
 // End sends why there are no more lines, if that is an error.

@@ -35,6 +35,15 @@ func UsualBauds() []int {
 	return []int{9600, 115200, 19200, 38400, 57600, 4800, 2400, 1200, 230400, 460800, 921600, 300}
 }
 
+// Most is how many settings are tried if none explains what is heard.
+func (p Probing) Most() int {
+	n := len(p.Bauds)
+	if n == 0 {
+		n = len(UsualBauds())
+	}
+	return n + min(n, mostSpeeds)*len(others(Sample{}))
+}
+
 // mostSpeeds is for how many speeds other parities are tried.
 const mostSpeeds = 3
 

@@ -45,6 +45,8 @@ type Config struct {
 	// before, so that a device that waits for it sends again. {frame} in it
 	// stands for the frame.
 	Confirm []byte
+	// AllowSend lets Source.Send write to the device.
+	AllowSend bool
 	// MaxBacklog bounds the bytes of frames that wait for custody. 1 MiB by
 	// default: 11 s of a line at 921,600 baud.
 	MaxBacklog int

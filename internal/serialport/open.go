@@ -40,7 +40,7 @@ func (c Config) open(place Place) (_ *Port, err error) {
 	if err != nil {
 		return nil, c.Host.explain(place.Device, err)
 	}
-	p := &Port{config: c, place: place, control: control, wake: -1}
+	p := &Port{config: c, place: place, control: control, wake: -1, released: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			p.release()

@@ -26,8 +26,9 @@ type Port struct {
 	wake    int          // an eventfd that Close writes to
 	ours    bool         // whether the lock is held: else nothing of the line may be touched
 
-	use    sync.RWMutex // held for reading while the descriptors are in use
-	closed atomic.Bool
+	use      sync.RWMutex // held for reading while the descriptors are in use
+	closed   atomic.Bool
+	released chan struct{} // closed once others may open the port
 
 	read  sync.Mutex // the one reader's
 	marks marks
@@ -298,11 +299,14 @@ func (p *Port) setLine(name string, bit int, l Level) error {
 }
 
 // Close ends what reads and writes, takes back what was not sent (Drain first,
-// if it matters), and closes the port. It never waits for the device.
+// if it matters), and closes the port. It never waits for the device. When it
+// returns, whoever closed it, the port may be opened again.
 func (p *Port) Close() error {
 	if p.closed.Swap(true) {
+		<-p.released
 		return os.ErrClosed
 	}
+	defer close(p.released)
 	unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // an eventfd takes it always
 	p.use.Lock()
 	defer p.use.Unlock()

@@ -251,3 +251,19 @@ func TestACloseLeavesThePortToOthers(t *testing.T) {
 		t.Errorf("TIOCEXCL is %d after Close, %v", exclusive, err)
 	}
 }
+
+// Whoever closes a port may open it again, also when somebody else was closing it.
+func TestAPortIsFreeWhenCloseReturns(t *testing.T) {
+	_, path := ptytest.New(t)
+	for range 2000 {
+		p, err := Open(Config{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go p.Close()
+		for buf := make([]byte, 9); !errors.Is(err, os.ErrClosed); {
+			_, err = p.ReadTimeout(buf, -1)
+		}
+		p.Close()
+	}
+}
