@@ -1,7 +1,7 @@
 // The page: frames come in through Live, are added up in State, and are drawn
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
-import { diagnoseTasks, offerCommand } from "./diagnose.js";
+import { diagnose, diagnoseTasks, offerCommand } from "./diagnose.js";
 import { countDown, tryOut } from "./config.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
@@ -59,11 +59,13 @@ function renderAll() {
 }
 
 function renderTruth() {
-  const { mood, sentence, detail } = truth(state, live);
+  const { mood, sentence, detail, why } = truth(state, live);
   const header = byId("truth");
   say(byId("sentence"), sentence);
   say(byId("follow"), sentence);
   say(byId("detail"), detail);
+  show(byId("why"), !!why);
+  byId("why").onclick = () => diagnose(...why);
   show(byId("retry"), mood === "wait" && live.next !== null);
   document.body.classList.toggle("old", !live.up);
   const name = state.status?.gateway || "tidegate";

@@ -9,14 +9,12 @@ import { lists } from "./truth.js";
 import { advice } from "./words.js";
 
 const t = texts.diagnose;
-const ask = (title, what) => (name) => {
-  const { body, signal } = sheet(`${title}: ${name}`);
-  return steps(body, signal, what.replace("*", encodeURIComponent(name)));
-};
 
-export const diagnoseLink = ask(t.title, "links/*/diagnose");
-export const diagnoseDoor = ask(t.title, "doors/*/diagnose");
-const testLink = ask(t.test, "links/*/test");
+// diagnose opens a sheet that finds out about one of the links, or doors.
+export function diagnose(kind, name, what = "diagnose") {
+  const { body, signal } = sheet(`${what === "test" ? t.test : t.title} ${name}`);
+  return steps(body, signal, `${kind}/${encodeURIComponent(name)}/${what}`);
+}
 
 // steps shows each step as it comes, and the verdict above them.
 async function steps(parent, signal, path, body = {}) {
@@ -48,8 +46,9 @@ async function steps(parent, signal, path, body = {}) {
   if (path.includes("/")) parent.append(again(t.again, path, body));
 }
 
-const pick = (parent, title, items, act) =>
-  parent.append(make("h3", "", title), make("div", "head", ...items.map(({ name }) => press(name, () => act(name), parent))));
+// pick lets one be chosen.
+const pick = (parent, state, kind, what) =>
+  parent.append(make("h3", "", t[kind]), make("div", "head", ...lists(state.status)[kind].map(({ name }) => press(name, () => diagnose(kind, name, what), parent))));
 
 // form asks for what is sent.
 const form = (path) => ({ body, signal }) => {
@@ -71,14 +70,13 @@ let command;
 // diagnoseTasks offers all of it where tasks are.
 export function diagnoseTasks(state) {
   task(t.title, t.about, ({ body }) => {
-    const { links, doors } = lists(state.status);
-    pick(body, t.out, links, diagnoseLink);
-    pick(body, t.in, doors, diagnoseDoor);
+    pick(body, state, "links");
+    pick(body, state, "doors");
   });
-  task(t.test, t.tests, ({ body }) => pick(body, t.out, lists(state.status).links, testLink));
+  task(t.test, t.tests, ({ body }) => pick(body, state, "links", "test"));
   task(t.message, t.messages, form("send"));
   command = task(t.command, t.commands, form("command"));
 }
 
 // offerCommand shows the task only where commands are allowed.
-export const offerCommand = (status) => show(command, status.commands);
+export const offerCommand = (status) => show(command, !!status.commands);

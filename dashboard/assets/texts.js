@@ -34,7 +34,7 @@ export const texts = {
   diagnose: {
     title: "Nothing arrives?", about: "The gateway tries the way, and says what is wrong",
     test: "Test a link", tests: "Follow a marked reading to the other side",
-    out: "Out", in: "In", running: "Looking…", again: "Again", anyway: "Try the network anyway",
+    links: "Out", doors: "In", running: "Looking…", again: "Again", anyway: "Try the network anyway",
     message: "Send a test message", messages: "As a sensor would",
     command: "Send a command", commands: "To a device",
     to: "To", fields: ["Name", "Payload"], send: "Send",
