@@ -2,12 +2,14 @@
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
 import { countDown, tryOut } from "./config.js";
+import { diagnoseTasks } from "./diagnose.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { follow } from "./series.js";
+import { offerCommands, sendTasks } from "./send.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { traceTask } from "./trace.js";
@@ -54,6 +56,7 @@ function renderAll() {
   countDown();
   renderProblems();
   renderEmpty();
+  offerCommands(state.status);
 }
 
 function renderTruth() {
@@ -89,7 +92,7 @@ function renderProblems() {
 }
 
 function renderEmpty() {
-  const any = state.devices.size > (state.devices.has(state.status.host?.device) ? 1 : 0);
+  const any = state.devices.size > state.devices.has(state.status.itself?.device);
   show(byId("tide"), true);
   show(byId("devices"), state.devices.size > 0);
   show(byId("empty"), !any);
@@ -122,7 +125,9 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
+diagnoseTasks(state);
 traceTask(state);
+sendTasks();
 startNav();
 
 // Whoever has scrolled down to the devices keeps the sentence in sight.
