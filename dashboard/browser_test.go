@@ -85,9 +85,6 @@ func (s *stage) start() {
 	server := NewServer(s.hub, nil, slog.New(slog.DiscardHandler))
 	// The modules one by one, for tests of what is not to be seen.
 	server.Handle(Route{"GET /source/", Open, http.StripPrefix("/source/", http.FileServer(http.Dir("assets")))}, Route{"GET /api/v1/values", Look, valuesOf(s.hub)})
-	server.Handle(Route{"GET /api/v1/session", Open, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `{"access":"look","setup":"done"}`) // as package api answers on loopback
-	})})
 	go func() { served <- server.Serve(ctx, listener) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
