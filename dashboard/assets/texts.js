@@ -52,11 +52,10 @@ export const texts = {
     setup: "Set up this gateway",
     password: "Change the password",
     tokens: "Tokens",
-    asks: { setup: "code", password: "old" },
     why: {
       setup: "The code is in the gateway's journal. Choose a password of 10 characters or more.",
-      password: "Everybody else who is signed in has to sign in again.",
-      tokens: "Let programs in without a password.",
+      password: "All others have to sign in again.",
+      tokens: "For programs.",
     },
     compare: "Certificate SHA-256: ",
     wait: "Seconds to wait: ",
@@ -66,7 +65,7 @@ export const texts = {
     used: "used ",
     never: "never used",
     revoke: "Revoke",
-    once: "A new token is shown here once: ",
+    once: "A new one is shown here once: ",
   },
   series: {
     ranges: "Time shown", hour: "1 h", hours: "6 h", day: "24 h", week: "7 d", all: "All",
