@@ -51,7 +51,7 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	}
 	cfg.tellClients(log)
 	d.generation.Store(first)
-	d.texts.Store(&texts{})
+	d.from("", nil)
 	return d, nil
 }
 

@@ -51,7 +51,7 @@ func (d *Daemon) status() dashboard.Status {
 	s.Refined = g.refined()
 	s.Commands = g.commands.status()
 	s.Access = d.entrance.status()
-	s.Trial = d.trialStatus()
+	s.Revision, s.Trial = d.texts.Load().revision, d.trialStatus()
 	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }

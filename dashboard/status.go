@@ -31,9 +31,13 @@ type Status struct {
 	Refined *Refined `json:"refined,omitempty"`
 	// Commands is the way down; nil if the configuration allows none.
 	Commands *Commands `json:"commands,omitempty"`
+	// Itself is what the gateway shows of itself among the devices; nil for nothing.
+	Itself *Itself `json:"itself,omitempty"`
 	// Access is who may do what with the gateway; nil while the dashboard is off.
 	Access *Gatehouse `json:"access,omitempty"`
-	// Trial is not nil while a configuration is on trial.
+	// Revision is that of the configuration that runs.
+	Revision string `json:"revision"`
+	// Trial is not nil while that is on trial.
 	Trial *Trial `json:"trial,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
@@ -56,6 +60,14 @@ type Host struct {
 	Kernel string `json:"kernel"`
 	// Booted is when the machine was started.
 	Booted int64 `json:"booted"`
+}
+
+// Itself is the gateway among the devices.
+type Itself struct {
+	// Device is its name there. Kept says that its readings are stored and sent as
+	// those of others are; else they are shown, and counted nowhere.
+	Device string `json:"device"`
+	Kept   bool   `json:"kept"`
 }
 
 // Gatehouse is the state of what lets people and programs in.

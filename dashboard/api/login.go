@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"io/fs"
 	"net/http"
 	"strconv"
 	"time"
@@ -187,7 +186,7 @@ func answerLogin(w http.ResponseWriter, value any, err error) {
 		err = Invalid(err)
 	case errors.Is(err, login.ErrUnknown):
 		err = NotFound(err)
-	case errors.As(err, new(*fs.PathError)):
+	case errors.Is(err, login.ErrNotKept):
 		err = Unavailable(err)
 	}
 	Answer(w, value, err)

@@ -1,6 +1,7 @@
 // The page: frames come in through Live, are added up in State, and are drawn
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
+import { countDown, tryOut } from "./config.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
@@ -24,6 +25,7 @@ function receive(frame) {
   if (!changed) return false;
   const added = devices.update(changed, frame.from === 0);
   follow(state);
+  tryOut(state);
   schedule(added || frame.status);
   return true;
 }
@@ -49,6 +51,7 @@ function renderAll() {
   renderTruth();
   if (!state.status) return;
   renderTide(state);
+  countDown();
   renderProblems();
   renderEmpty();
 }
@@ -86,7 +89,7 @@ function renderProblems() {
 }
 
 function renderEmpty() {
-  const any = state.devices.size > (state.devices.has(state.status.host?.device) ? 1 : 0);
+  const any = state.devices.size > state.devices.has(state.status.itself?.device);
   show(byId("tide"), true);
   show(byId("devices"), state.devices.size > 0);
   show(byId("empty"), !any);

@@ -31,6 +31,15 @@ export const texts = {
     title: "Where is my reading?", about: "From the device to the other side, step by step",
     device: "Device", metric: "Metric", again: "Follow the newest", none: "Nothing has been heard yet.",
   },
+  config: {
+    title: "Configuration", about: "Change it, see what that does, and try it out",
+    draft: "Go on with your change", other: "The configuration has changed since", tried: "The last one tried", why: "It was not kept",
+    whole: "The whole file", fresh: "A new block",
+    check: "Check", diff: "What changes", after: "Undo after", apply: "Try it",
+    line: "Line", fine: "Nothing is wrong with it.", same: "It is what runs.", nothing: "Nothing is interrupted.",
+    marks: { ok: "✓", warn: "!", fail: "✗" },
+    trial: "A configuration is on trial. It is undone in", kept: "The configuration is kept.", undone: "The change was undone: the configuration before runs.",
+  },
   login: {
     login: "Sign in",
     logout: "Sign out",
