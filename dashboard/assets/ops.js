@@ -29,7 +29,7 @@ task(t.log, t.logs, ({ body, signal }) => {
     try {
       for await (const { n, time, level, text, about = "" } of lines(`log?level=${least.value}&after=${after}`, stop)) {
         after = n ?? after;
-        list.prepend(make("p", level === "ERROR" ? "note fault" : "small", n ? `${clock(time)} ${level} ${text} ${about}` : "…"));
+        list.prepend(make("p", level === "ERROR" ? "note fault" : "small block", n ? `${clock(time)} ${level} ${text} ${about}` : "…"));
         list.children[500]?.remove();
       }
       throw new Error(texts.unreachable);
@@ -64,7 +64,7 @@ task(t.export, t.exports, async ({ body, signal }) => {
   const format = pick(t.format, ["packed", "ndjson", "csv"]);
   const order = () => ({ format: format.value, undelivered: undelivered.value });
   const said = make("p", "way");
-  const stick = ({ mount, label, free }) => press(`${label || mount}, ${bytes(free)}`, async () => {
+  const stick = ({ mount, label, free }) => press(`${t.to} ${label || mount}, ${bytes(free)}`, async () => {
     for await (const l of lines("export", { method: "POST", signal, body: { mount, ...order() } })) {
       say(said, `${plural(l.readings, "reading")}, ${bytes(l.bytes)} ${l.file ? `${l.file} ${t.pull} ${l.left_out ?? ""}` : "…"}`);
     }
@@ -78,6 +78,6 @@ export function offer({ identify }) {
   if (identify && !offered) {
     offered = true;
     const blink = (seconds, body) => press(seconds ? `${seconds} s` : t.stop, () => tell("identify", { seconds }), body);
-    task(t.blink, t.blinks, ({ body }) => body.append(blink(30, body), blink(300, body), blink(0, body)));
+    task(t.blink, t.blinks, ({ body }) => body.append(make("p", "head", blink(30, body), blink(300, body), blink(0, body))));
   }
 }

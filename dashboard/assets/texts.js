@@ -67,7 +67,7 @@ export const texts = {
     bundle: "Support bundle", bundles: "What support wants to know", save: "Download",
     inside: "State, log, configuration and machine, with names and addresses, without passwords.",
     export: "Export", exports: "Take readings away, on this phone or a stick",
-    which: "What waits for", all: "all on flash", format: "Format", pull: "is whole: pull the stick out.",
+    which: "What waits for", all: "all on flash", format: "Format", to: "To", pull: "is whole: pull the stick out.",
     blink: "Blink", blinks: "Which gateway is this?", stop: "Stop",
   },
   series: {
