@@ -251,7 +251,7 @@ func (b *builder) addLink(u upstream) error {
 		return nil
 	}
 	log := b.log.With("sink", s.Name)
-	secure, err := s.tlsClient(b.clockFloor(), log)
+	secure, err := s.tlsClient(b.cfg.clockFloor(), log)
 	if err != nil {
 		return err
 	}
@@ -295,8 +295,8 @@ func closer(sink uplink.Sink) func() error {
 
 // clockFloor is a time that has passed for certain: the last one at which this
 // gateway, or the gateway before this start, wrote to its folder.
-func (b *builder) clockFloor() time.Time {
-	info, err := os.Stat(filepath.Join(b.cfg.Gateway.DataDir, "journal", "state.db"))
+func (c Config) clockFloor() time.Time {
+	info, err := os.Stat(filepath.Join(c.Gateway.DataDir, "journal", "state.db"))
 	if err != nil {
 		return time.Time{}
 	}

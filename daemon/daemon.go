@@ -35,6 +35,7 @@ type Daemon struct {
 	gateway string
 	log     *slog.Logger
 	started time.Time
+	heard   *heard // what log said last
 
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce

@@ -2,6 +2,7 @@
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
 import { countDown, tryOut } from "./config.js";
+import { diagnoseTasks } from "./diagnose.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
@@ -9,6 +10,7 @@ import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { offer } from "./ops.js";
 import { follow } from "./series.js";
+import { offerCommands, sendTasks } from "./send.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
 import { traceTask } from "./trace.js";
@@ -56,6 +58,7 @@ function renderAll() {
   countDown();
   renderProblems();
   renderEmpty();
+  offerCommands(state.status);
 }
 
 function renderTruth() {
@@ -124,7 +127,9 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
+diagnoseTasks(state);
 traceTask(state);
+sendTasks();
 startNav();
 
 // Whoever has scrolled down to the devices keeps the sentence in sight.
