@@ -67,6 +67,14 @@ export const texts = {
     revoke: "Revoke",
     once: "A new one is shown here once: ",
   },
+  ops: {
+    log: "Log", logs: "What the gateway says", level: "Level", pause: "Pause", go: "Go on",
+    bundle: "Support bundle", bundles: "What support wants to know", save: "Download",
+    inside: "State, log, configuration and machine, with names and addresses, without passwords.",
+    export: "Export", exports: "Take readings away, on this phone or a stick",
+    which: "What waits for", all: "all on flash", format: "Format", to: "To", pull: "is whole: pull the stick out.",
+    blink: "Blink", blinks: "Which gateway is this?", stop: "Stop",
+  },
   series: {
     ranges: "Time shown", hour: "1 h", hours: "6 h", day: "24 h", week: "7 d", all: "All",
     earlier: "Earlier", later: "Later", closer: "Zoom in", wider: "Zoom out", back: "Back",
