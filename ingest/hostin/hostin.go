@@ -49,16 +49,17 @@ func New(c Config) *Source {
 	return &Source{config: c}
 }
 
-// settling is the time between the first two looks. Only the second one can tell of
-// rates, and whoever has just opened the page should not wait for them.
-const settling = 500 * time.Millisecond
+// settling is the time from the start to the first readings, and what their rates are
+// of: whoever has just opened the page should not wait for them.
+const settling = 300 * time.Millisecond
 
 // Run implements [ingest.Source].
 func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	s.last = counters{} // what was counted before a pause is no rate
-	next := time.NewTimer(0)
+	s.look(time.Now())
+	next := time.NewTimer(settling)
 	defer next.Stop()
-	for pause := min(settling, s.config.Every); ; pause = s.config.Every {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -67,7 +68,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 		if err := s.give(ctx, intake, s.look(time.Now())); err != nil {
 			return err
 		}
-		next.Reset(pause)
+		next.Reset(s.config.Every)
 	}
 }
 

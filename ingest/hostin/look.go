@@ -52,9 +52,15 @@ func (s *Source) look(now time.Time) []reading.Reading {
 	s.temperature(g)
 	s.processor(g, &next)
 	s.memory(g)
-	s.disk(g)
+	free := s.disk(g)
 	s.supply(g)
 	s.network(g, &next)
+	if load, ok := firstNumber(s.read(s.config.Proc, "loadavg")); ok {
+		g.number("cpu.load", "/", load, 2)
+	}
+	if free >= 0 {
+		g.add("disk.free_bytes", "B", reading.Int(free))
+	}
 	if up, ok := firstNumber(s.read(s.config.Proc, "uptime")); ok {
 		g.number("uptime", "s", up, 0)
 	}
@@ -109,9 +115,6 @@ func (s *Source) processor(g *gathering, next *counters) {
 			g.number("cpu.busy", "%", 100*float64(busy)/float64(total), 1)
 		}
 	}
-	if load, ok := firstNumber(s.read(s.config.Proc, "loadavg")); ok {
-		g.number("cpu.load", "/", load, 2)
-	}
 }
 
 func (s *Source) memory(g *gathering) {
@@ -121,16 +124,17 @@ func (s *Source) memory(g *gathering) {
 	}
 }
 
-func (s *Source) disk(g *gathering) {
+// disk returns how many bytes are free; -1 if that is not known.
+func (s *Source) disk(g *gathering) int64 {
 	if s.config.Disk == nil {
-		return
+		return -1
 	}
 	free, size, err := s.config.Disk()
-	if err != nil || size == 0 || free > size {
-		return
+	if err != nil || size == 0 || free > size || free > math.MaxInt64 {
+		return -1
 	}
 	g.number("disk.free", "%", 100*float64(free)/float64(size), 1)
-	g.add("disk.free_bytes", "B", reading.Int(int64(min(free, math.MaxInt64))))
+	return int64(free)
 }
 
 // The bits of a Raspberry Pi's get_throttled that tell of now.
