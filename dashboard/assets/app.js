@@ -6,6 +6,7 @@ import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
+import "./serial.js";
 import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
