@@ -9,6 +9,7 @@ import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
 import { offer } from "./ops.js";
+import "./serial.js";
 import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";

@@ -75,6 +75,16 @@ export const texts = {
     which: "What waits for", all: "all on flash", format: "Format", to: "To", pull: "is whole: pull the stick out.",
     blink: "Blink", blinks: "Which gateway is this?", stop: "Stop",
   },
+  serial: {
+    connect: "Connect a serial device", about: "See what comes over the cable, and how to read it",
+    scan: "Scan a Modbus line", who: "Who is there, and what can be read of them",
+    plug: "Plug it in: it appears here.", none: "No serial ports.",
+    url: "Or tcp://192.0.2.7", line: "Speed and format", units: "Units",
+    listen: "Listen", probe: "Find out by itself", send: "To send: T?\\r\\n", go2: "Send", go: "Scan", stop: "Stop", report: "Download the report",
+    pause: "Go on and pause ", take: "Go on and end what somebody does there",
+    hex: "Hex", hold: "Pause", bytes: "bytes", frames: "frames", wrong: "wrong", missed: " bytes not shown", far: "How far",
+    copy: "Copy", copied: "Copied",
+  },
   series: {
     ranges: "Time shown", hour: "1 h", hours: "6 h", day: "24 h", week: "7 d", all: "All",
     earlier: "Earlier", later: "Later", closer: "Zoom in", wider: "Zoom out", back: "Back",
