@@ -1,7 +1,7 @@
 // The configuration: the blocks of its file, a change on trial, and who keeps it.
 import { ask, tell } from "./api.js";
 import { byId, make, say, show } from "./dom.js";
-import { fault, sheet } from "./sheet.js";
+import { fault, pick, sheet } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 
@@ -53,10 +53,9 @@ function edit(title, now, from, to, text) {
   const { body, close } = sheet(title);
   const area = Object.assign(make("textarea"), { value: text ?? now.text.slice(from, to), spellcheck: false, autocapitalize: "none" });
   const out = make("div");
-  const minutes = make("select", "", ...[2, 1, 5, 15, 60].map((n) => Object.assign(make("option", "", `${t.after} ${n} min`), { value: `${n}m` })));
+  const minutes = pick(t.after, [2, 1, 5, 15, 60].map((n) => [`${n}m`, `${t.after} ${n} min`]));
   area.rows = Math.max(6, Math.min(20, area.value.split("\n").length + 1));
   area.ariaLabel = title;
-  minutes.ariaLabel = t.after;
   out.role = "status";
   const whole = () => now.text.slice(0, from) + area.value + now.text.slice(to);
   area.oninput = () => draft.set({ text: whole(), revision: now.revision });

@@ -1,7 +1,7 @@
 // A message, or a command, by hand, and what becomes of it.
 import { lines, tell } from "./api.js";
 import { make, show } from "./dom.js";
-import { fault } from "./sheet.js";
+import { fault, pick } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 import { advice, unit } from "./words.js";
@@ -41,10 +41,7 @@ function form({ body }, retains, act) {
     const input = Object.assign(make(tag), { name, ...more });
     return make("label", "", label, input);
   };
-  const to = make("select");
-  to.name = "to";
-  to.ariaLabel = t.to;
-  to.append(...["topic", "device"].map((name) => Object.assign(make("option", "", t[name]), { value: name })));
+  const to = Object.assign(pick(t.to, ["topic", "device"].map((name) => [name, t[name]])), { name: "to" });
   const name = Object.assign(make("input"), { name: "name", required: true, autocomplete: "off", spellcheck: false, ariaLabel: t.name });
   name.setAttribute("autocapitalize", "none");
   const out = make("ul", "way steps");
