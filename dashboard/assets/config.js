@@ -1,7 +1,7 @@
 // The configuration: the blocks of its file, a change on trial, and who keeps it.
 import { ask, tell } from "./api.js";
 import { byId, make, say, show } from "./dom.js";
-import { fault, sheet } from "./sheet.js";
+import { fault, pick, sheet } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 

@@ -2,16 +2,12 @@
 // that wait on a phone or a stick, and a gateway that shows which one it is.
 import { ask, lines, tell } from "./api.js";
 import { make, say } from "./dom.js";
-import { fault, press } from "./sheet.js";
+import { fault, pick, press } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 import { bytes, clock, plural } from "./words.js";
 
 const t = texts.ops;
-
-// pick returns a list to choose from.
-const pick = (ariaLabel, values, onchange) =>
-  Object.assign(make("select", "", ...values.map((value) => new Option(value || t.all, value))), { ariaLabel, onchange });
 
 // save returns a button that downloads. A link does not leave the page if that fails.
 const save = (path, body) => press(t.save, async () => {
@@ -26,6 +22,7 @@ task(t.log, t.logs, ({ body, signal }) => {
   const read = async () => {
     stop = new AbortController();
     signal.onabort = () => stop.abort();
+    pause.ariaPressed = false;
     try {
       for await (const { n, time, level, text, about = "" } of lines(`log?level=${least.value}&after=${after}`, stop)) {
         after = n ?? after;
@@ -41,26 +38,24 @@ task(t.log, t.logs, ({ body, signal }) => {
     stop?.abort();
     after = 0;
     list.replaceChildren();
-    say(pause, t.pause);
     read();
   };
   const least = pick(t.level, ["info", "warn", "error", "debug"], begin);
-  const pause = press("", () => {
-    const held = stop.signal.aborted;
-    say(pause, held ? t.pause : t.go);
-    if (held) read();
-    else stop.abort();
+  const pause = press(t.pause, () => {
+    if (stop.signal.aborted) return void read();
+    stop.abort();
+    pause.ariaPressed = true;
   }, body);
   body.append(make("p", "head", least, pause), list);
   begin();
 });
 
-task(t.bundle, t.bundles, ({ body }) => body.append(make("p", "note", t.inside), save(() => "bundle", body)));
+task(t.bundle, t.bundles, ({ body }) => body.append(save(() => "bundle", body)));
 
 task(t.export, t.exports, async ({ body, signal }) => {
   const sticks = await ask("sticks");
   const { links } = await ask("status");
-  const undelivered = pick(t.which, [...links.map((l) => l.name), ""]);
+  const undelivered = pick(t.which, [...links.map((l) => l.name), ["", t.all]]);
   const format = pick(t.format, ["packed", "ndjson", "csv"]);
   const order = () => ({ format: format.value, undelivered: undelivered.value });
   const said = make("p", "way");

@@ -68,9 +68,8 @@ export const texts = {
     once: "A new one is shown here once: ",
   },
   ops: {
-    log: "Log", logs: "What the gateway says", level: "Level", pause: "Pause", go: "Go on",
-    bundle: "Support bundle", bundles: "What support wants to know", save: "Download",
-    inside: "State, log, configuration and machine, with names and addresses, without passwords.",
+    log: "Log", logs: "What the gateway says", level: "Level", pause: "Pause",
+    bundle: "Support bundle", bundles: "What support wants to know, without passwords", save: "Download",
     export: "Export", exports: "Take readings away, on this phone or a stick",
     which: "What waits for", all: "all on flash", format: "Format", to: "To", pull: "is whole: pull the stick out.",
     blink: "Blink", blinks: "Which gateway is this?", stop: "Stop",

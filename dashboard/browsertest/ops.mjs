@@ -39,17 +39,16 @@ await drive({ page, control, executablePath, pictures }, {
     await b.tab.waitForTimeout(2500);
     assert.equal(await newest(b).textContent(), before);
     const count = await b.tab.locator("#sheet .way p").count();
-    await b.press("Go on");
+    await b.press("Pause");
     await b.tab.waitForFunction((n) => document.querySelectorAll("#sheet .way p").length > n, count);
     await choose(b, "Level", "warn");
     await b.tab.waitForFunction(() => !document.querySelector("#sheet .way").textContent.includes("INFO"));
     await b.sees("#sheet .way", "WARN link is down");
-    await b.sees("#sheet button", "Pause");
+    await b.tab.locator("#sheet button[aria-pressed=false]").waitFor();
     await close(b);
   },
   async "a support bundle is downloaded and unpacks"(b) {
     await b.press(/^Support bundle/);
-    await b.sees("#sheet .note", "without passwords");
     await b.picture("ops-bundle");
     const file = await download(b, "Download");
     assert.match(file.name, /^north-7-support-\d{8}-\d{6}\.tar\.gz$/);
