@@ -19,8 +19,8 @@ export const texts = {
     about: "This gateway",
     // What the names of fields do not say by themselves.
     names: {
-      "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day", "flash tokens": "may be written at once",
-      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "in flight": "under way now",
+      "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day",
+      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "over carrier": "goes over", "over needs": "what waits takes", "over drained": "delivered at",
     },
   },
   quarantine: {
@@ -40,13 +40,11 @@ export const texts = {
     to: "To", fields: ["Name", "Payload"], send: "Send",
   },
   config: {
-    title: "Configuration", about: "Change it, see what that does, and try it out",
-    draft: "Go on with your change", other: "The configuration has changed since", tried: "The last one tried", why: "It was not kept",
-    whole: "The whole file", fresh: "A new block",
-    check: "Check", diff: "What changes", after: "Undo after", apply: "Try it",
-    line: "Line", fine: "Nothing is wrong with it.", same: "It is what runs.", nothing: "Nothing is interrupted.",
-    marks: { ok: "✓", warn: "!", fail: "✗" },
-    trial: "A configuration is on trial. It is undone in", kept: "The configuration is kept.", undone: "The change was undone: the configuration before runs.",
+    title: "Configuration", about: "Change it, on trial",
+    draft: "Go on with your change", other: "The configuration has changed since", tried: "Tried last, and not kept",
+    whole: "The whole file", fresh: "A new block", check: "Check", diff: "What changes", after: "Undo after", apply: "Try it", line: "Line",
+    fine: "Nothing is wrong with it.", same: "It is what runs.", nothing: "Nothing is interrupted.", marks: { ok: "✓", warn: "!", fail: "✗" },
+    trial: "A configuration is on trial. It is undone in", kept: "The configuration is kept.", undone: "The change was undone.",
   },
   login: {
     login: "Sign in",
@@ -54,11 +52,10 @@ export const texts = {
     setup: "Set up this gateway",
     password: "Change the password",
     tokens: "Tokens",
-    asks: { setup: "code", password: "old" },
     why: {
       setup: "The code is in the gateway's journal. Choose a password of 10 characters or more.",
-      password: "Everybody else who is signed in has to sign in again.",
-      tokens: "Let programs in without a password.",
+      password: "All others have to sign in again.",
+      tokens: "For programs.",
     },
     compare: "Certificate SHA-256: ",
     wait: "Seconds to wait: ",
@@ -68,7 +65,15 @@ export const texts = {
     used: "used ",
     never: "never used",
     revoke: "Revoke",
-    once: "A new token is shown here once: ",
+    once: "A new one is shown here once: ",
+  },
+  ops: {
+    log: "Log", logs: "What the gateway says", level: "Level", pause: "Pause", go: "Go on",
+    bundle: "Support bundle", bundles: "What support wants to know", save: "Download",
+    inside: "State, log, configuration and machine, with names and addresses, without passwords.",
+    export: "Export", exports: "Take readings away, on this phone or a stick",
+    which: "What waits for", all: "all on flash", format: "Format", to: "To", pull: "is whole: pull the stick out.",
+    blink: "Blink", blinks: "Which gateway is this?", stop: "Stop",
   },
   series: {
     ranges: "Time shown", hour: "1 h", hours: "6 h", day: "24 h", week: "7 d", all: "All",

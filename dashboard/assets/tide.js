@@ -86,7 +86,7 @@ function* facts(object, state, about = "", brief) {
     const label = names[name] ?? name;
     if (Array.isArray(value)) {
       const each = value.map((one) => (typeof one === "object" ? [...facts(one, state, "", true)].map((pair) => pair.join(" ")).join(" · ") : one));
-      if (each.length > 0) yield [label, each.join("\n")];
+      if (each.length > 0) yield [label, each.join(typeof value[0] === "object" ? "\n\n" : "\n")];
     } else if (typeof value === "object") yield* facts(value, state, name, brief);
     else if (value) yield [label, typeof value === "number" ? number(name, value, !brief && state.now()) : advice(String(value))];
   }
