@@ -19,7 +19,7 @@ type configuration struct{ *Daemon }
 // State implements api.Configuration.
 func (c configuration) State() api.ConfigState {
 	now := c.texts.Load()
-	s := api.ConfigState{Path: c.file, Text: now.runs, Revision: revision(now.runs)}
+	s := api.ConfigState{Path: c.file, Text: now.runs, Revision: now.revision}
 	if !now.ends.IsZero() {
 		s.Trial = &api.ConfigTrial{Left: max(0, time.Until(now.ends).Seconds()), Kept: now.kept}
 		return s
@@ -93,7 +93,7 @@ func (d *Daemon) trialStatus() *dashboard.Trial {
 		return nil
 	}
 	left := max(0, time.Until(now.ends))
-	return &dashboard.Trial{Revision: revision(now.runs), Ends: time.Now().Add(left).UnixMilli()}
+	return &dashboard.Trial{Revision: now.revision, Ends: time.Now().Add(left).UnixMilli()}
 }
 
 // exists says whether there is something of that name, or may be.

@@ -52,7 +52,7 @@ func (p Dashboard) openTLS(g *entrance, dir, gateway string, log *slog.Logger) e
 		if err != nil {
 			return err
 		}
-		g.tls, g.fingerprint = &dashboard.TLS{Config: own.Config()}, own.Fingerprint
+		g.tls, g.fingerprint = &dashboard.TLS{Config: own.Config(), Fingerprint: own.Fingerprint}, own.Fingerprint
 		return nil
 	}
 	failed := func(err error) { log.Warn("the dashboard's certificate that was read before stays valid", "err", err) }
@@ -65,6 +65,7 @@ func (p Dashboard) openTLS(g *entrance, dir, gateway string, log *slog.Logger) e
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &secure.Get().Certificates[0], nil },
 	}}
 	g.fingerprint = func() string { return certs.Fingerprint(&secure.Get().Certificates[0]) }
+	g.tls.Fingerprint = g.fingerprint
 	return nil
 }
 
@@ -88,7 +89,7 @@ func (g *entrance) routes() []dashboard.Route {
 	if g == nil {
 		return nil
 	}
-	return api.Login(g.Gate, g.fingerprint)
+	return api.Login(g.Gate)
 }
 
 // machineRoutes are those of the admin socket alone.
@@ -99,12 +100,26 @@ func (g *entrance) machineRoutes() []dashboard.Route {
 	return api.Machine(g.Gate, g.fingerprint)
 }
 
-// scheme is how the page's address begins.
-func (g *entrance) scheme() string {
-	if g.tls != nil {
-		return "https://"
+// pageURL is where somebody else on the network finds the page that listens at an
+// address.
+func pageURL(listen string, secure bool) string {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
 	}
-	return "http://"
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || !isWildcard(host) {
+		return scheme + listen + "/"
+	}
+	host = "localhost"
+	addresses, _ := net.InterfaceAddrs() // without them, the gateway itself finds it at least
+	for _, a := range addresses {
+		if prefix, ok := a.(*net.IPNet); ok && prefix.IP.To4() != nil && !prefix.IP.IsLoopback() {
+			host = prefix.IP.String()
+			break
+		}
+	}
+	return scheme + net.JoinHostPort(host, port) + "/"
 }
 
 // invitation is what follows the page's address on its line of the journal: what

@@ -51,7 +51,7 @@ listen = "127.0.0.1:0"
 // openToAll are the requests that anybody may make who reaches the page. One more
 // is one more thing that a stranger can do: think before you add it.
 var openToAll = []string{
-	"GET /api/v1/session", "POST /api/v1/login", "POST /api/v1/logout", "POST /api/v1/setup",
+	"GET /healthz", "GET /readyz", "POST /api/v1/login", "POST /api/v1/logout", "POST /api/v1/setup",
 }
 
 // Every request of the gateway says who may make it, and that holds: for a
@@ -152,5 +152,20 @@ func TestStatusTellsWhoGetsIn(t *testing.T) {
 	}
 	if strings.Contains(strings.Join(d.addresses(), "\n"), "set-up") {
 		t.Error("the code is told after its use")
+	}
+}
+
+func TestPageIsToBeFoundByOthers(t *testing.T) {
+	for listen, want := range map[string]string{
+		"127.0.0.1:8080": "http://127.0.0.1:8080/", "gateway.lan:80": "http://gateway.lan:80/", "[fe80::1]:80": "http://[fe80::1]:80/",
+	} {
+		if got := pageURL(listen, false); got != want {
+			t.Errorf("%s: %s", listen, got)
+		}
+	}
+	for _, listen := range []string{":8443", "0.0.0.0:8443", "[::]:8443"} {
+		if got := pageURL(listen, true); !strings.HasPrefix(got, "https://") || !strings.HasSuffix(got, ":8443/") || strings.Contains(got, "//:") || strings.Contains(got, "0.0.0.0") || strings.Contains(got, "[::]") {
+			t.Errorf("%s: %s", listen, got)
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/internal/cardlife"
 	"github.com/tidegate/tidegate/internal/promtext"
@@ -78,11 +77,10 @@ func (d *Daemon) metrics() *promtext.Page {
 	s, now := d.status(), d.current()
 	m.gateway(s)
 	m.buffer(s.Buffer, s.Now)
-	m.losses(d.buffer.Stats().LostBy)
 	for _, l := range now.links {
 		if at := slices.IndexFunc(s.Links, func(o dashboard.Link) bool { return o.Name == l.name }); at >= 0 {
-			m.uplink(s.Links[at])
-			m.forwarding(l)
+			m.uplink(s.Links[at], s.Now)
+			m.is("tidegate_uplink_waiting_bytes", "What these readings take on flash.", float64(l.cursor.Lag().Bytes), "sink", l.name)
 		}
 	}
 	for _, n := range s.Network {
@@ -153,32 +151,25 @@ func (m *metrics) presence(p dashboard.Presence) {
 	m.is("tidegate_devices", "", float64(p.Quiet), "state", "quiet")
 }
 
-// losses tells what is declared lost.
-func (m *metrics) losses(by map[string]uint64) {
-	for _, reason := range buffer.Reasons() {
-		m.grows("tidegate_buffer_dropped_total", "Readings that were declared lost, and why; each loss is reported upstream.", by[reason], "reason", reason)
-	}
-}
-
-// forwarding tells what the status of a link leaves out.
-func (m *metrics) forwarding(l *link) {
-	f, lag := l.forwarder.Stats(), l.cursor.Lag()
-	m.grows("tidegate_uplink_messages_total", "Messages handed to the sink, repeated ones as well.", f.SentMessages, "sink", l.name)
-	m.grows("tidegate_uplink_retries_total", "Messages that failed and are sent again.", f.Retries, "sink", l.name)
-	m.grows("tidegate_uplink_quarantined_readings_total", "Readings that the other side refused for good; they are set aside.", f.Quarantined, "sink", l.name)
-	m.is("tidegate_uplink_waiting_bytes", "What these readings take on flash.", float64(lag.Bytes), "sink", l.name)
-	age := 0.0
-	if !lag.Oldest.IsZero() {
-		age = max(0, time.Since(lag.Oldest).Seconds())
-	}
-	m.is("tidegate_uplink_lag_seconds", "Age of the oldest reading that the sink has not acknowledged; 0 if it has all.", age, "sink", l.name)
-}
-
 // gateway tells of the gateway as a whole.
 func (m *metrics) gateway(s dashboard.Status) {
-	m.is("tidegate_build_info", "1; which gateway and program this is.", 1, "gateway", s.Gateway, "version", s.Version)
+	m.is("tidegate_build_info", "1; which gateway this is, and of what.", 1, "gateway", s.Gateway, "version", s.Version, "go", s.Host.Go, "system", s.Host.System, "kernel", s.Host.Kernel)
 	m.at("process_start_time_seconds", "When the program was started.", s.Started)
+	m.at("tidegate_boot_time_seconds", "When the machine was.", s.Host.Booted)
 	m.at("tidegate_time_seconds", "The gateway's clock.", s.Now)
 	m.holds("tidegate_clock_synced", "Whether the clock is synchronised.", s.Clock == wire.Synced.String())
+	m.at("tidegate_clock_state_timestamp_seconds", "When that changed.", s.ClockSince)
+	var set dashboard.ClockSet
+	if s.ClockSet != nil {
+		set = *s.ClockSet
+	}
+	m.grows("tidegate_clock_set_total", "How often the clock was set.", uint64(set.Times))
+	m.at("tidegate_clock_set_timestamp_seconds", "When it was set last.", set.Last)
+	m.is("tidegate_clock_set_step_seconds", "By how much then; less than 0 is back.", set.Seconds)
 	m.is("tidegate_problems", "Sentences under \"needs attention\" on the live page.", float64(len(s.Problems)))
+	ends := int64(0)
+	if s.Trial != nil {
+		ends = s.Trial.Ends
+	}
+	m.at("tidegate_trial_ends_timestamp_seconds", "When a configuration that is on trial is taken back, unless somebody confirms it.", ends)
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/reading"
 )
@@ -15,12 +16,13 @@ func (m *metrics) buffer(b dashboard.Buffer, now int64) {
 	m.is("tidegate_buffer_readings", "Readings on flash that some sink has not acknowledged.", float64(b.Waiting))
 	m.is("tidegate_buffer_bytes", "What these readings take.", float64(b.BytesUsed))
 	m.is("tidegate_buffer_max_bytes", "buffer.max_bytes.", float64(b.BytesMax))
-	age := 0.0
-	if b.OldestUnsent != 0 {
-		age = max(0, float64(now-b.OldestUnsent)/1000)
-	}
-	m.is("tidegate_buffer_oldest_age_seconds", "Age of the oldest of these readings; 0 if there is none.", age)
+	m.is("tidegate_buffer_oldest_age_seconds", "Age of the oldest of these readings; 0 if there is none.", sinceThen(b.OldestUnsent, now))
 	m.grows("tidegate_buffer_lost_readings_total", "Readings that were declared lost, for whatever reason.", b.Lost)
+	for _, reason := range reasons(b.LostBy) {
+		m.grows("tidegate_buffer_dropped_total", "The same by reason; each loss is reported upstream.", b.LostBy[reason], "reason", reason)
+	}
+	m.is("tidegate_disk_free_bytes", "What is free for the gateway on the file system of data_dir.", float64(b.DiskFree))
+	m.is("tidegate_disk_size_bytes", "How large that is.", float64(b.DiskSize))
 	m.grows("tidegate_flash_written_bytes_total", "Bytes that commits wrote, in whole pages.", b.FlashWritten)
 	m.grows("tidegate_buffer_commits_total", "Commits, each of which is a sync.", b.Commits)
 	m.is("tidegate_flash_day_bytes", "Bytes that commits wrote in the last 24 hours, or since the start.", float64(b.FlashDay))
@@ -31,8 +33,27 @@ func (m *metrics) buffer(b dashboard.Buffer, now int64) {
 	m.is("tidegate_buffer_info", "1; the profile.", 1, "profile", b.Profile)
 }
 
-// uplink tells of a door out.
-func (m *metrics) uplink(l dashboard.Link) {
+// sinceThen is the age, in seconds, of what was at then; 0 for never.
+func sinceThen(then, now int64) float64 {
+	if then == 0 {
+		return 0
+	}
+	return max(0, float64(now-then)/1000)
+}
+
+// reasons are all that there are, with or without a loss.
+func reasons(by map[string]uint64) []string {
+	all := buffer.Reasons()
+	for reason := range by {
+		if !slices.Contains(all, reason) {
+			all = append(all, reason)
+		}
+	}
+	return all
+}
+
+// uplink tells of a door out; now is in Unix milliseconds.
+func (m *metrics) uplink(l dashboard.Link, now int64) {
 	m.holds("tidegate_uplink_up", "0 while the sink cannot be reached, or refuses.", l.State != dashboard.LinkDown, "sink", l.Name, "kind", l.Kind)
 	for _, state := range []dashboard.LinkState{dashboard.LinkUp, dashboard.LinkDown, dashboard.LinkIdle, dashboard.LinkHeld} {
 		m.holds("tidegate_uplink_state", "1 for the state it is in.", l.State == state, "sink", l.Name, "state", string(state))
@@ -41,6 +62,10 @@ func (m *metrics) uplink(l dashboard.Link) {
 	m.at("tidegate_uplink_last_ack_timestamp_seconds", "When the sink acknowledged last.", l.LastAck, "sink", l.Name)
 	m.grows("tidegate_uplink_acked_total", "Readings that the sink acknowledged.", l.Acked, "sink", l.Name)
 	m.grows("tidegate_uplink_bytes_total", "Bytes of messages, repeated ones as well, without what the protocols add.", l.SentBytes, "sink", l.Name, "dir", "sent")
+	m.grows("tidegate_uplink_messages_total", "Messages that were handed to the sink, repeated ones as well.", l.Messages, "sink", l.Name)
+	m.grows("tidegate_uplink_retries_total", "Messages that failed, and were or will be sent again.", l.Retries, "sink", l.Name)
+	m.grows("tidegate_uplink_quarantined_readings_total", "Readings that the other side refused for good; they are set aside.", l.SetAside, "sink", l.Name)
+	m.is("tidegate_uplink_lag_seconds", "Age of the oldest reading that the sink has not acknowledged; 0 if it has all.", sinceThen(l.Oldest, now), "sink", l.Name)
 	m.is("tidegate_uplink_waiting_readings", "Readings that the sink has not acknowledged.", float64(l.Waiting), "sink", l.Name)
 	m.is("tidegate_uplink_in_flight_messages", "Messages in the hands of the sink.", float64(l.InFlight), "sink", l.Name)
 	m.grows("tidegate_uplink_left_out_total", "Readings that the encoding has no words for.", l.LeftOut, "sink", l.Name)
@@ -71,7 +96,9 @@ func (m *metrics) network(n dashboard.Carrier) {
 		m.is("tidegate_link_used_bytes", "The same as the operator rounds it.", float64(p.use.Used), labels...)
 		m.is("tidegate_link_budget_bytes", "What may be used; 0 is any amount.", float64(p.use.Budget), labels...)
 	}
+	m.is("tidegate_link_speed_bytes", "How many bytes a second it takes; 0 while that is not known.", float64(n.Speed), "link", n.Name)
 	m.is("tidegate_link_left_bytes", "What the tighter budget still allows.", float64(n.Left), "link", n.Name)
+	m.is("tidegate_link_left_of_bytes", "Of how much.", float64(n.Of), "link", n.Name)
 	m.at("tidegate_link_renews_timestamp_seconds", "When that budget begins anew.", n.Renews, "link", n.Name)
 	m.at("tidegate_link_spent_timestamp_seconds", "When it is spent at the present rate, if before.", n.Lasts, "link", n.Name)
 	m.at("tidegate_link_window_timestamp_seconds", "When the schedule opens or closes next.", n.Window, "link", n.Name)
@@ -80,6 +107,9 @@ func (m *metrics) network(n dashboard.Carrier) {
 // door tells of a door in.
 func (m *metrics) door(d dashboard.Door) {
 	m.holds("tidegate_ingest_up", "Whether nothing is wrong with the door.", d.State == dashboard.OK, "source", d.Name, "kind", d.Kind)
+	m.at("tidegate_ingest_state_timestamp_seconds", "When the door was started, or broke.", d.Since, "source", d.Name)
+	m.grows("tidegate_ingest_breaks_total", "How often the door broke and was started again.", d.Breaks, "source", d.Name)
+	m.at("tidegate_ingest_broke_timestamp_seconds", "When it broke last.", d.BrokeAt, "source", d.Name)
 	m.grows("tidegate_ingest_readings_total", "Readings that were taken.", d.Readings, "source", d.Name)
 	m.grows("tidegate_ingest_opaque_total", "Payloads that could not be decoded and were kept as they are.", d.Opaque, "source", d.Name)
 	m.is("tidegate_ingest_clients", "Clients that are connected, or slaves that answer.", float64(d.Clients), "source", d.Name)

@@ -22,7 +22,7 @@ type figures struct {
 }
 
 // times are fields in Unix milliseconds; metrics are in seconds.
-var timeField = regexp.MustCompile(`(Started|Now|OldestUnsent|Since|LastAck|LastFrame|TroubleAt|LastAnswer|LastAt|Renews|Lasts|Window|Drained)$`)
+var timeField = regexp.MustCompile(`(Started|Now|ClockSince|ClockSet.Last|Booted|BrokeAt|Ends|OldestUnsent|Since|LastAck|LastFrame|TroubleAt|LastAnswer|LastAt|Renews|Lasts|Window|Drained)$`)
 
 func (f *figures) fill(path string, v reflect.Value) {
 	number := func() uint64 {
@@ -58,7 +58,7 @@ func statusPage(s dashboard.Status) string {
 	m.gateway(s)
 	m.buffer(s.Buffer, s.Now)
 	for _, l := range s.Links {
-		m.uplink(l)
+		m.uplink(l, s.Now)
 	}
 	for _, n := range s.Network {
 		m.network(n)
@@ -94,6 +94,10 @@ func TestEveryNumberOfTheStatusIsAMetric(t *testing.T) {
 		switch {
 		case name == "Status.Buffer.OldestUnsent":
 			want = 4242 // an age
+		case name == "Status.Links.Oldest":
+			want = float64(s.Now-int64(n)) / 1000 // as well
+		case name == "Status.Buffer.Evicted":
+			continue // is in LostBy
 		case name == "Status.Now":
 			want = float64(s.Now) / 1000
 		case strings.HasPrefix(name, "Status.Buffer.Losses."):

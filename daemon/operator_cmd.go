@@ -143,12 +143,8 @@ func (c *operatorCall) showCode(path string) error {
 	if err != nil {
 		return err
 	}
-	scheme := "http"
-	if cfg.Dashboard.secure() {
-		scheme = "https"
-	}
 	fmt.Fprintf(c.stdout, "%s\n", s.Code)
-	fmt.Fprintf(c.stderr, "for %v, at %s://%s/\n", time.Duration(s.Seconds)*time.Second, scheme, cfg.Dashboard.Listen)
+	fmt.Fprintf(c.stderr, "for %d minutes, at %s#code=%s\n", s.Seconds/60, pageURL(cfg.Dashboard.Listen, cfg.Dashboard.secure()), s.Code)
 	if s.Fingerprint != "" {
 		fmt.Fprintf(c.stderr, "certificate SHA-256 %s\n", s.Fingerprint)
 	}

@@ -35,7 +35,7 @@ type origin struct {
 	live   ingest.Live
 	door   uint64 // its bit; 0 for one too many
 	seed   maphash.Seed
-	lately [256]atomic.Uint64
+	lately [1024]atomic.Uint64
 }
 
 // of returns the origin of a door.

@@ -21,6 +21,9 @@ type spell struct {
 	at     time.Time
 }
 
+// fresh forgets what had the name before.
+func (s *spells) fresh(kind, name string) { s.change(kind, name, func(one *spell) { *one = spell{} }) }
+
 func (s *spells) begin(kind, name string, now time.Time) {
 	s.change(kind, name, func(one *spell) { one.since, one.broken = now, false })
 }

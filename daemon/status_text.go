@@ -25,38 +25,9 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	now := time.UnixMilli(s.Now)
 	fmt.Fprintf(&b, "%s  tidegate %s, up %s, clock %s\n\n", s.Gateway, s.Version, age(now, s.Started), clockText(s))
 	writeProblems(&b, now, s)
+	writeDoors(&b, now, s)
+	writeFlash(&b, now, s)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "\nDOOR IN\tADDRESS\tCLIENTS\tREADINGS\tKEPT AS THEY ARE\tDROPPED\n")
-	for _, d := range s.Doors {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\n", d.Name, d.Address, d.Clients, d.Readings, d.Opaque, d.Rejected)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, d := range s.Doors {
-		if text := strings.Join(refusals(d), ", "); text != "" {
-			fmt.Fprintf(&b, "%s: %s\n", d.Name, text)
-		}
-		if d.Breaks > 0 {
-			fmt.Fprintf(&b, "%s: broke %s, last %s: %s\n", d.Name, times(d.Breaks), ago(now, d.BrokeAt), printable(d.LastError, 300))
-		}
-		writeSlaves(&b, now, d)
-		writeLine(&b, now, d)
-	}
-	if text := refined(s.Refined); text != "" {
-		fmt.Fprintf(&b, "%s\n", text)
-	}
-	buf := s.Buffer
-	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")
-	fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\n", buf.Profile, buf.Waiting, age(now, buf.OldestUnsent),
-		conf.Size(buf.BytesUsed).Approx(), conf.Size(buf.BytesMax).Approx(), conf.Size(buf.FlashWritten).Approx(), buf.Commits, buf.Lost)
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintf(&b, "written in the last 24 hours: %s\n", written(buf, s.Doors))
-	if buf.DiskSize > 0 {
-		fmt.Fprintf(&b, "the disk has %s of %s free\n", conf.Size(buf.DiskFree).Approx(), conf.Size(buf.DiskSize).Approx())
-	}
 	fmt.Fprint(t, "\nLINK OUT\tSTATE\tWAITING\tDELIVERED\tSENT\tLAST ACKNOWLEDGED\n")
 	for _, l := range s.Links {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", l.Name, l.State, l.Waiting, l.Acked, conf.Size(l.SentBytes).Approx(), ago(now, l.LastAck))
@@ -77,6 +48,43 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 	writeAccess(&b, s.Access)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeDoors lists the doors in, and what each of them has to say.
+func writeDoors(b *strings.Builder, now time.Time, s dashboard.Status) {
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "\nDOOR IN\tADDRESS\tCLIENTS\tREADINGS\tKEPT AS THEY ARE\tDROPPED\n")
+	for _, d := range s.Doors {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\n", d.Name, d.Address, d.Clients, d.Readings, d.Opaque, d.Rejected)
+	}
+	_ = t.Flush() // to memory
+	for _, d := range s.Doors {
+		if text := strings.Join(refusals(d), ", "); text != "" {
+			fmt.Fprintf(b, "%s: %s\n", d.Name, text)
+		}
+		if d.Breaks > 0 {
+			fmt.Fprintf(b, "%s: broke %s, last %s: %s\n", d.Name, times(d.Breaks), ago(now, d.BrokeAt), printable(d.LastError, 300))
+		}
+		writeSlaves(b, now, d)
+		writeLine(b, now, d)
+	}
+	if text := refined(s.Refined); text != "" {
+		fmt.Fprintf(b, "%s\n", text)
+	}
+}
+
+// writeFlash tells of the buffer and its medium.
+func writeFlash(b *strings.Builder, now time.Time, s dashboard.Status) {
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	buf := s.Buffer
+	fmt.Fprint(t, "\nFLASH\tWAITING\tOLDEST\tUSED\tOF\tWRITTEN\tCOMMITS\tLOST\n")
+	fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\n", buf.Profile, buf.Waiting, age(now, buf.OldestUnsent),
+		conf.Size(buf.BytesUsed).Approx(), conf.Size(buf.BytesMax).Approx(), conf.Size(buf.FlashWritten).Approx(), buf.Commits, buf.Lost)
+	_ = t.Flush() // to memory
+	fmt.Fprintf(b, "written in the last 24 hours: %s\n", written(buf, s.Doors))
+	if buf.DiskSize > 0 {
+		fmt.Fprintf(b, "the disk has %s of %s free\n", conf.Size(buf.DiskFree).Approx(), conf.Size(buf.DiskSize).Approx())
+	}
 }
 
 // writeProblems prints what is wrong, or that nothing is.

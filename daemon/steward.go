@@ -18,8 +18,13 @@ type texts struct {
 	// would run.
 	kept string
 	// runs is what runs: kept, or what is on trial until ends.
-	runs string
-	ends time.Time // zero if nothing is on trial
+	runs, revision string
+	ends           time.Time // zero if nothing is on trial
+}
+
+// inEffect notes that a text runs, until ends if it is on trial.
+func (d *Daemon) inEffect(kept, runs string, ends time.Time) {
+	d.texts.Store(&texts{kept: kept, runs: runs, revision: revision(runs), ends: ends})
 }
 
 // revision tells one text from another.
@@ -32,7 +37,7 @@ func revision(text string) string {
 // the time before Run.
 func (d *Daemon) from(file string, text []byte) {
 	d.file = file
-	d.texts.Store(&texts{kept: string(text), runs: string(text)})
+	d.inEffect(string(text), string(text), time.Time{})
 }
 
 // steward changes the configuration: one change after the other, on trial or for
@@ -115,7 +120,7 @@ func (s *steward) reload(ctx, send context.Context, by string) error {
 	if err := s.change(ctx, send, cfg); err != nil {
 		return err
 	}
-	s.texts.Store(&texts{kept: string(text), runs: string(text)})
+	s.inEffect(string(text), string(text), time.Time{})
 	s.retire(before.cfg)
 	s.log.Info("configuration read again", "by", by, "revision", revision(string(text)), "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
@@ -162,7 +167,7 @@ func (s *steward) apply(ctx, send context.Context, text, base string, within tim
 		return err
 	}
 	s.trial = &trial{before: before.cfg, staged: staged, by: by, over: time.NewTimer(within)}
-	s.texts.Store(&texts{kept: now.kept, runs: text, ends: time.Now().Add(within)})
+	s.inEffect(now.kept, text, time.Now().Add(within))
 	s.log.Warn("configuration on trial", "by", by, "revision", revision(text), "before", base, "for", within, "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
 }
@@ -192,7 +197,7 @@ func (s *steward) keep(which, by string) error {
 	if s.trial == nil {
 		return errNoTrial
 	}
-	if which != revision(now.runs) {
+	if which != now.revision {
 		return errOther
 	}
 	if err := s.trial.staged.Keep(); err != nil {
@@ -208,7 +213,7 @@ func (s *steward) keep(which, by string) error {
 	s.retire(s.trial.before)
 	s.trial.over.Stop()
 	s.trial = nil
-	s.texts.Store(&texts{kept: now.runs, runs: now.runs})
+	s.inEffect(now.runs, now.runs, time.Time{})
 	s.log.Info("configuration kept", "by", by, "revision", which)
 	return nil
 }
@@ -225,9 +230,9 @@ func (s *steward) undo(ctx, send context.Context, by string) error {
 	s.trial.over.Stop()
 	s.trial = nil
 	now := s.texts.Load()
-	s.texts.Store(&texts{kept: now.kept, runs: now.kept})
+	s.inEffect(now.kept, now.kept, time.Time{})
 	s.retire(tried.cfg)
-	s.log.Warn("configuration undone", "by", by, "revision", revision(now.runs), "now", revision(now.kept))
+	s.log.Warn("configuration undone", "by", by, "revision", now.revision, "now", revision(now.kept))
 	return nil
 }
 

@@ -70,6 +70,7 @@ func (d *Daemon) supervise(ctx context.Context, door *door) {
 // owns the log line: doors and links return their errors and say nothing.
 func (d *Daemon) again(ctx context.Context, kind, name string, run func() error) {
 	wait := backoff.Backoff{Min: restartMin, Max: restartMax}
+	d.spells.fresh(kind, name)
 	for {
 		began := time.Now()
 		d.spells.begin(kind, name, began)

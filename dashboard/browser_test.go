@@ -84,7 +84,7 @@ func (s *stage) start() {
 	served := make(chan error, 1)
 	server := NewServer(s.hub, nil, slog.New(slog.DiscardHandler))
 	// The modules one by one, for tests of what is not to be seen.
-	server.Handle(Route{"GET /source/", Open, http.StripPrefix("/source/", http.FileServer(http.Dir("assets")))}, Route{"GET /api/v1/values", Look, valuesOf(s.hub)})
+	server.Handle(Route{"GET /source/", Open, http.StripPrefix("/source/", http.FileServer(http.Dir("assets")))})
 	go func() { served <- server.Serve(ctx, listener) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
@@ -92,15 +92,6 @@ func (s *stage) start() {
 			s.t.Error(err)
 		}
 		stopHub()
-	})
-}
-
-// valuesOf answers as package api does, which is above this one.
-func valuesOf(h *Hub) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if text, err := h.Values(r.Context()); err == nil {
-			w.Write(text)
-		}
 	})
 }
 
@@ -153,6 +144,7 @@ func (s *stage) control() http.Handler {
 			reading.Reading{Device: "__proto__", Metric: "constructor", Unit: "toString", Value: reading.Bool(true)},
 		)
 	})
+	mux.HandleFunc("POST /own", func(http.ResponseWriter, *http.Request) { s.own() })
 	mux.HandleFunc("POST /fleet", func(http.ResponseWriter, *http.Request) { s.fleet() })
 	mux.HandleFunc("POST /crowded", func(http.ResponseWriter, *http.Request) {
 		for err := error(nil); err == nil; {
@@ -214,6 +206,26 @@ func (s *stage) fleet() {
 			reading.Reading{Device: "north/weather", Metric: "humidity", Unit: "%RH", Value: reading.Float(round(61+at/10, 0)), Flags: reading.Uncertain},
 			reading.Reading{Device: "north/weather", Metric: "report", Value: reading.String("Light rain from the west, clearing")},
 		)
+		s.nextTick()
+	}
+}
+
+// own shows what the gateway says of itself.
+func (s *stage) own() {
+	s.set(func(status *Status) { status.Itself = &Itself{Device: "gateway"} })
+	number := func(metric, unit string, x float64) reading.Reading {
+		return reading.Reading{Device: "gateway", Metric: metric, Unit: unit, Value: reading.Float(x)}
+	}
+	for i := range 30 {
+		s.hub.Show([]reading.Reading{
+			number("cpu.temp", "Cel", round(54+3*math.Sin(float64(i)/5), 1)),
+			number("cpu.busy", "%", round(12+5*math.Cos(float64(i)/3), 1)),
+			number("memory.available", "%", 61.2),
+			number("disk.free", "B", 12_345_678_901),
+			number("uptime", "s", 273_645),
+			number("net.wlan0.in", "B/s", 18_230),
+			number("net.wlan0.out", "B/s", 940),
+		})
 		s.nextTick()
 	}
 }

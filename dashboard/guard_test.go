@@ -97,8 +97,13 @@ func all(changes ...func(*http.Request)) func(*http.Request) {
 	}
 }
 
-func TestEveryoneGetsWhatHeMayHaveAndNoMore(t *testing.T) {
-	p := newPorch(t).setUp()
+// visit is who asks, and what is answered.
+type visit struct {
+	who           func(*http.Request)
+	look, operate int
+}
+
+func (p *porch) visits() map[string]visit {
 	cookie := func(value string) func(*http.Request) {
 		return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "tidegate-gw-7", Value: value}) }
 	}
@@ -106,10 +111,7 @@ func TestEveryoneGetsWhatHeMayHaveAndNoMore(t *testing.T) {
 	v6 := func(r *http.Request) { end(r, "::1", "::1") }
 	old := func(r *http.Request) { r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.0", 1, 0 }
 	secure := func(r *http.Request) { r.TLS = &tls.ConnectionState{} }
-	for name, c := range map[string]struct {
-		who           func(*http.Request)
-		look, operate int
-	}{
+	return map[string]visit{
 		"a phone":                             {nil, 401, 401},
 		"this machine":                        {loopback, 200, 401},
 		"this machine, IPv6":                  {v6, 200, 401},
@@ -146,7 +148,12 @@ func TestEveryoneGetsWhatHeMayHaveAndNoMore(t *testing.T) {
 		"the operator under a foreign name":   {all(cookie(p.session), func(r *http.Request) { r.Host = "evil.example" }), 403, 403},
 		"the operator under its own name":     {all(cookie(p.session), func(r *http.Request) { r.Host = "gateway.lan" }), 200, 200},
 		"a token without Origin, as curl has": {all(bearer(p.operate), func(r *http.Request) { r.Header.Del("Origin") }), 200, 200},
-	} {
+	}
+}
+
+func TestEveryoneGetsWhatHeMayHaveAndNoMore(t *testing.T) {
+	p := newPorch(t).setUp()
+	for name, c := range p.visits() {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			for path, want := range map[string]int{"/look": c.look, "/operate": c.operate} {
 				w := p.answer(request(method, path, c.who))

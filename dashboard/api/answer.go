@@ -94,11 +94,14 @@ type Lines struct {
 	flush *http.ResponseController
 }
 
-// NewLines begins the answer.
+// NewLines begins the answer. The request must have been read: what may take its
+// time is not bound by the server's deadlines any more, which are for requests.
 func NewLines(w http.ResponseWriter) *Lines {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
-	return &Lines{json.NewEncoder(w), http.NewResponseController(w)}
+	l := &Lines{json.NewEncoder(w), http.NewResponseController(w)}
+	_ = l.flush.SetReadDeadline(time.Time{}) // where that cannot be set, none is
+	return l
 }
 
 // Begin sends what goes before the first line, for a caller who waits to see that

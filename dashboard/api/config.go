@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
@@ -160,9 +159,12 @@ func trialOf(text string) (time.Duration, error) {
 
 // whoAsks names for the log who sent a request.
 func whoAsks(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
+	c := dashboard.CallerOf(r)
+	switch {
+	case c.Token != "":
+		return "token " + c.Token
+	case !c.From.Addr.IsValid():
 		return "somebody on the gateway" // at the admin socket
 	}
-	return host
+	return c.From.Addr.String()
 }

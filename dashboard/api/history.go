@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"slices"
@@ -64,7 +65,12 @@ func History(b *buffer.Buffer, gateway string) []dashboard.Route {
 				return
 			}
 			defer done()
-			copyHistory(w, r, b, q, gateway)
+			err = Download(w, copyName(gateway, q.series), "text/csv; charset=utf-8; header=present", func(out io.Writer) error {
+				return copyHistory(r.Context(), out, b, q)
+			})
+			if err != nil {
+				CutOff()
+			}
 		}),
 	}
 }

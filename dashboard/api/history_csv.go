@@ -2,10 +2,12 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/csv"
+	"errors"
 	"fmt"
-	"net/http"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -17,46 +19,31 @@ import (
 // isoMillis is how times are written: ISO 8601 with milliseconds, UTC.
 const isoMillis = "2006-01-02T15:04:05.000Z"
 
-// csvGrace is how long a reader of a copy may take for what fits into csvBytes.
-const (
-	csvGrace = 30 * time.Second
-	csvBytes = 32 << 10
-)
+// csvBytes is how much of a copy is written at once.
+const csvBytes = 32 << 10
 
 // copyHistory writes a series as RFC 4180, in the order in which it was taken into
-// custody, for as long as somebody reads it. The last row of a copy that is not
-// complete says so.
-func copyHistory(w http.ResponseWriter, r *http.Request, b *buffer.Buffer, q historyQuery, gateway string) {
-	w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+copyName(gateway, q.series)+`"`)
-	body := bufio.NewWriterSize(&patient{w, http.NewResponseController(w)}, csvBytes)
+// custody, for as long as somebody reads it. What cannot be read is left out, and the
+// last row says so.
+func copyHistory(ctx context.Context, w io.Writer, b *buffer.Buffer, q historyQuery) error {
+	body := bufio.NewWriterSize(w, csvBytes)
 	out := csv.NewWriter(body)
 	out.UseCRLF = true
 	row := []string{"time", "device", "metric", "unit", "value", "kind", "quality", "clock", "lane", "epoch", "seq"}
-	_ = out.Write(row) // the next one fails as well
-	_, err := b.Series(r.Context(), buffer.SeriesQuery{Series: q.series, From: q.from, To: q.to}, func(s buffer.Sample) error {
+	if err := out.Write(row); err != nil {
+		return err
+	}
+	_, err := b.Series(ctx, buffer.SeriesQuery{Series: q.series, From: q.from, To: q.to}, func(s buffer.Sample) error {
 		value, kind := CSVValue(s.Value)
 		row = append(row[:0], time.Unix(0, s.Time).UTC().Format(isoMillis), q.series.Device, q.series.Metric, q.series.Unit, value, kind,
 			QualityName(s.Flags), s.Clock.String(), s.Lane.String(), fmt.Sprintf("%016x", s.Epoch), strconv.FormatUint(s.Seq, 10))
 		return out.Write(row)
 	})
-	if err != nil && r.Context().Err() == nil {
-		_ = out.Write([]string{"", "", "", "", err.Error(), "error", "", "", "", "", ""})
+	if errors.Is(err, buffer.ErrLeftOut) {
+		err = out.Write([]string{"", "", "", "", err.Error(), "error", "", "", "", "", ""})
 	}
-	out.Flush() // an error means that nobody reads any more
-}
-
-// patient gives each write a time of its own: all of a copy may take longer than
-// the server allows an answer.
-type patient struct {
-	http.ResponseWriter
-	deadline *http.ResponseController
-}
-
-func (p *patient) Write(b []byte) (int, error) {
-	_ = p.deadline.SetWriteDeadline(time.Now().Add(csvGrace)) // where there is none, none ends the copy
-	return p.ResponseWriter.Write(b)
+	out.Flush()
+	return errors.Join(err, out.Error())
 }
 
 // copyName names the file after the gateway and the series, in characters that

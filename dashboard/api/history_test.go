@@ -264,7 +264,7 @@ func TestACopyIsWholeAndReadsBack(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if got := w.Header().Get("Content-Disposition"); got != `attachment; filename="plant-7_boiler_temp.csv"` {
+	if got := w.Header().Get("Content-Disposition"); got != "attachment; filename=plant-7_boiler_temp.csv" {
 		t.Error(got)
 	}
 }

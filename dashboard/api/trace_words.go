@@ -39,7 +39,7 @@ func before(ms int64) string { return "before " + at(ms) + ", as far as is remem
 func (p Passage) step() Step {
 	var said []string
 	if p.Sent != 0 {
-		text := fmt.Sprintf("sent %s in %d bytes with %d others", at(p.Sent), p.Bytes, p.Others)
+		text := fmt.Sprintf("sent %s in %d bytes with %s", at(p.Sent), p.Bytes, others(p.Others))
 		if p.Tries > 1 {
 			text += fmt.Sprintf(", try %d at %s", p.Tries, at(p.Tried))
 		}
@@ -70,10 +70,24 @@ func (p Passage) step() Step {
 		s.Mood = "idle"
 		text := "waits"
 		if p.Ahead > 0 {
-			text += fmt.Sprintf(" behind %d older ones", p.Ahead)
+			text += " behind " + counted(p.Ahead, "older one")
 		}
 		said = append(said, text)
 	}
 	s.Text = strings.Join(said, "; ")
 	return s
+}
+
+func others(n int) string {
+	if n == 0 {
+		return "nothing else"
+	}
+	return counted(uint64(n), "other")
+}
+
+func counted(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -1,11 +1,14 @@
 // The page: frames come in through Live, are added up in State, and are drawn
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
+import { diagnose, diagnoseTasks, offerCommand } from "./diagnose.js";
+import { countDown, tryOut } from "./config.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
+import { offer } from "./ops.js";
 import "./serial.js";
 import { follow } from "./series.js";
 import { State } from "./state.js";
@@ -25,6 +28,7 @@ function receive(frame) {
   if (!changed) return false;
   const added = devices.update(changed, frame.from === 0);
   follow(state);
+  tryOut(state);
   schedule(added || frame.status);
   return true;
 }
@@ -50,16 +54,21 @@ function renderAll() {
   renderTruth();
   if (!state.status) return;
   renderTide(state);
+  offer(state.status);
+  countDown();
   renderProblems();
   renderEmpty();
+  offerCommand(state.status);
 }
 
 function renderTruth() {
-  const { mood, sentence, detail } = truth(state, live);
+  const { mood, sentence, detail, why } = truth(state, live);
   const header = byId("truth");
   say(byId("sentence"), sentence);
   say(byId("follow"), sentence);
   say(byId("detail"), detail);
+  show(byId("why"), !!why);
+  byId("why").onclick = () => diagnose(...why);
   show(byId("retry"), mood === "wait" && live.next !== null);
   document.body.classList.toggle("old", !live.up);
   const name = state.status?.gateway || "tidegate";
@@ -87,7 +96,7 @@ function renderProblems() {
 }
 
 function renderEmpty() {
-  const any = state.devices.size > (state.devices.has(state.status.host?.device) ? 1 : 0);
+  const any = state.devices.size > state.devices.has(state.status.itself?.device);
   show(byId("tide"), true);
   show(byId("devices"), state.devices.size > 0);
   show(byId("empty"), !any);
@@ -120,6 +129,7 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
+diagnoseTasks(state);
 traceTask(state);
 startNav();
 

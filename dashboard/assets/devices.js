@@ -30,11 +30,14 @@ export class Devices {
   // returns whether there are new ones.
   update(changed, full) {
     if (full) this.#forget();
+    const { itself } = this.#state.status;
     let added = false;
     for (const device of changed) {
+      const own = itself?.device === device.name && (itself.kept ? words.kept : words.shown);
       let card = this.#cards.get(device.name);
+      if (card && card.own !== own) card = this.#drop(card);
       if (!card) {
-        card = this.#add(device);
+        card = this.#add(device, own);
         if (!full) card.slideIn();
         added = true;
       }
@@ -69,9 +72,8 @@ export class Devices {
   }
 
   // #add keeps the cards in order, the gateway's own behind all others.
-  #add(device) {
-    const { host } = this.#state.status;
-    const card = new Card(device, this.#state.own(device) && (host.kept ? words.kept : words.shown));
+  #add(device, own) {
+    const card = new Card(device, own);
     const before = (a, b) => (a.own ? 1 : b.own ? -1 : byName(a.device.name, b.device.name)) < 0;
     let low = 0;
     for (let high = this.#sorted.length; low < high; ) {
@@ -89,14 +91,15 @@ export class Devices {
   // #forget drops the cards of devices that the gateway no longer knows. The
   // others stay where they are, so nothing jumps on a reconnect.
   #forget() {
-    this.#sorted = this.#sorted.filter((card) => {
-      if (this.#state.devices.has(card.device.name)) return true;
-      this.#watcher.unobserve(card.element);
-      this.#cards.delete(card.device.name);
-      card.element.remove();
-      return false;
-    });
+    for (const card of [...this.#sorted]) if (!this.#state.devices.has(card.device.name)) this.#drop(card);
     this.#filter();
+  }
+
+  #drop(card) {
+    this.#sorted.splice(this.#sorted.indexOf(card), 1);
+    this.#watcher.unobserve(card.element);
+    this.#cards.delete(card.device.name);
+    card.element.remove();
   }
 
   #seen(entries) {

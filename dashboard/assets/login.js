@@ -15,7 +15,8 @@ let inside; // promise of whether somebody comes in, while the door is open
 
 // admitted resolves when this browser may look. Until then there is nothing to see.
 export async function admitted() {
-  for (let s; (s = await session().catch(() => ({}))).access === "none"; ) {
+  // While the password changes, who asks is somebody else from one moment to the next.
+  for (let s; (await inside, s = await session().catch(() => ({}))).access === "none"; ) {
     document.body.className = "locked";
     await enter(s);
   }
@@ -28,14 +29,17 @@ function enter(s, path = s.setup === "done" ? "login" : "setup") {
   return (inside ??= new Promise((done) => {
     let came = false;
     say(byId("door-title"), t[path]);
-    say(byId("door-text"), [t.why[path], s.fingerprint && t.compare + s.fingerprint].filter(Boolean).join("\n"));
-    for (const name of ["code", "old"]) show(form[name].parentElement, t.asks[path] === name);
+    say(byId("door-text"), [t.why[path], s.fingerprint && t.compare + s.fingerprint.replaceAll(":", " ")].filter(Boolean).join("\n"));
+    show(form.code.parentElement, path === "setup");
+    show(form.old.parentElement, path === "password");
     show(byId("door-close"), s.access !== "none");
     form.password.autocomplete = path === "login" ? "current-password" : "new-password";
     form.code.value = location.hash.replace(/^#code=|^#.*/, "");
     complain(s.why);
     wait(s.wait);
-    door.oncancel = (event) => s.access === "none" && event.preventDefault();
+    door.oncancel = (event) => {
+      if (s.access === "none") event.preventDefault();
+    };
     door.onclose = () => {
       inside = null;
       form.reset();
@@ -51,6 +55,7 @@ function enter(s, path = s.setup === "done" ? "login" : "setup") {
       } catch (error) {
         complain(error.message);
         wait((await session()).wait);
+        form.password.select();
       }
     };
     door.showModal();
@@ -58,7 +63,7 @@ function enter(s, path = s.setup === "done" ? "login" : "setup") {
 }
 
 function complain(text = "") {
-  show(byId("door-fault"), text);
+  show(byId("door-fault"), text !== "");
   say(byId("door-fault"), advice(text));
 }
 
@@ -77,10 +82,11 @@ task(t.logout, "", () => tell("logout").then(() => location.reload()), "doors");
 
 async function tokens({ body }) {
   const rows = make("ul");
-  const fill = async () => rows.replaceChildren(...(await ask("tokens")).map(({ name, access, used = t.never }) => {
+  const wrong = (error) => fault(body, error);
+  const fill = async () => rows.replaceChildren(...(await ask("tokens")).map(({ name, access, used }) => {
     const revoke = make("button", "", t.revoke);
-    revoke.onclick = () => ask(`tokens/${name}`, { method: "DELETE" }).then(fill).catch((error) => fault(body, error));
-    return make("li", "head", make("b", "", name), make("span", "small", `${access} · ${t.used} ${used.slice(0, 10)}`), revoke);
+    revoke.onclick = () => ask(`tokens/${name}`, { method: "DELETE" }).then(fill).catch(wrong);
+    return make("li", "head", make("b", "", name), make("span", "small", `${access} · ${used ? t.used + used.slice(0, 10) : t.never}`), revoke);
   }));
   await fill();
   const made = make("code");
@@ -88,10 +94,12 @@ async function tokens({ body }) {
   const add = make("form", "head", make("label", "", t.name, name), ...["look", "operate"].map((value) => Object.assign(make("button", "", t[value]), { value })));
   add.onsubmit = (event) => {
     event.preventDefault();
+    body.querySelector(".fault")?.remove();
     tell("tokens", { name: name.value, access: event.submitter.value }).then(({ token }) => {
       say(made, token);
+      add.reset();
       return fill();
-    }).catch((error) => fault(body, error));
+    }).catch(wrong);
   };
   body.append(rows, add, make("p", "", t.once, made));
 }

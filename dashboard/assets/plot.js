@@ -155,6 +155,7 @@ class Plot {
     try {
       do {
         const page = await ask(`history?${query}`, { signal: asking.signal });
+        if (asking.signal.aborted) return;
         if (!points) {
           points = this.#points = new Points(1.5 * wide);
           [this.#texts, this.#gaps, this.#unsynced] = [[], [], []];

@@ -120,11 +120,6 @@ export class State {
     return this.#frozen ?? performance.now();
   }
 
-  // own says whether a device is the gateway itself.
-  own(device) {
-    return device.name === this.status.host?.device;
-  }
-
   // quiet says that a device missed its own rhythm.
   quiet(device) {
     const limit = device.every ? Math.max(ranges.quietFactor * device.every, ranges.quietLeast) : ranges.quietUnknown;

@@ -43,7 +43,7 @@ async function picture(name) {
   await tab.setViewportSize(phone);
   await tab.emulateMedia({ colorScheme: "light" });
   await tab.waitForTimeout(300);
-  await tab.locator("main > section:visible").last().evaluate((section) => section.scrollIntoView());
+  await tab.locator("main section:visible").last().evaluate((section) => section.scrollIntoView());
   await tab.waitForTimeout(300);
   await tab.screenshot({ path: `${pictures}/${name}-phone-below.png` });
   await tab.evaluate(() => scrollTo(0, 0));
@@ -56,6 +56,21 @@ const steps = {
     await sees("#empty-command", /^mosquitto_pub -h 127\.0\.0\.1 -p 1883 /);
     await picture("empty");
   },
+  async "the gateway itself is shown, and is no device that has been heard"() {
+    await scene("own");
+    await sees(".card h3", "gateway");
+    await tab.waitForTimeout(1100);
+    await card("gateway").scrollIntoViewIfNeeded();
+    await scene("own"); // what it is to be called is known now
+    await sees(".card .value", "12 GB");
+    await sees(".card .value", "3 days");
+    await sees(".card .value", "18 kB/s");
+    await sees(".card .small", "not sent upstream");
+    await sees("#devices-title", "The gateway itself");
+    await sees("#empty-command", "mosquitto_pub");
+    await sentence("Ready for the first reading");
+    await picture("own");
+  },
   async "a reading appears and changes without a reload"() {
     await scene("boiler?value=21.5");
     await sees(".card .value", "21.5 °C");
@@ -65,6 +80,17 @@ const steps = {
     await scene("boiler?value=23");
     await sees(".card .value", "23.00 °C"); // decimals do not jump
     assert.equal(await tab.locator("#empty").isVisible(), false);
+    await sees("#devices-title", "1 device");
+    assert.deepEqual(await tab.locator(".card h3").allTextContents(), ["boiler-3", "gateway"]);
+  },
+  async "a value is a button with a name, also for who has only keys"() {
+    const nothing = { readings: 0, points: [], texts: [], gaps: [], holes: [], unsynced: [], earliest: 0, width: 0 }; // on flash
+    await tab.route("**/api/v1/history?*", (route) => route.fulfill({ json: nothing }));
+    await tab.getByRole("button", { name: "temp 23.00 °C", exact: true }).focus();
+    await tab.keyboard.press("Enter");
+    await tab.getByRole("dialog", { name: "temp" }).waitFor();
+    await tab.keyboard.press("Escape");
+    assert.match(await tab.evaluate(() => document.activeElement.textContent), /^temp/);
   },
   async "hostile names are shown as text"() {
     await scene("hostile");
@@ -104,7 +130,8 @@ const steps = {
       const quiet = () => state.quiet(state.devices.get("d"));
       const out = {};
       send({ from: 0, seq: 5, up: 60_000, devices: [device(60_000, 2_000, 2, [1, 2])] });
-      send({ from: 5, seq: 6, up: 60_250, readings: 1, devices: [device(60_250, 2_000, 3)] });
+      send({ from: 5, seq: 6, up: 60_250, readings: 1, devices: [device(60_250, 2_000, 3)], status: undefined });
+      send({ from: 6, seq: 6, up: 60_300, readings: 1, devices: [device(60_300, 2_000, 4)], status: undefined }); // of the same point
       out.points = [...state.devices.get("d").metrics.values()][0].points;
       out.early = state.rate("in");
       out.fresh = quiet();
@@ -116,7 +143,7 @@ const steps = {
       out.after = [state.devices.size, state.rate("in"), state.restarted];
       return out;
     });
-    assert.deepEqual(got, { points: [1, 2, 3], early: null, fresh: false, late: true, rate: 6, gap: null, after: [0, null, 2] });
+    assert.deepEqual(got, { points: [1, 2, 4], early: null, fresh: false, late: true, rate: 6, gap: null, after: [0, null, 2] });
   },
   async "the worst thing is said first"() {
     const moods = await tab.evaluate(async () => {
@@ -171,7 +198,7 @@ const steps = {
     const pumps = names.filter((n) => n.startsWith("pump-"));
     assert.deepEqual(pumps, [...pumps].sort((a, b) => a.slice(5) - b.slice(5)));
     await tab.getByRole("searchbox").fill("pump-1");
-    await sees("#devices-title", `2 of ${names.length} devices`);
+    await sees("#devices-title", `2 of ${names.length - 1} devices`);
     assert.deepEqual(await tab.locator(".card:visible h3").allTextContents(), ["pump-1", "pump-10"]);
     await tab.getByRole("searchbox").fill("");
   },
@@ -213,6 +240,19 @@ const steps = {
     await sees("#detail", "The gateway restarted at");
     assert.deepEqual(await tab.locator(".card h3").allTextContents(), ["boiler-3"]);
     away = false;
+  },
+  async "where no WebSocket gets through, events do"() {
+    const behind = await context.newPage();
+    await behind.routeWebSocket("**/live", (socket) => socket.close());
+    const asked = [];
+    behind.on("request", (r) => asked.push(new URL(r.url()).pathname));
+    await behind.goto(page);
+    await behind.locator(".card .value", { hasText: "99" }).waitFor();
+    assert.ok(asked.includes("/events"), asked.join());
+    await scene("boiler?value=98");
+    await behind.locator(".card .value", { hasText: "98" }).waitFor();
+    assert.equal(await behind.locator("body.old").count(), 0);
+    await behind.close();
   },
   async "a tab that went offline recovers"() {
     away = true;

@@ -29,6 +29,7 @@ type Delay struct {
 	Wait time.Duration
 }
 
+// Error implements error.
 func (d *Delay) Error() string {
 	return fmt.Sprintf("too many wrong guesses — hint: wait %v, then try again", d.Wait)
 }

@@ -107,6 +107,7 @@ func (e *events) all() map[Event]uint64 {
 // and values.
 func (g *Gate) Note(event Event, from From, args ...any) { g.events.note(event, from, args...) }
 
+// String says it in words for a log.
 func (f From) String() string {
 	switch {
 	case f.Proxied:

@@ -38,36 +38,43 @@ func save(path string, value any) error {
 }
 
 // write replaces a file, which is for its owner only, so that after a power cut
-// there is the old one or the new one.
+// there is the old one or the new one. Its error is of [ErrNotKept].
 func write(path string, text []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".login-*") // of mode 0600
 	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+		return notKept(path, err)
 	}
 	_, err = temp.Write(text)
 	if err = errors.Join(err, temp.Sync(), temp.Close()); err == nil {
 		err = os.Rename(temp.Name(), path)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), errors.Join(err, os.Remove(temp.Name())))
+		return notKept(path, errors.Join(err, os.Remove(temp.Name())))
 	}
 	return syncFolder(path)
 }
 
-// erase removes a file, if there is one.
+func notKept(path string, err error) error {
+	return fmt.Errorf("%s %w: %w — hint: make room on the disk, or replace the card if it is read-only", filepath.Base(path), ErrNotKept, err)
+}
+
+// erase removes a file, if there is one. Its error is of [ErrNotKept].
 func erase(path string) error {
 	if err := os.Remove(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
-		return err
+		return notKept(path, err)
 	}
 	return syncFolder(path)
 }
 
 func syncFolder(path string) error {
 	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(folder.Sync(), folder.Close())
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	if err != nil {
+		return notKept(path, err)
+	}
+	return nil
 }

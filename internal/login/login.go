@@ -38,6 +38,7 @@ const (
 	Operate
 )
 
+// String implements fmt.Stringer.
 func (l Level) String() string { return [...]string{"none", "look", "operate"}[min(l, Operate)] }
 
 // MarshalText implements encoding.TextMarshaler.
@@ -121,6 +122,8 @@ var (
 	ErrNotFromHere = errors.New("not from here")
 	// ErrUnknown is for a token that there is not.
 	ErrUnknown = errors.New("unknown")
+	// ErrNotKept is for what the disk did not take, and so did not happen.
+	ErrNotKept = errors.New("could not be written")
 )
 
 // sentence is an error of a kind, with words of its own.

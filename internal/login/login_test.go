@@ -206,62 +206,6 @@ func TestPasswordsThatAreTriedFirstAreRefused(t *testing.T) {
 	}
 }
 
-// A file that a bad card has damaged must not let in whoever comes next.
-func TestDamagedOperatorFileIsForTheMachineItself(t *testing.T) {
-	for name, text := range map[string]string{
-		"empty": "", "cut off": `{"version":1,"password":"quick`, "no hash": `{"version":1,"password":"hunter2"}`, "zeros": "\x00\x00\x00",
-		"newer": `{"version":9,"password":"quick ` + strings.Repeat("a", 64) + `"}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := operated(t)
-			b.write(operatorFile, text)
-			for range 2 { // the second start finds no file at all
-				b.restart()
-				if _, err := b.SignIn(t.Context(), phone, good); err == nil || errors.Is(err, ErrWrong) {
-					t.Errorf("sign-in: %v", err)
-				}
-				if _, err := b.SetUp(t.Context(), phone, b.PrintedCode(), good); !errors.Is(err, ErrNotFromHere) {
-					t.Errorf("set-up from the network: %v", err)
-				}
-				if b.Stats().Spoiled == nil || !strings.Contains(b.log.String(), "nobody can sign in") {
-					t.Error("it is not said")
-				}
-				if strings.Contains(b.log.String(), "hunter2") {
-					t.Error("the log tells what is in the file")
-				}
-			}
-			if b.file(operatorFile+setAside) != text {
-				t.Error("the file is gone")
-			}
-			if _, err := b.SetUp(t.Context(), here, b.PrintedCode(), good); err != nil {
-				t.Error(err)
-			}
-			b.restart()
-			if _, err := b.SignIn(t.Context(), phone, good); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-func TestAFileThatCannotBeReadIsNoNewGateway(t *testing.T) {
-	b := operated(t)
-	path := filepath.Join(b.dir, operatorFile)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(path, 0o700); err != nil { // reading it is an error for root, too
-		t.Fatal(err)
-	}
-	b.restart()
-	if _, err := b.SetUp(t.Context(), phone, b.PrintedCode(), good); !errors.Is(err, ErrNotFromHere) {
-		t.Errorf("%v", err)
-	}
-	if _, err := b.SetUp(t.Context(), here, b.PrintedCode(), good); err == nil {
-		t.Error("an operator who is forgotten by the next start")
-	}
-}
-
 func TestResetIsANewGateway(t *testing.T) {
 	b := operated(t)
 	secret, err := b.SignIn(t.Context(), phone, good)
