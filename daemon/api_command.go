@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/dashboard/api"
+	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
 // byPage is what the page is called in audits of commands. No table can have the
@@ -38,7 +40,7 @@ const (
 )
 
 // give decides a command and tells its answer, and the late one if that comes soon.
-func (d *Daemon) give(ctx context.Context, o api.Order, tell func(command.Answer)) error {
+func (d *Daemon) give(ctx context.Context, o api.Order, tell func(api.OrderLine)) error {
 	commands := d.current().commands
 	if commands == nil {
 		return api.Unavailable(errors.New("no commands are allowed here — hint: set allow in [command]"))
@@ -55,7 +57,52 @@ func (d *Daemon) give(ctx context.Context, o api.Order, tell func(command.Answer
 	if err != nil {
 		return err
 	}
-	return commands.counter.serve(ctx, id, body, time.Duration(wait)*time.Second, tell)
+	return commands.counter.serve(ctx, id, body, time.Duration(wait)*time.Second, wordAnswers(tell))
+}
+
+// The steps of a command by hand.
+const (
+	onItsWay = "accepted"
+	arrived  = "delivered"
+)
+
+// wordAnswers puts the answers about a command into words.
+func wordAnswers(tell func(api.OrderLine)) func(command.Answer) {
+	var now *command.Answer
+	questions := []netcheck.Question{{Step: onItsWay, Title: "Is it on its way?"}, {Step: arrived, Title: "Has the device got it?"}}
+	report := netcheck.NewReport(questions, func(l netcheck.Line) { tell(api.OrderLine{Line: l, Answer: now}) })
+	return func(a command.Answer) {
+		now = &a
+		reason, hint, _ := strings.Cut(a.Reason, " — hint: ")
+		receivers := uint64(0)
+		if a.Receivers != nil {
+			receivers = uint64(*a.Receivers)
+		}
+		switch {
+		case a.State == command.Refused, a.State == command.Expired && receivers == 0 && report.Found(onItsWay).State == "":
+			report.End(onItsWay, netcheck.Wrong(hint, "%s: %s", a.State, reason))
+		case a.State == command.Delivered:
+			report.End(arrived, netcheck.Fine("%s has acknowledged it", a.By))
+			report.Conclude(netcheck.Fine("delivered to %s", a.By))
+			return
+		case a.State == command.Expired:
+			report.End(arrived, netcheck.Wrong(hint, "%s", reason))
+		case report.Found(onItsWay).State == "":
+			report.End(onItsWay, netcheck.Fine("published at %s, for %s", a.Topic, count(receivers, "subscriber")))
+			if receivers > 0 {
+				report.Begin(arrived)
+				return
+			}
+			report.End(arrived, netcheck.Weak("is the device connected, and subscribed to that topic?", "%s", reason))
+			report.Conclude(report.Found(arrived))
+			return
+		default:
+			report.End(arrived, netcheck.Weak("", "%s", reason))
+			report.Conclude(report.Found(arrived))
+			return
+		}
+		report.Conclude(netcheck.Finding{})
+	}
 }
 
 // document writes a command as couriers bring it.

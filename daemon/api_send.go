@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/command"
@@ -14,6 +15,7 @@ import (
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/mqttin"
 	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink/encode"
 )
@@ -33,20 +35,34 @@ type sentAudit struct {
 	Digest string `json:"sha256"`
 }
 
+// The steps of a message by hand.
+const (
+	understood = "understood"
+	readings   = "readings"
+	heardBy    = "subscribers"
+)
+
+func sendQuestions() []netcheck.Question {
+	return []netcheck.Question{
+		{Step: understood, Title: "Is it understood?"}, {Step: readings, Title: "What comes of it?"},
+		{Step: netcheck.Flash, Title: "Is it on flash?"}, {Step: heardBy, Title: "Does anybody listen?"},
+	}
+}
+
 // send publishes a message as a local client would, and waits until it is on flash.
-func (d *Daemon) send(ctx context.Context, m api.Message) (api.Sent, error) {
+func (d *Daemon) send(ctx context.Context, m api.Message, tell func(api.SentLine)) error {
 	payload := m.PayloadBase64
 	if payload == nil {
 		payload = []byte(m.Payload)
 	}
 	c, err := d.aimAt(m)
 	if err != nil {
-		return api.Sent{}, api.Invalid(err)
+		return api.Invalid(err)
 	}
 	sum := sha256.Sum256(payload)
 	audit, err := json.Marshal(sentAudit{m.By, m.Topic, m.Device, m.QoS, m.Retain, len(payload), hex.EncodeToString(sum[:8])})
 	if err != nil {
-		return api.Sent{}, err
+		return err
 	}
 	note := reading.Reading{Device: command.AuditDevice, Metric: SentMetric, Value: reading.String(string(audit))}
 	began := time.Now()
@@ -60,10 +76,55 @@ func (d *Daemon) send(ctx context.Context, m api.Message) (api.Sent, error) {
 		err = o.Receipt.Wait(ctx)
 	}
 	if err != nil {
-		return api.Sent{}, err
+		return err
 	}
 	d.log.Info("a message was sent by hand", "by", m.By, "topic", m.Topic, "device", m.Device, "bytes", len(payload), "n", len(o.Readings))
-	return sent(c, o, time.Since(began)), nil
+	s := sent(c, o, time.Since(began))
+	report := netcheck.NewReport(sendQuestions(), func(l netcheck.Line) {
+		line := api.SentLine{Line: l}
+		if l.Verdict != "" {
+			line.Sent = &s
+		}
+		tell(line)
+	})
+	wordSent(report, s, o)
+	return nil
+}
+
+// wordSent puts into words what became of a message.
+func wordSent(report *netcheck.Report, s api.Sent, o mqttin.Outcome) {
+	what := fmt.Sprintf("%s: %s", s.Where, s.Means)
+	verdict := netcheck.Fine("%s, on flash after %d ms", count(uint64(len(o.Readings)), "reading"), s.Millis)
+	if s.Why != "" {
+		why, hint, _ := strings.Cut(s.Why, " — hint: ")
+		if s.Fate != fateWord(route.Decoded) {
+			what += "; " + why
+			why, hint = "it is not understood, and "+s.Fate, "correct the payload, or the decode of its route"
+		}
+		verdict = netcheck.Weak(hint, "%s", why)
+	}
+	report.End(understood, netcheck.Finding{State: verdict.State, Text: what})
+	if len(o.Readings) > 0 {
+		report.End(readings, netcheck.Fine("%s", wordReadings(o.Readings)))
+	}
+	report.End(netcheck.Flash, netcheck.Fine("after %d ms", s.Millis))
+	report.End(heardBy, netcheck.Fine("%s of this broker", count(uint64(s.Receivers), "subscriber")))
+	report.Conclude(verdict)
+}
+
+// maxWorded is how many readings are told of one by one.
+const maxWorded = 20
+
+func wordReadings(rs []reading.Reading) string {
+	var all []string
+	for i := range rs[:min(len(rs), maxWorded)] {
+		r := &rs[i]
+		all = append(all, printable(strings.TrimSpace(fmt.Sprintf("%s %s %s %s", r.Device, r.Metric, wordValue(r), r.Unit)), 200))
+	}
+	if len(rs) > maxWorded {
+		all = append(all, fmt.Sprintf("and %d more", len(rs)-maxWorded))
+	}
+	return strings.Join(all, "; ")
 }
 
 // aimAt finds what the message means, as "tidegate test" does.

@@ -127,6 +127,7 @@ func (b *builder) buildDoors() error {
 		b.buildSerial(v),
 		b.buildCoAP(v),
 		b.buildLines(v, clients),
+		b.buildHost(v),
 	)
 }
 

@@ -117,17 +117,17 @@ func TestWhatDidNotChangeRunsOn(t *testing.T) {
 		name, more string
 		same       []string
 	}{
-		{"nothing", twoLinks, []string{"mqtt", "east", "west"}},
-		{"one uplink", strings.Replace(twoLinks, ":1/", ":2/", 1), []string{"mqtt", "west"}},
-		{"an uplink less", twoLinks[strings.LastIndex(twoLinks, "[["):], []string{"mqtt", "west"}},
-		{"an uplink and a door more", httpDoor + twoLinks, []string{"mqtt", "west"}},
-		{"a door's option", httpDoor + "max_body = \"64KiB\"\n" + twoLinks, []string{"mqtt", "east", "west"}},
-		{"the broker, and no door for HTTP", "max_clients = 7\n" + twoLinks, []string{"east", "west"}},
-		{"a refinement that nobody uses", "max_clients = 7\n" + twoLinks + "[[refine]]\nname = \"x\"\ndrop = true\n", []string{"mqtt", "east", "west"}},
-		{"a way out", "max_clients = 7\n" + twoLinks + "links = [\"lte\"]\n[[link]]\nname = \"lte\"\n", []string{"mqtt", "east"}},
-		{"the budget of a way out", "max_clients = 7\n" + twoLinks + "links = [\"lte\"]\n[[link]]\nname = \"lte\"\nbudget_day = \"1MiB\"\n", []string{"mqtt", "east"}},
-		{"commands", twoLinks + "[command]\nallow = [\"#\"]\n[[command.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/\"\n", []string{"east"}},
-		{"the broker under commands", "max_clients = 8\n" + twoLinks + "[command]\nallow = [\"#\"]\n[[command.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/\"\n", []string{"east", "west", "commands"}},
+		{"nothing", twoLinks, []string{"mqtt", "host", "east", "west"}},
+		{"one uplink", strings.Replace(twoLinks, ":1/", ":2/", 1), []string{"mqtt", "host", "west"}},
+		{"an uplink less", twoLinks[strings.LastIndex(twoLinks, "[["):], []string{"mqtt", "host", "west"}},
+		{"an uplink and a door more", httpDoor + twoLinks, []string{"mqtt", "host", "west"}},
+		{"a door's option", httpDoor + "max_body = \"64KiB\"\n" + twoLinks, []string{"mqtt", "host", "east", "west"}},
+		{"the broker, and no door for HTTP", "max_clients = 7\n" + twoLinks, []string{"host", "east", "west"}},
+		{"a refinement that nobody uses", "max_clients = 7\n" + twoLinks + "[[refine]]\nname = \"x\"\ndrop = true\n", []string{"mqtt", "host", "east", "west"}},
+		{"a way out", "max_clients = 7\n" + twoLinks + "links = [\"lte\"]\n[[link]]\nname = \"lte\"\n", []string{"mqtt", "host", "east"}},
+		{"the budget of a way out", "max_clients = 7\n" + twoLinks + "links = [\"lte\"]\n[[link]]\nname = \"lte\"\nbudget_day = \"1MiB\"\n", []string{"mqtt", "host", "east"}},
+		{"commands", twoLinks + "[command]\nallow = [\"#\"]\n[[command.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/\"\n", []string{"host", "east"}},
+		{"the broker under commands", "max_clients = 8\n" + twoLinks + "[command]\nallow = [\"#\"]\n[[command.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/\"\n", []string{"host", "east", "west", "commands"}},
 	} {
 		same, err := r.change(step.more)
 		if err != nil || !slices.Equal(same, step.same) {
@@ -155,7 +155,7 @@ func TestAConfigurationWhoseDoorsDoNotOpenIsGivenUp(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "http: ") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("the error is %v", err)
 	}
-	if !slices.Equal(same, []string{"mqtt", "east", "west"}) || r.current() != before {
+	if !slices.Equal(same, []string{"mqtt", "host", "east", "west"}) || r.current() != before {
 		t.Errorf("%v runs on", same)
 	}
 	if err := opened(t.Context(), before.doors); err != nil {

@@ -120,7 +120,8 @@ func (c *diagnoseCall) askGateway(ctx context.Context, socket string, s dashboar
 		if c.door {
 			how = struct{}{}
 		}
-		if err := tellAdmin(ctx, socket, "/api/v1/"+table+"/"+url.PathEscape(name)+"/diagnose", how, c.print); err != nil {
+		path := "/api/v1/" + table + "/" + url.PathEscape(name) + "/diagnose"
+		if err := postAdmin(ctx, socket, path, how, c.print); err != nil {
 			return err
 		}
 	}
@@ -184,14 +185,14 @@ func (c *diagnoseCall) print(l netcheck.Line) {
 	fmt.Fprintf(c.stdout, "%s %s %s%s\n", mark, l.Title, l.Text, took)
 }
 
-// tellAdmin posts a request to the daemon behind the socket, and hands over the lines
-// of its answer as they come, to their end.
-func tellAdmin[T any](ctx context.Context, socket, path string, body any, tell func(T)) error {
-	err := streamAdmin(ctx, socket, http.MethodPost, path, body, func() {}, func(value T) error {
-		tell(value)
+// postAdmin posts a request to the daemon behind the socket, and hands over the
+// lines of its answer as they come.
+func postAdmin[T any](ctx context.Context, socket, path string, body any, tell func(T)) error {
+	err := streamAdmin(ctx, socket, http.MethodPost, path, body, func() {}, func(line T) error {
+		tell(line)
 		return nil
 	})
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) { // the end of the answer
 		return nil
 	}
 	return err

@@ -49,7 +49,7 @@ func inspect(t *testing.T, d *Daemon, name string, meanwhile func()) (steps map[
 	return steps, verdict
 }
 
-func idle() {}
+func undisturbed() {}
 
 func TestADoorThatNobodyComesTo(t *testing.T) {
 	address, config := brokerAt(t)
@@ -57,7 +57,7 @@ func TestADoorThatNobodyComesTo(t *testing.T) {
 	d.current().broker().Addr(t.Context())
 	for _, name := range []string{"mqtt", "http", "coap"} {
 		eventually(t, func() bool { s := d.current().doorNamed(name); return s.State == dashboard.OK })
-		steps, v := inspect(t, d, name, idle)
+		steps, v := inspect(t, d, name, undisturbed)
 		expectVerdict(t, v, netcheck.Warn, "", "Nothing has come in by "+name, "only programs on this machine", "0.0.0.0:")
 		if s := steps[netcheck.Knock]; s.State != netcheck.OK || !strings.Contains(s.Text, "answers this machine") {
 			t.Errorf("%s: %+v", name, s)
@@ -94,7 +94,7 @@ func TestADoorThatRefuses(t *testing.T) {
 	if err == nil {
 		t.Fatal("let in")
 	}
-	steps, v := inspect(t, d, "mqtt", idle)
+	steps, v := inspect(t, d, "mqtt", undisturbed)
 	expectVerdict(t, v, netcheck.Warn, "", "1 × wrong login", "user name or password is wrong", "check user and password in the device")
 	if steps[netcheck.Refused].State != netcheck.Warn {
 		t.Errorf("%+v", steps[netcheck.Refused])
@@ -124,7 +124,7 @@ func TestADoorWhoseAddressIsTaken(t *testing.T) {
 	defer l.Close()
 	d := inside(t, fmt.Sprintf("ingest.mqtt.listen = %q\n", l.Addr()))
 	eventually(t, func() bool { _, ok := d.lastWarning("mqtt"); return ok })
-	_, v := inspect(t, d, "mqtt", idle)
+	_, v := inspect(t, d, "mqtt", undisturbed)
 	expectVerdict(t, v, netcheck.Bad, netcheck.Open, "does not listen yet", "address already in use")
 }
 
@@ -137,7 +137,7 @@ func TestASerialLine(t *testing.T) {
 	defer end.Close()
 	d := inside(t, fmt.Sprintf("ingest.mqtt.listen = \"\"\n[[ingest.serial]]\nname = \"boiler\"\nport = %q\n[ingest.serial.framing]\nmax_frame = \"64B\"\n[[ingest.serial]]\nname = \"gone\"\nport = \"/dev/serial/by-id/usb-nothing\"\n", path))
 	eventually(t, func() bool { s := d.current().doorNamed("serial:boiler"); return s.State == dashboard.OK })
-	_, v := inspect(t, d, "serial:boiler", idle)
+	_, v := inspect(t, d, "serial:boiler", undisturbed)
 	expectVerdict(t, v, netcheck.Warn, "", "not a byte has come", "RX and TX")
 	noise := strings.Repeat("\xf0\x0f\x81", 100) // a wrong speed knows no end of line
 	steps, v := inspect(t, d, "serial:boiler", func() { _, _ = device.WriteString(noise) })
@@ -148,7 +148,7 @@ func TestASerialLine(t *testing.T) {
 	_, v = inspect(t, d, "serial:boiler", func() { _, _ = device.WriteString("\n21.5\n22.5\n23.5\n") })
 	expectVerdict(t, v, netcheck.OK, "", "Nothing is wrong", "3 readings came")
 	eventually(t, func() bool { s := d.current().doorNamed("serial:gone"); return s.Line.Trouble != "" })
-	_, v = inspect(t, d, "serial:gone", idle)
+	_, v = inspect(t, d, "serial:gone", undisturbed)
 	expectVerdict(t, v, netcheck.Bad, netcheck.Open, "/dev/serial/by-id/usb-nothing")
 }
 

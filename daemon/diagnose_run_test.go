@@ -53,7 +53,7 @@ func inside(t *testing.T, config string) *Daemon {
 // asked is an answer in lines, over the admin socket.
 func asked(t *testing.T, d *Daemon, path string, body any) (lines []netcheck.Line, verdict netcheck.Line) {
 	t.Helper()
-	if err := tellAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), path, body, func(l netcheck.Line) { lines = append(lines, l) }); err != nil {
+	if err := postAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), path, body, func(l netcheck.Line) { lines = append(lines, l) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(lines) == 0 {
@@ -146,7 +146,7 @@ func TestWhatTheOtherSideDoesNotTakeIsNamed(t *testing.T) {
 				cloud.retryAfter.Store(&c.retryAfter)
 			}
 			d := inside(t, cloud.uplink(""))
-			if _, err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}); err != nil {
+			if err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}, func(api.SentLine) {}); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, func() bool { s := d.current().links[0].forwarder.Stats(); return s.Retries+s.Quarantined > 0 })
@@ -221,7 +221,7 @@ func TestALinkThatIsDownAndComesBack(t *testing.T) {
 	cloud := newCloudSays(t)
 	cloud.status.Store(503)
 	d := inside(t, cloud.uplink(""))
-	if _, err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}); err != nil {
+	if err := d.send(t.Context(), api.Message{Device: "pump", Payload: `{"on":true}`}, func(api.SentLine) {}); err != nil {
 		t.Fatal(err)
 	}
 	_, v := asked(t, d, diagnoseCloud, nil)
@@ -234,7 +234,7 @@ func TestALinkThatIsDownAndComesBack(t *testing.T) {
 func TestDiagnosesOfNothing(t *testing.T) {
 	d := inside(t, newCloudSays(t).uplink(""))
 	for _, path := range []string{"links/clowd/diagnose", "links/clowd/test", "doors/mqtts/diagnose"} {
-		err := tellAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/"+path, nil, func(json.RawMessage) {})
+		err := postAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/"+path, nil, func(json.RawMessage) {})
 		if err == nil || !strings.Contains(err.Error(), "hint") {
 			t.Errorf("%s: %v", path, err)
 		}

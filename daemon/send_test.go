@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/dashboard/api"
+	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
 // brokerAt lets a gateway have a broker.
@@ -23,11 +23,11 @@ func brokerAt(t *testing.T) (address, config string) {
 	return address, fmt.Sprintf("ingest.mqtt.listen = %q\n", address)
 }
 
-// tell asks a gateway over its admin socket.
-func tellGateway[T any](t *testing.T, d *Daemon, path string, body any) (got T, err error) {
+// byHand sends a message, and returns the verdict with what became of it.
+func byHand(t *testing.T, d *Daemon, m api.Message) (last api.SentLine, err error) {
 	t.Helper()
-	err = askAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), http.MethodPost, path, body, &got)
-	return got, err
+	err = postAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/send", m, func(l api.SentLine) { last = l })
+	return last, err
 }
 
 // audits are what the gateway has noted of what the operator did.
@@ -65,10 +65,14 @@ undecodable = "drop"
 		{api.Message{Device: "pump", Payload: `{"flow":7}`}, "decoded", 1, []string{"without any route", "device pump"}},
 		{api.Message{Device: "pump", PayloadBase64: []byte(`{"flow":7}`)}, "decoded", 1, nil},
 	} {
-		got, err := tellGateway[api.Sent](t, d, "/api/v1/send", c.m)
-		if err != nil {
-			t.Fatal(err)
+		last, err := byHand(t, d, c.m)
+		if err != nil || last.Sent == nil || last.Verdict == "" {
+			t.Fatalf("%+v, %v", last, err)
 		}
+		if want := map[bool]netcheck.State{true: netcheck.OK, false: netcheck.Warn}[c.fate == "decoded"]; last.State != want {
+			t.Errorf("%+v", last)
+		}
+		got := *last.Sent
 		if got.Fate != c.fate || len(got.Readings) != c.readings {
 			t.Errorf("%+v: %+v", c.m, got)
 		}
@@ -86,7 +90,7 @@ undecodable = "drop"
 		t.Error("an audit holds the payload")
 	}
 	for _, m := range []api.Message{{}, {Topic: "a/#"}, {Topic: "$SYS/a"}, {Topic: "a", Device: "b"}, {Device: "b", QoS: 1}, {Topic: "a", Payload: "1", PayloadBase64: []byte("1")}} {
-		if _, err := tellGateway[api.Sent](t, d, "/api/v1/send", m); err == nil || !strings.Contains(err.Error(), "hint") {
+		if _, err := byHand(t, d, m); err == nil || !strings.Contains(err.Error(), "hint") {
 			t.Errorf("%+v: %v", m, err)
 		}
 	}
@@ -95,11 +99,15 @@ undecodable = "drop"
 	}
 }
 
-// giveCommand gives a command and returns its answers.
-func giveCommand(t *testing.T, d *Daemon, o api.Order) (all []command.Answer, err error) {
+// giveCommand gives a command and returns its answers, and the verdict.
+func giveCommand(t *testing.T, d *Daemon, o api.Order) (all []command.Answer, verdict netcheck.Line, err error) {
 	t.Helper()
-	err = tellAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/command", o, func(a command.Answer) { all = append(all, a) })
-	return all, err
+	err = postAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), "/api/v1/command", o, func(l api.OrderLine) {
+		if verdict = l.Line; l.Answer != nil && l.State != netcheck.Running && l.State != netcheck.Skipped && l.Verdict == "" {
+			all = append(all, *l.Answer)
+		}
+	})
+	return all, verdict, err
 }
 
 func TestACommandByHandReachesTheDevice(t *testing.T) {
@@ -112,14 +120,24 @@ func TestACommandByHandReachesTheDevice(t *testing.T) {
 	d := inside(t, config+fmt.Sprintf("[command]\nallow = [\"dev/+/set\"]\ndevice_topic = \"dev/{device}/set\"\nkey_file = %q\n", keys))
 	d.current().broker().Addr(t.Context())
 
-	got, err := giveCommand(t, d, api.Order{Device: "pump", Payload: "on"})
-	if err != nil || len(got) != 1 || got[0].State != command.Accepted || *got[0].Receivers != 0 || !strings.Contains(got[0].Reason, "nobody") {
-		t.Errorf("%+v, %v", got, err)
+	expect := func(o api.Order, state netcheck.State, says string, states ...command.State) (last command.Answer) {
+		t.Helper()
+		got, v, err := giveCommand(t, d, o)
+		if err != nil || len(got) != len(states) || v.State != state || !strings.Contains(v.Verdict, says) {
+			t.Fatalf("%+v, %+v, %v", got, v, err)
+		}
+		for i, a := range got {
+			if a.State != states[i] {
+				t.Errorf("answer %d: %+v", i, a)
+			}
+			last = a
+		}
+		return last
 	}
+	expect(api.Order{Device: "pump", Payload: "on"}, netcheck.Warn, "Nobody is subscribed", command.Accepted, command.Accepted)
 	pump, inbox := client(t, address, "pump", "dev/pump/set")
-	got, err = giveCommand(t, d, api.Order{Device: "pump", Payload: "on"})
-	if err != nil || len(got) != 2 || got[0].State != command.Accepted || got[1].State != command.Delivered || got[1].By != "pump" {
-		t.Errorf("%+v, %v", got, err)
+	if last := expect(api.Order{Device: "pump", Payload: "on"}, netcheck.OK, "Delivered to pump", command.Accepted, command.Delivered); last.By != "pump" {
+		t.Errorf("%+v", last)
 	}
 	if m := <-inbox; m.payload != "on" || m.topic != "dev/pump/set" {
 		t.Errorf("the device got %+v", m)
@@ -131,14 +149,11 @@ func TestACommandByHandReachesTheDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := 0
-	got, err = giveCommand(t, d, api.Order{Topic: "dev/valve/set", Payload: "open", TTL: "1m", Wait: &none})
-	if err != nil || len(got) != 2 || *got[0].Receivers != 1 || !strings.Contains(got[1].Reason, "one that sleeps") {
-		t.Errorf("%+v, %v", got, err)
+	last := expect(api.Order{Topic: "dev/valve/set", Payload: "open", TTL: "1m", Wait: &none}, netcheck.Warn, "kept for one that sleeps", command.Accepted, command.Accepted)
+	if *last.Receivers != 1 {
+		t.Errorf("%+v", last)
 	}
-	got, err = giveCommand(t, d, api.Order{Topic: "other/pump", Payload: "on"})
-	if err != nil || len(got) != 1 || got[0].State != command.Refused || !strings.Contains(got[0].Reason, "allow in [command]") {
-		t.Errorf("%+v, %v", got, err)
-	}
+	expect(api.Order{Topic: "other/pump", Payload: "on"}, netcheck.Bad, "allow in [command]", command.Refused)
 	log := strings.Join(audits(t, d, command.AuditMetric), "\n")
 	if strings.Count(log, `"courier":"the page","sender":"somebody on the gateway itself"`) < 5 {
 		t.Errorf("audits:\n%s", log)
@@ -168,7 +183,7 @@ func sleepsThere(t *testing.T, address string) error {
 func TestCommandsByHandNeedToBeAllowed(t *testing.T) {
 	_, config := brokerAt(t)
 	d := inside(t, config)
-	if _, err := giveCommand(t, d, api.Order{Topic: "dev/pump/set", Payload: "on"}); err == nil || !strings.Contains(err.Error(), "set allow in [command]") {
+	if _, _, err := giveCommand(t, d, api.Order{Topic: "dev/pump/set", Payload: "on"}); err == nil || !strings.Contains(err.Error(), "set allow in [command]") {
 		t.Errorf("%v", err)
 	}
 }

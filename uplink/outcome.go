@@ -44,7 +44,6 @@ func (fl *flow) accept(r result) {
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
 	fl.book.end(r.d.page, Acked, r.at)
-	r.d.finish()
 	weight := r.d.weight()
 	r.d.finish()
 	fl.recover(r, weight)

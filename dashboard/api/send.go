@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
 // maxSend bounds a message that is sent by hand, in bytes of its JSON.
@@ -46,8 +47,15 @@ type Sent struct {
 	Millis int64 `json:"ms"`
 }
 
-// Send publishes messages by hand and says what became of them.
-func Send(send func(context.Context, Message) (Sent, error)) []dashboard.Route {
+// SentLine is a line of an answer that says what becomes of a message. The last one,
+// which has the verdict, has all of it.
+type SentLine struct {
+	netcheck.Line
+	Sent *Sent `json:"sent,omitempty"`
+}
+
+// Send publishes messages by hand and says what becomes of them.
+func Send(send func(ctx context.Context, m Message, tell func(SentLine)) error) []dashboard.Route {
 	return []dashboard.Route{operate("POST /api/v1/send", func(w http.ResponseWriter, r *http.Request) {
 		var m Message
 		if err := Read(w, r, maxSend, &m); err != nil {
@@ -55,8 +63,7 @@ func Send(send func(context.Context, Message) (Sent, error)) []dashboard.Route {
 			return
 		}
 		m.By = by(r)
-		done, err := send(r.Context(), m)
-		Answer(w, done, err)
+		stream(w, func(tell func(SentLine)) error { return send(r.Context(), m, tell) })
 	})}
 }
 
@@ -90,9 +97,15 @@ func by(r *http.Request) string {
 	return "somebody on the gateway itself"
 }
 
-// Command gives commands by hand, and says what became of them: lines of answers as
-// couriers carry them.
-func Command(give func(ctx context.Context, o Order, tell func(command.Answer)) error) []dashboard.Route {
+// OrderLine is a line of an answer that says what becomes of a command. Each that
+// ends a step has the answer of the desk, as couriers carry it.
+type OrderLine struct {
+	netcheck.Line
+	Answer *command.Answer `json:"answer,omitempty"`
+}
+
+// Command gives commands by hand, and says what becomes of them.
+func Command(give func(ctx context.Context, o Order, tell func(OrderLine)) error) []dashboard.Route {
 	return []dashboard.Route{operate("POST /api/v1/command", func(w http.ResponseWriter, r *http.Request) {
 		var o Order
 		if err := Read(w, r, 2*command.MaxBody, &o); err != nil {
@@ -100,6 +113,6 @@ func Command(give func(ctx context.Context, o Order, tell func(command.Answer)) 
 			return
 		}
 		o.By = by(r)
-		stream(w, func(tell func(command.Answer)) error { return give(r.Context(), o, tell) })
+		stream(w, func(tell func(OrderLine)) error { return give(r.Context(), o, tell) })
 	})}
 }

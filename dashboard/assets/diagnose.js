@@ -1,6 +1,7 @@
-// Why does nothing arrive? The gateway tries it step by step, and says what is wrong.
+// What the gateway tries step by step: why nothing arrives, and what becomes of what
+// is sent by hand.
 import { lines } from "./api.js";
-import { make, say } from "./dom.js";
+import { make, say, show } from "./dom.js";
 import { fault, press, sheet } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
@@ -9,63 +10,73 @@ import { advice } from "./words.js";
 
 const t = texts.diagnose;
 
-export const diagnoseLink = (name) => steps(sheet(t.link + name), `links/${encodeURIComponent(name)}/`, "diagnose");
-export const diagnoseDoor = (name) => steps(sheet(t.door + name), `doors/${encodeURIComponent(name)}/`, "diagnose");
-export const testLink = (name) => steps(sheet(t.test + name), `links/${encodeURIComponent(name)}/`, "test");
+// diagnose opens a sheet that finds out about one of the links, or doors.
+export function diagnose(kind, name, what = "diagnose") {
+  const { body, signal } = sheet(`${what === "test" ? t.test : t.title} ${name}`);
+  return steps(body, signal, `${kind}/${encodeURIComponent(name)}/${what}`);
+}
 
-// steps shows what is tried as it comes: the verdict on top, each step below it.
-async function steps({ body, signal }, path, what, how = {}) {
+// steps shows each step as it comes, and the verdict above them.
+async function steps(parent, signal, path, body = {}) {
   const verdict = make("p", "note verdict", t.running);
   verdict.role = "status";
   verdict.tabIndex = -1;
   const list = make("ul", "way steps");
-  body.replaceChildren(verdict, list);
+  parent.replaceChildren(verdict, list);
   verdict.focus();
-  const rows = new Map();
+  const rows = {};
   let last = {};
   try {
-    for await (last of lines(path + what, { method: "POST", body: how, signal })) {
-      if (!last.verdict) row(list, rows, last);
+    for await (last of lines(path, { method: "POST", body, signal })) {
+      if (last.verdict) break;
+      const { step, title, state, text = "", hint = "" } = last;
+      rows[step] ??= list.appendChild(make("li", "", make("i"), make("b", "", title), make("p"), make("p", "why")));
+      rows[step].dataset.mood = state;
+      say(rows[step].children[2], text);
+      say(rows[step].children[3], hint);
     }
+    verdict.dataset.mood = last.state;
+    say(verdict, advice(last.verdict));
   } catch (error) {
-    return fault(body, error);
+    verdict.remove();
+    fault(parent, error);
   }
-  verdict.dataset.mood = last.state;
-  say(verdict, advice(last.verdict));
-  const again = (text, next, more) => press(text, () => steps({ body, signal }, path, next, more), body);
-  const more = make("div", "head", again(t.again, what, how));
-  if (last.step === "held") more.append(again(t.anyway, what, { anyway: true }));
-  if (!last.step && what === "diagnose" && path.startsWith("links")) more.append(again(t.send, "test"));
-  body.append(more);
+  const again = (text, path, body) => press(text, () => steps(parent, signal, path, body), parent);
+  if (last.step === "held") parent.append(again(t.anyway, path, { anyway: true }));
+  if (path.includes("/")) parent.append(again(t.again, path, body));
 }
 
-function row(list, rows, { step, title, state, text = "", hint = "", ms = 0 }) {
-  if (!rows.has(step)) {
-    const item = make("li", "", make("i"), make("b", "", title), make("p"), make("p", "why"));
-    rows.set(step, item);
-    list.append(item);
-  }
-  const item = rows.get(step);
-  item.dataset.mood = state;
-  say(item.children[2], text + (ms >= 10 ? ` (${ms} ms)` : ""));
-  say(item.children[3], hint && t.hint + hint);
-}
+// pick lets one be chosen.
+const pick = (parent, state, kind, what) =>
+  parent.append(make("h3", "", t[kind]), make("div", "head", ...lists(state.status)[kind].map(({ name }) => press(name, () => diagnose(kind, name, what), parent))));
 
-// pick lets one of several be chosen; one alone is chosen at once.
-function pick(body, title, items, act) {
-  body.append(make("h3", "", title), make("div", "head picks", ...items.map(({ name }) => press(name, () => act(name), body))));
-}
+// form asks for what is sent.
+const form = (path) => ({ body, signal }) => {
+  const to = make("select");
+  to.ariaLabel = t.to;
+  to.append(...["topic", "device"].map((name) => new Option(name)));
+  const [name, payload] = ["input", "textarea"].map((tag, i) => Object.assign(make(tag), { required: !i, spellcheck: false, ariaLabel: t.fields[i], placeholder: t.fields[i] }));
+  const out = make("div");
+  const fields = make("form", "", make("div", "head", to, name), payload, make("button", "", t.send));
+  fields.onsubmit = (event) => {
+    event.preventDefault();
+    steps(out, signal, path, { [to.value]: name.value, payload: payload.value });
+  };
+  body.append(fields, out);
+};
 
-// diagnoseTasks offers it where tasks are.
+let command;
+
+// diagnoseTasks offers all of it where tasks are.
 export function diagnoseTasks(state) {
   task(t.title, t.about, ({ body }) => {
-    const { links, doors } = lists(state.status);
-    pick(body, t.out, links, diagnoseLink);
-    pick(body, t.in, doors, diagnoseDoor);
+    pick(body, state, "links");
+    pick(body, state, "doors");
   });
-  task(t.check, t.checks, ({ body }) => {
-    const { links } = lists(state.status);
-    if (links.length === 1) return testLink(links[0].name);
-    pick(body, t.out, links, testLink);
-  });
+  task(t.test, t.tests, ({ body }) => pick(body, state, "links", "test"));
+  task(t.message, t.messages, form("send"));
+  command = task(t.command, t.commands, form("command"));
 }
+
+// offerCommand shows the task only where commands are allowed.
+export const offerCommand = (status) => show(command, !!status.commands);

@@ -19,8 +19,8 @@ export const texts = {
     about: "This gateway",
     // What the names of fields do not say by themselves.
     names: {
-      "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day", "flash tokens": "may be written at once",
-      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "in flight": "under way now",
+      "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day",
+      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "over carrier": "goes over", "over needs": "what waits takes", "over drained": "delivered at",
     },
   },
   quarantine: {
@@ -31,6 +31,14 @@ export const texts = {
     title: "Where is my reading?", about: "From the device to the other side, step by step",
     device: "Device", metric: "Metric", again: "Follow the newest", none: "Nothing has been heard yet.",
   },
+  diagnose: {
+    title: "Nothing arrives?", about: "The gateway tries the way, and says what is wrong",
+    test: "Test a link", tests: "Follow a marked reading to the other side",
+    links: "Out", doors: "In", running: "Looking…", again: "Again", anyway: "Try the network anyway",
+    message: "Send a test message", messages: "As a sensor would",
+    command: "Send a command", commands: "To a device",
+    to: "To", fields: ["Name", "Payload"], send: "Send",
+  },
   config: {
     title: "Configuration", about: "Change it, on trial",
     draft: "Go on with your change", other: "The configuration has changed since", tried: "Tried last, and not kept",
@@ -38,33 +46,16 @@ export const texts = {
     fine: "Nothing is wrong with it.", same: "It is what runs.", nothing: "Nothing is interrupted.", marks: { ok: "✓", warn: "!", fail: "✗" },
     trial: "A configuration is on trial. It is undone in", kept: "The configuration is kept.", undone: "The change was undone.",
   },
-  diagnose: {
-    title: "Nothing arrives?", about: "The gateway tries the way step by step, and says what is wrong",
-    check: "Test a link", checks: "Send a marked reading, and follow it until the other side has it",
-    out: "Nothing goes out over…", in: "Nothing comes in by…",
-    link: "Out: ", door: "In: ", test: "Test: ", running: "Looking…", hint: "What to do: ",
-    again: "Again", anyway: "Try the network anyway", send: "Send a test reading",
-  },
-  send: {
-    title: "Send a test message", about: "As a sensor would, and see what becomes of it",
-    command: "Send a command", commands: "To a device, as the gateway allows",
-    to: "What names it", topic: "Topic", device: "Device", name: "Name", payload: "Payload", retain: "Retain: for whoever subscribes later, too", go: "Send",
-    fates: { decoded: "Decoded", "kept whole": "Not understood, kept as it is", dropped: "Not understood, dropped" },
-    kept: (ms) => `On flash after ${ms} ms`,
-    receivers: (n) => (n === 1 ? "for 1 subscriber" : `for ${n} subscribers`),
-    states: { accepted: "Accepted, on its way", delivered: "Delivered", refused: "Refused", expired: "Too late" },
-  },
   login: {
     login: "Sign in",
     logout: "Sign out",
     setup: "Set up this gateway",
     password: "Change the password",
     tokens: "Tokens",
-    asks: { setup: "code", password: "old" },
     why: {
       setup: "The code is in the gateway's journal. Choose a password of 10 characters or more.",
-      password: "Everybody else who is signed in has to sign in again.",
-      tokens: "Let programs in without a password.",
+      password: "All others have to sign in again.",
+      tokens: "For programs.",
     },
     compare: "Certificate SHA-256: ",
     wait: "Seconds to wait: ",
@@ -74,7 +65,15 @@ export const texts = {
     used: "used ",
     never: "never used",
     revoke: "Revoke",
-    once: "A new token is shown here once: ",
+    once: "A new one is shown here once: ",
+  },
+  ops: {
+    log: "Log", logs: "What the gateway says", level: "Level", pause: "Pause", go: "Go on",
+    bundle: "Support bundle", bundles: "What support wants to know", save: "Download",
+    inside: "State, log, configuration and machine, with names and addresses, without passwords.",
+    export: "Export", exports: "Take readings away, on this phone or a stick",
+    which: "What waits for", all: "all on flash", format: "Format", to: "To", pull: "is whole: pull the stick out.",
+    blink: "Blink", blinks: "Which gateway is this?", stop: "Stop",
   },
   series: {
     ranges: "Time shown", hour: "1 h", hours: "6 h", day: "24 h", week: "7 d", all: "All",

@@ -16,14 +16,13 @@ export async function renderTrace(parent, device, metric, signal) {
   list.tabIndex = -1;
   parent.replaceChildren(list);
   if (document.activeElement === document.body) list.focus();
-  const series = `device=${encodeURIComponent(device)}&metric=${encodeURIComponent(metric)}`;
   try {
-    for (let which = series, was; ; ) {
-      const r = await ask(`trace?${which}`, { signal });
+    for (let which = { device, metric }, was; ; ) {
+      const r = await ask(`trace?${new URLSearchParams(which)}`, { signal });
       const now = JSON.stringify(r.steps);
       if (now !== was) list.replaceChildren(make("li", "big", make("b", "", String(r.value)), unit(r.unit ?? "")), ...r.steps.map(step));
       was = now;
-      which = `${series}&lane=${r.lane}&seq=${r.seq}&epoch=${r.epoch}`;
+      which = { lane: r.lane, seq: r.seq, epoch: r.epoch };
       if (!r.links.some((l) => l.state === "sent" || l.state === "waiting")) break;
       await new Promise((next) => setTimeout(next, 1000));
       if (signal.aborted) return;
@@ -43,7 +42,8 @@ function step({ mood, title, text, why }) {
 // traceTask offers it where one picks a series of those that the page has heard.
 export function traceTask(state) {
   task(t.title, t.about, ({ body, signal }) => {
-    const names = [...state.devices.keys()].sort();
+    const { itself } = state.status ?? {};
+    const names = [...state.devices.keys()].filter((name) => itself?.kept || name !== itself?.device).sort();
     if (names.length === 0) return body.append(make("p", "note", t.none));
     const out = make("div");
     const pick = (label, change) => {
@@ -54,10 +54,11 @@ export function traceTask(state) {
     };
     const fill = (select, all) => select.replaceChildren(...all.map((name) => make("option", "", name)));
     let stop = new AbortController();
+    signal.addEventListener("abort", () => stop.abort());
     const show = () => {
       stop.abort();
       stop = new AbortController();
-      renderTrace(out, device.value, metric.value, AbortSignal.any([signal, stop.signal]));
+      renderTrace(out, device.value, metric.value, stop.signal);
     };
     const choose = () => {
       fill(metric, [...new Set([...(state.devices.get(device.value)?.metrics.values() ?? [])].map((m) => m.name))]);
