@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidegate/tidegate/reading"
 )
@@ -58,6 +59,18 @@ func ingest(b *testing.B, buf *Buffer, sources, batches int) {
 		})
 	}
 	all.Wait()
+}
+
+// BenchmarkAdd is what an Accept of four readings does under the lock.
+func BenchmarkAdd(b *testing.B) {
+	rs := make([]reading.Reading, 4)
+	g, now := newGroup(), time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		if g.add(rs, 40, now); g.full() {
+			g = g.reuse()
+		}
+	}
 }
 
 var metrics = [4]string{"temp", "hum", "bat", "rssi"}

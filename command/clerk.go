@@ -11,6 +11,9 @@ import (
 type Narrow struct {
 	// Allow are topics, as filters; nil for all that the Desk allows.
 	Allow []string
+	// Trusted says that its letters need no signature: the gateway itself knows who
+	// gives them, and nobody in between could change one.
+	Trusted bool
 }
 
 // Clerk is who a courier deals with. It is safe for concurrent use.

@@ -127,6 +127,7 @@ func (b *builder) buildDoors() error {
 		b.buildSerial(v),
 		b.buildCoAP(v),
 		b.buildLines(v, clients),
+		b.buildHost(v),
 	)
 }
 
@@ -245,13 +246,13 @@ func (b *builder) buildLinks() error {
 
 func (b *builder) addLink(u upstream) error {
 	s := u.settings()
-	made := of(u.kind, u.doorOut, b.network.made(s.Links), b.cfg.Command.beside(s.Name), secrets(u.doorOut))
+	made := of(u.kind, u.doorOut, b.network.made(s.Links), b.cfg.Command.beside(s.Name), secrets(u.doorOut), keptFileAt(s.TLSCA))
 	if l := b.old.link(s.Name); l.is(made) {
 		b.links = append(b.links, l)
 		return nil
 	}
 	log := b.log.With("sink", s.Name)
-	secure, err := s.tlsClient(b.clockFloor(), log)
+	secure, err := s.tlsClient(b.cfg.clockFloor(), log)
 	if err != nil {
 		return err
 	}
@@ -295,8 +296,8 @@ func closer(sink uplink.Sink) func() error {
 
 // clockFloor is a time that has passed for certain: the last one at which this
 // gateway, or the gateway before this start, wrote to its folder.
-func (b *builder) clockFloor() time.Time {
-	info, err := os.Stat(filepath.Join(b.cfg.Gateway.DataDir, "journal", "state.db"))
+func (c Config) clockFloor() time.Time {
+	info, err := os.Stat(filepath.Join(c.Gateway.DataDir, "journal", "state.db"))
 	if err != nil {
 		return time.Time{}
 	}

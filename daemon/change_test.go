@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/tidegate/tidegate/dashboard"
 )
 
@@ -26,6 +28,8 @@ type gatewayHere struct {
 // runGateway runs a gateway with more in its configuration.
 func runGateway(t *testing.T, more string) *gatewayHere {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	dir, err := os.MkdirTemp("", "gw") // shorter than TempDir: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)
@@ -48,9 +52,9 @@ func runGateway(t *testing.T, more string) *gatewayHere {
 	return r
 }
 
-func (r *gatewayHere) config(more string) Config {
-	r.Helper()
-	text := fmt.Sprintf(`
+// text is a configuration of the gateway, with more in it.
+func (r *gatewayHere) text(more string) string {
+	return fmt.Sprintf(`
 [gateway]
 id = "north-7"
 data_dir = %q
@@ -59,7 +63,11 @@ listen = ""
 [ingest.mqtt]
 listen = %q
 %s`, filepath.Join(r.dir, "data"), r.mqtt, more)
-	c, err := Parse("tidegate.toml", []byte(text))
+}
+
+func (r *gatewayHere) config(more string) Config {
+	r.Helper()
+	c, err := Parse("tidegate.toml", []byte(r.text(more)))
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -109,17 +117,17 @@ func TestWhatDidNotChangeRunsOn(t *testing.T) {
 		name, more string
 		same       []string
 	}{
-		{"nothing", twoLinks, []string{"mqtt", "east", "west"}},
-		{"one uplink", strings.Replace(twoLinks, ":1/", ":2/", 1), []string{"mqtt", "west"}},
-		{"an uplink less", twoLinks[strings.LastIndex(twoLinks, "[["):], []string{"mqtt", "west"}},
-		{"an uplink and a door more", httpDoor + twoLinks, []string{"mqtt", "west"}},
-		{"a door's option", httpDoor + "max_body = \"64KiB\"\n" + twoLinks, []string{"mqtt", "east", "west"}},
-		{"the broker, and no door for HTTP", "max_clients = 7\n" + twoLinks, []string{"east", "west"}},
-		{"a refinement that nobody uses", "max_clients = 7\n" + twoLinks + "[[refine]]\nname = \"x\"\ndrop = true\n", []string{"mqtt", "east", "west"}},
-		{"a way out", "max_clients = 7\n" + twoLinks + "links = [\"lte\"]\n[[link]]\nname = \"lte\"\n", []string{"mqtt", "east"}},
-		{"the budget of a way out", "max_clients = 7\n" + twoLinks + "links = [\"lte\"]\n[[link]]\nname = \"lte\"\nbudget_day = \"1MiB\"\n", []string{"mqtt", "east"}},
-		{"commands", twoLinks + "[command]\nallow = [\"#\"]\n[[command.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/\"\n", []string{"east"}},
-		{"the broker under commands", "max_clients = 8\n" + twoLinks + "[command]\nallow = [\"#\"]\n[[command.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/\"\n", []string{"east", "west", "commands"}},
+		{"nothing", twoLinks, []string{"mqtt", "host", "east", "west"}},
+		{"one uplink", strings.Replace(twoLinks, ":1/", ":2/", 1), []string{"mqtt", "host", "west"}},
+		{"an uplink less", twoLinks[strings.LastIndex(twoLinks, "[["):], []string{"mqtt", "host", "west"}},
+		{"an uplink and a door more", httpDoor + twoLinks, []string{"mqtt", "host", "west"}},
+		{"a door's option", httpDoor + "max_body = \"64KiB\"\n" + twoLinks, []string{"mqtt", "host", "east", "west"}},
+		{"the broker, and no door for HTTP", "max_clients = 7\n" + twoLinks, []string{"host", "east", "west"}},
+		{"a refinement that nobody uses", "max_clients = 7\n" + twoLinks + "[[refine]]\nname = \"x\"\ndrop = true\n", []string{"mqtt", "host", "east", "west"}},
+		{"a way out", "max_clients = 7\n" + twoLinks + "links = [\"lte\"]\n[[link]]\nname = \"lte\"\n", []string{"mqtt", "host", "east"}},
+		{"the budget of a way out", "max_clients = 7\n" + twoLinks + "links = [\"lte\"]\n[[link]]\nname = \"lte\"\nbudget_day = \"1MiB\"\n", []string{"mqtt", "host", "east"}},
+		{"commands", twoLinks + "[command]\nallow = [\"#\"]\n[[command.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/\"\n", []string{"host", "east"}},
+		{"the broker under commands", "max_clients = 8\n" + twoLinks + "[command]\nallow = [\"#\"]\n[[command.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/\"\n", []string{"host", "east", "west", "commands"}},
 	} {
 		same, err := r.change(step.more)
 		if err != nil || !slices.Equal(same, step.same) {
@@ -147,7 +155,7 @@ func TestAConfigurationWhoseDoorsDoNotOpenIsGivenUp(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "http: ") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("the error is %v", err)
 	}
-	if !slices.Equal(same, []string{"mqtt", "east", "west"}) || r.current() != before {
+	if !slices.Equal(same, []string{"mqtt", "host", "east", "west"}) || r.current() != before {
 		t.Errorf("%v runs on", same)
 	}
 	if err := opened(t.Context(), before.doors); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/bootclock"
+	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
@@ -124,16 +125,12 @@ func (k *checklist) identity(g Gateway, hostname func() (string, error)) {
 // clock warns of a clock that is certainly wrong or may be: readings that come
 // without a time get the gateway's.
 func (k *checklist) clock(now time.Time, synced bool) {
-	const hint = `turn on a time service, for example with "timedatectl set-ntp true"; until then, readings say that their time is uncertain`
-	written := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
-	switch {
-	case now.Before(written):
-		k.warn(hint, "the clock says %s, which is before this program was written", now.UTC().Format(time.DateOnly))
-	case !synced:
-		k.warn(hint, "the clock says %s and is not synchronised", now.UTC().Format(time.RFC3339))
-	default:
-		k.ok("the clock is synchronised: %s", now.UTC().Format(time.RFC3339))
+	f := netcheck.Clock{Now: now, Synced: synced, Past: bootclock.Written()}.Judge()
+	if f.State == netcheck.OK {
+		k.ok("%s", f.Text)
+		return
 	}
+	k.warn(f.Hint, "%s", f.Text)
 }
 
 // isOpen reports whether users outside a file's owner and group may use it.

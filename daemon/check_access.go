@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/certs"
+	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/internal/passwd"
 )
 
@@ -63,10 +64,10 @@ func (k *checklist) tlsFiles(table string, files certs.Files, now time.Time) {
 		k.fail("make a new certificate", "%s: %v", table, err)
 		return
 	}
-	ends := leaf.NotAfter.UTC().Format(time.DateOnly)
-	if leaf.NotAfter.Sub(now) < 14*24*time.Hour {
-		k.warn("have it renewed", "%s: the certificate ends on %s", table, ends)
+	f := netcheck.OfCertificate("the certificate", leaf.NotAfter, now)
+	if f.State != netcheck.OK {
+		k.warn(f.Hint, "%s: %s", table, f.Text)
 		return
 	}
-	k.ok("%s: the certificate is valid until %s", table, ends)
+	k.ok("%s: %s", table, f.Text)
 }

@@ -19,7 +19,7 @@ func (k *checklist) commands(ctx context.Context, c Config) {
 	all := c.Command.all()
 	switch {
 	case len(all) == 0 && len(c.Command.Allow) > 0:
-		k.warn("add a [[command.mqtt]]", "commands are allowed, and none can come")
+		k.ok("commands: only the operator of this gateway can give them")
 		return
 	case len(all) == 0:
 		return

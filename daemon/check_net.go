@@ -3,9 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -15,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
-	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
 // reachTimeout bounds the look at one uplink, name service included.
@@ -130,31 +128,16 @@ func (k *checklist) reach(ctx context.Context, g Gateway, n network, u upstream)
 	name := u.settings().Name
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	log := slog.New(slog.DiscardHandler)
-	secure, err := u.settings().tlsClient(time.Time{}, log)
-	if err != nil {
-		k.fault(Fail, name, err)
-		return
-	}
-	var ends time.Time
-	secure.VerifyConnection = func(s tls.ConnectionState) error {
-		ends = s.PeerCertificates[0].NotAfter
-		return nil
-	}
 	gateway, err := g.Identity()
 	if err != nil {
 		return // said already
 	}
-	path := n.path(u.settings().Links, nil, log)
-	sink, err := u.sink(way{gateway: gateway, dial: path.Dial, tls: secure, log: log})
+	path := n.path(u.settings().Links, nil, slog.New(slog.DiscardHandler))
+	report := netcheck.NewReport(netcheck.LinkQuestions(), func(netcheck.Line) {})
+	t := newAttempt(gateway, u, path, time.Time{}, report)
+	about, err := t.run(ctx)
 	if err != nil {
-		k.fault(Fail, name, err)
-		return
-	}
-	defer closer(sink)()
-	about, err := tryOut(ctx, sink)
-	if err != nil {
-		k.fault(Warn, name, err)
+		k.wrong(name, report, err)
 		return
 	}
 	about, cautions, _ := strings.Cut(about, "\n")
@@ -164,9 +147,29 @@ func (k *checklist) reach(ctx context.Context, g Gateway, n network, u upstream)
 	}
 	k.ok("uplink %s: %s", name, about)
 	k.cautions(name, cautions)
-	if !ends.IsZero() {
-		k.certificate(name, ends, time.Now())
+	if s, ok := t.trace.Verified(); ok {
+		k.certificate(name, s.PeerCertificates[0].NotAfter, time.Now())
 	}
+}
+
+// wrong notes the step of a trial that failed.
+func (k *checklist) wrong(name string, report *netcheck.Report, err error) {
+	for _, q := range netcheck.LinkQuestions() {
+		if f := report.Found(q.Step); f.State == netcheck.Bad {
+			k.found(Warn, name, f)
+			return
+		}
+	}
+	k.fault(Warn, name, err)
+}
+
+// found notes a finding about an uplink.
+func (k *checklist) found(level Level, name string, f netcheck.Finding) {
+	hint := cmp.Or(f.Hint, "check the link and the name; readings are kept until it answers")
+	if f.State == netcheck.OK {
+		hint = ""
+	}
+	k.findings = append(k.findings, Finding{level, "uplink " + name + ": " + f.Text, hint})
 }
 
 // cautions notes what a sink that works warns of, a line each.
@@ -176,29 +179,18 @@ func (k *checklist) cautions(name, lines string) {
 	}
 }
 
-// tryOut asks a sink whether it could send.
-func tryOut(ctx context.Context, sink uplink.Sink) (string, error) {
-	p, ok := sink.(uplink.Prober)
-	if !ok {
-		return "", nil
-	}
-	return p.Probe(ctx)
-}
-
 // fault notes an error of an uplink, with its hint if it has one.
 func (k *checklist) fault(level Level, name string, err error) {
-	what, hint, _ := strings.Cut(err.Error(), " — hint: ")
-	hint = cmp.Or(hint, "check the link and the name; readings are kept until it answers")
-	k.findings = append(k.findings, Finding{level, fmt.Sprintf("uplink %s: %s", name, what), hint})
+	what, hint := netcheck.Cut(err)
+	k.found(level, name, netcheck.Wrong(hint, "%s", what))
 }
 
-// certificate warns of a certificate that ends soon: a gateway in the field
-// then stops delivering without anybody having changed anything.
+// certificate warns of a certificate that ends soon.
 func (k *checklist) certificate(name string, ends, now time.Time) {
-	date := ends.UTC().Format(time.DateOnly)
-	if ends.Sub(now) < 14*24*time.Hour {
-		k.warn("have it renewed", "uplink %s: the other side's certificate ends on %s", name, date)
-		return
+	f := netcheck.OfCertificate("the other side's certificate", ends, now)
+	level := OK
+	if f.State != netcheck.OK {
+		level = Warn
 	}
-	k.ok("uplink %s: the other side's certificate is valid until %s", name, date)
+	k.found(level, name, f)
 }

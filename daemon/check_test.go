@@ -349,7 +349,7 @@ func TestUplinkOutOfReachIsAWarning(t *testing.T) {
 	l.Close()
 	k := &checklist{}
 	k.reach(t.Context(), Gateway{ID: "gw"}, systemNetwork(), cloudUplink(url))
-	expect(t, only(t, k), Warn, "connection refused", "nothing listens")
+	expect(t, only(t, k), Warn, "refuses the connection", "nothing listens")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -365,7 +365,7 @@ func TestUplinkWithAForeignCertificateIsNoticed(t *testing.T) {
 	defer server.Close()
 	k := &checklist{}
 	k.reach(t.Context(), Gateway{ID: "gw"}, systemNetwork(), cloudUplink(server.URL))
-	expect(t, only(t, k), Warn, "not safely", "certificate")
+	expect(t, only(t, k), Warn, "certificate", "signed by itself")
 }
 
 func TestCertificateThatEndsSoonIsNoticed(t *testing.T) {

@@ -26,6 +26,7 @@ type commands struct {
 	desk     *command.Desk
 	outlet   *orders
 	couriers []*courier
+	counter  *counter
 }
 
 // courier is a way down under supervision.
@@ -72,6 +73,7 @@ func (b *builder) buildCommands() error {
 	b.commands = &commands{part: part{name: "command", made: made}, outlet: &orders{}}
 	ledger := ingest.NewIntake(custody{b.buffer}, b.hub, time.Now)
 	b.commands.desk = command.New(cfg, b.commands.outlet, ledger, b.log.With("desk", "command"))
+	b.commands.counter = newCounter(b.commands.desk)
 	for _, t := range c.all() {
 		if err := b.addCourier(t); err != nil {
 			return fmt.Errorf("%s: %w", t.key, err)
@@ -82,9 +84,9 @@ func (b *builder) buildCommands() error {
 
 // madeOfCouriers is what couriers are made of beside [command].
 func (b *builder) madeOfCouriers() (all []any) {
-	all = of(secretAt(b.cfg.Command.KeyFile))
+	all = of(keptFileAt(b.cfg.Command.KeyFile))
 	for _, t := range b.cfg.Command.all() {
-		all = append(all, b.network.made(t.below().Links), secrets(t.wayDown))
+		all = append(all, b.network.made(t.below().Links), secrets(t.wayDown), keptFileAt(t.below().TLSCA))
 	}
 	return all
 }
@@ -92,7 +94,7 @@ func (b *builder) madeOfCouriers() (all []any) {
 func (b *builder) addCourier(t downstream) error {
 	below := t.below()
 	log := b.log.With("courier", below.Name)
-	secure, err := below.tlsClient(b.clockFloor(), log)
+	secure, err := below.tlsClient(b.cfg.clockFloor(), log)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func TestCheckLooksAtCommands(t *testing.T) {
 		level              Level
 	}{
 		{"", "", "", OK},
-		{"allow = [\"a\"]\n", "", "none can come", Warn},
+		{"allow = [\"a\"]\n", "", "only the operator", OK},
 		{table, "", "none is allowed", Warn},
 		{"allow = [\"a\"]\n" + table, "", "need no signature", Warn},
 		{"allow = [\"a\"]\nkey_file = \"" + keys + "\"\n" + table, "0123456789abcdef", "commands from orders", Warn},

@@ -99,6 +99,8 @@ type Ingest struct {
 	Modbus []Modbus `toml:"modbus"`
 	// Line are ports for lines over TCP and UDP.
 	Line []Line `toml:"line"`
+	// Host is the machine itself.
+	Host Host `toml:"host"`
 }
 
 // MQTT is [ingest.mqtt]: the broker that sensors publish to.
@@ -238,7 +240,7 @@ func Default() Config {
 			SessionExpiry: conf.Duration(7 * 24 * time.Hour),
 			SysInterval:   conf.Duration(10 * time.Second),
 			Dialects:      dialects(),
-		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP()},
+		}, HTTP: HTTP{MaxBody: conf.MiB, MaxClients: 512}, CoAP: defaultCoAP(), Host: defaultHost()},
 		Command:   defaultCommands(),
 		Dashboard: Dashboard{Listen: "127.0.0.1:8080"},
 	}

@@ -109,8 +109,9 @@ func down[T wayDown](all []downstream, kind string, tables []T) []downstream {
 	return all
 }
 
-// on says whether commands are taken at all.
-func (c Commands) on() bool { return len(c.Allow) > 0 && len(c.all()) > 0 }
+// on says whether commands are taken at all. The operator may give them even where
+// nobody upstream can.
+func (c Commands) on() bool { return len(c.Allow) > 0 }
 
 func (c Config) validateCommands(r refuse) {
 	k := c.Command

@@ -40,6 +40,7 @@ func (c Config) validate(r refuse) {
 	c.validateSentences(r)
 	c.Ingest.CoAP.validate(r, w)
 	validateLineDoors(r, c.Ingest.Line, w)
+	c.Ingest.Host.validate(r)
 	c.Uplink.validate(r)
 	c.validateCommands(r)
 	c.validateLinks(r)

@@ -35,6 +35,7 @@ type Daemon struct {
 	gateway string
 	log     *slog.Logger
 	started time.Time
+	heard   *heard // what log said last
 
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce
@@ -110,6 +111,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	//    connections have cost is saved when they are closed.
 	d.drain(g.links)
 	endLinks(g.links)
+	endRoutes(g.commands)
 	endWaysOut(g.network.but(&network{}))
 	// 3. Nobody watches any more.
 	stopShowing()

@@ -38,6 +38,8 @@ Usage:
   tidegate run     [-config FILE]         run the gateway
   tidegate check   [-config FILE]         look for anything that would go wrong
   tidegate status  [-config FILE] [-json] show what a running gateway does
+  tidegate diagnose [UPLINK] | -door [DOOR]
+                                          find out why nothing arrives
   tidegate reload | apply FILE | confirm | revert
                                           change the configuration while it runs;
                                           "tidegate apply -help" tells more
@@ -79,7 +81,7 @@ type entry func(args []string, stdout, stderr io.Writer) int
 // is none of that name.
 func groupCommand(name string) entry {
 	return map[string]entry{
-		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain,
+		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain,
 		"setup-code": operatorEntry("setup-code"), "operator": operatorEntry("operator"), "token": operatorEntry("token"),
 	}[name]
 }

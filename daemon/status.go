@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest/coapin"
+	"github.com/tidegate/tidegate/ingest/hostin"
 	"github.com/tidegate/tidegate/ingest/httpin"
 	"github.com/tidegate/tidegate/ingest/linein"
 	"github.com/tidegate/tidegate/ingest/modbusin"
@@ -32,6 +33,7 @@ func (d *Daemon) status() dashboard.Status {
 		Buffer:  d.bufferStatus(g),
 		Links:   []dashboard.Link{}, // a list in JSON, even when it is empty
 		Network: []dashboard.Carrier{},
+		Itself:  g.cfg.Ingest.Host.itself(),
 	}
 	for _, l := range g.links {
 		lag := l.cursor.Lag()
@@ -52,6 +54,7 @@ func (d *Daemon) status() dashboard.Status {
 	s.Commands = g.commands.status()
 	s.Access = d.entrance.status()
 	s.Revision, s.Trial = d.texts.Load().revision, d.trialStatus()
+	s.Identify = d.signal.How()
 	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }
@@ -145,6 +148,9 @@ func (g *generation) doorStatus() []dashboard.Door {
 
 	all := []dashboard.Door{}
 	for _, door := range g.doors {
+		if _, itself := door.source.(*hostin.Source); itself && !g.cfg.Ingest.Host.Keep {
+			continue // nothing comes in there
+		}
 		s := dashboard.Door{Name: door.name, State: dashboard.OK, Readings: door.taken()}
 		switch source := door.source.(type) {
 		case *mqttin.Source:
@@ -162,6 +168,8 @@ func (g *generation) doorStatus() []dashboard.Door {
 			s.BadLogins, s.Denied, s.TurnedAway, s.NotStored = h.BadLogins, h.Denied, h.TurnedAway, h.NotStored+h.Overloaded
 			s.TooLarge = h.TooLarge
 			listening(ctx, &s, source)
+		case *hostin.Source:
+			s.Kind = "host"
 		case *modbusin.Source:
 			modbusStatus(&s, source)
 		case *serialin.Source:

@@ -82,7 +82,7 @@ func (c *testCall) printJSON() error {
 	all := tested{Where: c.where, Means: c.means, Payloads: []testedPayload{}, Unmatched: c.unmatched(), Summary: c.summary()}
 	number := uint64(0)
 	for _, t := range c.tried {
-		p := testedPayload{Bytes: t.size, Fate: [...]string{"decoded", "kept whole", "dropped"}[t.fate], Readings: []json.RawMessage{}}
+		p := testedPayload{Bytes: t.size, Fate: fateWord(t.fate), Readings: []json.RawMessage{}}
 		p.Error, p.Hint, p.Byte = takeApart(t.err)
 		add := func(r reading.Reading, why refine.Reason) {
 			number++
@@ -101,6 +101,9 @@ func (c *testCall) printJSON() error {
 	out.SetIndent("", "  ")
 	return out.Encode(all)
 }
+
+// fateWord says what became of a payload.
+func fateWord(f route.Fate) string { return [...]string{"decoded", "kept whole", "dropped"}[f] }
 
 var atByte = regexp.MustCompile(` at byte (\d+) of \d+`)
 

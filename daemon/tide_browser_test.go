@@ -69,7 +69,16 @@ func (s *site) asOperator() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", proxy(direct, s.dashboard))
-	mux.Handle("/api/v1/", proxy(socket, "tidegate"))
+	operate := proxy(socket, "tidegate")
+	mux.HandleFunc("/api/v1/", func(w http.ResponseWriter, r *http.Request) {
+		// An answer that begins before the proxy has seen the end of the body breaks it.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			s.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		operate.ServeHTTP(w, r)
+	})
 	return mux
 }
 

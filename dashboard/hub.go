@@ -17,7 +17,7 @@ import (
 
 // Config bounds the Hub. A zero field takes its default.
 type Config struct {
-	// Interval is the least time between two frames; 50 ms, and 250 ms at the
+	// Interval is the least time between two frames; 40 ms, and 250 ms at the
 	// most, which is also the time between them when frames are large.
 	Interval time.Duration
 	// Heartbeat is the time between two frames with the state of the gateway, and
@@ -34,7 +34,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Interval = min(cmp.Or(c.Interval, 50*time.Millisecond), slowPace)
+	c.Interval = min(cmp.Or(c.Interval, 40*time.Millisecond), slowPace)
 	c.Heartbeat = min(cmp.Or(c.Heartbeat, time.Second), 2*time.Second)
 	c.Budget = cmp.Or(c.Budget, 5000)
 	c.MaxDevices = cmp.Or(c.MaxDevices, 1000)

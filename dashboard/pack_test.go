@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -85,19 +86,24 @@ func unindent(text []byte) []byte {
 	return []byte(out.String())
 }
 
+// zip compresses with zopfli, which finds 4 % that others do not; where that is
+// missing, with what there is.
 func zip(t *testing.T, text []byte) []byte {
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err == nil {
-		_, err = w.Write(text)
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, text, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if err == nil {
-		err = w.Close()
+	tool := "zopfli"
+	if _, err := exec.LookPath(tool); err != nil {
+		t.Log("no zopfli, so the page is larger than it need be: apt-get install zopfli")
+		tool = "gzip"
 	}
+	args := map[string][]string{"zopfli": {"-c", "--i50", plain}, "gzip": {"-9nc", plain}}[tool]
+	zipped, err := exec.Command(tool, args...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out.Bytes()
+	return zipped
 }
 
 func unzip(t *testing.T, packed []byte) []byte {

@@ -39,6 +39,9 @@ type Status struct {
 	Revision string `json:"revision"`
 	// Trial is not nil while that is on trial.
 	Trial *Trial `json:"trial,omitempty"`
+	// Identify is by what the gateway shows which one it is, a command or an led; empty
+	// if it cannot.
+	Identify string `json:"identify,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
 }
@@ -89,8 +92,13 @@ const OK = "ok"
 
 // Buffer is the state of what is on flash.
 type Buffer struct {
+	// State is OK, or a sentence that says what is wrong. Any other state than
+	// OK means that the gateway cannot take custody as it should.
+	State string `json:"state"`
 	// Waiting readings are on flash and not yet acknowledged by every link.
 	Waiting uint64 `json:"waiting"`
+	// OldestUnsent is the time of the oldest waiting reading.
+	OldestUnsent int64 `json:"oldest_unsent"`
 	// BytesUsed and BytesMax are the size of the buffer and its bound.
 	BytesUsed int64 `json:"bytes_used"`
 	BytesMax  int64 `json:"bytes_max"`
@@ -98,8 +106,6 @@ type Buffer struct {
 	// when that is not known.
 	DiskFree int64 `json:"disk_free"`
 	DiskSize int64 `json:"disk_size"`
-	// OldestUnsent is the time of the oldest waiting reading.
-	OldestUnsent int64 `json:"oldest_unsent"`
 	// Evicted readings were lost to the bound, since the start; Lost were declared
 	// lost for whatever reason, and LostBy says so by reason.
 	Evicted uint64            `json:"evicted"`
@@ -131,9 +137,6 @@ type Buffer struct {
 	// OverBudget says that acknowledgements could not wait for the wear
 	// budget, so flash is worn faster than configured.
 	OverBudget bool `json:"over_budget"`
-	// State is OK, or a sentence that says what is wrong. Any other state than
-	// OK means that the gateway cannot take custody as it should.
-	State string `json:"state"`
 }
 
 // Loss is a number of readings that will not arrive.
@@ -162,22 +165,19 @@ const (
 
 // Link is the state of one door out.
 type Link struct {
-	Name string `json:"name"`
-	Kind string `json:"kind"`
-	// Target is where it delivers to: a URL, without secrets.
-	Target string    `json:"target"`
-	State  LinkState `json:"state"`
+	Name  string    `json:"name"`
+	State LinkState `json:"state"`
 	// Since is when State began; zero when that is not known.
 	Since     int64  `json:"since"`
 	LastError string `json:"last_error"`
-	LastAck   int64  `json:"last_ack"`
-	// Acked readings and SentBytes count since the start.
-	Acked     uint64 `json:"acked"`
-	SentBytes uint64 `json:"sent_bytes"`
 	// Waiting readings are on flash and not yet acknowledged by this link; Oldest is
 	// the time of the oldest of them.
 	Waiting uint64 `json:"waiting"`
 	Oldest  int64  `json:"oldest,omitempty"`
+	LastAck int64  `json:"last_ack"`
+	// Acked readings and SentBytes count since the start.
+	Acked     uint64 `json:"acked"`
+	SentBytes uint64 `json:"sent_bytes"`
 	// Messages were sent, Retries of them once more or yet to be, since the start.
 	Messages uint64 `json:"messages"`
 	Retries  uint64 `json:"retries,omitempty"`
@@ -187,6 +187,9 @@ type Link struct {
 	InFlight int `json:"in_flight"`
 	// LeftOut readings had no representation in the encoding. They count as acked.
 	LeftOut uint64 `json:"left_out,omitempty"`
+	Kind    string `json:"kind"`
+	// Target is where it delivers to: a URL, without secrets.
+	Target string `json:"target"`
 	// Over is how it reaches the network.
 	Over Over `json:"over"`
 }
@@ -194,11 +197,6 @@ type Link struct {
 // Door is the state of one door in.
 type Door struct {
 	Name string `json:"name"`
-	// Kind is the kind of its transport: mqtt, serial, http, line.
-	Kind string `json:"kind"`
-	// Address is what it listens on ("127.0.0.1:1883") or reads from
-	// ("/dev/ttyUSB0").
-	Address string `json:"address"`
 	// State is OK, or a sentence that says what is wrong.
 	State string `json:"state"`
 	// Since is when it was started, or broke. It broke so many times (Breaks) and
@@ -216,6 +214,11 @@ type Door struct {
 	Opaque   uint64 `json:"opaque"`
 	// Clients are connected now.
 	Clients int `json:"clients"`
+	// Kind is the kind of its transport: mqtt, serial, http, line.
+	Kind string `json:"kind"`
+	// Address is what it listens on ("127.0.0.1:1883") or reads from
+	// ("/dev/ttyUSB0").
+	Address string `json:"address"`
 	// Line is how a serial line is, nil for other doors.
 	Line *Line `json:"line,omitempty"`
 

@@ -34,13 +34,30 @@ func IsTooLarge(err error) bool {
 
 type retryAfterError struct {
 	error
-	delay time.Duration
+	delay         time.Duration
+	misconfigured bool
 }
 
 func (e retryAfterError) Unwrap() error { return e.error }
 
 // RetryAfter marks an error with the delay that the remote side asked for.
-func RetryAfter(err error, d time.Duration) error { return retryAfterError{err, d} }
+func RetryAfter(err error, d time.Duration) error { return retryAfterError{error: err, delay: d} }
+
+// ConfigDelay is how long is waited after an error that only a person can end.
+const ConfigDelay = time.Minute
+
+// Misconfigured marks an error that only a person can end, here or on the remote
+// side: a wrong password, a topic that is not allowed. It is never held against the
+// readings, which wait; as of RetryAfter, for a minute between two tries.
+func Misconfigured(err error) error {
+	return retryAfterError{error: err, delay: ConfigDelay, misconfigured: true}
+}
+
+// IsMisconfigured reports whether err was marked by Misconfigured.
+func IsMisconfigured(err error) bool {
+	e, ok := errors.AsType[retryAfterError](err)
+	return ok && e.misconfigured
+}
 
 // RetryDelay returns the delay of an error marked by RetryAfter.
 func RetryDelay(err error) (time.Duration, bool) {

@@ -65,7 +65,7 @@ func newFlow(f *Forwarder) *flow {
 		sent:      make(chan result, f.cfg.Window),
 		stats:     f.Stats(), // of the runs before this one
 	}
-	fl.stats.LastError = ""
+	fl.stats.LastError, fl.stats.Cause = "", nil
 	return fl
 }
 
@@ -99,6 +99,8 @@ func (fl *flow) loop(ctx context.Context) error {
 			return fl.stalled()
 		case <-fl.link.hold:
 			fl.link.release()
+		case <-fl.now:
+			fl.link.tryNow()
 		case _, more := <-wake:
 			fl.wake()
 			if !more {
@@ -120,7 +122,7 @@ func (fl *flow) end(err error) error {
 	fl.book.cutOff(time.Now())
 	fl.stats.State, fl.stats.InFlight = Idle, 0
 	if err != nil {
-		fl.stats.State, fl.stats.LastError = Down, err.Error()
+		fl.stats.State, fl.stats.LastError, fl.stats.Cause = Down, err.Error(), err
 	}
 	fl.progress.set(fl.stats)
 	return err

@@ -80,6 +80,7 @@ type Forwarder struct {
 	quarantine Quarantine
 	log        *slog.Logger
 	progress   progress
+	now        chan struct{} // holds one: somebody wants a try
 	book       book
 }
 
@@ -93,6 +94,7 @@ func New(cfg Config, cursor Cursor, encoder Encoder, sink Sink, quarantine Quara
 		sink:       sink,
 		quarantine: quarantine,
 		log:        log,
+		now:        make(chan struct{}, 1),
 		book:       book{since: time.Now()},
 	}
 }
@@ -113,6 +115,16 @@ func (f *Forwarder) Run(ctx context.Context) error {
 
 // Renew gives the Forwarder another Sink, between two Runs.
 func (f *Forwarder) Renew(sink Sink) { f.sink = sink }
+
+// TryNow lets a link that is down try at once instead of when its backoff says, also
+// where a person had to do something and may have; not while the remote side itself
+// has asked to wait. It returns at once.
+func (f *Forwarder) TryNow() {
+	select {
+	case f.now <- struct{}{}:
+	default: // it will anyway
+	}
+}
 
 // Stats returns a snapshot of the progress so far.
 func (f *Forwarder) Stats() Stats { return f.progress.snapshot() }

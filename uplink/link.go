@@ -18,6 +18,7 @@ type link struct {
 	hold    <-chan time.Time // fires when the next try is due; nil if it is
 	until   time.Time        // when hold fires
 	asked   bool             // the remote side named the delay
+	person  bool             // or rather a person has to do something, and may have
 	slow    bool             // a message ran out of time: more of them would make it worse
 }
 
@@ -30,6 +31,7 @@ func (l *link) fail(err error) {
 		l.down, l.since = true, time.Now()
 	}
 	delay, asked := RetryDelay(err)
+	l.person = IsMisconfigured(err)
 	switch {
 	case asked && delay > 0:
 		l.holdFor(min(delay, maxRetryAfter), true)
@@ -54,6 +56,15 @@ func (l *link) release() { l.hold, l.asked = nil, false }
 // that the remote side asked for.
 func (l *link) wake() {
 	if l.held() && !l.asked {
+		l.backoff.Reset()
+		l.release()
+	}
+}
+
+// tryNow ends the waiting because somebody wants to know, but not a waiting that
+// the remote side asked for.
+func (l *link) tryNow() {
+	if l.held() && (!l.asked || l.person) {
 		l.backoff.Reset()
 		l.release()
 	}

@@ -44,7 +44,6 @@ func (fl *flow) accept(r result) {
 	fl.stats.LastAck = time.Now()
 	fl.stats.AckedReadings += uint64(r.d.count())
 	fl.book.end(r.d.page, Acked, r.at)
-	r.d.finish()
 	weight := r.d.weight()
 	r.d.finish()
 	fl.recover(r, weight)
@@ -62,7 +61,7 @@ func (fl *flow) recover(r result, weight int) {
 		return
 	}
 	fl.log.Info("link is up again", "after", fl.link.up(r.d.probe).Round(time.Millisecond))
-	fl.stats.LastError = ""
+	fl.stats.LastError, fl.stats.Cause = "", nil
 	if r.d.probe {
 		fl.size.restart(weight, r.took, r.at) // it may be another link
 	}
@@ -112,7 +111,7 @@ func (fl *flow) fail(err error) {
 		fl.log.Warn("link is down; readings wait in the buffer", "err", err)
 	}
 	fl.link.fail(err)
-	fl.stats.LastError = err.Error()
+	fl.stats.LastError, fl.stats.Cause = err.Error(), err
 }
 
 // wake acts on the link coming up. The next try is due; and what has waited for
@@ -129,7 +128,10 @@ func (fl *flow) wake() {
 
 func (fl *flow) report() {
 	s := fl.stats
-	s.InFlight, s.Since = fl.count(sending), fl.link.since
+	s.InFlight, s.Since, s.MaxBody = fl.count(sending), fl.link.since, fl.size.maxBody
+	if s.NextTry, s.Asked = (time.Time{}), false; fl.link.held() {
+		s.NextTry, s.Asked = fl.link.until, fl.link.asked
+	}
 	switch {
 	case fl.link.down:
 		s.State = Down

@@ -40,8 +40,15 @@ type Stats struct {
 	State State
 	// Since is when the link went down or, after an outage, came up again.
 	Since time.Time
-	// LastError is why the link is down; "" when it is not.
+	// LastError is why the link is down; "" when it is not. Cause is the error with
+	// its class.
 	LastError string
+	Cause     error
+	// NextTry is when the sink is tried again, zero if nothing is waited for; Asked
+	// says that the remote side has named the delay, or that a person has to do
+	// something: the link coming up does not end it.
+	NextTry time.Time
+	Asked   bool
 	// LastAck is when the sink last took a message; zero if it never did.
 	LastAck time.Time
 	// AckedReadings were taken by the sink, or the encoding has no words for them;
@@ -52,6 +59,9 @@ type Stats struct {
 	SentMessages, SentBytes uint64
 	// Retries are the tries that failed and were, or will be, repeated.
 	Retries uint64
+	// MaxBody is the largest body that is made, in bytes: Config.MaxBatch, or less
+	// where the remote side is known to take no more.
+	MaxBody int
 	// InFlight is the number of messages in the hands of the sink.
 	InFlight int
 }

@@ -37,7 +37,7 @@ func TestStatsTellTheProgress(t *testing.T) {
 		got := s.forwarder.Stats()
 		want := uplink.Stats{
 			State: uplink.Idle, LastAck: time.Now(), AckedReadings: 4, Retries: 1,
-			SentMessages: 2, SentBytes: 2 * uint64(len(s.shore.took()[0].Body)),
+			SentMessages: 2, SentBytes: 2 * uint64(len(s.shore.took()[0].Body)), MaxBody: uplink.DefaultMaxBatch,
 		}
 		want.LastAck, want.Since = got.LastAck, got.LastAck // it came up again with that ack
 		if got != want || time.Since(got.LastAck) > time.Second {

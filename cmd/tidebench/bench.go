@@ -52,6 +52,7 @@ func cells() []cell {
 		{"storm5k", (*bench).storm5k},
 		{"sinks", (*bench).sinks},
 		{"thin", (*bench).thin},
+		{"page", (*bench).page},
 	}
 }
 

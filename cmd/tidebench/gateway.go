@@ -29,7 +29,8 @@ const (
 // configuration of a gateway under test: the defaults, but for what must differ
 // on a machine that has other things to do. To be filled in are the folder, the
 // memory, the content of [buffer], the address, the number of clients, the two
-// topics, the tables of [uplink], and those of further doors.
+// topics, the tables of [uplink], the address of the page, and the tables of further
+// doors.
 const configuration = `
 [gateway]
 id = "bench"
@@ -49,7 +50,7 @@ decode = "raw"
 topic = %q
 %s
 [dashboard]
-listen = "127.0.0.1:0"
+listen = %q
 %s`
 
 // Settings of [buffer].
@@ -71,6 +72,7 @@ var ordinary = build{memory: "48MiB", clients: 1024}
 type build struct {
 	memory  string // gateway.memory
 	clients int    // ingest.mqtt.max_clients
+	page    string // address of the page; empty for any
 	more    string // tables of further doors
 	// kept is the topic of payloads that are kept as they are; empty for rawTopic.
 	kept string
@@ -108,7 +110,7 @@ func (b *bench) startGatewayAt(ctx context.Context, addr, dir, buffer, url strin
 		return nil, err
 	}
 	text := fmt.Sprintf(configuration, data, is.memory, buffer, addr, is.clients,
-		cmp.Or(is.kept, rawTopic), jsonTopic, uplinks, is.more)
+		cmp.Or(is.kept, rawTopic), jsonTopic, uplinks, cmp.Or(is.page, "127.0.0.1:0"), is.more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

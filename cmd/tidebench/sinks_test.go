@@ -27,7 +27,7 @@ func TestEveryOutletIsConfiguredAsItShould(t *testing.T) {
 			t.Fatal(err)
 		}
 		config := filepath.Join(dir, "tidegate.toml")
-		text := fmt.Sprintf(configuration, dir, is.memory, asConfigured, "127.0.0.1:0", is.clients, cmp.Or(is.kept, rawTopic), jsonTopic, tables, "")
+		text := fmt.Sprintf(configuration, dir, is.memory, asConfigured, "127.0.0.1:0", is.clients, cmp.Or(is.kept, rawTopic), jsonTopic, tables, "127.0.0.1:0", "")
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

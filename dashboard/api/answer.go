@@ -94,11 +94,14 @@ type Lines struct {
 	flush *http.ResponseController
 }
 
-// NewLines begins the answer.
+// NewLines begins the answer. The request must have been read: what may take its
+// time is not bound by the server's deadlines any more, which are for requests.
 func NewLines(w http.ResponseWriter) *Lines {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
-	return &Lines{json.NewEncoder(w), http.NewResponseController(w)}
+	l := &Lines{json.NewEncoder(w), http.NewResponseController(w)}
+	_ = l.flush.SetReadDeadline(time.Time{}) // where that cannot be set, none is
+	return l
 }
 
 // Begin sends what goes before the first line, for a caller who waits to see that
@@ -112,12 +115,8 @@ func (l *Lines) Begin() error {
 const writeTime = 30 * time.Second
 
 // postpone gives the next piece its time: what a server grants is meant for answers
-// that are ready, and a caller that says nothing meanwhile has not gone away. Where
-// deadlines are not known, there is none to postpone.
-func postpone(w *http.ResponseController) {
-	_ = w.SetReadDeadline(time.Time{})
-	_ = w.SetWriteDeadline(time.Now().Add(writeTime))
-}
+// that are ready. Where deadlines are not known, there is none to postpone.
+func postpone(w *http.ResponseController) { _ = w.SetWriteDeadline(time.Now().Add(writeTime)) }
 
 // Write sends a line. An error means that nobody reads any more.
 func (l *Lines) Write(value any) error {

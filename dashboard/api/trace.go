@@ -170,7 +170,7 @@ func traced(b *buffer.Buffer, ways Ways, e buffer.Entry) (Traced, error) {
 		t.StoredBefore = since.UnixMilli()
 	}
 	for _, way := range ways.WaysOut() {
-		p, err := way.passage(b, e)
+		p, err := way.Passage(b, e)
 		if err != nil {
 			return t, err
 		}
@@ -180,9 +180,9 @@ func traced(b *buffer.Buffer, ways Ways, e buffer.Entry) (Traced, error) {
 	return t, nil
 }
 
-// passage says where the reading is with the door out. The cursor is asked before
+// Passage says where the reading is with the door out. The cursor is asked before
 // the forwarder: what is acknowledged in between, the forwarder remembers.
-func (o WayOut) passage(b *buffer.Buffer, e buffer.Entry) (Passage, error) {
+func (o WayOut) Passage(b *buffer.Buffer, e buffer.Entry) (Passage, error) {
 	p := Passage{Link: o.Name, Kind: o.Kind, State: "waiting"}
 	refused, aside, err := b.RefusedWith(o.Name, e.Lane, e.Seq)
 	if err != nil {

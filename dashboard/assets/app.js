@@ -1,12 +1,15 @@
 // The page: frames come in through Live, are added up in State, and are drawn
 // at most once a display frame: devices whenever they change, everything else with
 // the gateway's state, and once a second, as ages do.
+import { diagnose, diagnoseTasks, offerCommand } from "./diagnose.js";
 import { countDown, tryOut } from "./config.js";
 import { Devices } from "./devices.js";
 import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
+import { offer } from "./ops.js";
+import "./serial.js";
 import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
@@ -51,17 +54,21 @@ function renderAll() {
   renderTruth();
   if (!state.status) return;
   renderTide(state);
+  offer(state.status);
   countDown();
   renderProblems();
   renderEmpty();
+  offerCommand(state.status);
 }
 
 function renderTruth() {
-  const { mood, sentence, detail } = truth(state, live);
+  const { mood, sentence, detail, why } = truth(state, live);
   const header = byId("truth");
   say(byId("sentence"), sentence);
   say(byId("follow"), sentence);
   say(byId("detail"), detail);
+  show(byId("why"), !!why);
+  byId("why").onclick = () => diagnose(...why);
   show(byId("retry"), mood === "wait" && live.next !== null);
   document.body.classList.toggle("old", !live.up);
   const name = state.status?.gateway || "tidegate";
@@ -122,6 +129,7 @@ function explainEmpty(doors) {
   say(byId("empty-where"), local ? "On the gateway itself: this door is open to nobody else." : "From any machine on this network.");
 }
 
+diagnoseTasks(state);
 traceTask(state);
 startNav();
 

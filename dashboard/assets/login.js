@@ -37,7 +37,9 @@ function enter(s, path = s.setup === "done" ? "login" : "setup") {
     form.code.value = location.hash.replace(/^#code=|^#.*/, "");
     complain(s.why);
     wait(s.wait);
-    door.oncancel = (event) => s.access === "none" && event.preventDefault();
+    door.oncancel = (event) => {
+      if (s.access === "none") event.preventDefault();
+    };
     door.onclose = () => {
       inside = null;
       form.reset();

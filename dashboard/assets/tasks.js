@@ -2,7 +2,7 @@
 import { byId, make } from "./dom.js";
 import { sheet, fault } from "./sheet.js";
 
-// task adds one to a list. run gets the open sheet.
+// task adds one to a list, and returns its item. run gets the open sheet.
 export function task(title, text, run, list = "task") {
   const button = make("button", "task", make("b", "", title), make("span", "", text));
   button.type = "button";
@@ -14,5 +14,7 @@ export function task(title, text, run, list = "task") {
       fault(s.body, error);
     }
   });
-  byId(`${list}-list`).append(make("li", "", button));
+  const item = make("li", "", button);
+  byId(`${list}-list`).append(item);
+  return item;
 }

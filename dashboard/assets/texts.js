@@ -19,8 +19,8 @@ export const texts = {
     about: "This gateway",
     // What the names of fields do not say by themselves.
     names: {
-      "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day", "flash tokens": "may be written at once",
-      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "in flight": "under way now",
+      "flash written": "written since the start", "flash day": "written in 24 hours", "flash budget": "wear budget a day",
+      life: "at this rate it lasts", wear: "the medium is", losses: "lost, and reported upstream", remarks: "note", rejected: "not understood", opaque: "kept as they are", acked: "readings acknowledged", "last ack": "last acknowledged", "over carrier": "goes over", "over needs": "what waits takes", "over drained": "delivered at",
     },
   },
   quarantine: {
@@ -31,14 +31,20 @@ export const texts = {
     title: "Where is my reading?", about: "From the device to the other side, step by step",
     device: "Device", metric: "Metric", again: "Follow the newest", none: "Nothing has been heard yet.",
   },
+  diagnose: {
+    title: "Nothing arrives?", about: "The gateway tries the way, and says what is wrong",
+    test: "Test a link", tests: "Follow a marked reading to the other side",
+    links: "Out", doors: "In", running: "Looking…", again: "Again", anyway: "Try the network anyway",
+    message: "Send a test message", messages: "As a sensor would",
+    command: "Send a command", commands: "To a device",
+    to: "To", fields: ["Name", "Payload"], send: "Send",
+  },
   config: {
-    title: "Configuration", about: "Change it, see what that does, and try it out",
-    draft: "Go on with your change", other: "The configuration has changed since", tried: "The last one tried", why: "It was not kept",
-    whole: "The whole file", fresh: "A new block",
-    check: "Check", diff: "What changes", after: "Undo after", apply: "Try it",
-    line: "Line", fine: "Nothing is wrong with it.", same: "It is what runs.", nothing: "Nothing is interrupted.",
-    marks: { ok: "✓", warn: "!", fail: "✗" },
-    trial: "A configuration is on trial. It is undone in", kept: "The configuration is kept.", undone: "The change was undone: the configuration before runs.",
+    title: "Configuration", about: "Change it, on trial",
+    draft: "Go on with your change", other: "The configuration has changed since", tried: "Tried last, and not kept",
+    whole: "The whole file", fresh: "A new block", check: "Check", diff: "What changes", after: "Undo after", apply: "Try it", line: "Line",
+    fine: "Nothing is wrong with it.", same: "It is what runs.", nothing: "Nothing is interrupted.", marks: { ok: "✓", warn: "!", fail: "✗" },
+    trial: "A configuration is on trial. It is undone in", kept: "The configuration is kept.", undone: "The change was undone.",
   },
   login: {
     login: "Sign in",
@@ -60,6 +66,23 @@ export const texts = {
     never: "never used",
     revoke: "Revoke",
     once: "A new one is shown here once: ",
+  },
+  ops: {
+    log: "Log", logs: "What the gateway says", level: "Level", pause: "Pause",
+    bundle: "Support bundle", bundles: "What support wants to know, without passwords", save: "Download",
+    export: "Export", exports: "Take readings away, on this phone or a stick",
+    which: "What waits for", all: "all on flash", format: "Format", to: "To", pull: "is whole: pull the stick out.",
+    blink: "Blink", blinks: "Which gateway is this?", stop: "Stop",
+  },
+  serial: {
+    connect: "Connect a serial device", about: "See what comes over the cable, and how to read it",
+    scan: "Scan a Modbus line", who: "Who is there, and what can be read of them",
+    plug: "Plug it in: it appears here.", none: "No serial ports.",
+    url: "Or tcp://192.0.2.7", line: "Speed and format", units: "Units",
+    listen: "Listen", probe: "Find out by itself", send: "To send: T?\\r\\n", go2: "Send", go: "Scan", stop: "Stop", report: "Download the report",
+    pause: "Go on and pause ", take: "Go on and end what somebody does there",
+    hex: "Hex", hold: "Pause", bytes: "bytes", frames: "frames", wrong: "wrong", missed: " bytes not shown", far: "How far",
+    copy: "Copy", copied: "Copied",
   },
   series: {
     ranges: "Time shown", hour: "1 h", hours: "6 h", day: "24 h", week: "7 d", all: "All",

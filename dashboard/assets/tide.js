@@ -1,4 +1,5 @@
 // The tide picture: doors in → flash → links out. A tap tells everything about one.
+import { diagnose } from "./diagnose.js";
 import { byId, make, say, show } from "./dom.js";
 import { quarantine } from "./quarantine.js";
 import { press, sheet } from "./sheet.js";
@@ -7,6 +8,7 @@ import { lists } from "./truth.js";
 import { advice, age, bytes, clock, count, plural, rate, span, when } from "./words.js";
 
 const { link: linkWords, names, about } = texts.tide;
+const nothing = texts.diagnose.title;
 let drawSheet = () => {}; // what is open, anew
 
 export function renderTide(state) {
@@ -54,10 +56,13 @@ function rows(list, state, kind, draw) {
       say(row.children[i + 1], text);
       show(row.children[i + 1], text !== "" || i < 3);
     });
-    row.onclick = () => open(item.name, state, () => {
-      const now = lists(state.status)[kind].find((one) => one.name === item.name);
-      return { ...now, name: "", network: { ...way(now, state), name: "" } };
-    });
+    row.onclick = () => {
+      const body = open(item.name, state, () => {
+        const now = lists(state.status)[kind].find((one) => one.name === item.name);
+        return { ...now, name: "", network: { ...way(now, state), name: "" } };
+      });
+      body.prepend(press(nothing, () => diagnose(kind, item.name), body));
+    };
   });
 }
 
@@ -81,7 +86,7 @@ function* facts(object, state, about = "", brief) {
     const label = names[name] ?? name;
     if (Array.isArray(value)) {
       const each = value.map((one) => (typeof one === "object" ? [...facts(one, state, "", true)].map((pair) => pair.join(" ")).join(" · ") : one));
-      if (each.length > 0) yield [label, each.join("\n")];
+      if (each.length > 0) yield [label, each.join(typeof value[0] === "object" ? "\n\n" : "\n")];
     } else if (typeof value === "object") yield* facts(value, state, name, brief);
     else if (value) yield [label, typeof value === "number" ? number(name, value, !brief && state.now()) : advice(String(value))];
   }

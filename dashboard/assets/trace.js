@@ -1,7 +1,7 @@
 // Where is my reading? One reading on its way, step by step.
 import { ask } from "./api.js";
 import { make } from "./dom.js";
-import { fault, press } from "./sheet.js";
+import { fault, pick, press } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 import { advice, unit, when } from "./words.js";
@@ -16,14 +16,13 @@ export async function renderTrace(parent, device, metric, signal) {
   list.tabIndex = -1;
   parent.replaceChildren(list);
   if (document.activeElement === document.body) list.focus();
-  const series = `device=${encodeURIComponent(device)}&metric=${encodeURIComponent(metric)}`;
   try {
-    for (let which = series, was; ; ) {
-      const r = await ask(`trace?${which}`, { signal });
+    for (let which = { device, metric }, was; ; ) {
+      const r = await ask(`trace?${new URLSearchParams(which)}`, { signal });
       const now = JSON.stringify(r.steps);
       if (now !== was) list.replaceChildren(make("li", "big", make("b", "", String(r.value)), unit(r.unit ?? "")), ...r.steps.map(step));
       was = now;
-      which = `${series}&lane=${r.lane}&seq=${r.seq}&epoch=${r.epoch}`;
+      which = { lane: r.lane, seq: r.seq, epoch: r.epoch };
       if (!r.links.some((l) => l.state === "sent" || l.state === "waiting")) break;
       await new Promise((next) => setTimeout(next, 1000));
       if (signal.aborted) return;
@@ -43,29 +42,24 @@ function step({ mood, title, text, why }) {
 // traceTask offers it where one picks a series of those that the page has heard.
 export function traceTask(state) {
   task(t.title, t.about, ({ body, signal }) => {
-    const names = [...state.devices.keys()].sort();
+    const { itself } = state.status ?? {};
+    const names = [...state.devices.keys()].filter((name) => itself?.kept || name !== itself?.device).sort();
     if (names.length === 0) return body.append(make("p", "note", t.none));
     const out = make("div");
-    const pick = (label, change) => {
-      const select = make("select");
-      select.ariaLabel = label;
-      select.onchange = change;
-      return select;
-    };
-    const fill = (select, all) => select.replaceChildren(...all.map((name) => make("option", "", name)));
     let stop = new AbortController();
+    signal.addEventListener("abort", () => stop.abort());
     const show = () => {
       stop.abort();
       stop = new AbortController();
-      renderTrace(out, device.value, metric.value, AbortSignal.any([signal, stop.signal]));
+      renderTrace(out, device.value, metric.value, stop.signal);
     };
     const choose = () => {
-      fill(metric, [...new Set([...(state.devices.get(device.value)?.metrics.values() ?? [])].map((m) => m.name))]);
+      const all = [...(state.devices.get(device.value)?.metrics.values() ?? [])];
+      metric.replaceChildren(...pick("", [...new Set(all.map((m) => m.name))]).children);
       show();
     };
-    const device = pick(t.device, choose);
-    const metric = pick(t.metric, show);
-    fill(device, names);
+    const device = pick(t.device, names, choose);
+    const metric = pick(t.metric, [], show);
     body.append(make("div", "head", device, metric), out);
     choose();
   });

@@ -40,7 +40,7 @@ function trouble(state) {
   if (down.length > 0) return linkDown(state, down, links);
   const broken = doors.filter((d) => d.state !== "ok");
   if (broken.length > 0) {
-    return { mood: "warn", sentence: `Nothing comes in through ${broken[0].name}`, detail: advice(broken[0].state) };
+    return { mood: "warn", sentence: `Nothing comes in through ${broken[0].name}`, detail: advice(broken[0].state), why: ["doors", broken[0].name] };
   }
   return null;
 }
@@ -52,7 +52,7 @@ function linkDown(state, down, links) {
   const what = down.length > 1 ? `${down.length} of ${links.length} links down` : `Link${name} down`;
   const waiting = Math.max(...down.map((l) => l.waiting));
   const safe = waiting > 0 ? `${plural(waiting, "reading")} safe on flash` : "nothing is waiting";
-  return { mood: "warn", sentence: `${what}${time}: ${safe}`, detail: advice(link.last_error) };
+  return { mood: "warn", sentence: `${what}${time}: ${safe}`, detail: advice(link.last_error), why: ["links", link.name] };
 }
 
 function calm(state) {

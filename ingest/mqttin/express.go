@@ -60,13 +60,17 @@ func (b *batch) add(t *topic, payload []byte, flags reading.Flags) {
 func (n *counts) decode(dst []reading.Reading, t *topic, payload []byte, a route.Arrival) []reading.Reading {
 	n.payload += uint64(len(payload))
 	dst, fate, _ := t.target.Read(dst, payload, a) // why it failed is for those who test a route
+	n.note(fate)
+	return dst
+}
+
+func (n *counts) note(fate route.Fate) {
 	switch fate {
 	case route.Opaque:
 		n.opaque++
 	case route.Dropped:
 		n.dropped++
 	}
-	return dst
 }
 
 // express takes a publish into the batch if it needs nothing from the broker:

@@ -6,6 +6,7 @@ package bootclock
 import (
 	"hash/crc32"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,22 @@ func BootID() uint32 {
 		return uint32(os.Getpid()) ^ uint32(time.Now().UnixNano())
 	}
 	return crc32.ChecksumIEEE(id)
+}
+
+// Written returns when this program was written, as far as it knows: no clock is
+// right that says less. The tools note the time of the commit that they build.
+func Written() time.Time {
+	written := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return written
+	}
+	for _, s := range info.Settings {
+		if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil && t.After(written) {
+			return t
+		}
+	}
+	return written
 }
 
 // Uptime returns the time since boot, sleep included, from the clock that

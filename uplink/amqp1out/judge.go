@@ -17,8 +17,6 @@ import (
 
 // Delays after answers that do not change by themselves.
 const (
-	// configDelay is for what only a person can change.
-	configDelay = time.Minute
 	// busyDelay is for a server that is full or has too much to do.
 	busyDelay = 10 * time.Second
 )
@@ -27,7 +25,7 @@ type class int
 
 const (
 	transient  class = iota // the Forwarder backs off
-	configured              // uplink.RetryAfter(configDelay): a person must do something
+	configured              // uplink.Misconfigured: a person must do something
 	busy                    // uplink.RetryAfter(busyDelay)
 	tooLarge                // uplink.TooLarge
 	poison                  // uplink.Permanent
@@ -107,7 +105,7 @@ func classed(c class, hint string, condition amqp.ErrCond, description string) e
 	err := fmt.Errorf("%s — hint: %s", text, hint)
 	switch c {
 	case configured:
-		return uplink.RetryAfter(err, configDelay)
+		return uplink.Misconfigured(err)
 	case busy:
 		return uplink.RetryAfter(err, busyDelay)
 	case tooLarge:

@@ -63,7 +63,7 @@ func TestReturnedIsNotCustody(t *testing.T) {
 				if want := n%10 == 1; (err != nil) != want {
 					t.Errorf("message %d: %v", n, err)
 				}
-				if delay, _ := uplink.RetryDelay(err); err != nil && delay != configDelay {
+				if delay, _ := uplink.RetryDelay(err); err != nil && delay != uplink.ConfigDelay {
 					t.Errorf("message %d: %v", n, err)
 				}
 			}

@@ -14,9 +14,6 @@ import (
 
 // Delays after answers that do not change by themselves.
 const (
-	// configDelay is for what only a person can change: wrong password, missing
-	// exchange.
-	configDelay = time.Minute
 	// alarmDelay is for a server that is out of memory or disk. While it says so
 	// nothing is sent, so asking again costs nothing.
 	alarmDelay = 10 * time.Second
@@ -26,7 +23,7 @@ type class int
 
 const (
 	transient  class = iota // the Forwarder backs off
-	configured              // uplink.RetryAfter(configDelay): a person must do something
+	configured              // uplink.Misconfigured: a person must do something
 	alarmed                 // uplink.RetryAfter(alarmDelay)
 	tooLarge                // uplink.TooLarge
 )
@@ -80,7 +77,7 @@ func judge(code int, text string) error {
 		err := fmt.Errorf("%s — hint: %s", reply(code, text), row.hint)
 		switch row.class {
 		case configured:
-			return uplink.RetryAfter(err, configDelay)
+			return uplink.Misconfigured(err)
 		case alarmed:
 			return uplink.RetryAfter(err, alarmDelay)
 		case tooLarge:

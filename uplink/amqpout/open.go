@@ -85,9 +85,9 @@ func loginError(conn *amqp.Connection, wire *onelink.Conn, external bool, err er
 		if external {
 			hint = "enable rabbitmq_auth_mechanism_ssl over there, and EXTERNAL in auth_mechanisms"
 		}
-		return uplink.RetryAfter(fmt.Errorf("the server does not offer this login — hint: %s", hint), configDelay)
+		return uplink.Misconfigured(fmt.Errorf("the server does not offer this login — hint: %s", hint))
 	case guessed && fault != nil && !speaks(conn):
-		return uplink.RetryAfter(errors.New("the server closed the connection during the login — hint: check username, password_file and vhost"), configDelay)
+		return uplink.Misconfigured(errors.New("the server closed the connection during the login — hint: check username, password_file and vhost"))
 	case errors.As(err, &e) && !e.Server && fault == nil:
 		return errors.New("log in: the answer cannot be read — hint: the other side does not speak AMQP 0-9-1; check the port")
 	}

@@ -2,9 +2,6 @@ package carrier
 
 import "time"
 
-// built is when this program was written: no clock is right that says less.
-func built() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC) }
-
 // patience is how long a schedule waits for a clock that is right, from the boot or
 // since it was right. Then the link is open: a gateway that nobody tells the time
 // would never deliver anything.
@@ -19,7 +16,7 @@ const correction = time.Hour
 func (l *Link) trusts(now time.Time) bool {
 	up := l.cfg.Clock.Uptime()
 	ahead := l.ledger.seen - now.Unix()
-	trusted := l.cfg.Clock.Synced() || !now.Before(built()) && (ahead <= int64(correction/time.Second) || up-l.tally.right >= patience)
+	trusted := l.cfg.Clock.Synced() || !now.Before(l.written) && (ahead <= int64(correction/time.Second) || up-l.tally.right >= patience)
 	if trusted {
 		l.tally.right = up
 		l.ledger.roll(now)

@@ -265,6 +265,9 @@ func (c *conn) Close() error {
 	return err
 }
 
+// Over returns the name of the link.
+func (c *conn) Over() string { return c.link.cfg.Name }
+
 // CloseWrite says that nothing more will be sent.
 func (c *conn) CloseWrite() error {
 	if tcp, ok := c.Conn.(interface{ CloseWrite() error }); ok {

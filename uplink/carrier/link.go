@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidegate/tidegate/internal/bootclock"
 )
 
 // Link is one way to the network. It is safe for concurrent use. Without Run it
@@ -25,6 +27,7 @@ type Link struct {
 	connect func(ctx context.Context, network, address string, bind bool) (net.Conn, error)
 	reach   reach
 	wake    chan struct{} // receives when Run should look again
+	written time.Time     // no clock is right that says less
 
 	mu     sync.Mutex
 	ledger *ledger
@@ -141,7 +144,8 @@ func Peek(cfg Config, log *slog.Logger) *Link {
 func newLink(cfg Config, log *slog.Logger) *Link {
 	cfg = cfg.withDefaults()
 	l := &Link{
-		cfg: cfg, log: log.With("link", cfg.Name), pace: pace{rate: cfg.Rate},
+		written: bootclock.Written(),
+		cfg:     cfg, log: log.With("link", cfg.Name), pace: pace{rate: cfg.Rate},
 		wake: make(chan struct{}, 1), conns: make(map[*conn]struct{}), ledger: newLedger(cfg.Budget, cfg.Zone),
 	}
 	l.connect, l.reach = l.socket, machine{cfg.Interface, cfg.Source}

@@ -38,16 +38,23 @@ type answer struct {
 
 func newNames(l *Link) names {
 	n := names{link: l, turn: new(atomic.Uint32), mu: new(sync.Mutex), known: make(map[string]answer)}
-	n.resolver = &net.Resolver{PreferGo: true, Dial: n.ask}
+	n.resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		return n.ask(ctx, network, n.server(address))
+	}}
 	return n
 }
 
-// ask connects to a name server over the link. Each attempt of the resolver asks
-// the next of the link's own, if it has any.
-func (n names) ask(ctx context.Context, network, address string) (net.Conn, error) {
+// server returns whom to ask next, where the system would ask address: each attempt
+// of the resolver asks the next of the link's own name servers, if it has any.
+func (n names) server(address string) string {
 	if own := n.link.cfg.DNS; len(own) > 0 {
 		address = own[int(n.turn.Add(1)-1)%len(own)].String()
 	}
+	return address
+}
+
+// ask connects to a name server over the link.
+func (n names) ask(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := n.link.dialOne(ctx, network, address, 1)
 	if err != nil {
 		return nil, err
@@ -96,20 +103,23 @@ func (n names) lookup(ctx context.Context, network, host string) ([]netip.Addr, 
 		asking, cancel = context.WithTimeout(ctx, time.Until(end)/namesShare)
 		defer cancel()
 	}
-	addrs, err := n.resolver.LookupNetIP(asking, "ip"+network[len("tcp"):], host)
-	if err == nil {
-		addrs = n.link.suitable(addrs)
+	addrs, err := n.inquire(asking, n.resolver, network, host)
+	if err != nil && found && age < namesStale && ctx.Err() == nil {
+		return old.addrs, nil
 	}
-	if err != nil || len(addrs) == 0 {
-		if found && age < namesStale && ctx.Err() == nil {
-			return old.addrs, nil
-		}
-		if err == nil {
-			err = &net.DNSError{Err: "no address of the kind of the link's source", Name: host, IsNotFound: true}
-		}
+	return addrs, err
+}
+
+// inquire asks the name servers, and remembers what they say.
+func (n names) inquire(ctx context.Context, r *net.Resolver, network, host string) ([]netip.Addr, error) {
+	addrs, err := r.LookupNetIP(ctx, "ip"+network[len("tcp"):], host)
+	if err != nil {
 		return nil, err
 	}
-	n.remember(key, answer{addrs, time.Now()})
+	if addrs = n.link.suitable(addrs); len(addrs) == 0 {
+		return nil, &net.DNSError{Err: "no address of the kind of the link's source", Name: host, IsNotFound: true}
+	}
+	n.remember(network+" "+host, answer{addrs, time.Now()})
 	return addrs, nil
 }
 

@@ -153,19 +153,19 @@ func TestFaultsOfTheDisk(t *testing.T) {
 		hint  string
 		want  map[string]string
 	}{
-		{name: "Full", file: breaking{write: syscall.ENOSPC, half: true}, delay: configDelay, hint: "disk is full", want: same},
-		{name: "FullAndStuck", file: breaking{write: syscall.ENOSPC, half: true, truncate: syscall.EIO}, delay: configDelay, hint: "disk is full", want: another},
-		{name: "Quota", file: breaking{write: syscall.EDQUOT}, delay: configDelay, hint: "disk is full", want: same},
+		{name: "Full", file: breaking{write: syscall.ENOSPC, half: true}, delay: uplink.ConfigDelay, hint: "disk is full", want: same},
+		{name: "FullAndStuck", file: breaking{write: syscall.ENOSPC, half: true, truncate: syscall.EIO}, delay: uplink.ConfigDelay, hint: "disk is full", want: another},
+		{name: "Quota", file: breaking{write: syscall.EDQUOT}, delay: uplink.ConfigDelay, hint: "disk is full", want: same},
 		{name: "WriteFails", file: breaking{write: syscall.EIO, half: true}, hint: "bad, or was pulled out", want: same},
 		{name: "SyncFails", file: breaking{sync: syscall.EIO}, hint: "bad, or was pulled out", want: another},
 		{name: "SyncFailsAndNothingElseWorks", file: breaking{sync: syscall.EIO, truncate: syscall.EIO}, hint: "bad, or was pulled out", want: another},
-		{name: "ReadOnly", open: syscall.EROFS, delay: configDelay, hint: "read-only", want: same},
-		{name: "NotAllowed", open: syscall.EACCES, delay: configDelay, hint: "chown", want: same},
-		{name: "TooLargeForTheFileSystem", file: breaking{write: syscall.EFBIG}, delay: configDelay, hint: "max_size", want: same},
+		{name: "ReadOnly", open: syscall.EROFS, delay: uplink.ConfigDelay, hint: "read-only", want: same},
+		{name: "NotAllowed", open: syscall.EACCES, delay: uplink.ConfigDelay, hint: "chown", want: same},
+		{name: "TooLargeForTheFileSystem", file: breaking{write: syscall.EFBIG}, delay: uplink.ConfigDelay, hint: "max_size", want: same},
 		{name: "PulledOut", open: syscall.ENXIO, hint: "pulled out", want: same},
 		{name: "NotMounted", disk: disk{mounted: func(string) (bool, error) { return false, nil }}, delay: stickDelay, hint: "put the stick back", want: same},
 		{name: "FolderGone", disk: disk{mounted: func(string) (bool, error) { return false, syscall.ENOENT }}, delay: stickDelay, hint: "is the disk mounted", want: same},
-		{name: "LittleFree", disk: disk{free: func(string) (int64, error) { return 1100, nil }}, delay: configDelay, hint: "min_free", want: same},
+		{name: "LittleFree", disk: disk{free: func(string) (int64, error) { return 1100, nil }}, delay: uplink.ConfigDelay, hint: "min_free", want: same},
 		{name: "FolderSyncFails", disk: disk{syncFolder: func(string) error { return syscall.EIO }}, want: same}, // no new file: no need for it
 	} {
 		t.Run(c.name, func(t *testing.T) {

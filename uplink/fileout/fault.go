@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// configDelay is how long to wait for what only a person can change.
-	configDelay = time.Minute
 	// stickDelay is how long to wait for a stick: looking costs nothing.
 	stickDelay = 10 * time.Second
 )
@@ -42,7 +40,10 @@ func judge(err error) error {
 	if hint != "" {
 		err = fmt.Errorf("%w — hint: %s", err, hint)
 	}
-	if delay > 0 {
+	switch {
+	case delay == uplink.ConfigDelay:
+		return uplink.Misconfigured(err)
+	case delay > 0:
 		return uplink.RetryAfter(err, delay)
 	}
 	return err
@@ -63,17 +64,17 @@ func hintFor(err error) (hint string, delay time.Duration) {
 	case is(errNotMounted):
 		return "put the stick back and mount it; readings are kept until then", stickDelay
 	case errors.As(err, &room):
-		return "make room, set keep so that old files are removed, or set min_free lower", configDelay
+		return "make room, set keep so that old files are removed, or set min_free lower", uplink.ConfigDelay
 	case errors.As(err, &other):
 		return "does another program, or another uplink of this name, write there? A new file is begun", 0
 	case is(syscall.ENOSPC, syscall.EDQUOT):
-		return "the disk is full: make room, or set keep so that old files are removed", configDelay
+		return "the disk is full: make room, or set keep so that old files are removed", uplink.ConfigDelay
 	case is(syscall.EROFS):
-		return "it is mounted read-only, perhaps after an error: see \"dmesg\" and check the file system", configDelay
+		return "it is mounted read-only, perhaps after an error: see \"dmesg\" and check the file system", uplink.ConfigDelay
 	case is(syscall.EACCES, syscall.EPERM):
-		return "let the user who runs the gateway write there (chown, or uid= in the mount options)", configDelay
+		return "let the user who runs the gateway write there (chown, or uid= in the mount options)", uplink.ConfigDelay
 	case is(syscall.EFBIG):
-		return "the file system takes no file of this size; set max_size lower", configDelay
+		return "the file system takes no file of this size; set max_size lower", uplink.ConfigDelay
 	case is(syscall.ENOENT, syscall.ENOTDIR):
 		return "the folder is gone; is the disk mounted?", stickDelay
 	case is(syscall.EIO, syscall.ENXIO, syscall.ENODEV, syscall.ESTALE, syscall.ENOTCONN):

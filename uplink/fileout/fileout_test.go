@@ -321,7 +321,7 @@ func TestWhatHasNoPlaceInAFile(t *testing.T) {
 		m := document(1, 1)
 		m.ContentType, m.Body = c.contentType, []byte(c.body)
 		err := s.Send(t.Context(), m)
-		if delay, asked := uplink.RetryDelay(err); err == nil || uplink.IsPermanent(err) != c.permanent || !c.permanent && (!asked || delay != configDelay) {
+		if delay, asked := uplink.RetryDelay(err); err == nil || uplink.IsPermanent(err) != c.permanent || !c.permanent && (!asked || delay != uplink.ConfigDelay) {
 			t.Errorf("%q %q: %v", c.contentType, c.body, err)
 		}
 	}

@@ -35,7 +35,7 @@ func kindOf(m uplink.Message) (kind, error) {
 	media, _, err := mime.ParseMediaType(m.ContentType)
 	k, known := kinds[media]
 	if err != nil || !known {
-		return "", uplink.RetryAfter(fmt.Errorf("%q has no place in a file — hint: set encoding to packed, json or ndjson", m.ContentType), configDelay)
+		return "", uplink.Misconfigured(fmt.Errorf("%q has no place in a file — hint: set encoding to packed, json or ndjson", m.ContentType))
 	}
 	isDocument := media == "application/json" || media == "application/senml+json"
 	for _, p := range m.Pieces() {

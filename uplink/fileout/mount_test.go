@@ -73,7 +73,7 @@ func TestARealDiskThatIsFull(t *testing.T) {
 			acked++
 		}
 	}
-	if delay, _ := uplink.RetryDelay(err); !errors.Is(err, unix.ENOSPC) || delay != configDelay || acked < 50 {
+	if delay, _ := uplink.RetryDelay(err); !errors.Is(err, unix.ENOSPC) || delay != uplink.ConfigDelay || acked < 50 {
 		t.Errorf("after %d: %v", acked, err)
 	}
 	if got := numbers(t, content(t, dir)); len(got) != acked {
@@ -141,7 +141,7 @@ func TestARealStickIsCarried(t *testing.T) {
 			stick.pull()
 			stick.mount("ro")
 			err = s.Send(t.Context(), document(5, 10))
-			if delay, _ := uplink.RetryDelay(err); delay != configDelay || !strings.Contains(err.Error(), "read-only") {
+			if delay, _ := uplink.RetryDelay(err); delay != uplink.ConfigDelay || !strings.Contains(err.Error(), "read-only") {
 				t.Errorf("read-only: %v", err)
 			}
 			stick.pull()

@@ -40,7 +40,7 @@ func judge(resp *http.Response, answer []byte, key uplink.Key, trustStatus bool)
 func between(resp *http.Response, answer []byte) error {
 	hint, _ := explained(answer)
 	hint = cmp.Or(hint, "this page is not from the other side but from something in between; check the url, tls_cert and headers, or is it a login page?")
-	return uplink.RetryAfter(errors.New(httpjudge.Describe(resp.StatusCode, answer)+" — hint: "+hint), httpjudge.ConfigDelay)
+	return uplink.Misconfigured(errors.New(httpjudge.Describe(resp.StatusCode, answer) + " — hint: " + hint))
 }
 
 // verdict returns the error of an answer that is none of success.
@@ -62,6 +62,8 @@ func verdict(resp *http.Response, answer []byte) error {
 		return uplink.TooLarge(err)
 	case v.Class == httpjudge.Permanent:
 		return uplink.Permanent(err)
+	case v.Class == httpjudge.Configuration:
+		return uplink.Misconfigured(err)
 	case v.Delay > 0:
 		return uplink.RetryAfter(err, v.Delay)
 	}

@@ -190,7 +190,7 @@ func judgeToken(resp *http.Response, text []byte, secret string) error {
 	case v.Class == httpjudge.Transient:
 		return err
 	}
-	return uplink.RetryAfter(err, httpjudge.ConfigDelay)
+	return uplink.Misconfigured(err)
 }
 
 // readToken reads the answer with a token (RFC 6749 §5.1).
@@ -208,7 +208,7 @@ func readToken(text []byte) (token string, life time.Duration, err error) {
 		return "", 0, errors.New("the answer holds no token that could be sent" + hint)
 	case answer.Type != "" && !strings.EqualFold(answer.Type, "bearer"):
 		err := fmt.Errorf("tokens of the type %s are not understood — hint: let the endpoint give bearer tokens", httpjudge.Quote(answer.Type))
-		return "", 0, uplink.RetryAfter(err, httpjudge.ConfigDelay)
+		return "", 0, uplink.Misconfigured(err)
 	}
 	life = unknownLife
 	if seconds, err := strconv.ParseFloat(answer.Expires.String(), 64); err == nil && seconds > 0 {

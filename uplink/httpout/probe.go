@@ -63,7 +63,7 @@ func (s *Sink) reach(ctx context.Context) (string, error) {
 	}
 	port := s.url.Port()
 	if port == "" {
-		port = s.url.Scheme // "http" and "https" are names of their ports
+		port = map[string]string{"http": "80", "https": "443"}[s.url.Scheme] // links know no names of ports
 	}
 	conn, err := s.transport.DialContext(ctx, "tcp", net.JoinHostPort(s.url.Hostname(), port))
 	if err != nil {

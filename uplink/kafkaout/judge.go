@@ -14,10 +14,6 @@ import (
 	"github.com/tidegate/tidegate/uplink"
 )
 
-// configDelay is how long to wait after an answer that only a person can
-// change: wrong password, missing topic.
-const configDelay = time.Minute
-
 // quotaDelay is how long to wait for a quota when the broker did not say.
 const quotaDelay = 5 * time.Second
 
@@ -130,7 +126,7 @@ func judge(err error, throttle time.Duration) error {
 	case refused:
 		return uplink.Permanent(said)
 	case config:
-		return uplink.RetryAfter(said, configDelay)
+		return uplink.Misconfigured(said)
 	case quota:
 		if throttle <= 0 {
 			throttle = quotaDelay
@@ -167,7 +163,7 @@ func judgeLocal(err error) error {
 	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, errHungUp):
-		return uplink.RetryAfter(fmt.Errorf("%w — hint: %s", err, hintSASL), configDelay)
+		return uplink.Misconfigured(fmt.Errorf("%w — hint: %s", err, hintSASL))
 	case errors.Is(err, errNoWord):
 		return fmt.Errorf("%w — hint: is tls right for this port of the broker, and does its listener want sasl?", err)
 	case errors.Is(err, kafka.ErrAnswer):

@@ -109,7 +109,7 @@ func checkClass(t *testing.T, err error, want class) {
 		got = tooLarge
 	case uplink.IsPermanent(err):
 		got = refused
-	case asked && delay == configDelay:
+	case asked && delay == uplink.ConfigDelay:
 		got = config
 	case asked:
 		got = quota

@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// configDelay is how long to wait after an answer that only a person can
-	// change: wrong password, a topic that is not allowed.
-	configDelay = time.Minute
 	// busyDelay is how long to wait for a server that has enough for now. MQTT
 	// has no place for a server to say how long.
 	busyDelay = 10 * time.Second
@@ -30,7 +27,7 @@ type class int
 const (
 	transient class = iota
 	busy            // RetryAfter(busyDelay)
-	wrong           // RetryAfter(configDelay): somebody has to correct a configuration
+	wrong           // Misconfigured: somebody has to correct a configuration
 	never           // Permanent: not these bytes
 	tooLarge        // TooLarge
 )
@@ -176,7 +173,7 @@ func (c class) mark(err error) error {
 	case busy:
 		return uplink.RetryAfter(err, busyDelay)
 	case wrong:
-		return uplink.RetryAfter(err, configDelay)
+		return uplink.Misconfigured(err)
 	case never:
 		return uplink.Permanent(err)
 	case tooLarge:

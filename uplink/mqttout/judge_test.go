@@ -82,7 +82,7 @@ func TestTheServersWordsAreQuotedSafely(t *testing.T) {
 // TestTheWorstErrorDecides: what is final before what waits, before what passes.
 func TestTheWorstErrorDecides(t *testing.T) {
 	plain := errors.New("plain")
-	order := []error{nil, plain, uplink.RetryAfter(plain, busyDelay), uplink.RetryAfter(plain, configDelay), uplink.Permanent(plain), uplink.TooLarge(plain)}
+	order := []error{nil, plain, uplink.RetryAfter(plain, busyDelay), uplink.RetryAfter(plain, uplink.ConfigDelay), uplink.Permanent(plain), uplink.TooLarge(plain)}
 	for i, a := range order {
 		for j, b := range order {
 			if want := order[max(i, j)]; worse(a, b) != want {

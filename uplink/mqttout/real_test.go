@@ -267,7 +267,7 @@ func TestAWrongPasswordWaitsForSomebody(t *testing.T) {
 			cfg := basic(address)
 			cfg.Protocol, cfg.Username, cfg.Password = protocol, "gw", uplinktest.Secret(t, "wrong")
 			err := newSink(t, cfg).Send(within(t), cut(0, 1))
-			if delay, ok := uplink.RetryDelay(err); !ok || delay != configDelay || !strings.Contains(err.Error(), "password_file") {
+			if delay, ok := uplink.RetryDelay(err); !ok || delay != uplink.ConfigDelay || !strings.Contains(err.Error(), "password_file") {
 				t.Errorf("%s over %s: %v", name, protocol, err)
 			}
 			t.Log(err)

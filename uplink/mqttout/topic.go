@@ -128,7 +128,7 @@ func (t terms) fit(pubs []publication, acceptLoss bool) error {
 		}
 		p.retain = p.retain && t.retain
 		if p.qos = min(p.qos, t.maxQoS); p.qos == 0 && !acceptLoss {
-			return uplink.RetryAfter(errNoCustody, configDelay)
+			return uplink.Misconfigured(errNoCustody)
 		}
 	}
 	return nil

@@ -16,8 +16,6 @@ import (
 
 // Delays after answers that do not change by themselves soon.
 const (
-	// configDelay is for what only a person can change.
-	configDelay = time.Minute
 	// fullDelay is for a stream or a server that must be given room.
 	fullDelay = 30 * time.Second
 )
@@ -26,7 +24,7 @@ type class int
 
 const (
 	transient  class = iota // the Forwarder backs off
-	configured              // uplink.RetryAfter(configDelay): a person must do something
+	configured              // uplink.Misconfigured: a person must do something
 	full                    // uplink.RetryAfter(fullDelay)
 	tooLarge                // uplink.TooLarge
 	poison                  // uplink.Permanent
@@ -120,7 +118,7 @@ func classed(err error, c class, hint string, size int) error {
 	err = fmt.Errorf("%w — hint: %s", err, hint)
 	switch c {
 	case configured:
-		return uplink.RetryAfter(err, configDelay)
+		return uplink.Misconfigured(err)
 	case full:
 		return uplink.RetryAfter(err, fullDelay)
 	case tooLarge:

@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// configDelay is how long to wait after an answer that only a person can
-	// change: wrong password, wrong kind of key.
-	configDelay = time.Minute
 	// fullDelay is how long to wait for memory.
 	fullDelay = 15 * time.Second
 )
@@ -103,7 +100,7 @@ func judge(err error) (judged error, keep bool) {
 	case tooLarge:
 		return uplink.TooLarge(said), v.keep
 	case config:
-		return uplink.RetryAfter(said, configDelay), v.keep
+		return uplink.Misconfigured(said), v.keep
 	case full:
 		return uplink.RetryAfter(said, fullDelay), v.keep
 	}

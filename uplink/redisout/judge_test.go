@@ -41,7 +41,7 @@ func checkClass(t *testing.T, err error, want class) {
 		got = tooLarge
 	case uplink.IsPermanent(err):
 		got = -1
-	case asked && delay == configDelay:
+	case asked && delay == uplink.ConfigDelay:
 		got = config
 	case asked:
 		got = full

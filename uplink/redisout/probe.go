@@ -98,7 +98,7 @@ func (p *profile) note(reply any, err error) error {
 func (p *profile) describe(cfg Config) (string, error) {
 	switch {
 	case p.kind != "" && p.kind != "stream" && p.kind != "none":
-		return "", uplink.RetryAfter(fmt.Errorf("the key %s is a %s — hint: choose another stream", onelink.Quote(p.stream), p.kind), configDelay)
+		return "", uplink.Misconfigured(fmt.Errorf("the key %s is a %s — hint: choose another stream", onelink.Quote(p.stream), p.kind))
 	case p.info["role"] == "slave":
 		return "", errors.New("this is a replica — hint: set the url to the server that takes writes")
 	}

@@ -12,8 +12,6 @@ import (
 
 // Delays after answers that do not change by themselves soon.
 const (
-	// configDelay is for what only a person can change.
-	configDelay = time.Minute
 	// fullDelay is for a store or a memory that consumers must make room in.
 	fullDelay = 30 * time.Second
 )
@@ -25,7 +23,7 @@ type class int
 
 const (
 	transient  class = iota // the Forwarder backs off
-	configured              // uplink.RetryAfter(configDelay): a person must do something
+	configured              // uplink.Misconfigured: a person must do something
 	full                    // uplink.RetryAfter(fullDelay)
 	tooLarge                // uplink.TooLarge
 	poison                  // uplink.Permanent
@@ -83,7 +81,7 @@ func judge(f *frame) error {
 		err := fmt.Errorf("the server says %s — hint: %s", onelink.Quote(said), row.hint)
 		switch row.class {
 		case configured:
-			return uplink.RetryAfter(err, configDelay)
+			return uplink.Misconfigured(err)
 		case full:
 			return uplink.RetryAfter(err, fullDelay)
 		case tooLarge:

@@ -82,7 +82,7 @@ func (s *Sink) logIn(wire *onelink.Conn, in *bufio.Reader) (greeting, error) {
 		return greeting{}, fmt.Errorf("log in: the answer is %s — hint: the other side does not speak STOMP; check the port", onelink.Quote(answer.command))
 	case answer.get("version") != "1.2":
 		err := fmt.Errorf("log in: the server speaks STOMP %s — hint: it must speak 1.2; use a newer one", onelink.Quote(answer.get("version")))
-		return greeting{}, uplink.RetryAfter(err, configDelay)
+		return greeting{}, uplink.Misconfigured(err)
 	}
 	return s.greetingOf(answer)
 }

@@ -143,9 +143,9 @@ func closed(err error) error {
 	case websocket.StatusMessageTooBig:
 		return uplink.TooLarge(said("the other side takes smaller messages only; lower max_batch"))
 	case websocket.StatusPolicyViolation:
-		return uplink.RetryAfter(said("check the token, and what the other side allows this gateway"), httpjudge.ConfigDelay)
+		return uplink.Misconfigured(said("check the token, and what the other side allows this gateway"))
 	case websocket.StatusProtocolError, websocket.StatusMandatoryExtension:
-		return uplink.RetryAfter(said("does the other side speak "+Protocol+"?"), httpjudge.ConfigDelay)
+		return uplink.Misconfigured(said("does the other side speak " + Protocol + "?"))
 	}
 	if status := int(c.Code) - privateCodes; status >= 400 && status <= 599 {
 		v := httpjudge.Judge(status, nil, time.Time{})
@@ -175,6 +175,8 @@ func classed(v httpjudge.Verdict, err error) error {
 		return uplink.Permanent(err)
 	case httpjudge.TooLarge:
 		return uplink.TooLarge(err)
+	case httpjudge.Configuration:
+		return uplink.Misconfigured(err)
 	}
 	if v.Delay > 0 {
 		return uplink.RetryAfter(err, v.Delay)
@@ -185,7 +187,7 @@ func classed(v httpjudge.Verdict, err error) error {
 // foreign is the error of a WebSocket for something else.
 func foreign(chosen string) error {
 	err := fmt.Errorf("the other side chose the subprotocol %s, not %q — hint: check the path of the url; the other side must speak %s", httpjudge.Quote(chosen), Protocol, Protocol)
-	return uplink.RetryAfter(err, httpjudge.ConfigDelay)
+	return uplink.Misconfigured(err)
 }
 
 // refusedHandshake says what it means that there is no WebSocket. It is never

@@ -18,7 +18,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/tidegate/tidegate/internal/httpjudge"
 	"github.com/tidegate/tidegate/internal/netfault"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -39,7 +38,7 @@ func (s *Sink) dial(ctx context.Context) (*line, error) {
 	defer cancel()
 	header, err := s.header()
 	if err != nil {
-		return nil, uplink.RetryAfter(fmt.Errorf("%w — hint: the file with the secret must be readable for the user who runs the gateway", err), httpjudge.ConfigDelay)
+		return nil, uplink.Misconfigured(fmt.Errorf("%w — hint: the file with the secret must be readable for the user who runs the gateway", err))
 	}
 	h := &handshake{cfg: s.cfg, url: s.url}
 	options := &websocket.DialOptions{
