@@ -167,6 +167,7 @@ func (b *bench) loaded(ctx context.Context, g *gateway, page string, fleet firmw
 // viewers watch a page and throw away what they see.
 type viewers struct {
 	page           string
+	look           func(frame []byte) // nil to look away
 	frames, joined atomic.Int64
 }
 
@@ -191,8 +192,13 @@ func (v *viewers) one(ctx context.Context) error {
 	conn.SetReadLimit(-1)
 	for first := true; ; first = false {
 		_, r, err := conn.Reader(ctx)
-		if err == nil {
+		var frame []byte
+		switch {
+		case err != nil:
+		case v.look == nil:
 			_, err = io.Copy(io.Discard, r)
+		default:
+			frame, err = io.ReadAll(r)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -201,6 +207,9 @@ func (v *viewers) one(ctx context.Context) error {
 			return fmt.Errorf("viewer: %w", err)
 		}
 		v.frames.Add(1)
+		if v.look != nil {
+			v.look(frame)
+		}
 		if first {
 			v.joined.Add(1)
 		}
