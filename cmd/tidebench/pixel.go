@@ -14,8 +14,8 @@ import (
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
 )
 
-// screen is what browsertest/pixel.mjs has found out, in milliseconds.
-type screen struct {
+// seen is what browsertest/pixel.mjs has found out, in milliseconds.
+type seen struct {
 	// Shown is from a publish to the first display frame after the value was drawn.
 	Shown []float64 `json:"shown"`
 	// First is from the start of a navigation to the first value, the first time
@@ -26,8 +26,8 @@ type screen struct {
 // probeDevice is the device that tells when it published, in milliseconds of the day.
 const probeDevice = "a-probe"
 
-// pixels measures in a real browser, beside a thousand readings a second.
-func (b *bench) pixels(ctx context.Context) error {
+// screen measures in a real browser, beside a thousand readings a second.
+func (b *bench) screen(ctx context.Context) error {
 	const folder = "dashboard/browsertest"
 	const install = "apt-get install chromium nodejs npm && npm install --prefix " + folder
 	chromium, err := exec.LookPath("chromium")
@@ -61,8 +61,8 @@ func (b *bench) screens(ctx context.Context, folder, page, chromium string) erro
 		}
 	}}
 	err := during(ctx, v.watch(1), func() error { return b.pixelsOf(ctx, folder, page, chromium, 1) })
-	b.report.add("page", "publish to a viewer's socket, p50", milliseconds(quantile(arrived, 0.50)), "ms", noBar())
-	b.report.add("page", "publish to a viewer's socket, p99", milliseconds(quantile(arrived, 0.99)), "ms", noBar())
+	b.report.add("screen", "publish to a viewer's socket, p50", milliseconds(quantile(arrived, 0.50)), "ms", noBar())
+	b.report.add("screen", "publish to a viewer's socket, p99", milliseconds(quantile(arrived, 0.99)), "ms", noBar())
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (b *bench) pixelsOf(ctx context.Context, folder, page, chromium string, slo
 	if err != nil {
 		return fmt.Errorf("pixel.mjs: %w", err)
 	}
-	var s screen
+	var s seen
 	if err := json.Unmarshal(out, &s); err != nil {
 		return err
 	}
@@ -121,11 +121,11 @@ func (b *bench) pixelsOf(ctx context.Context, folder, page, chromium string, slo
 		within, first, what = noBar(), noBar(), fmt.Sprintf(", the browser's processor %d times slower", slower)
 	}
 	b.say("%d values were seen on the screen%s", len(s.Shown), what)
-	b.report.add("page", "publish to screen, p50"+what, share(s.Shown, 0.50), "ms", noBar())
-	b.report.add("page", "publish to screen, p99"+what, share(s.Shown, 0.99), "ms", within)
-	b.report.add("page", "navigation to the first value, nothing cached"+what, s.First[0], "ms", first)
-	b.report.add("page", "navigation to the first value, p50"+what, share(s.First[1:], 0.50), "ms", first)
-	b.report.add("page", "navigation to the first value, worst"+what, share(s.First[1:], 1), "ms", noBar())
+	b.report.add("screen", "publish to screen, p50"+what, share(s.Shown, 0.50), "ms", noBar())
+	b.report.add("screen", "publish to screen, p99"+what, share(s.Shown, 0.99), "ms", within)
+	b.report.add("screen", "navigation to the first value, nothing cached"+what, s.First[0], "ms", first)
+	b.report.add("screen", "navigation to the first value, p50"+what, share(s.First[1:], 0.50), "ms", first)
+	b.report.add("screen", "navigation to the first value, worst"+what, share(s.First[1:], 1), "ms", noBar())
 	return nil
 }
 
