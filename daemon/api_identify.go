@@ -86,8 +86,8 @@ func (c *opsCall) identify(ctx context.Context) error {
 	if err := askAdmin(ctx, cfg.Gateway.SocketPath(), http.MethodPost, "/api/v1/identify", map[string]int{"seconds": c.seconds}, &now); err != nil {
 		return err
 	}
-	if now.Left == 0 {
-		fmt.Fprintln(c.stdout, "the gateway shows itself no more")
+	if c.seconds == 0 {
+		fmt.Fprintln(c.stdout, "the gateway was told to stop")
 		return nil
 	}
 	fmt.Fprintf(c.stdout, "the gateway shows itself for %d s, by its %s; \"tidegate log\" tells how that went\n", now.Left, now.By)

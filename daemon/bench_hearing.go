@@ -1,7 +1,7 @@
 package daemon
 
 import (
-	"bytes"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,7 +13,8 @@ import (
 // a line at 921,600 baud brings four times as much.
 const (
 	maxHeard       = 2048 // bytes
-	maxHeardPieces = 48
+	maxHeardPieces = 64
+	maxPiece       = 96 // bytes
 )
 
 // newPiece is the silence that begins a new piece: USB adapters hand over bytes in
@@ -34,52 +35,38 @@ type hearing struct {
 func (h *hearing) add(p serialin.Piece) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := len(h.pieces)
-	if n == 0 || h.pieces[n-1].Direction != string(p.Direction) || p.At.Sub(h.ends) > newPiece || p.Missed > 0 {
-		h.pieces = append(h.pieces, api.SerialPiece{At: p.At.UnixMilli(), Direction: string(p.Direction)})
-		n++
-	}
-	last := &h.pieces[n-1]
-	last.Bytes = append(last.Bytes, p.Bytes...)
-	if p.Damaged {
-		last.Damaged = append(last.Damaged, len(last.Bytes)-1)
+	fresh := p.At.Sub(h.ends) > newPiece || p.Missed > 0
+	for i, b := range p.Bytes {
+		n := len(h.pieces)
+		if n == 0 || fresh || isWhole(h.pieces[n-1], string(p.Direction)) {
+			h.pieces = append(h.pieces, api.SerialPiece{At: p.At.UnixMilli(), Direction: string(p.Direction)})
+			n++
+		}
+		fresh = false
+		last := &h.pieces[n-1]
+		last.Bytes = append(last.Bytes, b)
+		if p.Damaged && i == len(p.Bytes)-1 {
+			last.Damaged = append(last.Damaged, len(last.Bytes)-1)
+		}
 	}
 	h.ends = p.At
 	h.bytes += len(p.Bytes)
+	h.missed += p.Missed // pieces, of a byte at least
 	h.forget()
+}
+
+// isWhole says whether what follows in a direction is another piece.
+func isWhole(p api.SerialPiece, direction string) bool {
+	n := len(p.Bytes)
+	return p.Direction != direction || n >= maxPiece || p.Bytes[n-1] == '\n'
 }
 
 // forget drops what is too much, the oldest first.
 func (h *hearing) forget() {
-	for len(h.pieces) > 1 && (h.bytes > maxHeard || len(h.pieces) > maxHeardPieces) {
+	for h.bytes > maxHeard || len(h.pieces) > maxHeardPieces {
 		n := len(h.pieces[0].Bytes)
-		if over := h.bytes - maxHeard; len(h.pieces) <= maxHeardPieces && over < n {
-			n = over
-		}
-		h.drop(n)
+		h.bytes, h.missed, h.pieces = h.bytes-n, h.missed+n, h.pieces[1:]
 	}
-	if h.bytes > maxHeard {
-		h.drop(h.bytes - maxHeard)
-	}
-}
-
-// drop drops the first n bytes of the first piece.
-func (h *hearing) drop(n int) {
-	p := &h.pieces[0]
-	h.bytes -= n
-	h.missed += n
-	if n == len(p.Bytes) {
-		h.pieces = h.pieces[1:]
-		return
-	}
-	p.Bytes = p.Bytes[n:]
-	kept := p.Damaged[:0]
-	for _, at := range p.Damaged {
-		if at >= n {
-			kept = append(kept, at-n)
-		}
-	}
-	p.Damaged = kept
 }
 
 // take returns what was heard since the last call.
@@ -87,11 +74,25 @@ func (h *hearing) take() (pieces []api.SerialPiece, missed int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	pieces, missed = h.pieces, h.missed
-	for i := range pieces {
-		pieces[i].Bytes = bytes.Clone(pieces[i].Bytes) // lets go of what was dropped before it
-	}
 	h.pieces, h.bytes, h.missed = nil, 0, 0
 	return pieces, missed
+}
+
+// wrongs is how much of what came is wrong, and what that is.
+func wrongs(c api.SerialCounts) (n uint64, words string) {
+	all := []string{}
+	for _, k := range []struct {
+		n    uint64
+		what string
+	}{
+		{c.BadChecksums, "wrong checksum"}, {c.Damaged, "damaged byte"}, {c.ParityErrors, "parity error"},
+		{c.FrameErrors, "missing stop bit"}, {c.Breaks, "break"}, {c.Overruns, "lost byte"},
+	} {
+		if k.n > 0 {
+			all = append(all, count(k.n, k.what))
+		}
+	}
+	return c.BadChecksums + c.Damaged + c.Overruns, strings.Join(all, ", ")
 }
 
 // advisor says what the counts of a line mean, from those of the last seconds.

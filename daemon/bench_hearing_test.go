@@ -24,17 +24,20 @@ func TestAFloodIsToldInPart(t *testing.T) {
 			total += len(flood)
 		}
 		pieces, gone := h.take()
-		n := 0
+		n, marks := 0, 0
 		for _, p := range pieces {
-			n += len(p.Bytes)
+			if len(p.Bytes) > maxPiece {
+				t.Errorf("a piece of %d bytes", len(p.Bytes))
+			}
+			n, marks = n+len(p.Bytes), marks+len(p.Damaged)
 			for _, at := range p.Damaged {
 				if p.Bytes[at] != 'f' {
 					t.Fatalf("byte %d of %q is marked", at, p.Bytes)
 				}
 			}
-			if tick%2 == 0 && len(p.Damaged) == 0 {
-				t.Error("no mark is left")
-			}
+		}
+		if (tick%2 == 0) != (marks > 0) {
+			t.Errorf("%d marks are left", marks)
 		}
 		if n > maxHeard {
 			t.Errorf("%d bytes are told at once", n)

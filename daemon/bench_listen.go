@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,12 +116,15 @@ func (h *hearing) tell(ctx context.Context, counts func() api.SerialCounts, ende
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
 	var a advisor
+	line := strings.TrimSpace(first.Door + " " + first.Settings)
 	next, last := first, time.Time{}
 	for over := error(nil); ; {
 		now := time.Now()
 		next.Pieces, next.Missed = h.take()
 		if len(next.Pieces) > 0 || next.Missed > 0 || now.Sub(last) >= tellQuiet || over != nil {
 			next.Counts = counts()
+			next.Wrong, next.Say = wrongs(next.Counts)
+			next.Say = strings.TrimSuffix(line+", "+next.Say, ", ")
 			next.Advice = a.advise(now, next.Counts)
 			if err := tell(next); err != nil {
 				return err

@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard/api"
@@ -17,7 +20,10 @@ func (w *workbench) Ports() ([]api.SerialPort, error) {
 	}
 	all := []api.SerialPort{}
 	for _, i := range infos {
-		all = append(all, api.SerialPort{Info: i, Configure: i.Best(), Door: w.doorAt(i.Device), Task: w.taskAt(i.Device)})
+		p := api.SerialPort{Info: i, Configure: i.Best(), Door: w.doorAt(i.Device), Task: w.taskAt(i.Device)}
+		p.Title = strings.TrimSpace(cmp.Or(i.Description, i.Driver, filepath.Base(i.Device)) + " " + i.Serial)
+		p.Facts, p.Settings = strings.Join(portFacts(p), ", "), w.settingsAt(p)
+		all = append(all, p)
 	}
 	return all, nil
 }
@@ -28,6 +34,19 @@ func (w *workbench) doorAt(device string) string {
 		if place, err := w.host.Resolve(d.port.Path); err == nil && place.Device == device {
 			return d.name
 		}
+	}
+	return ""
+}
+
+// settingsAt are the settings that a line probably has, "" if nothing is known.
+func (w *workbench) settingsAt(p api.SerialPort) string {
+	for _, d := range w.here.settings().portDoors() {
+		if d.name == p.Door {
+			return d.port.String()
+		}
+	}
+	if f, known := w.recall(p.Configure); known && f.probed != nil && f.probed.Best.Likely {
+		return f.probed.Best.Setting
 	}
 	return ""
 }

@@ -70,21 +70,27 @@ func (w *workbench) Probe(ctx context.Context, ask api.SerialProbe, tell func(ap
 	heard, tried, most := 0, 0, p.Most()
 	step := func(t api.SerialTried) {
 		tried++
-		t.Tried, t.Most = tried, max(most, tried)
+		t.Done, t.Of = tried, max(most, tried)
 		if told == nil {
 			if told = tell(t); told != nil {
 				stop()
 			}
 		}
 	}
-	p.Heard = func(s serialin.Sample) {
-		heard += len(s.Data)
-		step(api.SerialTried{Setting: s.Port.String(), Bytes: len(s.Data), Damaged: s.Damaged})
-	}
-	if err := tell(api.SerialTried{Most: most}); err != nil {
+	if err := tell(api.SerialTried{Of: most, Say: "listening"}); err != nil {
 		return err
 	}
-	p.Refused = func(c serialport.Config) { step(api.SerialTried{Setting: c.String(), Unable: true}) }
+	p.Heard = func(s serialin.Sample) {
+		heard += len(s.Data)
+		say := fmt.Sprintf("%-11s %4d bytes", s.Port, len(s.Data))
+		if s.Damaged > 0 {
+			say += fmt.Sprintf(", %d damaged", s.Damaged)
+		}
+		step(api.SerialTried{Say: say, Setting: s.Port.String(), Bytes: len(s.Data), Damaged: s.Damaged})
+	}
+	p.Refused = func(c serialport.Config) {
+		step(api.SerialTried{Say: fmt.Sprintf("%-11s the driver cannot", c), Setting: c.String(), Unable: true})
+	}
 	found, err := serialin.Probe(ctx, p)
 	switch {
 	case told != nil:
@@ -92,27 +98,29 @@ func (w *workbench) Probe(ctx context.Context, ask api.SerialProbe, tell func(ap
 	case err != nil:
 		return ending(ctx, err)
 	}
-	result := &api.SerialProbed{Candidates: []api.SerialCandidate{}, Advice: probeAdvice(found, heard, ask.Send != "")}
+	result := &api.SerialProbed{Found: []api.SerialCandidate{}, Advice: probeAdvice(found, heard, len(p.Send) > 0)}
 	for _, c := range found[:min(len(found), shownCandidates)] {
-		result.Candidates = append(result.Candidates, w.candidate(c, at, p.Send))
+		result.Found = append(result.Found, w.candidate(c, at, p.Send))
 	}
 	if len(found) > 0 {
-		w.remember(at.info, func(f *portFile) { f.probed = &api.SerialReportProbe{At: stamp(), Best: result.Candidates[0]} })
+		best := result.Found[0]
+		result.TOML = best.TOML
+		w.remember(at.info, func(f *portFile) { f.probed = &api.SerialReportProbe{At: stamp(), Best: best} })
 	}
-	return tell(api.SerialTried{Tried: tried, Most: max(most, tried), Result: result})
+	return tell(api.SerialTried{Done: tried, Of: max(most, tried), Result: result})
 }
 
 // probeAdvice says what to try when nothing is likely.
-func probeAdvice(found []serialin.Candidate, heard int, asked bool) string {
+func probeAdvice(found []serialin.Candidate, heard int, asked bool) []string {
 	switch {
 	case len(found) > 0 && found[0].Points >= serialin.Likely:
-		return ""
+		return []string{}
 	case heard > 0:
-		return "something came, and nothing explains it — hint: listen for longer at each setting; what there is to see shows \"tidegate tap\", or listening at the page"
+		return []string{"something came, and nothing explains it — hint: listen for longer at each setting; what there is to see shows \"tidegate tap\", or listening at the page"}
 	case asked:
-		return "no answer came, at any speed — hint: is it what the device answers to, with the end that it wants, for example '\\r\\n'? Else look at power, ground, and whether RX and TX are crossed"
+		return []string{"no answer came, at any speed — hint: is it what the device answers to, with the end that it wants, for example '\\r\\n'? Else look at power, ground, and whether RX and TX are crossed"}
 	}
-	return "nothing came, at any speed — hint: many devices speak only when asked: send for example 'T?\\r\\n'; else look at power, ground, and whether RX and TX are crossed"
+	return []string{"nothing came, at any speed — hint: many devices speak only when asked: send for example 'T?\\r\\n'; else look at power, ground, and whether RX and TX are crossed"}
 }
 
 // candidate puts an explanation into words.
@@ -121,6 +129,7 @@ func (w *workbench) candidate(c serialin.Candidate, at workplace, send conf.Byte
 		Setting: c.Sample.Port.String(), Framing: framingOf(c.Framing), Decoder: c.Decoder,
 		Points: c.Points, Likely: c.Points >= serialin.Likely, Evidence: c.Evidence(), Readings: samples(c.Readings),
 	}
+	out.Title = fmt.Sprintf("%s, %s: %d of 100 points", out.Setting, out.Framing, out.Points)
 	if len(c.Frames) > 0 {
 		out.Frame = c.Frames[0][:min(len(c.Frames[0]), shownFrame)]
 	}

@@ -36,13 +36,21 @@ func (w *workbench) Scan(ctx context.Context, ask api.ModbusScan, tell func(api.
 			}
 		}
 	}
-	first := api.ModbusScanned{Phase: modbusin.ScanUnits, Of: int(scanning.Last) - int(scanning.First) + 1}
-	if at.info.Door != "" && w.here.runs(at.info.Door) {
-		first.Paused = at.info.Door
+	first := api.ModbusScanned{Phase: modbusin.ScanUnits, Of: int(scanning.Last) - int(scanning.First) + 1, Say: "asking unit " + fmt.Sprint(scanning.First)}
+	if door := at.info.Door; door != "" && w.here.runs(door) {
+		first.Paused, first.Say = door, door+" pauses meanwhile"
 	}
 	say(first)
+	answered := 0
 	scanning.Tell = func(s modbusin.ScanStep) {
 		step := api.ModbusScanned{Phase: s.Phase, Unit: int(s.Unit), Done: s.Done, Of: s.Of}
+		if s.Phase == modbusin.ScanUnits && s.Found != nil {
+			answered++
+		}
+		step.Say = fmt.Sprintf("unit %d of %d, %s answered", s.Unit, scanning.Last, have(answered))
+		if s.Phase == modbusin.ScanRegisters {
+			step.Say = fmt.Sprintf("looking at unit %d", s.Unit)
+		}
 		if s.Found != nil {
 			slave := scannedSlave(*s.Found, bus)
 			step.Found = &slave
@@ -145,10 +153,23 @@ func (w *workbench) busAt(at workplace, url string) *Modbus {
 	return &buses[i]
 }
 
+// have is how many have done something.
+func have(n int) string {
+	if n == 1 {
+		return "1 has"
+	}
+	return fmt.Sprintf("%d have", n)
+}
+
 func scannedSlave(s modbusin.ScannedSlave, bus *Modbus) api.ModbusSlave {
-	out := api.ModbusSlave{Unit: int(s.Unit), Took: int(s.Took.Milliseconds()), Damaged: s.Damaged, Partial: s.Partial}
+	out := api.ModbusSlave{Unit: int(s.Unit), Took: int(s.Took.Milliseconds()), Damaged: s.Damaged, Partial: s.Partial, Evidence: []string{}}
 	for _, r := range s.Runs {
-		out.Runs = append(out.Runs, api.ModbusRun{Table: r.Table.String(), First: int(r.First), Last: int(r.Last), Values: r.Values})
+		run := api.ModbusRun{Table: r.Table.String(), First: int(r.First), Last: int(r.Last), Values: r.Values}
+		out.Runs = append(out.Runs, run)
+		out.Evidence = append(out.Evidence, fmt.Sprintf("%s %d to %d: %s", run.Table, run.First, run.Last, strings.Trim(fmt.Sprint(run.Values), "[]")))
+	}
+	if s.Partial != "" {
+		out.Evidence = append(out.Evidence, s.Partial)
 	}
 	if bus != nil {
 		for _, known := range bus.Slaves {
@@ -157,27 +178,32 @@ func scannedSlave(s modbusin.ScannedSlave, bus *Modbus) api.ModbusSlave {
 			}
 		}
 	}
+	out.Title = fmt.Sprintf("unit %d, %d ms", out.Unit, out.Took)
+	if out.Device != "" {
+		out.Title += ", configured as " + out.Device
+	}
 	return out
 }
 
 // scanFound puts what was found into words.
 func (w *workbench) scanFound(s modbusin.Scanned, broke error, at workplace, scanning modbusin.Scanning, bus *Modbus) api.ModbusFound {
-	found := api.ModbusFound{Slaves: []api.ModbusSlave{}, Asked: s.Asked, Advice: scanAdvice(s, scanning)}
+	found := api.ModbusFound{Found: []api.ModbusSlave{}, Asked: s.Asked, Advice: scanAdvice(s, scanning)}
 	for _, slave := range s.Slaves {
-		found.Slaves = append(found.Slaves, scannedSlave(slave, bus))
+		found.Found = append(found.Found, scannedSlave(slave, bus))
 	}
 	if broke != nil {
 		found.Advice = append(found.Advice, "not all was looked at: "+broke.Error())
 	}
 	if s.Alike {
-		found.Slaves = found.Slaves[:1]
+		found.Found = found.Found[:1]
 	}
-	found.TOML = w.busProposal(found.Slaves, at, scanning.URL, bus)
+	found.TOML = w.busProposal(found.Found, at, scanning.URL, bus)
 	return found
 }
 
 // scanAdvice says what was found means.
-func scanAdvice(s modbusin.Scanned, scanning modbusin.Scanning) (all []string) {
+func scanAdvice(s modbusin.Scanned, scanning modbusin.Scanning) []string {
+	all := []string{}
 	if s.Unfinished != "" {
 		all = append(all, "not all was looked at: "+s.Unfinished)
 	}

@@ -22,10 +22,9 @@ import (
 // the map says, that hold 100 times the unit plus their address.
 func (b *portBench) slaves(tty string, registers map[byte]int) {
 	end := b.devices[tty]
-	cable, err := os.OpenFile(b.root+"/dev/"+tty, os.O_RDWR|unix.O_NOCTTY, 0) // is there while nobody has the port open
-	b.must(err)
+	b.cable(tty)
 	done := make(chan struct{})
-	b.Cleanup(func() { end.Close(); cable.Close(); <-done })
+	b.Cleanup(func() { end.Close(); <-done })
 	go func() {
 		defer close(done)
 		var q [8]byte
@@ -47,6 +46,14 @@ func (b *portBench) slaves(tty string, registers map[byte]int) {
 			end.Write(binary.LittleEndian.AppendUint16(answer, crcOf(answer)))
 		}
 	}()
+}
+
+// cable keeps the line of a device while nobody has its port open.
+func (b *portBench) cable(tty string) {
+	b.Helper()
+	end, err := os.OpenFile(b.root+"/dev/"+tty, os.O_RDWR|unix.O_NOCTTY, 0)
+	b.must(err)
+	b.Cleanup(func() { end.Close() })
 }
 
 // answerTo is the answer to a question without its checksum, nil of units that are
@@ -101,7 +108,7 @@ func TestAScanOfAFreePortProposesWhatReadsIt(t *testing.T) {
 		return m.Phase == modbusin.ScanRegisters && m.Found != nil && len(m.Found.Runs) == 1
 	})
 	found := until(s, "the result", func(m api.ModbusScanned) bool { return m.Result != nil }).Result
-	if len(found.Slaves) != 3 || found.Asked != 12 || found.Slaves[0].Runs[0].Last != 39 || found.Slaves[0].Runs[0].Values[1] != 301 {
+	if len(found.Found) != 3 || found.Asked != 12 || found.Found[0].Runs[0].Last != 39 || found.Found[0].Runs[0].Values[1] != 301 {
 		t.Errorf("%+v", found)
 	}
 	cfg, err := Parse("proposal", []byte(found.TOML))
@@ -118,7 +125,7 @@ func TestAScanOfAFreePortProposesWhatReadsIt(t *testing.T) {
 	b.isFree()
 	var report api.SerialReport
 	b.get("/api/v1/serial/report?port="+byID, &report)
-	if report.Scanned == nil || report.Scanned.Settings != "19200 8E1" || len(report.Scanned.Found.Slaves) != 3 {
+	if report.Scanned == nil || report.Scanned.Settings != "19200 8E1" || len(report.Scanned.Found.Found) != 3 {
 		t.Errorf("%+v", report.Scanned)
 	}
 }
@@ -173,7 +180,7 @@ func TestAScanOfAPolledBusLetsItsDoorPause(t *testing.T) {
 		t.Errorf("it goes on meanwhile: %+v", st)
 	}
 	found := until(s, "the result", func(m api.ModbusScanned) bool { return m.Result != nil }).Result
-	if len(found.Slaves) != 2 || found.Slaves[0].Device != "meter-3" || found.Slaves[1].Device != "" {
+	if len(found.Found) != 2 || found.Found[0].Device != "meter-3" || found.Found[1].Device != "" {
 		t.Errorf("%+v", found)
 	}
 	if strings.Contains(found.TOML, "[[ingest.modbus]]") || strings.Contains(found.TOML, "unit = 3") || !strings.Contains(found.TOML, "unit = 4") || !strings.HasPrefix(found.TOML, "# the slaves belong below the bus hall") {
@@ -211,12 +218,12 @@ func TestScanCommand(t *testing.T) {
 		t.Errorf("%d: %s%s", code, out, said)
 	}
 	code, out, said := scan("-pause", "-units", "1-5", "-addresses", "0-99", "modbus:hall")
-	for _, want := range []string{"unit 3, ", "configured as meter-3", "holding      0 to 39", "2 slaves of 5 units answered", "unit = 4"} {
+	for _, want := range []string{"unit 3, ", "configured as meter-3", "holding 0 to 39: 300 301", "2 slaves of 5 units answered", "unit = 4"} {
 		if code != exitOK || !strings.Contains(out, want) {
 			t.Errorf("%d: no %q in\n%s%s", code, want, out, said)
 		}
 	}
-	if !strings.Contains(said, "modbus:hall pauses meanwhile") || !strings.Contains(said, "unit 4 answers (4 of 5)") {
+	if !strings.Contains(said, "modbus:hall pauses meanwhile") || !strings.Contains(said, "unit 4 answers\n") {
 		t.Errorf("%s", said)
 	}
 	for want, args := range map[string][]string{

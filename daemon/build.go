@@ -246,7 +246,7 @@ func (b *builder) buildLinks() error {
 
 func (b *builder) addLink(u upstream) error {
 	s := u.settings()
-	made := of(u.kind, u.doorOut, b.network.made(s.Links), b.cfg.Command.beside(s.Name), secrets(u.doorOut))
+	made := of(u.kind, u.doorOut, b.network.made(s.Links), b.cfg.Command.beside(s.Name), secrets(u.doorOut), keptFileAt(s.TLSCA))
 	if l := b.old.link(s.Name); l.is(made) {
 		b.links = append(b.links, l)
 		return nil

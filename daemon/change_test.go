@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/tidegate/tidegate/dashboard"
 )
 
@@ -26,6 +28,8 @@ type gatewayHere struct {
 // runGateway runs a gateway with more in its configuration.
 func runGateway(t *testing.T, more string) *gatewayHere {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	dir, err := os.MkdirTemp("", "gw") // shorter than TempDir: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)
@@ -48,9 +52,9 @@ func runGateway(t *testing.T, more string) *gatewayHere {
 	return r
 }
 
-func (r *gatewayHere) config(more string) Config {
-	r.Helper()
-	text := fmt.Sprintf(`
+// text is a configuration of the gateway, with more in it.
+func (r *gatewayHere) text(more string) string {
+	return fmt.Sprintf(`
 [gateway]
 id = "north-7"
 data_dir = %q
@@ -59,7 +63,11 @@ listen = ""
 [ingest.mqtt]
 listen = %q
 %s`, filepath.Join(r.dir, "data"), r.mqtt, more)
-	c, err := Parse("tidegate.toml", []byte(text))
+}
+
+func (r *gatewayHere) config(more string) Config {
+	r.Helper()
+	c, err := Parse("tidegate.toml", []byte(r.text(more)))
 	if err != nil {
 		r.Fatal(err)
 	}

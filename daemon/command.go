@@ -84,9 +84,9 @@ func (b *builder) buildCommands() error {
 
 // madeOfCouriers is what couriers are made of beside [command].
 func (b *builder) madeOfCouriers() (all []any) {
-	all = of(secretAt(b.cfg.Command.KeyFile))
+	all = of(keptFileAt(b.cfg.Command.KeyFile))
 	for _, t := range b.cfg.Command.all() {
-		all = append(all, b.network.made(t.below().Links), secrets(t.wayDown))
+		all = append(all, b.network.made(t.below().Links), secrets(t.wayDown), keptFileAt(t.below().TLSCA))
 	}
 	return all
 }

@@ -214,7 +214,7 @@ func (l Line) clientTLS() (*tls.Config, error) {
 func (b *builder) buildLines(v vocabulary, clients map[string]int) error {
 	for _, l := range b.cfg.Ingest.Line {
 		name := l.doorName()
-		err := b.door(name, of(l, clients[name], b.cfg.told(l.meaning())), v, func(v vocabulary) (ingest.Source, []func(), error) {
+		err := b.door(name, of(l, clients[name], keptFileAt(l.ServerCA), b.cfg.told(l.meaning())), v, func(v vocabulary) (ingest.Source, []func(), error) {
 			log := b.log.With("source", name)
 			cfg, err := l.door(v, clients[name], log)
 			if err != nil {

@@ -111,6 +111,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	//    connections have cost is saved when they are closed.
 	d.drain(g.links)
 	endLinks(g.links)
+	endRoutes(g.commands)
 	endWaysOut(g.network.but(&network{}))
 	// 3. Nobody watches any more.
 	stopShowing()

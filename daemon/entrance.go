@@ -52,7 +52,7 @@ func (p Dashboard) openTLS(g *entrance, dir, gateway string, log *slog.Logger) e
 		if err != nil {
 			return err
 		}
-		g.tls, g.fingerprint = &dashboard.TLS{Config: own.Config()}, own.Fingerprint
+		g.tls, g.fingerprint = &dashboard.TLS{Config: own.Config(), Fingerprint: own.Fingerprint}, own.Fingerprint
 		return nil
 	}
 	failed := func(err error) { log.Warn("the dashboard's certificate that was read before stays valid", "err", err) }
@@ -65,6 +65,7 @@ func (p Dashboard) openTLS(g *entrance, dir, gateway string, log *slog.Logger) e
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &secure.Get().Certificates[0], nil },
 	}}
 	g.fingerprint = func() string { return certs.Fingerprint(&secure.Get().Certificates[0]) }
+	g.tls.Fingerprint = g.fingerprint
 	return nil
 }
 
@@ -88,7 +89,7 @@ func (g *entrance) routes() []dashboard.Route {
 	if g == nil {
 		return nil
 	}
-	return api.Login(g.Gate, g.fingerprint)
+	return api.Login(g.Gate)
 }
 
 // machineRoutes are those of the admin socket alone.

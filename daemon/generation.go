@@ -267,12 +267,12 @@ func secrets(table any) (all []keptFile) {
 		return nil
 	}
 	for _, path := range keeper.secretFiles() {
-		all = append(all, secretAt(path))
+		all = append(all, keptFileAt(path))
 	}
 	return all
 }
 
-func secretAt(path string) keptFile {
+func keptFileAt(path string) keptFile {
 	info, err := os.Stat(path)
 	if err != nil {
 		return keptFile{path: path}

@@ -54,7 +54,7 @@ func (p *page) read() error {
 	var frame struct {
 		From, Seq uint64
 		Devices   []struct{ Name string }
-		Status    dashboard.Status
+		Status    *dashboard.Status // about once a second
 	}
 	if err := json.Unmarshal(message, &frame); err != nil {
 		p.Fatal(err)
@@ -66,7 +66,10 @@ func (p *page) read() error {
 	default:
 		p.Fatalf("a frame from %d after one to %d", frame.From, p.seq)
 	}
-	p.seq, p.status = frame.Seq, frame.Status
+	p.seq = frame.Seq
+	if frame.Status != nil {
+		p.status = *frame.Status
+	}
 	for _, d := range frame.Devices {
 		p.devices[d.Name] = true
 	}

@@ -75,7 +75,7 @@ func (c *lineCall) watchPorts(bench *workbench) error {
 				if slices.ContainsFunc(change.not, func(o api.SerialPort) bool { return o.Device == p.Device && o.Configure == p.Configure }) {
 					continue
 				}
-				if _, err := fmt.Fprintf(c.stdout, "%s  %-4s  %s\n    %s\n", at, change.word, p.Configure, strings.Join(portFacts(p), ", ")); err != nil {
+				if _, err := fmt.Fprintf(c.stdout, "%s  %-4s  %s\n    %s\n", at, change.word, p.Configure, p.Facts); err != nil {
 					return err
 				}
 			}
@@ -88,7 +88,7 @@ func (c *lineCall) watchPorts(bench *workbench) error {
 func writePorts(w io.Writer, all []api.SerialPort) error {
 	var b strings.Builder
 	for _, p := range all {
-		fmt.Fprintf(&b, "%s\n    %s\n", p.Configure, strings.Join(portFacts(p), ", "))
+		fmt.Fprintf(&b, "%s\n    %s\n", p.Configure, p.Facts)
 		if p.Twin {
 			b.WriteString("    another adapter here has the same name, for want of a serial number: keep each in its socket\n")
 		}
@@ -138,6 +138,9 @@ func portFacts(p api.SerialPort) []string {
 	}
 	if p.Door != "" {
 		facts = append(facts, "configured as "+p.Door)
+	}
+	if p.Task != "" {
+		facts = append(facts, "somebody is "+p.Task)
 	}
 	return facts
 }

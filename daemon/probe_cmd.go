@@ -42,16 +42,11 @@ func (c *lineCall) probe() error {
 	defer stop()
 	fmt.Fprintf(c.stderr, "listening to %s, %v at each setting\n", ask.Port, conf.Duration(c.length))
 	err = c.bench(cfg).Probe(ctx, ask, func(t api.SerialTried) error {
-		switch {
-		case t.Result != nil:
+		if t.Result != nil {
 			return c.writeProbe(*t.Result)
-		case t.Setting == "":
-		case t.Unable:
-			fmt.Fprintf(c.stderr, "  %-11s the driver cannot\n", t.Setting)
-		case t.Damaged > 0:
-			fmt.Fprintf(c.stderr, "  %-11s %4d bytes, %d damaged\n", t.Setting, t.Bytes, t.Damaged)
-		default:
-			fmt.Fprintf(c.stderr, "  %-11s %4d bytes\n", t.Setting, t.Bytes)
+		}
+		if t.Setting != "" {
+			fmt.Fprintln(c.stderr, " ", t.Say)
 		}
 		return nil
 	})
@@ -93,14 +88,14 @@ func probers(cfg Config) ([]serialin.Named, error) {
 
 func (c *lineCall) writeProbe(r api.SerialProbed) error {
 	var b strings.Builder
-	if r.Advice != "" {
-		fmt.Fprintf(&b, "\n%s\n", strings.Replace(r.Advice, " — hint: ", "\n    hint: ", 1))
+	for _, a := range r.Advice {
+		fmt.Fprintf(&b, "\n%s\n", strings.Replace(a, " — hint: ", "\n    hint: ", 1))
 	}
-	for i, candidate := range r.Candidates {
+	for i, candidate := range r.Found {
 		if i > 0 && !candidate.Likely {
 			break
 		}
-		fmt.Fprintf(&b, "\n%d. %s, %s: %d of 100 points\n", i+1, candidate.Setting, candidate.Framing, candidate.Points)
+		fmt.Fprintf(&b, "\n%d. %s\n", i+1, candidate.Title)
 		for _, e := range candidate.Evidence {
 			fmt.Fprintf(&b, "     %s\n", e)
 		}
@@ -108,14 +103,13 @@ func (c *lineCall) writeProbe(r api.SerialProbed) error {
 			fmt.Fprintf(&b, "     %s  %s\n", spacedHex(f[:min(len(f), perRow)]), asText(f[:min(len(f), 3*perRow)]))
 		}
 	}
-	likely := len(r.Candidates) > 0 && r.Candidates[0].Likely
-	if likely {
-		fmt.Fprintf(&b, "\nTo read it, write into the configuration:\n\n%s", r.Candidates[0].TOML)
+	if r.TOML != "" {
+		fmt.Fprintf(&b, "\nTo read it, write into the configuration:\n\n%s", r.TOML)
 	}
 	if _, err := io.WriteString(c.stdout, b.String()); err != nil {
 		return err
 	}
-	if !likely {
+	if r.TOML == "" {
 		return errSaid
 	}
 	return nil

@@ -47,9 +47,12 @@ func (r *redactor) change(key, text string) string {
 	return r.hideTokens(text)
 }
 
-// hide notes a secret.
+// hide notes a secret, and what stands in it behind a word: "Bearer x", "PIN=x".
 func (r *redactor) hide(secret string) string {
 	r.secrets = append(r.secrets, secret)
+	if at := strings.LastIndexAny(secret, " =:"); at >= 0 {
+		r.secrets = append(r.secrets, secret[at+1:])
+	}
 	return hidden
 }
 

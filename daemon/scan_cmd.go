@@ -136,44 +136,33 @@ func (c *lineCall) showScan(s api.ModbusScanned) error {
 		return out.Encode(s.Result)
 	case s.Result != nil:
 		return c.writeScan(*s.Result)
-	case s.Paused != "":
-		fmt.Fprintf(c.stderr, "%s pauses meanwhile\n", s.Paused)
+	case s.Paused != "", s.Phase == modbusin.ScanRegisters && s.Found == nil, s.Phase == modbusin.ScanUnits && s.Done > 0 && s.Done%25 == 0:
+		fmt.Fprintln(c.stderr, " ", s.Say)
 	case s.Found != nil && s.Phase == modbusin.ScanUnits:
-		fmt.Fprintf(c.stderr, "  unit %d answers (%d of %d)\n", s.Found.Unit, s.Done, s.Of)
-	case s.Phase == modbusin.ScanUnits && s.Done > 0 && s.Done%25 == 0:
-		fmt.Fprintf(c.stderr, "  %d of %d units\n", s.Done, s.Of)
-	case s.Phase == modbusin.ScanRegisters && s.Found == nil:
-		fmt.Fprintf(c.stderr, "  looking at unit %d\n", s.Unit)
+		fmt.Fprintf(c.stderr, "  unit %d answers\n", s.Found.Unit)
 	}
 	return nil
 }
 
 func (c *lineCall) writeScan(f api.ModbusFound) error {
 	var b strings.Builder
-	for _, s := range f.Slaves {
-		fmt.Fprintf(&b, "\nunit %d, %d ms", s.Unit, s.Took)
-		if s.Device != "" {
-			fmt.Fprintf(&b, ", configured as %s", s.Device)
-		}
-		b.WriteString("\n")
-		for _, r := range s.Runs {
-			fmt.Fprintf(&b, "    %-8s %5d to %-5d %v\n", r.Table, r.First, r.Last, r.Values)
-		}
-		if s.Partial != "" {
-			fmt.Fprintf(&b, "    %s\n", s.Partial)
+	for _, s := range f.Found {
+		fmt.Fprintf(&b, "\n%s\n", s.Title)
+		for _, e := range s.Evidence {
+			fmt.Fprintf(&b, "    %s\n", e)
 		}
 	}
 	for _, a := range f.Advice {
 		fmt.Fprintf(&b, "\n%s\n", strings.Replace(a, " — hint: ", "\n    hint: ", 1))
 	}
-	fmt.Fprintf(&b, "\n%s of %s answered\n", count(uint64(len(f.Slaves)), "slave"), count(uint64(f.Asked), "unit"))
+	fmt.Fprintf(&b, "\n%s of %s answered\n", count(uint64(len(f.Found)), "slave"), count(uint64(f.Asked), "unit"))
 	if f.TOML != "" {
 		fmt.Fprintf(&b, "To read them, write into the configuration:\n\n%s", f.TOML)
 	}
 	if _, err := io.WriteString(c.stdout, b.String()); err != nil {
 		return err
 	}
-	if len(f.Slaves) == 0 {
+	if len(f.Found) == 0 {
 		return errSaid
 	}
 	return nil

@@ -54,6 +54,7 @@ func (d *Daemon) status() dashboard.Status {
 	s.Commands = g.commands.status()
 	s.Access = d.entrance.status()
 	s.Revision, s.Trial = d.texts.Load().revision, d.trialStatus()
+	s.Identify = d.signal.How()
 	s.Problems = append(problems(s), d.entrance.problems()...)
 	return s
 }

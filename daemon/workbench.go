@@ -122,6 +122,9 @@ func ending(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errTaken) {
 		return cause
 	}
+	if errors.Is(err, serialport.ErrGone) {
+		return fmt.Errorf("%w — hint: plug it in again, and look for it among the ports", err)
+	}
 	return err
 }
 

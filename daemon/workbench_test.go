@@ -49,6 +49,9 @@ func newBench(t *testing.T, b *portBench, doors string) *bench {
 		r.Access = dashboard.Open // who may is the business of others
 		page.Handle(r)
 	}
+	page.Handle(dashboard.Route{Pattern: "GET /api/v1/session", Access: dashboard.Open, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"signed_in": true, "access": "operate", "setup": "done"}`)
+	})})
 	server := httptest.NewServer(page)
 	t.Cleanup(func() {
 		server.Close()
@@ -161,8 +164,9 @@ func (b *bench) isFree() {
 
 // speak writes to a line until the test ends.
 func (b *portBench) speak(tty, text string, every time.Duration) {
+	end := b.devices[tty]
 	stop, stopped := make(chan struct{}), make(chan struct{})
-	b.Cleanup(func() { close(stop); <-stopped })
+	b.Cleanup(func() { close(stop); end.Close(); <-stopped }) // a line that nobody reads is full
 	go func() {
 		defer close(stopped)
 		tick := time.NewTicker(every)
@@ -170,7 +174,7 @@ func (b *portBench) speak(tty, text string, every time.Duration) {
 		for {
 			select {
 			case <-tick.C:
-				io.WriteString(b.devices[tty], text)
+				io.WriteString(end, text)
 			case <-stop:
 				return
 			}

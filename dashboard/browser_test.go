@@ -83,9 +83,6 @@ func (s *stage) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	server := NewServer(s.hub, nil, slog.New(slog.DiscardHandler))
-	server.Handle(Route{"GET /api/v1/session", Open, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `{"access":"look","setup":"done"}`) // as package api answers on loopback
-	})})
 	// The modules one by one, for tests of what is not to be seen.
 	server.Handle(Route{"GET /source/", Open, http.StripPrefix("/source/", http.FileServer(http.Dir("assets")))})
 	go func() { served <- server.Serve(ctx, listener) }()

@@ -15,6 +15,8 @@ import (
 // TLS is how the server is reached in secret.
 type TLS struct {
 	Config *tls.Config
+	// Fingerprint is that of the certificate, in words.
+	Fingerprint func() string
 	// Vouched says that an authority vouches for the certificate, so that
 	// browsers may be told never to come without TLS again.
 	Vouched bool

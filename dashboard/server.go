@@ -34,6 +34,7 @@ const (
 //	GET /live           the WebSocket (LIVE.md)
 //	GET /events         the same as server-sent events
 //	GET /api/v1/status  Status as JSON
+//	GET /api/v1/session Session as JSON
 //
 // and whatever [Server.Handle] is given: package api has the rest. A request must
 // name the server by IP address, as localhost, or by a configured name: else a
@@ -64,6 +65,7 @@ func NewServer(hub *Hub, hosts []string, log *slog.Logger) *Server {
 		Route{"GET /live", Look, http.HandlerFunc(s.serveLive)},
 		Route{"GET /events", Look, http.HandlerFunc(s.serveEvents)},
 		StatusRoute(hub.status),
+		Route{"GET /api/v1/session", Open, http.HandlerFunc(s.serveSession)},
 	)
 	for path, asset := range loadAssets() {
 		s.Handle(Route{"GET " + path, Open, asset})

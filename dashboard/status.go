@@ -39,6 +39,9 @@ type Status struct {
 	Revision string `json:"revision"`
 	// Trial is not nil while that is on trial.
 	Trial *Trial `json:"trial,omitempty"`
+	// Identify is by what the gateway shows which one it is, a command or an led; empty
+	// if it cannot.
+	Identify string `json:"identify,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
 }

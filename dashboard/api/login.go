@@ -17,20 +17,6 @@ func open(pattern string, handle http.HandlerFunc) dashboard.Route {
 	return dashboard.Route{Pattern: pattern, Access: dashboard.Open, Handler: handle}
 }
 
-// session is what anybody may know.
-type session struct {
-	SignedIn bool        `json:"signed_in"`
-	Access   login.Level `json:"access"`
-	// Setup is done, or needed; Why says why it cannot be done from here.
-	Setup string `json:"setup"`
-	Why   string `json:"why,omitempty"`
-	TLS   bool   `json:"tls"`
-	// Fingerprint is the SHA-256 of the certificate, to be compared.
-	Fingerprint string `json:"fingerprint,omitempty"`
-	// Wait is how many seconds no password and no code is taken.
-	Wait int `json:"wait"`
-}
-
 // secrets is what is shown to become, or be, the operator.
 type secrets struct {
 	Code     string `json:"code"`
@@ -39,8 +25,7 @@ type secrets struct {
 }
 
 // Login sets up an operator, signs him in and out, and makes and revokes tokens.
-// fingerprint is that of the certificate, "" without one.
-func Login(g *login.Gate, fingerprint func() string) []dashboard.Route {
+func Login(g *login.Gate) []dashboard.Route {
 	// enter answers a request that ends in another session than it began with.
 	enter := func(change func(*http.Request, dashboard.Caller, secrets) (string, error)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -59,9 +44,6 @@ func Login(g *login.Gate, fingerprint func() string) []dashboard.Route {
 		}
 	}
 	return append([]dashboard.Route{
-		open("GET /api/v1/session", func(w http.ResponseWriter, r *http.Request) {
-			Answer(w, sessionOf(dashboard.CallerOf(r), g, fingerprint()), nil)
-		}),
 		open("POST /api/v1/setup", enter(func(r *http.Request, c dashboard.Caller, s secrets) (string, error) {
 			return g.SetUp(r.Context(), c.From, s.Code, s.Password)
 		})),
@@ -81,21 +63,6 @@ func Login(g *login.Gate, fingerprint func() string) []dashboard.Route {
 			return g.ChangePassword(r.Context(), c.From, s.Old, s.Password)
 		})),
 	}, tokenRoutes(g)...)
-}
-
-func sessionOf(c dashboard.Caller, g *login.Gate, fingerprint string) session {
-	state := g.State(c.From)
-	s := session{
-		SignedIn: c.Session != "" || c.Token != "", Access: login.Level(c.Access), Setup: "done", TLS: c.Secure,
-		Fingerprint: fingerprint, Wait: int(state.Wait / time.Second),
-	}
-	if !state.SetUp {
-		s.Setup = "needed"
-	}
-	if state.Why != nil {
-		s.Why = state.Why.Error()
-	}
-	return s
 }
 
 // errTokens keeps a token that was stolen from living on in others.
@@ -149,6 +116,7 @@ type SetupCode struct {
 
 // Machine is for who has access to the machine itself, and never on the page: it
 // tells the set-up code, and replaces an operator without asking for his password.
+// fingerprint is that of the certificate, "" without one.
 func Machine(g *login.Gate, fingerprint func() string) []dashboard.Route {
 	code := func(w http.ResponseWriter, err error) {
 		var s SetupCode

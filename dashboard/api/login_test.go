@@ -40,9 +40,9 @@ func newHall(t *testing.T) *hall {
 	none := func() string { return "" }
 	h.page = dashboard.NewServer(dashboard.NewHub(dashboard.Config{}, func() dashboard.Status { return dashboard.Status{} }), nil, log)
 	h.page.Admit(h.gate, "gw-7")
-	h.page.Handle(Login(h.gate, none)...)
+	h.page.Handle(Login(h.gate)...)
 	mux := http.NewServeMux()
-	for _, route := range append(Login(h.gate, none), Machine(h.gate, none)...) {
+	for _, route := range append(Login(h.gate), Machine(h.gate, none)...) {
 		mux.Handle(route.Pattern, dashboard.FromMachine(route.Handler))
 	}
 	h.machine = mux
@@ -92,7 +92,7 @@ func (v *visitor) want(status int, method, path, body string) *httptest.Response
 	return w
 }
 
-func (v *visitor) session() (s session) {
+func (v *visitor) session() (s dashboard.Session) {
 	v.t.Helper()
 	if err := json.Unmarshal(v.want(200, "GET", "session", "").Body.Bytes(), &s); err != nil {
 		v.t.Fatal(err)
@@ -282,7 +282,7 @@ func TestManySignInsAtOnce(t *testing.T) {
 
 func TestEverySecretIsReadWithABound(t *testing.T) {
 	h := newHall(t)
-	for _, route := range append(Login(h.gate, func() string { return "" }), Machine(h.gate, func() string { return "" })...) {
+	for _, route := range append(Login(h.gate), Machine(h.gate, func() string { return "" })...) {
 		method, path, _ := strings.Cut(route.Pattern, " ")
 		if method != http.MethodPost {
 			continue

@@ -26,6 +26,8 @@ type ModbusScan struct {
 
 // ModbusScanned is how far a scan has got, or, in the last line, the Result.
 type ModbusScanned struct {
+	// Say is this in words.
+	Say string `json:"say"`
 	// Phase is units, or registers.
 	Phase string `json:"phase,omitempty"`
 	// Unit was asked last: the one that is Done Of all.
@@ -42,18 +44,22 @@ type ModbusScanned struct {
 
 // ModbusFound is what a scan has found.
 type ModbusFound struct {
-	Slaves []ModbusSlave `json:"slaves"`
+	// Found are the slaves that have answered.
+	Found []ModbusSlave `json:"found"`
 	// Asked units.
 	Asked int `json:"asked"`
 	// Advice says what it means: "… — hint: …"; there may be none.
-	Advice []string `json:"advice,omitempty"`
-	// TOML is the block of the configuration that reads it.
-	TOML string `json:"toml,omitempty"`
+	Advice []string `json:"advice"`
+	// TOML is the block of the configuration that reads them; "" if there is none.
+	TOML string `json:"toml"`
 }
 
 // ModbusSlave is a unit that has answered.
 type ModbusSlave struct {
-	Unit int `json:"unit"`
+	// Title and Evidence say it in words.
+	Title    string   `json:"title"`
+	Evidence []string `json:"evidence"`
+	Unit     int      `json:"unit"`
 	// Took is how long its first answer took, in milliseconds.
 	Took int `json:"took_ms"`
 	// Damaged says that nothing came of it but frames with a wrong checksum.

@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net/http"
+	"path"
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/internal/serialport"
@@ -38,10 +40,15 @@ type SerialWork interface {
 // SerialPort is a port, the name to configure it by, and who has it.
 type SerialPort struct {
 	serialport.Info
+	// Title and Facts say in words what it is, and whether it is free.
+	Title string `json:"title"`
+	Facts string `json:"facts"`
 	// Configure is the name that stays with the device, or its socket.
 	Configure string `json:"configure"`
 	// Door is the door that is configured there.
 	Door string `json:"door,omitempty"`
+	// Settings are those of its door, or those that were found out, "9600 8N1".
+	Settings string `json:"settings,omitempty"`
 	// Task is what somebody does there now: "listening", "probing", "scanning".
 	Task string `json:"task,omitempty"`
 }
@@ -84,6 +91,8 @@ type SerialListen struct {
 // SerialHeard is what went over a line since the one before: ten times a second at
 // the most, and once a second at least.
 type SerialHeard struct {
+	// Say is what is known of the line in words: its settings, and what was wrong.
+	Say string `json:"say"`
 	// Settings are those of the line, "9600 8N1"; in the first one only, as is Door,
 	// the door through which is listened.
 	Settings string `json:"settings,omitempty"`
@@ -92,13 +101,16 @@ type SerialHeard struct {
 	Pieces []SerialPiece `json:"pieces,omitempty"`
 	// Missed is how many bytes before these are not shown, because they came too fast.
 	Missed int `json:"missed,omitempty"`
-	// Counts are those since the beginning.
+	// Counts are those since the beginning, Wrong how many bytes and frames of these
+	// were.
 	Counts SerialCounts `json:"counts"`
+	Wrong  uint64       `json:"wrong"`
 	// Advice is what the counts mean, if that is known: "… — hint: …".
 	Advice string `json:"advice,omitempty"`
 }
 
-// SerialPiece is bytes that went in one direction, without a silence between them.
+// SerialPiece is bytes that went in one direction without a silence between them: a
+// line of text, or a few dozen.
 type SerialPiece struct {
 	// At is when the first of them was seen, in Unix milliseconds.
 	At int64 `json:"at"`
@@ -142,6 +154,8 @@ type SerialProbe struct {
 
 // SerialTried is what was heard at one setting, or, in the last line, the Result.
 type SerialTried struct {
+	// Say is this in words.
+	Say string `json:"say"`
 	// Setting is "9600 8N1".
 	Setting string `json:"setting,omitempty"`
 	// Bytes came, of which Damaged ones were marked. Unable says that the driver
@@ -149,23 +163,28 @@ type SerialTried struct {
 	Bytes   int  `json:"bytes"`
 	Damaged int  `json:"damaged,omitempty"`
 	Unable  bool `json:"unable,omitempty"`
-	// Tried settings, of which there are Most if none explains what is heard.
-	Tried int `json:"tried"`
-	Most  int `json:"most"`
+	// Done settings, Of so many if none explains what is heard.
+	Done int `json:"done"`
+	Of   int `json:"of"`
 	// Result is what all of it means.
 	Result *SerialProbed `json:"result,omitempty"`
 }
 
 // SerialProbed is what came of a probe.
 type SerialProbed struct {
-	// Candidates are explanations, the best first; at most three.
-	Candidates []SerialCandidate `json:"candidates"`
+	// Found are explanations, the best first; at most three.
+	Found []SerialCandidate `json:"found"`
 	// Advice says what to try when none is likely: "… — hint: …".
-	Advice string `json:"advice,omitempty"`
+	Advice []string `json:"advice"`
+	// TOML is the block of the configuration that reads it as the best one says; ""
+	// if that is not likely.
+	TOML string `json:"toml"`
 }
 
 // SerialCandidate is one explanation.
 type SerialCandidate struct {
+	// Title says it in words.
+	Title string `json:"title"`
 	// Setting is "9600 8N1", Framing "line with nmea", Decoder one that takes the
 	// frames.
 	Setting string `json:"setting"`
@@ -251,8 +270,17 @@ func Serial(ports SerialPorts, work SerialWork) []dashboard.Route {
 			answerUnlessKnown(w, r, SerialPortList{all}, err)
 		}),
 		operate("GET /api/v1/serial/report", func(w http.ResponseWriter, r *http.Request) {
-			report, err := ports.Report(r.URL.Query().Get("port"))
-			Answer(w, report, err)
+			port := r.URL.Query().Get("port")
+			report, err := ports.Report(port)
+			if err != nil {
+				Answer(w, nil, err)
+				return
+			}
+			_ = Download(w, path.Base(port)+".json", "application/json", func(w io.Writer) error { // it is small: whoever reads has it, or has gone
+				out := json.NewEncoder(w)
+				out.SetIndent("", "  ")
+				return out.Encode(report)
+			})
 		}),
 		operate("POST /api/v1/serial/listen", asked(work.Listen)),
 		operate("POST /api/v1/serial/probe", asked(work.Probe)),

@@ -8,6 +8,8 @@ import { byId, make, say, show } from "./dom.js";
 import { Live } from "./live.js";
 import { admitted } from "./login.js";
 import { startNav } from "./nav.js";
+import { offer } from "./ops.js";
+import "./serial.js";
 import { follow } from "./series.js";
 import { State } from "./state.js";
 import { renderTide } from "./tide.js";
@@ -52,6 +54,7 @@ function renderAll() {
   renderTruth();
   if (!state.status) return;
   renderTide(state);
+  offer(state.status);
   countDown();
   renderProblems();
   renderEmpty();

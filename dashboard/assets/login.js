@@ -15,7 +15,8 @@ let inside; // promise of whether somebody comes in, while the door is open
 
 // admitted resolves when this browser may look. Until then there is nothing to see.
 export async function admitted() {
-  for (let s; (s = await session().catch(() => ({}))).access === "none"; ) {
+  // While the password changes, who asks is somebody else from one moment to the next.
+  for (let s; (await inside, s = await session().catch(() => ({}))).access === "none"; ) {
     document.body.className = "locked";
     await enter(s);
   }
@@ -29,7 +30,8 @@ function enter(s, path = s.setup === "done" ? "login" : "setup") {
     let came = false;
     say(byId("door-title"), t[path]);
     say(byId("door-text"), [t.why[path], s.fingerprint && t.compare + s.fingerprint.replaceAll(":", " ")].filter(Boolean).join("\n"));
-    for (const name of ["code", "old"]) show(form[name].parentElement, t.asks[path] === name);
+    show(form.code.parentElement, path === "setup");
+    show(form.old.parentElement, path === "password");
     show(byId("door-close"), s.access !== "none");
     form.password.autocomplete = path === "login" ? "current-password" : "new-password";
     form.code.value = location.hash.replace(/^#code=|^#.*/, "");
@@ -80,9 +82,10 @@ task(t.logout, "", () => tell("logout").then(() => location.reload()), "doors");
 
 async function tokens({ body }) {
   const rows = make("ul");
+  const wrong = (error) => fault(body, error);
   const fill = async () => rows.replaceChildren(...(await ask("tokens")).map(({ name, access, used }) => {
     const revoke = make("button", "", t.revoke);
-    revoke.onclick = () => ask(`tokens/${name}`, { method: "DELETE" }).then(fill).catch((error) => fault(body, error));
+    revoke.onclick = () => ask(`tokens/${name}`, { method: "DELETE" }).then(fill).catch(wrong);
     return make("li", "head", make("b", "", name), make("span", "small", `${access} · ${used ? t.used + used.slice(0, 10) : t.never}`), revoke);
   }));
   await fill();
@@ -96,7 +99,7 @@ async function tokens({ body }) {
       say(made, token);
       add.reset();
       return fill();
-    }).catch((error) => fault(body, error));
+    }).catch(wrong);
   };
   body.append(rows, add, make("p", "", t.once, made));
 }

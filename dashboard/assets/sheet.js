@@ -40,3 +40,7 @@ export function press(text, act, parent) {
   };
   return button;
 }
+
+// pick makes a list of values to choose from; a pair is a value and its text.
+export const pick = (ariaLabel, values, onchange) =>
+  Object.assign(make("select", "", ...values.flatMap((v) => new Option([v].flat().at(-1), [v].flat()[0]))), { ariaLabel, onchange });

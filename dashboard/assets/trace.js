@@ -1,7 +1,7 @@
 // Where is my reading? One reading on its way, step by step.
 import { ask } from "./api.js";
 import { make } from "./dom.js";
-import { fault, press } from "./sheet.js";
+import { fault, pick, press } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 import { advice, unit, when } from "./words.js";
@@ -46,13 +46,6 @@ export function traceTask(state) {
     const names = [...state.devices.keys()].filter((name) => itself?.kept || name !== itself?.device).sort();
     if (names.length === 0) return body.append(make("p", "note", t.none));
     const out = make("div");
-    const pick = (label, change) => {
-      const select = make("select");
-      select.ariaLabel = label;
-      select.onchange = change;
-      return select;
-    };
-    const fill = (select, all) => select.replaceChildren(...all.map((name) => make("option", "", name)));
     let stop = new AbortController();
     signal.addEventListener("abort", () => stop.abort());
     const show = () => {
@@ -61,12 +54,12 @@ export function traceTask(state) {
       renderTrace(out, device.value, metric.value, stop.signal);
     };
     const choose = () => {
-      fill(metric, [...new Set([...(state.devices.get(device.value)?.metrics.values() ?? [])].map((m) => m.name))]);
+      const all = [...(state.devices.get(device.value)?.metrics.values() ?? [])];
+      metric.replaceChildren(...pick("", [...new Set(all.map((m) => m.name))]).children);
       show();
     };
-    const device = pick(t.device, choose);
-    const metric = pick(t.metric, show);
-    fill(device, names);
+    const device = pick(t.device, names, choose);
+    const metric = pick(t.metric, [], show);
     body.append(make("div", "head", device, metric), out);
     choose();
   });

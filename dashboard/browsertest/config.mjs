@@ -106,7 +106,7 @@ const steps = {
     assert.equal(await tab.locator("#confirm").isVisible(), false);
   },
   async "what was tried can be taken up again"() {
-    await block("The last one tried");
+    await block("Tried last, and not kept");
     assert.match(await area().inputValue(), /timeout = "2s"/);
     await tab.evaluate(() => localStorage.clear());
   },

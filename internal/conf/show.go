@@ -80,10 +80,11 @@ func (s *shower) value(key string, v reflect.Value) (string, bool) {
 		}
 		v = v.Elem()
 	}
-	_, leaf := reflect.New(v.Type()).Interface().(encoding.TextUnmarshaler)
+	leaf, ok := v.Interface().(encoding.TextMarshaler)
 	switch {
-	case leaf:
-		return s.text(key, fmt.Sprint(v.Interface())), true
+	case ok:
+		text, err := leaf.MarshalText()
+		return s.text(key, string(text)), err == nil
 	case v.Kind() == reflect.String:
 		return s.text(key, v.String()), true
 	case v.Kind() == reflect.Slice:

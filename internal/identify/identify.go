@@ -34,7 +34,8 @@ type Signal struct {
 
 	mu    sync.Mutex
 	until time.Time          // when the present one ends; zero for none
-	stop  context.CancelFunc // ends it
+	stop  context.CancelFunc // ends it; nil before it has begun
+	ended bool               // before it has begun
 }
 
 // New returns a Signal that must be Run. It asks config each time how to show itself.
@@ -76,11 +77,11 @@ func (s *Signal) Show(d time.Duration) error {
 	return nil
 }
 
-// Stop ends what is shown.
+// Stop ends what is shown, and returns at once.
 func (s *Signal) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stop != nil {
+	if s.ended = !s.until.IsZero(); s.stop != nil {
 		s.stop()
 	}
 }
@@ -111,7 +112,9 @@ func (s *Signal) one(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	s.mu.Lock()
-	s.stop = cancel
+	if s.stop = cancel; s.ended {
+		cancel()
+	}
 	s.mu.Unlock()
 	cfg, output, err := s.config(), "", error(nil)
 	switch cfg.how() {
@@ -121,7 +124,7 @@ func (s *Signal) one(ctx context.Context, d time.Duration) {
 		output, err = run(ctx, cfg.Command, d)
 	}
 	s.mu.Lock()
-	s.until, s.stop = time.Time{}, nil
+	s.until, s.stop, s.ended = time.Time{}, nil, false
 	s.mu.Unlock()
 	switch {
 	case err != nil:

@@ -115,6 +115,24 @@ func await(t *testing.T, path string) {
 	}
 }
 
+// TestStoppedBeforeItHasBegun: whoever stops it at once is heard.
+func TestStoppedBeforeItHasBegun(t *testing.T) {
+	j := &journal{more: make(chan struct{}, 16)}
+	s := New(func() Config { return Config{Command: []string{script(t, "sleep 1000")}} }, slog.New(slog.NewTextHandler(j, nil)))
+	if err := s.Show(Most); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	<-j.more
+	cancel()
+	if err := <-done; err != nil || s.Left() != 0 {
+		t.Errorf("%v, %v left", err, s.Left())
+	}
+}
+
 // TestWhatDoesNotEndIsEnded: neither a program that will not hear of it, nor one
 // that it has left behind with the pipe in its hands, keeps the gateway waiting.
 func TestWhatDoesNotEndIsEnded(t *testing.T) {
