@@ -319,3 +319,19 @@ func TestProposalsOfBusesParse(t *testing.T) {
 		}
 	}
 }
+
+// An adapter that is pulled leaves what was found before.
+func TestAScanTellsWhatItHasFoundWhenTheAdapterIsPulled(t *testing.T) {
+	pb := newPortBench(t)
+	device, _ := pb.plug("ttyUSB0", "ONE")
+	pb.slaves("ttyUSB0", map[byte]int{2: 40})
+	b := newBench(t, pb, "")
+	s := b.ask("/api/v1/modbus/scan", api.ModbusScan{SerialPlace: api.SerialPlace{Port: device}, Timeout: 200})
+	until(s, "unit 3", func(m api.ModbusScanned) bool { return m.Unit == 3 })
+	pb.unplug("ttyUSB0", "ONE")
+	found := until(s, "the result", func(m api.ModbusScanned) bool { return m.Result != nil }).Result
+	if len(found.Found) != 1 || found.Found[0].Unit != 2 || !strings.Contains(strings.Join(found.Advice, "\n"), "not all was looked at: ") {
+		t.Errorf("%+v", found)
+	}
+	b.isFree()
+}
