@@ -9,8 +9,6 @@ export const texts = {
     more: (n) => `Show ${n} more`,
     quiet: (n) => `${n} quiet`,
     silent: (span) => `Quiet for ${span}`,
-    uncertain: "uncertain",
-    bad: "bad",
     shown: "The gateway itself. Shown here only: not stored, not sent upstream.",
     kept: "The gateway itself. Stored and sent upstream.",
   },
