@@ -10,8 +10,8 @@ type ModbusScan struct {
 	// Units are those that are asked: "1-247", which is the default, or "7"; or First
 	// to Last are.
 	Units string `json:"units,omitempty"`
-	First int `json:"first,omitempty"`
-	Last  int `json:"last,omitempty"`
+	First int    `json:"first,omitempty"`
+	Last  int    `json:"last,omitempty"`
 	// Tables are looked at: coil, discrete, input, holding; holding and input by
 	// default. Units are asked for an element of the first.
 	Tables []string `json:"tables,omitempty"`
