@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -177,6 +178,28 @@ func TestWhatCannotBeBuiltChangesNothing(t *testing.T) {
 		if r.current() != before {
 			t.Errorf("%s: there is another generation", name)
 		}
+	}
+}
+
+// Ways out outlive what was only tried: whoever edits a configuration for an hour, with
+// checks that fail, leaves nothing behind at them.
+func TestWhatCannotBeBuiltLeavesNothingBehind(t *testing.T) {
+	r := runGateway(t, twoLinks)
+	heard := func() int {
+		way := r.current().network.named(nil)[0]
+		return reflect.ValueOf(way.Link).Elem().FieldByName("heard").Len()
+	}
+	before := heard()
+	for range 5 {
+		if _, err := r.plan(r.config(strings.Replace(twoLinks, `"http://127.0.0.1:1/"`, "\"http://127.0.0.1:1/\"\ntoken_file = \"/nowhere\"", 1))); err == nil {
+			t.Fatal("a token of nowhere was found")
+		}
+		if _, err := r.plan(r.config(strings.ReplaceAll(twoLinks, ":1/", ":2/"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := heard(); after != before {
+		t.Errorf("%d listen to the way out, before it was %d", after, before)
 	}
 }
 
