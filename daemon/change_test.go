@@ -113,6 +113,9 @@ url = "http://127.0.0.1:1/"
 
 func TestWhatDidNotChangeRunsOn(t *testing.T) {
 	r := runGateway(t, twoLinks)
+	if err := opened(t.Context(), r.current().doors); err != nil {
+		t.Fatal(err)
+	}
 	httpDoor := fmt.Sprintf("[ingest.http]\nlisten = %q\n", r.http)
 	for _, step := range []struct {
 		name, more string
