@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/uplink"
 )
 
 // gatewayHere is a gateway within the test, without a file.
@@ -215,4 +217,26 @@ func TestWhatLivesAsLongAsTheProcessTakesARestart(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "gateway.id, [buffer] cannot change while the gateway runs — hint: ") {
 		t.Errorf("the error is %v", err)
 	}
+}
+
+// deaf is a sink that does not end.
+type deaf struct {
+	uplink.Sink
+	end chan struct{}
+}
+
+func (d deaf) Close() error {
+	<-d.end
+	return nil
+}
+
+// A change waits for the sinks that it ends, and a trial must end although one is stuck.
+func TestASinkThatDoesNotEndIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := make(chan struct{})
+		defer close(end)
+		if err := letGo(deaf{end: end}); err == nil || !strings.Contains(err.Error(), "left behind") {
+			t.Errorf("the error is %v", err)
+		}
+	})
 }
