@@ -25,7 +25,7 @@ func (c configuration) State() api.ConfigState {
 		return s
 	}
 	if c.file != "" {
-		tried, err := ontrial.Read(c.file + ontrial.Trial)
+		tried, err := ontrial.Read(ontrial.Real(c.file) + ontrial.Trial)
 		if text := string(tried); err == nil && text != now.runs {
 			s.Tried = text
 		}

@@ -70,6 +70,23 @@ func TestATrialIsUndoneByItself(t *testing.T) {
 	}
 }
 
+// Whoever keeps the configuration elsewhere, behind a symbolic link, finds there what
+// was tried, and so does the page.
+func TestATrialBehindASymbolicLinkIsRemembered(t *testing.T) {
+	r, file := withFile(t, "")
+	real := filepath.Join(t.TempDir(), "gateway.toml")
+	if err := errors.Join(os.Rename(file, real), os.Symlink(real, file)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.try("max_clients = 7\n", 50*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	r.until("it is undone", noTrial)
+	if s := (configuration{r.Daemon}).State(); s.Tried != r.text("max_clients = 7\n") || s.Path != file {
+		t.Errorf("then: %+v", s)
+	}
+}
+
 // What stands in the way of an undo may go away: it is tried again, and until then
 // the gateway runs what is on trial.
 func TestAnUndoThatDoesNotWorkIsTriedAgain(t *testing.T) {
