@@ -11,20 +11,25 @@ import (
 // Sort sorts all as compare says, which returns less than 0 where a is before b. What
 // is equal stays in its order.
 func Sort[E any](all []E, compare func(a, b E) int) {
-	places := make([]int, len(all))
-	for i := range places {
-		places[i] = i
+	before := slices.Clone(all)
+	for i, place := range places(len(all), func(i, k int) int { return compare(before[i], before[k]) }) {
+		all[i] = before[place]
 	}
-	slices.SortFunc(places, func(i, k int) int {
-		if c := compare(all[i], all[k]); c != 0 {
+}
+
+// places returns the places of n elements in their order: this is the one sort.
+func places(n int, compare func(i, k int) int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	slices.SortFunc(all, func(i, k int) int {
+		if c := compare(i, k); c != 0 {
 			return c
 		}
 		return i - k
 	})
-	before := slices.Clone(all)
-	for i, place := range places {
-		all[i] = before[place]
-	}
+	return all
 }
 
 // Sorted returns what all yields as a slice that is sorted as compare says.
