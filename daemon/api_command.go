@@ -82,7 +82,7 @@ func wordAnswers(tell func(api.OrderLine)) func(command.Answer) {
 		case a.State == command.Refused, a.State == command.Expired && receivers == 0 && report.Found(onItsWay).State == "":
 			report.End(onItsWay, netcheck.Wrong(hint, "%s: %s", a.State, reason))
 		case a.State == command.Delivered:
-			report.End(arrived, netcheck.Fine("%s has acknowledged it", a.By))
+			report.End(arrived, netcheck.Fine("acknowledged by %s", a.By))
 			report.Conclude(netcheck.Fine("delivered to %s", a.By))
 			return
 		case a.State == command.Expired:

@@ -105,7 +105,7 @@ func wordSent(report *netcheck.Report, s api.Sent, o mqttin.Outcome) {
 	}
 	report.End(understood, netcheck.Finding{State: verdict.State, Text: what})
 	if len(o.Readings) > 0 {
-		report.End(readings, netcheck.Fine("%s", wordReadings(o.Readings)))
+		report.End(readings, netcheck.Fine("kept: %s", wordReadings(o.Readings)))
 	}
 	report.End(netcheck.Flash, netcheck.Fine("after %d ms", s.Millis))
 	report.End(heardBy, netcheck.Fine("%s of this broker", count(uint64(s.Receivers), "subscriber")))

@@ -260,7 +260,11 @@ func (x *exam) waitForAck(ctx context.Context, before uplink.Stats, waiting uint
 		switch {
 		case s.AckedReadings > before.AckedReadings:
 			took := time.Since(began).Round(time.Millisecond)
-			x.well = netcheck.Fine("nothing is wrong with %s now: %s acknowledged within %v, and %d wait", name, count(s.AckedReadings-before.AckedReadings, "reading")+" were", took, x.running.cursor.Lag().Readings)
+			rest := "nothing waits any more"
+			if n := x.running.cursor.Lag().Readings; n > 0 {
+				rest = count(n, "more reading") + " will follow"
+			}
+			x.well = netcheck.Fine("nothing is wrong with %s now: %s were acknowledged within %v; %s", name, count(s.AckedReadings-before.AckedReadings, "reading"), took, rest)
 			x.End(netcheck.Ack, netcheck.Fine("%s acknowledged within %v", count(s.AckedReadings-before.AckedReadings, "reading"), took))
 			return
 		case s.Retries > before.Retries && s.Cause != nil:

@@ -74,6 +74,7 @@ func (x *inspection) run(ctx context.Context) error {
 		x.knock(ctx)
 	}
 	if !x.Failed() {
+		x.counted()
 		x.Begin(netcheck.Come)
 		select {
 		case <-time.After(x.look):
@@ -81,14 +82,19 @@ func (x *inspection) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		x.now = x.g.doorNamed(x.door.name)
+		x.counted() // which may be more now
 		x.comes()
-		x.peers()
-		x.refusals()
-		x.decoded()
-		x.kept()
 	}
 	x.Conclude(x.verdict())
 	return nil
+}
+
+// counted looks at what the door counts.
+func (x *inspection) counted() {
+	x.peers()
+	x.refusals()
+	x.decoded()
+	x.kept()
 }
 
 // opened asks whether the door is open at all.
@@ -247,10 +253,12 @@ func (x *inspection) verdict() netcheck.Finding {
 		return netcheck.Fine("nothing is wrong with %s: %s came within %v", x.now.Name, count(n, "reading"), x.look)
 	}
 	came := "nothing has come in by " + x.now.Name
+	suspects := []string{netcheck.Kept, netcheck.Whole, netcheck.Readable, netcheck.Refused, netcheck.Others, netcheck.Peers}
 	if x.now.Readings > 0 {
 		came = fmt.Sprintf("nothing comes in by %s at present", x.now.Name)
+		suspects = slices.DeleteFunc(suspects, func(s string) bool { return s == netcheck.Others }) // somebody did reach it
 	}
-	for _, step := range []string{netcheck.Kept, netcheck.Whole, netcheck.Readable, netcheck.Refused, netcheck.Others, netcheck.Peers} {
+	for _, step := range suspects {
 		if f := x.Found(step); f.State == netcheck.Warn {
 			f.Text = came + ": " + f.Text
 			return f

@@ -92,7 +92,11 @@ func (d *Daemon) metrics() *promtext.Page {
 			m.at("tidegate_ingest_last_reading_timestamp_seconds", "When readings came last, within five seconds.", d.lull.last(door.name), "source", door.name)
 		}
 	}
-	m.presence(d.hub.Presence())
+	heard := d.hub.Presence()
+	if s.Itself != nil && heard.Heard > 0 {
+		heard.Heard-- // the gateway is shown among its devices, and is none
+	}
+	m.presence(heard)
 	m.life(cardlife.Used(now.cfg.Gateway.DataDir))
 	m.refined(s.Refined)
 	m.commands(s.Commands)

@@ -224,3 +224,13 @@ func compareWithDocs(t *testing.T, e exposition) {
 		}
 	}
 }
+
+func BenchmarkScrape(b *testing.B) {
+	f := figures{names: map[uint64]string{}}
+	var s dashboard.Status
+	f.fill("Status", reflect.ValueOf(&s).Elem())
+	b.ReportAllocs()
+	for b.Loop() {
+		b.SetBytes(int64(len(statusPage(s))))
+	}
+}

@@ -141,7 +141,7 @@ func (d *Daemon) follow(ctx context.Context, g *generation, l *link, e buffer.En
 		case "acked":
 			return acknowledged(l.name, p, time.Since(began)), nil
 		case "refused", "lost":
-			return netcheck.Wrong(`"tidegate quarantine ls" lists what was refused`, "%s refuses it for good: %s", l.name, p.Why), nil
+			return netcheck.Wrong(`"tidegate quarantine ls" lists what was refused`, "the uplink %s refuses it for good: %s", l.name, p.Why), nil
 		case "empty":
 			return netcheck.Weak("see what the encoding leaves out: docs/reference/encodings.md", "the encoding of %s has no words for it, so it was left out", l.name), nil
 		}
@@ -171,7 +171,7 @@ func (g *generation) stuck(l *link, p api.Passage, over bool) (f netcheck.Findin
 	switch {
 	case s.State == uplink.Down && (over || s.Asked && time.Until(s.NextTry) > testTime):
 		what, hint := netcheck.Cut(s.Cause)
-		return netcheck.Wrong(hint, "%s is down: %s", l.name, what), true
+		return netcheck.Wrong(hint, "the uplink %s is down: %s", l.name, what), true
 	case s.State == uplink.Held || p.Why != "" && s.State != uplink.Down:
 		return netcheck.Weak(safe, "the test reading waits: %s", p.Why), true
 	case over && p.State == "sent":

@@ -50,6 +50,11 @@ func (s *site) inBrowser(script string, control http.Handler) {
 	}
 }
 
+// signedIn is what the page is told that an operator looks at.
+func signedIn(w http.ResponseWriter, _ *http.Request) {
+	io.WriteString(w, `{"signed_in": true, "access": "operate", "setup": "done"}`)
+}
+
 // asOperator is the page for one who may do everything: requests of the API go to
 // the admin socket.
 func (s *site) asOperator() http.Handler {
@@ -79,6 +84,7 @@ func (s *site) asOperator() http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		operate.ServeHTTP(w, r)
 	})
+	mux.HandleFunc("GET /api/v1/session", signedIn)
 	return mux
 }
 

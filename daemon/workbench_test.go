@@ -49,10 +49,10 @@ func newBench(t *testing.T, b *portBench, doors string) *bench {
 		r.Access = dashboard.Open // who may is the business of others
 		page.Handle(r)
 	}
-	page.Handle(dashboard.Route{Pattern: "GET /api/v1/session", Access: dashboard.Open, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"signed_in": true, "access": "operate", "setup": "done"}`)
-	})})
-	server := httptest.NewServer(page)
+	front := http.NewServeMux()
+	front.HandleFunc("GET /api/v1/session", signedIn)
+	front.Handle("/", page)
+	server := httptest.NewServer(front)
 	t.Cleanup(func() {
 		server.Close()
 		stop()

@@ -19,6 +19,9 @@ const (
 // WebSocket for browsers behind a proxy that does not let one through, for curl
 // and for other programs. LIVE.md tells the rest.
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		return // and takes nobody's place
+	}
 	v, ok := s.admit(w, s.hub.after(r.Header.Get("Last-Event-ID")), r.URL.Query().Has("values"))
 	if !ok {
 		return

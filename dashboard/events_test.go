@@ -100,6 +100,9 @@ func TestWhoDoesNotReadEventsIsDismissed(t *testing.T) {
 func TestEventsHaveTheSlotsOfTheWebSocket(t *testing.T) {
 	g := startGateway(t, Config{Interval: time.Millisecond, MaxViewers: 2})
 	g.watch()
+	if response, err := http.Head(g.url + "/events"); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response, err)
+	}
 	g.get("/events", nil)
 	response := g.get("/events", nil)
 	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {

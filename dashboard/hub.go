@@ -143,11 +143,11 @@ func (h *Hub) Publish(rs []reading.Reading) {
 }
 
 // Show is Publish for a few readings that do not pass through the gateway: they
-// are shown and not counted, and nothing keeps them from being looked at.
+// are shown and not counted, and a flood does not keep them from being looked at.
 func (h *Hub) Show(rs []reading.Reading) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.enter(rs)
+	h.enter(rs[:min(len(rs), max(0, 2*h.config.Budget-len(h.inbox)))])
 }
 
 // enter puts readings into the inbox. The caller holds mu.
@@ -181,8 +181,8 @@ func clip(v reading.Value) reading.Value {
 }
 
 // Run shows what was published, until ctx ends: at once, but for a pause after
-// each turn in which what comes next gathers. Then it dismisses the viewers; the
-// Hub cannot be run again.
+// each turn in which what comes next gathers. Whoever has just come need not wait
+// for all of it. Then it dismisses the viewers; the Hub cannot be run again.
 func (h *Hub) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var looking sync.WaitGroup
@@ -192,7 +192,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		looking.Wait()
 		h.dismiss()
 	}()
-	pause := time.NewTimer(0)
+	short, pause := time.NewTimer(0), time.NewTimer(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -206,10 +206,16 @@ func (h *Hub) Run(ctx context.Context) error {
 			case <-pause.C:
 			}
 		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-short.C:
+		}
 		rest, err := h.turn()
 		if err != nil {
 			return err
 		}
+		short.Reset(h.config.Interval)
 		pause.Reset(rest)
 	}
 }

@@ -45,6 +45,25 @@ func TestChangesAreShownAtOnce(t *testing.T) {
 	})
 }
 
+// TestCrowdAtTheGateIsServedTogether has somebody come and go all the time: each one
+// gets everything, and everything is not made for each.
+func TestCrowdAtTheGateIsServedTogether(t *testing.T) {
+	inBubble(t, Config{}, func(h *Hub) {
+		first := everything(t, h).Seq
+		began := time.Now()
+		for time.Since(began) < 10*time.Second {
+			v := mustJoin(t, h)
+			if f := nextFrame(t, v); f.From != 0 || f.Status == nil {
+				t.Fatalf("first frame: from %d, status %v", f.From, f.Status)
+			}
+			h.leave(v)
+		}
+		if turns := everything(t, h).Seq - first; turns > 10*25+30 {
+			t.Errorf("%d turns in 10 seconds", turns)
+		}
+	})
+}
+
 func TestStateComesWithTheHeartbeat(t *testing.T) {
 	inBubble(t, Config{}, func(h *Hub) {
 		v, began := mustJoin(t, h), time.Now()

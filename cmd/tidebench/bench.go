@@ -53,6 +53,7 @@ func cells() []cell {
 		{"sinks", (*bench).sinks},
 		{"thin", (*bench).thin},
 		{"page", (*bench).page},
+		{"screen", (*bench).screen},
 	}
 }
 

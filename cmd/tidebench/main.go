@@ -24,7 +24,8 @@
 //	storm5k five thousand devices whose gateway is killed under them
 //	sinks   what each door out puts on the line for a reading, beside rivals
 //	thin    a backlog and new readings share 64 kbit/s and 600 ms
-//	page    what viewers cost, and from a publish to the screen
+//	page    what viewers of the live page cost
+//	screen  from a publish to the screen of a browser
 //
 // A figure that misses its bar is printed as such. The exit code is 1 when a
 // cell could not be measured, or, with -strict, when a bar was missed; 2 when

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,8 +14,8 @@ import (
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
 )
 
-// screen is what browsertest/pixel.mjs has found out, in milliseconds.
-type screen struct {
+// seen is what browsertest/pixel.mjs has found out, in milliseconds.
+type seen struct {
 	// Shown is from a publish to the first display frame after the value was drawn.
 	Shown []float64 `json:"shown"`
 	// First is from the start of a navigation to the first value, the first time
@@ -25,8 +26,8 @@ type screen struct {
 // probeDevice is the device that tells when it published, in milliseconds of the day.
 const probeDevice = "a-probe"
 
-// pixels measures in a real browser, beside a thousand readings a second.
-func (b *bench) pixels(ctx context.Context) error {
+// screen measures in a real browser, beside a thousand readings a second.
+func (b *bench) screen(ctx context.Context) error {
 	const folder = "dashboard/browsertest"
 	const install = "apt-get install chromium nodejs npm && npm install --prefix " + folder
 	chromium, err := exec.LookPath("chromium")
@@ -43,16 +44,59 @@ func (b *bench) pixels(ctx context.Context) error {
 		return during(ctx, fleet.Run, func() error {
 			return during(ctx, probe.Run, func() error {
 				return during(ctx, func(ctx context.Context) error { return tellTime(ctx, probe) }, func() error {
-					for _, slower := range []int{1, 4} {
-						if err := b.pixelsOf(ctx, folder, page, chromium, slower); err != nil {
-							return err
-						}
-					}
-					return nil
+					return b.screens(ctx, folder, page, chromium)
 				})
 			})
 		})
 	})
+}
+
+// screens measures in a browser as quick as this machine, with a viewer beside it
+// that draws nothing, and in a slow one.
+func (b *bench) screens(ctx context.Context, folder, page, chromium string) error {
+	var arrived []time.Duration
+	v := &viewers{page: page, look: func(frame []byte) {
+		if sent, ok := sentIn(frame); ok {
+			arrived = append(arrived, (sinceMidnight()-sent+day)%day)
+		}
+	}}
+	err := during(ctx, v.watch(1), func() error { return b.pixelsOf(ctx, folder, page, chromium, 1) })
+	b.report.add("screen", "publish to a viewer's socket, p50", milliseconds(quantile(arrived, 0.50)), "ms", noBar())
+	b.report.add("screen", "publish to a viewer's socket, p99", milliseconds(quantile(arrived, 0.99)), "ms", noBar())
+	if err != nil {
+		return err
+	}
+	return b.pixelsOf(ctx, folder, page, chromium, 4)
+}
+
+const day = 24 * time.Hour
+
+// sinceMidnight is the time of the day, of UTC, in whole milliseconds.
+func sinceMidnight() time.Duration {
+	return time.Duration(time.Now().UnixMilli()) * time.Millisecond % day
+}
+
+// sentIn is when the probe has published what a frame tells of it.
+func sentIn(frame []byte) (time.Duration, bool) {
+	if !bytes.Contains(frame, []byte(probeDevice)) {
+		return 0, false
+	}
+	var f struct {
+		From    uint64
+		Devices []struct {
+			Name    string
+			Metrics []struct{ Value float64 }
+		}
+	}
+	if json.Unmarshal(frame, &f) != nil || f.From == 0 { // what was there before is not new
+		return 0, false
+	}
+	for _, d := range f.Devices {
+		if d.Name == probeDevice && len(d.Metrics) == 1 {
+			return time.Duration(d.Metrics[0].Value) * time.Millisecond, true
+		}
+	}
+	return 0, false
 }
 
 // pixelsOf measures in a browser that is slower than this machine by a factor, as a
@@ -65,7 +109,7 @@ func (b *bench) pixelsOf(ctx context.Context, folder, page, chromium string, slo
 	if err != nil {
 		return fmt.Errorf("pixel.mjs: %w", err)
 	}
-	var s screen
+	var s seen
 	if err := json.Unmarshal(out, &s); err != nil {
 		return err
 	}
@@ -77,11 +121,11 @@ func (b *bench) pixelsOf(ctx context.Context, folder, page, chromium string, slo
 		within, first, what = noBar(), noBar(), fmt.Sprintf(", the browser's processor %d times slower", slower)
 	}
 	b.say("%d values were seen on the screen%s", len(s.Shown), what)
-	b.report.add("page", "publish to screen, p50"+what, share(s.Shown, 0.50), "ms", noBar())
-	b.report.add("page", "publish to screen, p99"+what, share(s.Shown, 0.99), "ms", within)
-	b.report.add("page", "navigation to the first value, nothing cached"+what, s.First[0], "ms", first)
-	b.report.add("page", "navigation to the first value, p50"+what, share(s.First[1:], 0.50), "ms", first)
-	b.report.add("page", "navigation to the first value, worst"+what, share(s.First[1:], 1), "ms", noBar())
+	b.report.add("screen", "publish to screen, p50"+what, share(s.Shown, 0.50), "ms", noBar())
+	b.report.add("screen", "publish to screen, p99"+what, share(s.Shown, 0.99), "ms", within)
+	b.report.add("screen", "navigation to the first value, nothing cached"+what, s.First[0], "ms", first)
+	b.report.add("screen", "navigation to the first value, p50"+what, share(s.First[1:], 0.50), "ms", first)
+	b.report.add("screen", "navigation to the first value, worst"+what, share(s.First[1:], 1), "ms", noBar())
 	return nil
 }
 
@@ -97,7 +141,7 @@ func share(values []float64, part float64) float64 {
 // tellTime publishes the time about ten times a second, out of step with anything.
 func tellTime(ctx context.Context, c *firmwaresim.Client) error {
 	for {
-		payload := fmt.Appendf(nil, `{"sent":%d}`, time.Now().UnixMilli()%(24*time.Hour).Milliseconds())
+		payload := fmt.Appendf(nil, `{"sent":%d}`, sinceMidnight().Milliseconds())
 		if err := c.Publish(ctx, firmwaresim.Message{Topic: "site/sim/dev/" + probeDevice + "/telemetry", Payload: payload, QoS: 1}); err != nil {
 			return err
 		}

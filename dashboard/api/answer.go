@@ -117,12 +117,8 @@ func (l *Lines) Begin() error {
 const writeTime = 30 * time.Second
 
 // postpone gives the next piece its time: what a server grants is meant for answers
-// that are ready, and a caller that says nothing meanwhile has not gone away. Where
-// deadlines are not known, there is none to postpone.
-func postpone(w *http.ResponseController) {
-	_ = w.SetReadDeadline(time.Time{})
-	_ = w.SetWriteDeadline(time.Now().Add(writeTime))
-}
+// that are ready. Where deadlines are not known, there is none to postpone.
+func postpone(w *http.ResponseController) { _ = w.SetWriteDeadline(time.Now().Add(writeTime)) }
 
 // Write sends a line. An error means that nobody reads any more.
 func (l *Lines) Write(value any) error {

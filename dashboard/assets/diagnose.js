@@ -12,7 +12,7 @@ const t = texts.diagnose;
 
 // diagnose opens a sheet that finds out about one of the links, or doors.
 export function diagnose(kind, name, what = "diagnose") {
-  const { body, signal } = sheet(`${what === "test" ? t.test : t.title} ${name}`);
+  const { body, signal } = sheet(`${name}: ${what === "test" ? t.test : t.title}`);
   return steps(body, signal, `${kind}/${encodeURIComponent(name)}/${what}`);
 }
 
@@ -33,7 +33,7 @@ async function steps(parent, signal, path, body = {}) {
       rows[step] ??= list.appendChild(make("li", "", make("i"), make("b", "", title), make("p"), make("p", "why")));
       rows[step].dataset.mood = state;
       say(rows[step].children[2], text);
-      say(rows[step].children[3], hint);
+      say(rows[step].children[3], state === "bad" ? "" : hint);
     }
     verdict.dataset.mood = last.state;
     say(verdict, advice(last.verdict));

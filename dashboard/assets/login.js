@@ -1,7 +1,7 @@
 // Who is at the page: set-up, signing in and out, the password, tokens.
 import { ask, onLocked, tell } from "./api.js";
 import { byId, make, say, show } from "./dom.js";
-import { fault } from "./sheet.js";
+import { press } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 import { advice } from "./words.js";
@@ -82,24 +82,17 @@ task(t.logout, "", () => tell("logout").then(() => location.reload()), "doors");
 
 async function tokens({ body }) {
   const rows = make("ul");
-  const wrong = (error) => fault(body, error);
-  const fill = async () => rows.replaceChildren(...(await ask("tokens")).map(({ name, access, used }) => {
-    const revoke = make("button", "", t.revoke);
-    revoke.onclick = () => ask(`tokens/${name}`, { method: "DELETE" }).then(fill).catch(wrong);
-    return make("li", "head", make("b", "", name), make("span", "small", `${access} · ${used ? t.used + used.slice(0, 10) : t.never}`), revoke);
-  }));
-  await fill();
   const made = make("code");
-  const name = Object.assign(make("input"), { required: true });
-  const add = make("form", "head", make("label", "", t.name, name), ...["look", "operate"].map((value) => Object.assign(make("button", "", t[value]), { value })));
-  add.onsubmit = (event) => {
-    event.preventDefault();
+  const name = make("input");
+  const fill = async () => rows.replaceChildren(...(await ask("tokens")).map(({ name, access, used }) => make("li", "head",
+    make("b", "", name), make("span", "small", access + (used ? t.used + used.slice(0, 10) : "")),
+    press(t.revoke, () => ask(`tokens/${name}`, { method: "DELETE" }).then(fill), body))));
+  const add = (access) => press(t[access], async () => {
     body.querySelector(".fault")?.remove();
-    tell("tokens", { name: name.value, access: event.submitter.value }).then(({ token }) => {
-      say(made, token);
-      add.reset();
-      return fill();
-    }).catch(wrong);
-  };
-  body.append(rows, add, make("p", "", t.once, made));
+    say(made, (await tell("tokens", { name: name.value, access })).token);
+    name.value = "";
+    await fill();
+  }, body);
+  await fill();
+  body.append(rows, make("div", "head", make("label", "", t.name, name), add("look"), add("operate")), make("p", "", t.once, made));
 }

@@ -47,7 +47,11 @@ export async function drive({ page, control, executablePath, pictures }, steps) 
   b.scene = async (name) => assert.ok((await fetch(`${control}/${name}`, { method: "POST" })).ok, name);
   b.sees = (selector, text) => tab.locator(selector, { hasText: text }).first().waitFor();
   b.sentence = (text) => b.sees("#sentence", text);
-  b.press = (name) => tab.getByRole("button", { name }).first().click();
+  // press looks in the sheet that is open first: what is behind it cannot be pressed.
+  b.press = async (name) => {
+    const sheet = tab.locator("dialog[open]");
+    await ((await sheet.count()) ? sheet : tab).getByRole("button", { name }).first().click();
+  };
   b.picture = (name) => picture(tab, pictures, name);
   // fits says that nothing is wider than a narrow phone.
   b.fits = async (selector) => {

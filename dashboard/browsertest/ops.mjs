@@ -74,8 +74,8 @@ await drive({ page, control, executablePath, pictures }, {
     const stick = { mount: "/media/stick", device: "sda1", label: "Kingston DataTraveler", file_system: "vfat", free: 7_900_000_000, size: 8e9, read_only: false };
     await b.tab.route("**/api/v1/sticks", (r) => r.fulfill({ json: [stick] }));
     await b.press(/^Export/);
-    await b.press(/^To Kingston DataTraveler, 7.9 GB/);
     b.away = true; // a refusal is no fault of the page
+    await b.press(/^To Kingston DataTraveler, 7.9 GB/);
     await b.sees("#sheet .fault", "no stick is mounted at \"/media/stick\"");
     b.away = false;
     await b.tab.route("**/api/v1/export", (r) => r.fulfill({ body: `{"bytes":1000,"readings":50}\n{"bytes":81200,"readings":2345,"file":"/media/stick/north-7.chunks"}\n` }));

@@ -57,6 +57,11 @@ func FuzzRTU(f *testing.F) {
 		}
 		q := fuzzed(kind, address, count)
 		judgeRTU(b, q)
+		w := rtuWire{asked: q, end: len(b)}
+		copy(w.in[:], b)
+		if unit, ok := w.foreign(); ok && (unit == q.unit || !holdsFrame(b, unit)) {
+			t.Fatalf("unit %d answers in % x", unit, b)
+		}
 		if pdu, ok := findRTU(b, q); ok {
 			at := cap(b) - cap(pdu) - 1 // it is a part of b
 			if b[at] != q.unit || binary.LittleEndian.Uint16(b[at+1+len(pdu):]) != slowCRC(b[at:at+1+len(pdu)]) {
@@ -107,4 +112,16 @@ func FuzzWires(f *testing.F) {
 			t.Fatalf("%+v", f)
 		}
 	})
+}
+
+// holdsFrame says whether bytes hold a frame of a unit with the right checksum.
+func holdsFrame(b []byte, unit byte) bool {
+	for i := range b {
+		for j := i + 4; j <= len(b); j++ {
+			if b[i] == unit && slowCRC(b[i:j-2]) == uint16(b[j-2])|uint16(b[j-1])<<8 {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -41,12 +41,12 @@ func (s *shower) table(path string, v, usual reflect.Value) {
 		case f.Type.Kind() == reflect.Slice:
 			for i := range value.Len() {
 				s.out = append(s.out, "\n[["+key+"]]\n"...)
-				s.table(key, value.Index(i), element0(f.Type.Elem()))
+				s.table(key, value.Index(i), emptyTable(f.Type.Elem()))
 			}
 		case f.Type.Kind() == reflect.Pointer:
 			if !value.IsNil() {
 				s.out = append(s.out, "\n["+key+"]\n"...)
-				s.table(key, value.Elem(), element0(f.Type.Elem()))
+				s.table(key, value.Elem(), reflect.Zero(f.Type.Elem())) // Decode gives it no defaults
 			}
 		default:
 			s.out = append(s.out, "\n["+key+"]\n"...)
@@ -63,8 +63,8 @@ func isTable(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// element0 is what an empty table of a list would be.
-func element0(t reflect.Type) reflect.Value {
+// emptyTable is what an empty table of a list would be.
+func emptyTable(t reflect.Type) reflect.Value {
 	v := reflect.New(t)
 	if d, ok := v.Interface().(interface{ SetDefaults() }); ok {
 		d.SetDefaults()

@@ -134,6 +134,7 @@ func BenchmarkToken(b *testing.B) {
 func FuzzCode(f *testing.F) {
 	const real = "0123456789ABCDEFGHJKMNPQRS"
 	f.Add(real)
+	f.Add("")
 	f.Add(code{text: real}.String())
 	f.Add("O0o-IiLl1")
 	f.Fuzz(func(t *testing.T, typed string) {

@@ -24,7 +24,7 @@ func OfName(host string, servers []string, addrs []netip.Addr, err error) Findin
 	dns, ok := errors.AsType[*net.DNSError](err)
 	switch {
 	case ok && dns.IsNotFound && strings.Contains(dns.Err, "kind"):
-		return Wrong("check source of this [[link]]", "%s has %s", host, dns.Err)
+		return Wrong("check source of this [[link]]", "the host %s has %s", host, dns.Err)
 	case ok && dns.IsNotFound:
 		return Wrong("is there a slip in the name? Check the url; a network without internet may not know it either", "there is no host %s, says %s", host, asked)
 	case ok && strings.Contains(dns.Err, "misbehaving"):
@@ -33,7 +33,7 @@ func OfName(host string, servers []string, addrs []netip.Addr, err error) Findin
 		return Wrong(wire, "no name server answers, so nobody can say where %s is (asked: %s)", host, asked)
 	}
 	what, hint := Cut(err)
-	return Wrong(cmp.Or(hint, wire), "%s cannot be looked up (asked: %s): %s", host, asked, what)
+	return Wrong(cmp.Or(hint, wire), "the host %s cannot be looked up (asked: %s): %s", host, asked, what)
 }
 
 // named says where a host is.
@@ -47,9 +47,9 @@ func named(host, asked string, servers []string, addrs []netip.Addr) Finding {
 		return Fine("%s is an address: nobody needs to be asked", host)
 	}
 	if len(servers) > 0 && strings.Contains(host, ".") && !strings.HasSuffix(host, ".local") && len(addrs) > 0 && (addrs[0].IsLoopback() || addrs[0].IsUnspecified()) {
-		return Weak("is this meant? A network with a login page or a filter answers like that", "%s is %s, which is this machine itself (asked: %s)", host, where, asked)
+		return Weak("is this meant? A network with a login page or a filter answers like that", "the host %s is %s, which is this machine itself (asked: %s)", host, where, asked)
 	}
-	return Fine("%s is %s (asked: %s)", host, where, asked)
+	return Fine("the host %s is %s (asked: %s)", host, where, asked)
 }
 
 // OfOldName is about a name whose servers do not say it now, so that what they said

@@ -68,7 +68,7 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 func TestWhatNameServersSay(t *testing.T) {
 	some, servers := []netip.Addr{netip.MustParseAddr("192.0.2.7")}, []string{"10.64.0.1:53"}
 	for want, f := range map[string]Finding{
-		"cloud.example is 192.0.2.7 (asked: 10.64.0.1:53)": OfName("cloud.example", servers, some, nil),
+		"the host cloud.example is 192.0.2.7 (asked: 10.64.0.1:53)": OfName("cloud.example", servers, some, nil),
 		"own list of hosts":             OfName("cloud", nil, some, nil),
 		"nobody needs to be asked":      OfName("192.0.2.7", nil, some, nil),
 		"is this machine itself":        OfName("cloud.example", servers, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil),
