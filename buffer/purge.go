@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
 )
@@ -73,7 +74,7 @@ func (b *Buffer) cursorsOf(sink string) ([]*Cursor, error) {
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	if sink == "" {
-		return slices.SortedFunc(maps.Values(b.cursors), func(a, b *Cursor) int { return cmp.Compare(a.name, b.name) }), nil
+		return inorder.Sorted(maps.Values(b.cursors), func(a, b *Cursor) int { return cmp.Compare(a.name, b.name) }), nil
 	}
 	if c := b.cursors[sink]; c != nil {
 		return []*Cursor{c}, nil

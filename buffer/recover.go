@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
 )
@@ -128,7 +129,7 @@ func (r *recovery) readState() error {
 		func() error { return each(r.state, bucketGaps, r.takeGap) },
 		r.checkOwner,
 	)
-	slices.SortStableFunc(r.gaps, func(a, b gapReport) int { return cmp.Compare(a.entry.At, b.entry.At) })
+	inorder.Sort(r.gaps, func(a, b gapReport) int { return cmp.Compare(a.entry.At, b.entry.At) })
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -156,7 +157,7 @@ func (m *memory) makeRoom(id string, most int, now time.Duration) (notes []readi
 		if len(over) < excess {
 			return nil, errFull
 		}
-		slices.SortFunc(over, func(a, b *entry) int { return cmp.Compare(a.expires, b.expires) })
+		inorder.Sort(over, func(a, b *entry) int { return cmp.Compare(a.expires, b.expires) })
 		for _, e := range over[:excess] {
 			m.remove(e)
 		}

@@ -1,14 +1,9 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -67,40 +62,4 @@ func askStatus(ctx context.Context, socket string) (s dashboard.Status, err erro
 	defer cancel()
 	err = askAdmin(ctx, socket, http.MethodGet, "/api/v1/status", nil, &s)
 	return s, err
-}
-
-// askAdmin sends a request to the daemon behind the socket, with a body if that
-// is not nil, and decodes the answer.
-func askAdmin(ctx context.Context, socket, method, path string, body, into any) error {
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
-	defer client.CloseIdleConnections()
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://tidegate"+path, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err // its text is about a URL that nobody has ever seen
-	}
-	if err != nil {
-		return fmt.Errorf("%w — hint: is the daemon running? Try \"systemctl status tidegate\" or \"tidegate run\"", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		no := api.RefusalOf(resp.Body)
-		if no == "" {
-			return fmt.Errorf("%s: the daemon answered %s — hint: is it of another version than this program? Restart it", socket, resp.Status)
-		}
-		return errors.New(no)
-	}
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return fmt.Errorf("answer from %s: %w", socket, err)
-	}
-	return nil
 }

@@ -37,7 +37,8 @@ func (c configuration) State() api.ConfigState {
 func (c configuration) Check(ctx context.Context, text string) api.ConfigReport {
 	report := api.ConfigReport{Problems: []api.ConfigProblem{}, Findings: []api.ConfigFinding{}}
 	cfg, err := Parse(c.file, []byte(text))
-	if problems, ok := errors.AsType[conf.Problems](err); ok {
+	var problems conf.Problems
+	if errors.As(err, &problems) {
 		for _, p := range problems {
 			report.Problems = append(report.Problems, api.ConfigProblem{Line: p.Line, Column: p.Column, Key: p.Key, What: p.What, Hint: p.Hint})
 		}

@@ -162,7 +162,7 @@ func (d *Daemon) bundleRoutes() []dashboard.Route {
 // copyBundle writes the bundle of the daemon or, if none runs, what can be told
 // without one.
 func copyBundle(ctx context.Context, w io.Writer, cfg Config) error {
-	body, err := openAdmin(ctx, cfg.Gateway.SocketPath(), "/api/v1/bundle")
+	body, err := openAdmin(ctx, cfg.Gateway.SocketPath(), http.MethodGet, "/api/v1/bundle", nil)
 	switch {
 	case err == nil:
 		defer body.Close()

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/logtail"
 )
 
@@ -71,30 +69,6 @@ func (c *opsCall) declare(name string) {
 	}
 }
 
-// openAdmin asks the daemon behind the socket for an answer that takes its time.
-// The caller closes it.
-func openAdmin(ctx context.Context, socket, path string) (io.ReadCloser, error) {
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tidegate"+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return nil, fmt.Errorf("%w — hint: is the daemon running? Try \"systemctl status tidegate\" or \"tidegate run\"", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		defer resp.Body.Close()
-		if no := api.RefusalOf(resp.Body); no != "" {
-			return nil, errors.New(no)
-		}
-		return nil, fmt.Errorf("the daemon answered %s — hint: is it of another version than this program? Restart it", resp.Status)
-	}
-	return resp.Body, nil
-}
-
 // log prints the last records of the log and, if asked to, what comes.
 func (c *opsCall) log(ctx context.Context) error {
 	cfg, err := c.load()
@@ -102,7 +76,7 @@ func (c *opsCall) log(ctx context.Context) error {
 		return err
 	}
 	query := url.Values{"level": {c.level}, "follow": {fmt.Sprint(c.follow)}}
-	body, err := openAdmin(ctx, cfg.Gateway.SocketPath(), "/api/v1/log?"+query.Encode())
+	body, err := openAdmin(ctx, cfg.Gateway.SocketPath(), http.MethodGet, "/api/v1/log?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/ingest/serialin"
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // defaultListen is how long is listened at each setting. Most sensors say
@@ -76,7 +77,7 @@ func probers(cfg Config) ([]serialin.Named, error) {
 		return 2
 	}
 	names := slices.Sorted(maps.Keys(v.decoders))
-	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+	inorder.Sort(names, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
 	var all []serialin.Named
 	for _, name := range names {
 		if name != "raw" {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // hidden stands for what is not shown.
@@ -169,7 +170,7 @@ func (r *redactor) scrubber() *strings.Replacer {
 			all = append(all, strings.Trim(string(text), `"`))
 		}
 	}
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) }) // the whole before its part
+	inorder.Sort(all, func(a, b string) int { return len(b) - len(a) }) // the whole before its part
 	var pairs []string
 	for _, secret := range slices.Compact(all) {
 		pairs = append(pairs, secret, hidden)

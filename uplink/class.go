@@ -22,13 +22,13 @@ func TooLarge(err error) error { return permanentError{error: err, tooLarge: tru
 
 // IsPermanent reports whether err was marked by Permanent or TooLarge.
 func IsPermanent(err error) bool {
-	_, ok := errors.AsType[permanentError](err)
-	return ok
+	return errors.As(err, new(permanentError))
 }
 
 // IsTooLarge reports whether err was marked by TooLarge.
 func IsTooLarge(err error) bool {
-	e, ok := errors.AsType[permanentError](err)
+	var e permanentError
+	ok := errors.As(err, &e)
 	return ok && e.tooLarge
 }
 
@@ -55,13 +55,15 @@ func Misconfigured(err error) error {
 
 // IsMisconfigured reports whether err was marked by Misconfigured.
 func IsMisconfigured(err error) bool {
-	e, ok := errors.AsType[retryAfterError](err)
+	var e retryAfterError
+	ok := errors.As(err, &e)
 	return ok && e.misconfigured
 }
 
 // RetryDelay returns the delay of an error marked by RetryAfter.
 func RetryDelay(err error) (time.Duration, bool) {
-	e, ok := errors.AsType[retryAfterError](err)
+	var e retryAfterError
+	ok := errors.As(err, &e)
 	return e.delay, ok
 }
 

@@ -330,7 +330,8 @@ func (c *Courier) Probe(ctx context.Context) (string, error) {
 func explain(err error) error {
 	text, hint := strings.ToLower(err.Error()), ""
 	e, _ := errors.AsType[*apiError](err)
-	refused, _ := errors.AsType[natsline.Refused](err)
+	var refused natsline.Refused
+	errors.As(err, &refused)
 	switch {
 	case strings.Contains(text, "hint: "):
 		return err

@@ -372,7 +372,8 @@ func (l *conn) next() (any, error) {
 
 // explain adds what may be done about an error.
 func explain(err error) error {
-	r, refused := errors.AsType[refusal](err)
+	var r refusal
+	refused := errors.As(err, &r)
 	if !refused {
 		return err
 	}

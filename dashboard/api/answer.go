@@ -46,7 +46,8 @@ func Invalid(err error) error { return refused{err, http.StatusBadRequest} }
 
 // IsInvalid says whether an error is of [Invalid].
 func IsInvalid(err error) bool {
-	r, ok := errors.AsType[refused](err)
+	var r refused
+	ok := errors.As(err, &r)
 	return ok && r.status == http.StatusBadRequest
 }
 
@@ -64,7 +65,8 @@ func Answer(w http.ResponseWriter, value any, err error) {
 	header.Set("Cache-Control", "no-store")
 	if err != nil {
 		status := http.StatusConflict
-		if r, ok := errors.AsType[refused](err); ok {
+		var r refused
+		if errors.As(err, &r) {
 			status = r.status
 		}
 		w.WriteHeader(status)
@@ -127,18 +129,29 @@ func (l *Lines) Write(value any) error {
 // Stream answers with the lines that run tells, or as [Answer] does when run fails
 // before the first.
 func Stream[T any](w http.ResponseWriter, run func(tell func(T) error) error) {
-	var lines *Lines
-	err := run(func(line T) error {
-		if lines == nil {
-			lines = NewLines(w)
-		}
-		return lines.Write(line)
-	})
-	if lines == nil {
-		Answer(w, struct{}{}, err)
+	late := lateLines{w: w}
+	late.end(run(func(line T) error { return late.write(line) }))
+}
+
+// lateLines are [Lines] that begin with the first.
+type lateLines struct {
+	w     http.ResponseWriter
+	lines *Lines
+}
+
+func (l *lateLines) write(line any) error {
+	if l.lines == nil {
+		l.lines = NewLines(l.w)
+	}
+	return l.lines.Write(line)
+}
+
+func (l *lateLines) end(err error) {
+	if l.lines == nil {
+		Answer(l.w, struct{}{}, err)
 		return
 	}
-	lines.End(err)
+	l.lines.End(err)
 }
 
 // End sends why there are no more lines, if that is an error.

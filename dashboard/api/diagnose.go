@@ -66,18 +66,9 @@ func readSome(w http.ResponseWriter, r *http.Request, into any) error {
 	return Read(w, r, 4<<10, into)
 }
 
-// stream answers with what is told, or with the error when nothing was.
+// stream is [Stream] for work that ends with the request's context: that ends when
+// nobody reads any more.
 func stream[T any](w http.ResponseWriter, work func(tell func(T)) error) {
-	var out *Lines
-	err := work(func(line T) {
-		if out == nil {
-			out = NewLines(w)
-		}
-		_ = out.Write(line) // the request's context ends when nobody reads any more
-	})
-	if out == nil {
-		Answer(w, struct{}{}, err)
-		return
-	}
-	out.End(err)
+	late := lateLines{w: w}
+	late.end(work(func(line T) { _ = late.write(line) }))
 }

@@ -9,7 +9,7 @@ const font = "13px system-ui, sans-serif";
 // on a double tap, and point(index) when the cursor is on a point. What it draws are
 // columns: times, the least, the most, the mean, and the mean where it is doubtful.
 export function chart(holder, { format, view, marks, move, back, point }) {
-  const axis = { stroke: () => css("--soft"), font, grid: { stroke: () => css("--line"), width: 1 }, ticks: { show: false } };
+  const axis = { stroke: () => css("--soft"), font, grid: { stroke: () => css("--line"), width: 1 } };
   const line = { stroke: () => css("--tide"), width: 2, points: { size: 6, fill: () => css("--tide") } };
   const edge = { stroke: () => `${css("--tide")}80`, width: 1, points: { show: false } };
   const worse = { paths: () => null, points: { show: true, size: 9, width: 2, stroke: () => css("--warn-ink"), fill: () => css("--card") } };
@@ -22,7 +22,7 @@ export function chart(holder, { format, view, marks, move, back, point }) {
     ],
     series: [{}, edge, edge, line, worse],
     bands: [{ series: [2, 1], fill: () => css("--tide-pale") }],
-    cursor: { y: false, points: { size: 9 }, drag: { setScale: false, dist: 8 }, bind: { dblclick: () => back } },
+    cursor: { points: { size: 9 }, drag: { dist: 8 }, bind: { dblclick: () => back } },
     hooks: {
       drawClear: [(u) => drawMarks(u, marks())],
       setCursor: [(u) => point(u.cursor.idx)],

@@ -2,10 +2,10 @@ package dialect
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 
 	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -135,7 +135,7 @@ func (e entity) measured() []measured {
 		}
 		all = c.appendTo(all, topic)
 	}
-	slices.SortFunc(all, func(a, b measured) int { return strings.Compare(a.topic+"\x00"+a.metric, b.topic+"\x00"+b.metric) })
+	inorder.Sort(all, func(a, b measured) int { return strings.Compare(a.topic+"\x00"+a.metric, b.topic+"\x00"+b.metric) })
 	return all
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -181,7 +182,7 @@ func (s *Source) alarm(g *gathering) {
 func (s *Source) network(g *gathering, next *counters) {
 	all := interfaces(s.read(s.config.Proc, "net/dev"))
 	all = slices.DeleteFunc(all, func(i traffic) bool { return i.name == "lo" || !s.isUp(i.name) })
-	slices.SortFunc(all, func(a, b traffic) int {
+	inorder.Sort(all, func(a, b traffic) int {
 		return cmp.Or(cmp.Compare(s.virtual(a.name), s.virtual(b.name)), strings.Compare(a.name, b.name))
 	})
 	for _, now := range all[:min(len(all), maxInterfaces)] {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // Span is a run of addresses of one table, First and Last included.
@@ -55,7 +57,7 @@ func (l limits) most(t Table) int {
 // plan groups registers into as few requests as the limits allow: going through
 // them by address, each joins the request before it if it can. items is sorted.
 func plan(items []item, l limits) []batch {
-	slices.SortStableFunc(items, func(a, b item) int {
+	inorder.Sort(items, func(a, b item) int {
 		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.address, b.address), cmp.Compare(a.count, b.count))
 	})
 	var all []batch
@@ -111,7 +113,7 @@ func (b batch) divisible() bool {
 // been joined stay as they are: the slave refuses them together and nobody knows
 // why.
 func join(pieces []batch, l limits) []batch {
-	slices.SortStableFunc(pieces, func(a, b batch) int {
+	inorder.Sort(pieces, func(a, b batch) int {
 		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.address, b.address))
 	})
 	var all []batch
@@ -168,7 +170,7 @@ func (s Slave) polls() []*poll {
 	for every, items := range byEvery {
 		all = append(all, &poll{every: every, plan: plan(items, s.limits())})
 	}
-	slices.SortFunc(all, func(a, b *poll) int { return cmp.Compare(a.every, b.every) })
+	inorder.Sort(all, func(a, b *poll) int { return cmp.Compare(a.every, b.every) })
 	return all
 }
 

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
@@ -174,7 +174,7 @@ func Scan(ctx context.Context, scanning Scanning) (Scanned, error) {
 		defer s.close()
 		err = s.run(ctx)
 	}
-	slices.SortFunc(s.found.Slaves, func(a, b ScannedSlave) int { return cmp.Compare(a.Unit, b.Unit) })
+	inorder.Sort(s.found.Slaves, func(a, b ScannedSlave) int { return cmp.Compare(a.Unit, b.Unit) })
 	s.found.Stray = s.source.counts.stray.Load()
 	switch {
 	case errors.Is(err, errOver):

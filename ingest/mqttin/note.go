@@ -10,6 +10,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -125,7 +126,7 @@ func sorted(all map[string]packets.Subscription) []packets.Subscription {
 	for _, s := range all {
 		list = append(list, s)
 	}
-	slices.SortFunc(list, func(a, b packets.Subscription) int { return strings.Compare(a.Filter, b.Filter) })
+	inorder.Sort(list, func(a, b packets.Subscription) int { return strings.Compare(a.Filter, b.Filter) })
 	return list
 }
 

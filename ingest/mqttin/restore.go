@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -157,7 +158,7 @@ func (b *broker) restoreSession(number uint64, book *notebook) {
 func (b *broker) restoreQueue(s *session, book *notebook) {
 	copies := book.copies[s.number]
 	delete(book.copies, s.number)
-	slices.SortFunc(copies, func(x, y *outgoing) int { return cmp.Compare(x.message.number, y.message.number) })
+	inorder.Sort(copies, func(x, y *outgoing) int { return cmp.Compare(x.message.number, y.message.number) })
 	for _, o := range copies {
 		m := book.messages[o.message.number]
 		switch {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/frame"
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -74,7 +75,7 @@ func Judge(s Sample, decoders []Named) []Candidate {
 		}
 	}
 	preferSentences(all, decoders)
-	slices.SortStableFunc(all, func(a, b Candidate) int { return cmp.Compare(b.Points, a.Points) })
+	inorder.Sort(all, func(a, b Candidate) int { return cmp.Compare(b.Points, a.Points) })
 	return all
 }
 

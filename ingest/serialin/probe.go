@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
@@ -78,7 +78,7 @@ func Probe(ctx context.Context, p Probing) ([]Candidate, error) {
 			heard = append(heard, s)
 		}
 	}
-	slices.SortStableFunc(heard, func(a, b Sample) int { return cmp.Compare(promise(b), promise(a)) })
+	inorder.Sort(heard, func(a, b Sample) int { return cmp.Compare(promise(b), promise(a)) })
 	for _, s := range heard[:min(len(heard), mostSpeeds)] {
 		for _, f := range others(s) {
 			_, cs, err := p.try(ctx, s.Port.Baud, f.bits, f.parity)
@@ -155,6 +155,6 @@ func isSure(cs []Candidate) bool { return len(cs) > 0 && cs[0].Points >= Sure }
 
 // best sorts candidates, and keeps one of each explanation.
 func best(all []Candidate) []Candidate {
-	slices.SortStableFunc(all, func(a, b Candidate) int { return cmp.Compare(b.Points, a.Points) })
+	inorder.Sort(all, func(a, b Candidate) int { return cmp.Compare(b.Points, a.Points) })
 	return all
 }

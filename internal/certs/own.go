@@ -22,6 +22,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 const (
@@ -219,7 +221,7 @@ func distinct(all []net.IP) []net.IP {
 			kept = append(kept, ip)
 		}
 	}
-	slices.SortFunc(kept, func(a, b net.IP) int { return cmp.Or(cmp.Compare(len(a), len(b)), bytes.Compare(a, b)) })
+	inorder.Sort(kept, func(a, b net.IP) int { return cmp.Or(cmp.Compare(len(a), len(b)), bytes.Compare(a, b)) })
 	return kept
 }
 

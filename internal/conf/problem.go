@@ -3,8 +3,9 @@ package conf
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
+
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // Problem is one fault of a configuration.
@@ -63,7 +64,7 @@ func (ps Problems) Error() string {
 }
 
 func (ps Problems) sort() {
-	slices.SortStableFunc(ps, func(a, b Problem) int {
+	inorder.Sort(ps, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Key, b.Key))
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 const (
@@ -132,7 +134,7 @@ func (g *Gate) Tokens() []Token {
 	for _, t := range g.tokens {
 		all = append(all, t.Token)
 	}
-	slices.SortFunc(all, func(a, b Token) int { return strings.Compare(a.Name, b.Name) })
+	inorder.Sort(all, func(a, b Token) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 

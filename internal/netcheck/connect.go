@@ -61,7 +61,6 @@ func OfOldName(host string, addrs []netip.Addr, ago time.Duration, err error) Fi
 
 // OfConnect is about a connection that could not be made to address.
 func OfConnect(address string, err error, waited time.Duration) Finding {
-	timeout, ok := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Wrong("check the port in the url, and whether the server runs", "%s refuses the connection: the machine is there, but nothing listens on that port", address)
@@ -73,7 +72,7 @@ func OfConnect(address string, err error, waited time.Duration) Finding {
 		return Wrong("check the firewall of this machine: \"nft list ruleset\"", "this machine does not let the gateway connect to %s (%s)", address, reason(err))
 	case isAny(err, syscall.ECONNRESET):
 		return Wrong("is the port open for this network? Ask who runs its firewall", "%s cuts the connection at once: a firewall does that", address)
-	case ok && timeout.Timeout():
+	case isTimeout(err):
 		return Wrong("is the machine on, and does a firewall here or there drop this port? Ask who runs them", "%s does not answer within %v: nobody refuses, nothing comes back", address, max(waited, time.Second).Round(time.Second))
 	}
 	what, hint := Cut(err)
@@ -82,7 +81,8 @@ func OfConnect(address string, err error, waited time.Duration) Finding {
 
 // reason is the last word of an error.
 func reason(err error) string {
-	if e, ok := errors.AsType[syscall.Errno](err); ok {
+	var e syscall.Errno
+	if errors.As(err, &e) {
 		return e.Error()
 	}
 	what, _ := Cut(err)

@@ -42,8 +42,7 @@ func IsOfTLS(err error) bool {
 }
 
 func isA[T error](err error) bool {
-	_, ok := errors.AsType[T](err)
-	return ok
+	return errors.As(err, new(T))
 }
 
 // isAlert reports whether the other side has refused: the type of its alerts
@@ -67,7 +66,8 @@ func (h Handshake) Judge(err error) (f Finding, blamed string) {
 	if cert, ok := h.dated(chain, err); ok && h.Login == "" {
 		return h.Clock.outOfDate(cert, h.Theirs)
 	}
-	record, plain := errors.AsType[tls.RecordHeaderError](err)
+	var record tls.RecordHeaderError
+	plain := errors.As(err, &record)
 	switch {
 	case h.Login != "":
 		return OfLogin(h.Address, h.Login), Connect
@@ -87,8 +87,8 @@ func (h Handshake) Judge(err error) (f Finding, blamed string) {
 }
 
 func isTimeout(err error) bool {
-	timeout, ok := errors.AsType[net.Error](err)
-	return ok && timeout.Timeout()
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // chainOf returns the certificates that the other side has shown.
@@ -102,7 +102,8 @@ func chainOf(err error) []*x509.Certificate {
 // dated finds the certificate that is not valid now. The library says that of a
 // server's own, and hides it behind another error for those above.
 func (h Handshake) dated(chain []*x509.Certificate, err error) (*x509.Certificate, bool) {
-	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+	var e x509.CertificateInvalidError
+	if errors.As(err, &e) && e.Reason == x509.Expired {
 		return e.Cert, true
 	}
 	if !isA[x509.UnknownAuthorityError](err) {

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // Info describes a serial port of this machine.
@@ -73,7 +74,7 @@ func (h Host) List() ([]Info, error) {
 			all[i].Twin = all[i].Twin || i != j && id.Vendor != "" && id.looksLike(other)
 		}
 	}
-	slices.SortFunc(all, func(a, b Info) int { return natural(a.Device, b.Device) })
+	inorder.Sort(all, func(a, b Info) int { return natural(a.Device, b.Device) })
 	return all, nil
 }
 

@@ -110,7 +110,8 @@ type sized struct {
 
 // limitIn returns the limit that an error names, 0 if it names none.
 func limitIn(err error) int64 {
-	if e, ok := errors.AsType[sized](err); ok {
+	var e sized
+	if errors.As(err, &e) {
 		return e.limit
 	}
 	return 0

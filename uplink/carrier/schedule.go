@@ -2,11 +2,11 @@ package carrier
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // Bounds of a window's length: a schedule has minutes, and a window longer than
@@ -233,7 +233,7 @@ func (s Schedule) windows(t time.Time) (all []stretch) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b stretch) int { return a.begins.Compare(b.begins) })
+	inorder.Sort(all, func(a, b stretch) int { return a.begins.Compare(b.begins) })
 	return all
 }
 

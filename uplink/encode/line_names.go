@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -125,7 +126,7 @@ func newLine(cfg LineConfig) (format, error) {
 		l.tags = append(l.tags, tag)
 	}
 	// The order that InfluxDB has them in itself.
-	slices.SortFunc(l.tags, func(a, b lineTag) int { return strings.Compare(a.key, b.key) })
+	inorder.Sort(l.tags, func(a, b lineTag) int { return strings.Compare(a.key, b.key) })
 	for i := 1; i < len(l.tags); i++ {
 		if l.tags[i].key == l.tags[i-1].key {
 			return nil, fmt.Errorf("tag %q is there twice — hint: give each a key of its own", l.tags[i].key)

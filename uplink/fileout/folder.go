@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // The ends of names: a file that is being written, and one that is being
@@ -65,7 +67,7 @@ func (s *Sink) list() ([]entry, error) {
 			return nil, err
 		}
 	}
-	slices.SortFunc(all, func(a, b entry) int {
+	inorder.Sort(all, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.path, b.path))
 	})
 	return all, nil

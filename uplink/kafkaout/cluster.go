@@ -326,7 +326,7 @@ func (s *Sink) settle(home string, first int) {
 
 // unreachable says that err is no broker's word, so that another one may help.
 func unreachable(err error) bool {
-	_, said := errors.AsType[kafka.Code](err)
+	said := errors.As(err, new(kafka.Code))
 	return !said && !errors.Is(err, errHungUp) && !errors.Is(err, errClosed)
 }
 

@@ -114,7 +114,8 @@ func verdicts(code kafka.Code) verdict {
 // until somebody has corrected the configuration. throttle is the delay that a
 // broker has asked for, or 0.
 func judge(err error, throttle time.Duration) error {
-	code, ok := errors.AsType[kafka.Code](err)
+	var code kafka.Code
+	ok := errors.As(err, &code)
 	if !ok {
 		return judgeLocal(err)
 	}
@@ -140,7 +141,8 @@ func judge(err error, throttle time.Duration) error {
 
 // remedyFor returns what a Send tries by itself.
 func remedyFor(err error) remedy {
-	if code, ok := errors.AsType[kafka.Code](err); ok {
+	var code kafka.Code
+	if errors.As(err, &code) {
 		return verdicts(code).remedy
 	}
 	return none

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"slices"
+
+	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // kept are exchanges of QoS 2 that a connection has left open, by the key of
@@ -69,7 +70,7 @@ func (k *kept) ended(e *exchange, verdict error) {
 func (l *link) inherit(from kept) {
 	l.kept = from
 	byOrder := func(a, b *leftover) int { return cmp.Compare(a.order, b.order) }
-	for _, left := range slices.SortedFunc(maps.Values(from), byOrder) {
+	for _, left := range inorder.Sorted(maps.Values(from), byOrder) {
 		if left.over {
 			continue
 		}

@@ -194,7 +194,8 @@ func (s *Sink) named(err error) error {
 // learn keeps what a refusal tells: servers count the headers, so it is less than the
 // piece had with them.
 func (s *Sink) learn(err error, m uplink.Message) error {
-	e, ok := errors.AsType[sized](err)
+	var e sized
+	ok := errors.As(err, &e)
 	if !ok {
 		return err
 	}

@@ -48,7 +48,8 @@ func subscribe(inbox string) string { return "SUB " + inbox + "* " + subscriptio
 
 // judgeLogin judges why there is no connection.
 func judgeLogin(err error) error {
-	refused, ok := errors.AsType[natsline.Refused](err)
+	var refused natsline.Refused
+	ok := errors.As(err, &refused)
 	switch {
 	case !ok:
 		return err

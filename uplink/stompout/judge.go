@@ -125,7 +125,8 @@ func (s sized) Unwrap() error { return s.error }
 // outgrown is the refusal of a piece of the size. It teaches the limit: what the
 // server has named, or else anything less.
 func outgrown(cause error, size int) error {
-	if e, ok := errors.AsType[sized](cause); ok && e.limit == 0 {
+	var e sized
+	if errors.As(cause, &e) && e.limit == 0 {
 		e.limit = int64(size) - 1
 		return uplink.TooLarge(e)
 	}

@@ -129,7 +129,8 @@ func (s *Sink) named(err error) error {
 
 // learn keeps the limit that an error tells.
 func (s *Sink) learn(err error) error {
-	e, ok := errors.AsType[sized](err)
+	var e sized
+	ok := errors.As(err, &e)
 	if !ok || e.limit <= 0 {
 		return err
 	}

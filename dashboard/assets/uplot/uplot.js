@@ -43,11 +43,8 @@ const scroll      = "scroll";
 const change      = "change";
 const dppxchange  = "dppxchange";
 
-const domEnv = typeof window != 'undefined';
-
-const doc = domEnv ? document  : null;
-const win = domEnv ? window    : null;
-const nav = domEnv ? navigator : null;
+const doc = document;
+const win = window;
 
 let pxRatio;
 
@@ -71,15 +68,12 @@ function setPxRatio() {
 }
 
 function addClass(el, c) {
-	if (c != null) {
-		let cl = el.classList;
-		!cl.contains(c) && cl.add(c);
-	}
+	if (c != null)
+		el.classList.add(c);
 }
 
 function remClass(el, c) {
-	let cl = el.classList;
-	cl.contains(c) && cl.remove(c);
+	el.classList.remove(c);
 }
 
 function setStylePx(el, name, value) {
@@ -132,21 +126,6 @@ function elColor(el, background, borderColor) {
 	}
 }
 
-const sizeCache = new WeakMap();
-
-function elSize(el, newWid, newHgt, centered) {
-	let newSize = newWid + "" + newHgt;
-	let oldSize = sizeCache.get(el);
-
-	if (newSize != oldSize) {
-		sizeCache.set(el, newSize);
-		el.style.height = newHgt + "px";
-		el.style.width = newWid + "px";
-		el.style.marginLeft = centered ? -newWid/2 + "px" : 0;
-		el.style.marginTop = centered ? -newHgt/2 + "px" : 0;
-	}
-}
-
 const evOpts = {passive: true};
 const evOpts2 = {...evOpts, capture: true};
 
@@ -158,7 +137,7 @@ function off(ev, el, cb, capt) {
 	el.removeEventListener(ev, cb, evOpts);
 }
 
-domEnv && setPxRatio();
+setPxRatio();
 
 // binary search for index of closest value
 function closestIdx(num, arr, lo, hi) {
@@ -246,35 +225,6 @@ function getMinMax(data, _i0, _i1, sorted = 0) {
 
 const rangePad = 0.1;
 
-const autoRangePart = {
-	mode: 3,
-	pad: rangePad,
-};
-
-const _eqRangePart = {
-	pad:  0,
-	soft: null,
-	mode: 0,
-};
-
-const _eqRange = {
-	min: _eqRangePart,
-	max: _eqRangePart,
-};
-
-// this ensures that non-temporal/numeric y-axes get multiple-snapped padding added above/below
-// TODO: also account for incrs when snapping to ensure top of axis gets a tick & value
-function rangeNum(_min, _max, mult, extra) {
-	if (isObj(mult))
-		return _rangeNum(_min, _max, mult);
-
-	_eqRangePart.pad  = mult;
-	_eqRangePart.soft = extra ? 0 : null;
-	_eqRangePart.mode = extra ? 3 : 0;
-
-	return _rangeNum(_min, _max, _eqRange);
-}
-
 // nullish coalesce
 function ifNull(lh, rh) {
 	return lh == null ? rh : lh;
@@ -295,22 +245,7 @@ function hasData(data, idx0, idx1) {
 	return false;
 }
 
-function _rangeNum(_min, _max, cfg) {
-	let cmin = cfg.min;
-	let cmax = cfg.max;
-
-	let padMin = ifNull(cmin.pad, 0);
-	let padMax = ifNull(cmax.pad, 0);
-
-	let hardMin = ifNull(cmin.hard, -inf);
-	let hardMax = ifNull(cmax.hard,  inf);
-
-	let softMin = ifNull(cmin.soft,  inf);
-	let softMax = ifNull(cmax.soft, -inf);
-
-	let softMinMode = ifNull(cmin.mode, 0);
-	let softMaxMode = ifNull(cmax.mode, 0);
-
+function rangeNum(_min, _max, pad) {
 	let delta = _max - _min;
 	let deltaMag = log10(delta);
 
@@ -331,40 +266,27 @@ function _rangeNum(_min, _max, cfg) {
 
 		// if soft mode is 2 and all vals are flat at 0, avoid the 0.1 * 1e3 fallback
 		// this prevents 0,0,0 from ranging to -100,100 when softMin/softMax are -1,1
-		if (_min == 0 || _max == 0) {
+		if (_min == 0 || _max == 0)
 			delta = 1e-24;
-
-			if (softMinMode == 2 && softMin != inf)
-				padMin = 0;
-
-			if (softMaxMode == 2 && softMax != -inf)
-				padMax = 0;
-		}
 	}
 
 	let nonZeroDelta = delta || scalarMax || 1e3;
 	let mag          = log10(nonZeroDelta);
 	let base         = pow(10, floor(mag));
 
-	let _padMin  = nonZeroDelta * (delta == 0 ? (_min == 0 ? .1 : 1) : padMin);
+	let _padMin  = nonZeroDelta * (delta == 0 ? (_min == 0 ? .1 : 1) : pad);
 	let _newMin  = roundDec(incrRoundDn(_min - _padMin, base/10), 24);
-	let _softMin = _min >= softMin && (softMinMode == 1 || softMinMode == 3 && _newMin <= softMin || softMinMode == 2 && _newMin >= softMin) ? softMin : inf;
-	let minLim   = max(hardMin, _newMin < _softMin && _min >= _softMin ? _softMin : min(_softMin, _newMin));
+	let minLim   = _min >= 0 && _newMin <= 0 ? 0 : _newMin;
 
-	let _padMax  = nonZeroDelta * (delta == 0 ? (_max == 0 ? .1 : 1) : padMax);
+	let _padMax  = nonZeroDelta * (delta == 0 ? (_max == 0 ? .1 : 1) : pad);
 	let _newMax  = roundDec(incrRoundUp(_max + _padMax, base/10), 24);
-	let _softMax = _max <= softMax && (softMaxMode == 1 || softMaxMode == 3 && _newMax >= softMax || softMaxMode == 2 && _newMax <= softMax) ? softMax : -inf;
-	let maxLim   = min(hardMax, _newMax > _softMax && _max <= _softMax ? _softMax : max(_softMax, _newMax));
+	let maxLim   = _max <= 0 && _newMax >= 0 ? 0 : _newMax;
 
 	if (minLim == maxLim && minLim == 0)
 		maxLim = 100;
 
 	return [minLim, maxLim];
 }
-
-// alternative: https://stackoverflow.com/a/2254896
-const numFormatter = new Intl.NumberFormat(domEnv ? nav.language : 'en-US');
-const fmtNum = val => numFormatter.format(val);
 
 const M = Math;
 
@@ -395,19 +317,9 @@ function fnOrSelf(v) {
 	return isFn(v) ? v : () => v;
 }
 
-const noop = () => {};
-
 // note: these identity fns may get deoptimized if reused for different arg types
 // a TS version would enforce they stay monotyped and require making variants
-const retArg0 = _0 => _0;
-
 const retArg1 = (_0, _1) => _1;
-
-const retNull = _ => null;
-
-const retTrue = _ => true;
-
-const retEq = (a, b) => a == b;
 
 const regex6 = /\.\d*?(?=9{6,}|0{6,})/gm;
 
@@ -516,8 +428,6 @@ function fastIsObj(v) {
 	return v != null && typeof v == 'object';
 }
 
-const TypedArray = Object.getPrototypeOf(Uint8Array);
-
 const __proto__ = "__proto__";
 
 function copy(o, _isObj = isObj) {
@@ -534,8 +444,6 @@ function copy(o, _isObj = isObj) {
 		else
 			out = o.slice();
 	}
-	else if (o instanceof TypedArray) // also (ArrayBuffer.isView(o) && !(o instanceof DataView))
-		out = o.slice();
 	else if (_isObj(o)) {
 		out = {};
 		for (let k in o) {
@@ -568,91 +476,7 @@ function assign(targ) {
 	return targ;
 }
 
-const microTask = typeof queueMicrotask == "undefined" ? fn => Promise.resolve().then(fn) : queueMicrotask;
-
-// TODO: https://github.com/dy/sort-ids (~2x faster for 1e5+ arrays)
-function sortCols(table) {
-	let head = table[0];
-	let rlen = head.length;
-
-	let idxs = Array(rlen);
-	for (let i = 0; i < idxs.length; i++)
-		idxs[i] = i;
-
-	idxs.sort((i0, i1) => head[i0] - head[i1]);
-
-	let table2 = [];
-	for (let i = 0; i < table.length; i++) {
-		let row = table[i];
-		let row2 = Array(rlen);
-
-		for (let j = 0; j < rlen; j++)
-			row2[j] = row[idxs[j]];
-
-		table2.push(row2);
-	}
-
-	return table2;
-}
-
-// test if we can do cheap join (all join fields same)
-function allHeadersSame(tables) {
-	let vals0 = tables[0][0];
-	let len0 = vals0.length;
-
-	for (let i = 1; i < tables.length; i++) {
-		let vals1 = tables[i][0];
-
-		if (vals1.length != len0)
-			return false;
-
-		if (vals1 != vals0) {
-			for (let j = 0; j < len0; j++) {
-				if (vals1[j] != vals0[j])
-					return false;
-			}
-		}
-	}
-
-	return true;
-}
-
-function isAsc(vals, samples = 100) {
-	const len = vals.length;
-
-	// empty or single value
-	if (len <= 1)
-		return true;
-
-	// skip leading & trailing nullish
-	let firstIdx = 0;
-	let lastIdx = len - 1;
-
-	while (firstIdx <= lastIdx && vals[firstIdx] == null)
-		firstIdx++;
-
-	while (lastIdx >= firstIdx && vals[lastIdx] == null)
-		lastIdx--;
-
-	// all nullish or one value surrounded by nullish
-	if (lastIdx <= firstIdx)
-		return true;
-
-	const stride = max(1, floor((lastIdx - firstIdx + 1) / samples));
-
-	for (let prevVal = vals[firstIdx], i = firstIdx + stride; i <= lastIdx; i += stride) {
-		const v = vals[i];
-
-		if (v != null) {
-			if (v <= prevVal)
-				return false;
-
-			prevVal = v;
-		}
-	}
-
-	return true;
-}
+const microTask = queueMicrotask;
 
 //export const series = [];
 
@@ -846,16 +670,13 @@ function cursorPointShow(self, si) {
 
 	let pt = placeDiv();
 
-	let size = o.size(self, si);
+	let size = o.size;
 	setStylePx(pt, WIDTH, size);
 	setStylePx(pt, HEIGHT, size);
 
 	let mar = size / -2;
 	setStylePx(pt, "marginLeft", mar);
 	setStylePx(pt, "marginTop", mar);
-
-	let width = o.width(self, si, size);
-	width && setStylePx(pt, "borderWidth", width);
 
 	return pt;
 }
@@ -868,19 +689,6 @@ function cursorPointFill(self, si) {
 function cursorPointStroke(self, si) {
 	let sp = self.series[si].points;
 	return sp._stroke || sp._fill;
-}
-
-function cursorPointSize(self, si) {
-	let sp = self.series[si].points;
-	return sp.size;
-}
-
-const moveTuple = [0,0];
-
-function cursorMove(self, mouseLeft1, mouseTop1) {
-	moveTuple[0] = mouseLeft1;
-	moveTuple[1] = mouseTop1;
-	return moveTuple;
 }
 
 function filtBtn0(self, targ, handle, onlyTarg = true) {
@@ -896,16 +704,8 @@ function filtTarg(self, targ, handle, onlyTarg = true) {
 }
 
 const cursorOpts = {
-	show: true,
-	x: true,
-	y: true,
-	lock: false,
-	move: cursorMove,
 	points: {
-		one:    false,
 		show:   cursorPointShow,
-		size:   cursorPointSize,
-		width:  0,
 		stroke: cursorPointStroke,
 		fill:   cursorPointFill,
 	},
@@ -921,56 +721,24 @@ const cursorOpts = {
 	},
 
 	drag: {
-		setScale: true,
-		x: true,
-		y: false,
 		dist: 0,
-		uni: null,
 		click: (self, e) => {
 		//	e.preventDefault();
 			e.stopPropagation();
 			e.stopImmediatePropagation();
 		},
-		_x: false,
-		_y: false,
-	},
-
-	hover: {
-		skip: [void 0],
-		prox: null,
-		bias: 0,
 	},
 
 	left: -10,
 	top: -10,
 	idx: null,
-	dataIdx: null,
-	idxs: null,
-
-	event: null,
 };
 
-const axisLines = {
-	show: true,
-	stroke: "rgba(0,0,0,0.07)",
+const grid = {
+	stroke: hexBlack,
 	width: 2,
-//	dash: [],
 };
 
-const grid = assign({}, axisLines, {
-	filter: retArg1,
-});
-
-const ticks = assign({}, grid, {
-	size: 10,
-});
-
-const border = assign({}, axisLines, {
-	show: false,
-});
-
-const font      = '12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Noto Sans", sans-serif, "Apple Color Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Noto Color Emoji"';
-const labelFont = "bold " + font;
 const lineGap = 1.5;	// font-size multiplier
 
 const xAxisOpts = {
@@ -979,20 +747,13 @@ const xAxisOpts = {
 	stroke: hexBlack,
 	space: 50,
 	gap: 5,
-	alignTo: 1,
 	size: 50,
-	labelGap: 0,
-	labelSize: 30,
-	labelFont,
 	side: 2,
 //	class: "x-vals",
 //	incrs: timeIncrs,
 //	values: timeVals,
 //	filter: retArg1,
 	grid,
-	ticks,
-	border,
-	font,
 	lineGap,
 };
 
@@ -1010,16 +771,12 @@ const xSeriesOpts = {
 	idxs: [],
 };
 
-function numAxisVals(self, splits, axisIdx, foundSpace, foundIncr) {
-	return splits.map(v => v == null ? "" : fmtNum(v));
-}
-
-function numAxisSplits(self, axisIdx, scaleMin, scaleMax, foundIncr, foundSpace, forceMin) {
+function numAxisSplits(self, axisIdx, scaleMin, scaleMax, foundIncr, foundSpace) {
 	let splits = [];
 
 	let numDec = fixedDec.get(foundIncr) || 0;
 
-	scaleMin = forceMin ? scaleMin : roundDec(incrRoundUp(scaleMin, foundIncr), numDec);
+	scaleMin = roundDec(incrRoundUp(scaleMin, foundIncr), numDec);
 
 	for (let val = scaleMin; val <= scaleMax; val = roundDec(val + foundIncr, numDec))
 		splits.push(Object.is(val, -0) ? 0 : val);		// coalesces -0
@@ -1033,20 +790,13 @@ const yAxisOpts = {
 	stroke: hexBlack,
 	space: 30,
 	gap: 5,
-	alignTo: 1,
 	size: 50,
-	labelGap: 0,
-	labelSize: 30,
-	labelFont,
 	side: 3,
 //	class: "y-vals",
 //	incrs: numIncrs,
 //	values: (vals, space) => vals,
 //	filter: retArg1,
 	grid,
-	ticks,
-	border,
-	font,
 	lineGap,
 };
 
@@ -1069,19 +819,13 @@ function seriesPointsShow(self, si) {
 	return idxs[1] - idxs[0] <= maxPts;
 }
 
-const gaps = (self, seriesIdx, idx0, idx1, nullGaps) => nullGaps;
-
 const ySeriesOpts = {
 	scale: "y",
 	auto: true,
 	sorted: 0,
 	show: true,
-	spanGaps: false,
-	gaps,
-	alpha: 1,
 	points: {
 		show: seriesPointsShow,
-		filter: null,
 	//  paths:
 	//	stroke: "#000",
 	//	fill: "#fff",
@@ -1106,7 +850,6 @@ const xScaleOpts = {
 	auto: true,
 	min: null,
 	max: null,
-	dir: 1,
 	ori: 0,
 };
 
@@ -1114,9 +857,6 @@ const yScaleOpts = assign({}, xScaleOpts, {
 	time: false,
 	ori: 1,
 });
-
-const BAND_CLIP_FILL   = 1 << 0;
-const BAND_CLIP_STROKE = 1 << 1;
 
 function orient(u, seriesIdx, cb) {
 	const series = u.series[seriesIdx];
@@ -1199,27 +939,15 @@ function seriesFillTo(self, seriesIdx, dataMin, dataMax, bandFillDir) {
 // default clip dir is upwards (1), since default band fill is downwards/fillBelowTo (-1) (highIdx -> lowIdx)
 function clipBandLine(self, seriesIdx, idx0, idx1, strokePath, clipDir) {
 	return orient(self, seriesIdx, (series, dataX, dataY, scaleX, scaleY, valToPosX, valToPosY, xOff, yOff, xDim, yDim) => {
-		let pxRound = series.pxRound;
+		let pxRound = round;
 
-		const dir = 1;
 		const lineTo = lineToH;
 
-		let frIdx, toIdx;
-
-		if (dir == 1) {
-			frIdx = idx0;
-			toIdx = idx1;
-		}
-		else {
-			frIdx = idx1;
-			toIdx = idx0;
-		}
-
 		// path start
-		let x0 = pxRound(valToPosX(dataX[frIdx], scaleX, xDim, xOff));
-		let y0 = pxRound(valToPosY(dataY[frIdx], scaleY, yDim, yOff));
+		let x0 = pxRound(valToPosX(dataX[idx0], scaleX, xDim, xOff));
+		let y0 = pxRound(valToPosY(dataY[idx0], scaleY, yDim, yOff));
 		// path end x
-		let x1 = pxRound(valToPosX(dataX[toIdx], scaleX, xDim, xOff));
+		let x1 = pxRound(valToPosX(dataX[idx1], scaleX, xDim, xOff));
 		// upper or lower y limit
 		let yLimit = pxRound(valToPosY(clipDir == 1 ? scaleY.max : scaleY.min, scaleY, yDim, yOff));
 
@@ -1233,7 +961,7 @@ function clipBandLine(self, seriesIdx, idx0, idx1, strokePath, clipDir) {
 	});
 }
 
-function clipGaps(gaps, ori, plotLft, plotTop, plotWid, plotHgt) {
+function clipGaps(gaps, plotLft, plotTop, plotWid, plotHgt) {
 	let clip = null;
 
 	// create clip path (invert gaps and non-gaps)
@@ -1267,43 +995,23 @@ function clipGaps(gaps, ori, plotLft, plotTop, plotWid, plotHgt) {
 	return clip;
 }
 
-function findGaps(xs, ys, idx0, idx1, dir, pixelForX, align) {
+function findGaps(xs, ys, idx0, idx1, pixelForX) {
 	let gaps = [];
 	let len = xs.length;
 
-	for (let i = dir == 1 ? idx0 : idx1; i >= idx0 && i <= idx1; i += dir) {
+	for (let i = idx0; i >= idx0 && i <= idx1; i++) {
 		let yVal = ys[i];
 
 		if (yVal === null) {
 			let fr = i, to = i;
 
-			if (dir == 1) {
-				while (++i <= idx1 && ys[i] === null)
-					to = i;
-			}
-			else {
-				while (--i >= idx0 && ys[i] === null)
-					to = i;
-			}
-
-			let frPx = pixelForX(xs[fr]);
-			let toPx = to == fr ? frPx : pixelForX(xs[to]);
+			while (++i <= idx1 && ys[i] === null)
+				to = i;
 
 			// if value adjacent to edge null is same pixel, then it's partially
 			// filled and gap should start at next pixel
-			let fri2 = fr - dir;
-			let frPx2 = align <= 0 && fri2 >= 0 && fri2 < len ? pixelForX(xs[fri2]) : frPx;
-		//	if (frPx2 == frPx)
-		//		frPx++;
-		//	else
-				frPx = frPx2;
-
-			let toi2 = to + dir;
-			let toPx2 = align >= 0 && toi2 >= 0 && toi2 < len ? pixelForX(xs[toi2]) : toPx;
-		//	if (toPx2 == toPx)
-		//		toPx--;
-		//	else
-				toPx = toPx2;
+			let frPx = pixelForX(xs[max(fr - 1, 0)]);
+			let toPx = pixelForX(xs[min(to + 1, len - 1)]);
 
 			if (toPx >= frPx)
 				gaps.push([frPx, toPx]); // addGap
@@ -1311,10 +1019,6 @@ function findGaps(xs, ys, idx0, idx1, dir, pixelForX, align) {
 	}
 
 	return gaps;
-}
-
-function pxRoundGen(pxAlign) {
-	return pxAlign == 0 ? retArg0 : pxAlign == 1 ? round : v => incrRound(v, pxAlign);
 }
 
 /*
@@ -1338,11 +1042,11 @@ const arcH = (p, x, y, r, startAngle, endAngle) => { p.arc(x, y, r, startAngle, 
 
 // TODO: drawWrap(seriesIdx, drawPoints) (save, restore, translate, clip)
 function points(opts) {
-	return (u, seriesIdx, idx0, idx1, filtIdxs) => {
+	return (u, seriesIdx, idx0, idx1) => {
 	//	log("drawPoints()", arguments);
 
 		return orient(u, seriesIdx, (series, dataX, dataY, scaleX, scaleY, valToPosX, valToPosY, xOff, yOff, xDim, yDim) => {
-			let { pxRound, points } = series;
+			let { points } = series, pxRound = round;
 
 			const moveTo = moveToH, arc = arcH;
 
@@ -1373,136 +1077,42 @@ function points(opts) {
 				}
 			};
 
-			if (filtIdxs)
-				filtIdxs.forEach(drawPoint);
-			else {
-				for (let pi = idx0; pi <= idx1; pi++)
-					drawPoint(pi);
-			}
+			for (let pi = idx0; pi <= idx1; pi++)
+				drawPoint(pi);
 
 			return {
 				stroke: width > 0 ? fill : null,
 				fill,
 				clip,
-				flags: BAND_CLIP_FILL | BAND_CLIP_STROKE,
 			};
 		});
 	};
 }
 
-function _drawAcc(lineTo) {
-	return (stroke, accX, minY, maxY, inY, outY) => {
-		if (minY != maxY) {
-			if (inY != minY && outY != minY)
-				lineTo(stroke, accX, minY);
-			if (inY != maxY && outY != maxY)
-				lineTo(stroke, accX, maxY);
-
-			lineTo(stroke, accX, outY);
-		}
-	};
-}
-
-const drawAccH = _drawAcc(lineToH);
-
-function linear(opts) {
-	const alignGaps = ifNull(opts?.alignGaps, 0);
-
+function linear() {
 	return (u, seriesIdx, idx0, idx1) => {
 		return orient(u, seriesIdx, (series, dataX, dataY, scaleX, scaleY, valToPosX, valToPosY, xOff, yOff, xDim, yDim) => {
 			[idx0, idx1] = nonNullIdxs(dataY, idx0, idx1);
 
-			let pxRound = series.pxRound;
+			let pxRound = round;
 
 			let pixelForX = val => pxRound(valToPosX(val, scaleX, xDim, xOff));
 			let pixelForY = val => pxRound(valToPosY(val, scaleY, yDim, yOff));
 
-			const lineTo = lineToH, drawAcc = drawAccH;
+			const lineTo = lineToH;
 
-			const dir = 1;
-
-			const _paths = {stroke: new Path2D(), fill: null, clip: null, band: null, gaps: null, flags: BAND_CLIP_FILL};
+			const _paths = {stroke: new Path2D(), fill: null, clip: null, band: null};
 			const stroke = _paths.stroke;
 
 			let hasGap = false;
 
-			// decimate when number of points >= 4x available pixels
-			const decimate = idx1 - idx0 >= xDim * 4;
+			for (let i = idx0; i >= idx0 && i <= idx1; i++) {
+				let yVal = dataY[i];
 
-			if (decimate) {
-				let xForPixel = pos => u.posToVal(pos, scaleX.key, true);
-
-				let minY = null,
-					maxY = null,
-					inY, outY, drawnAtX;
-
-				let accX = pixelForX(dataX[dir == 1 ? idx0 : idx1]);
-
-				let idx0px = pixelForX(dataX[idx0]);
-				let idx1px = pixelForX(dataX[idx1]);
-
-				// tracks limit of current x bucket to avoid having to get x pixel for every x value
-				let nextAccXVal = xForPixel(dir == 1 ? idx0px + 1 : idx1px - 1);
-
-				for (let i = dir == 1 ? idx0 : idx1; i >= idx0 && i <= idx1; i += dir) {
-					let xVal = dataX[i];
-					let reuseAccX = dir == 1 ? (xVal < nextAccXVal) : (xVal > nextAccXVal);
-					let x = reuseAccX ? accX :  pixelForX(xVal);
-
-					let yVal = dataY[i];
-
-					if (x == accX) {
-						if (yVal != null) {
-							outY = yVal;
-
-							if (minY == null) {
-								lineTo(stroke, x, pixelForY(outY));
-								inY = minY = maxY = outY;
-							} else {
-								if (outY < minY)
-									minY = outY;
-								else if (outY > maxY)
-									maxY = outY;
-							}
-						}
-						else {
-							if (yVal === null)
-								hasGap = true;
-						}
-					}
-					else {
-						if (minY != null)
-							drawAcc(stroke, accX, pixelForY(minY), pixelForY(maxY), pixelForY(inY), pixelForY(outY));
-
-						if (yVal != null) {
-							outY = yVal;
-							lineTo(stroke, x, pixelForY(outY));
-							minY = maxY = inY = outY;
-						}
-						else {
-							minY = maxY = null;
-
-							if (yVal === null)
-								hasGap = true;
-						}
-
-						accX = x;
-						nextAccXVal = xForPixel(accX + dir);
-					}
-				}
-
-				if (minY != null && minY != maxY && drawnAtX != accX)
-					drawAcc(stroke, accX, pixelForY(minY), pixelForY(maxY), pixelForY(inY), pixelForY(outY));
-			}
-			else {
-				for (let i = dir == 1 ? idx0 : idx1; i >= idx0 && i <= idx1; i += dir) {
-					let yVal = dataY[i];
-
-					if (yVal === null)
-						hasGap = true;
-					else if (yVal != null)
-						lineTo(stroke, pixelForX(dataX[i]), pixelForY(yVal));
-				}
+				if (yVal === null)
+					hasGap = true;
+				else if (yVal != null)
+					lineTo(stroke, pixelForX(dataX[i]), pixelForY(yVal));
 			}
 
 			let [ bandFillDir, bandClipDir ] = bandFillClipDirs(u, seriesIdx);
@@ -1516,26 +1126,21 @@ function linear(opts) {
 				let frX = pixelForX(dataX[idx0]);
 				let toX = pixelForX(dataX[idx1]);
 
-				if (dir == -1)
-					[toX, frX] = [frX, toX];
-
 				lineTo(fill, toX, fillToY);
 				lineTo(fill, frX, fillToY);
 			}
 
-			if (!series.spanGaps) { // skip in mode: 2?
+			{
 			//	console.time('gaps');
 				let gaps = [];
 
-				hasGap && gaps.push(...findGaps(dataX, dataY, idx0, idx1, dir, pixelForX, alignGaps));
+				hasGap && gaps.push(...findGaps(dataX, dataY, idx0, idx1, pixelForX));
 
 			//	console.timeEnd('gaps');
 
 			//	console.log('gaps', JSON.stringify(gaps));
 
-				_paths.gaps = gaps = series.gaps(u, seriesIdx, idx0, idx1, gaps);
-
-				_paths.clip = clipGaps(gaps, scaleX.ori, xOff, yOff, xDim, yDim);
+				_paths.clip = clipGaps(gaps, xOff, yOff, xDim, yDim);
 			}
 
 			if (bandClipDir != 0) {
@@ -1557,10 +1162,8 @@ function invalidateRects() {
 		u.syncRect(true);
 }
 
-if (domEnv) {
-	on(resize, win, invalidateRects);
-	on(scroll, win, invalidateRects, true);
-}
+on(resize, win, invalidateRects);
+on(scroll, win, invalidateRects, true);
 
 const linearPath = linear() ;
 const pointsPath = points() ;
@@ -1581,7 +1184,7 @@ function snapNumX(self, dataMin, dataMax) {
 // this ensures that non-temporal/numeric y-axes get multiple-snapped padding added above/below
 // TODO: also account for incrs when snapping to ensure top of axis gets a tick & value
 function snapNumY(self, dataMin, dataMax) {
-	return dataMin == null ? nullNullTuple : rangeNum(dataMin, dataMax, rangePad, true);
+	return dataMin == null ? nullNullTuple : rangeNum(dataMin, dataMax, rangePad);
 }
 
 // dim is logical (getClientBoundingRect) pixels, not canvas pixels
@@ -1611,11 +1214,10 @@ function pxRatioFont(font) {
 
 function syncFontSize(axis) {
 	if (axis.show) {
-		[axis.font, axis.labelFont].forEach(f => {
-			let size = roundDec(f[2] * pxRatio, 1);
-			f[0] = f[0].replace(/[0-9.]+px/, size + 'px');
-			f[1] = size;
-		});
+		let f = axis.font;
+		let size = roundDec(f[2] * pxRatio, 1);
+		f[0] = f[0].replace(/[0-9.]+px/, size + 'px');
+		f[1] = size;
 	}
 }
 
@@ -1624,12 +1226,12 @@ function uPlot(opts, data, then) {
 
 	function getHPos(val, scale, dim, off) {
 		let pct = scale.valToPct(val);
-		return off + dim * (scale.dir == -1 ? (1 - pct) : pct);
+		return off + dim * pct;
 	}
 
 	function getVPos(val, scale, dim, off) {
 		let pct = scale.valToPct(val);
-		return off + dim * (scale.dir == -1 ? pct : (1 - pct));
+		return off + dim * (1 - pct);
 	}
 
 	function getPos(val, scale, dim, off) {
@@ -1640,11 +1242,8 @@ function uPlot(opts, data, then) {
 	self.valToPosV = getVPos;
 
 	let ready = false;
-	self.status = 0;
 
 	const root = self.root = placeDiv(UPLOT);
-
-	addClass(root, opts.class);
 
 	const can = placeTag("canvas");
 	const ctx = self.ctx = can.getContext("2d");
@@ -1664,9 +1263,7 @@ function uPlot(opts, data, then) {
 
 	opts = copy(opts);
 
-	const pxAlign = +ifNull(opts.pxAlign, 1);
-
-	const pxRound = pxRoundGen(pxAlign);
+	const pxRound = round;
 
 	const series  = self.series = setDefaults(opts.series || [], xSeriesOpts, ySeriesOpts, false);
 	const axes    = self.axes   = setDefaults(opts.axes   || [], xAxisOpts,   yAxisOpts,    true);
@@ -1679,13 +1276,6 @@ function uPlot(opts, data, then) {
 	});
 
 	const xScaleKey = series[0].scale;
-
-	const drawOrderMap = {
-		axes: drawAxesGrid,
-		series: drawSeries,
-	};
-
-	const drawOrder = (opts.drawOrder || ["axes", "series"]).map(key => drawOrderMap[key]);
 
 	function initValToPct(sc) {
 		return val => {
@@ -1709,36 +1299,9 @@ function uPlot(opts, data, then) {
 
 				let rn = sc.range;
 
-				let rangeIsArr = isArr(rn);
-
-				if (scaleKey != xScaleKey) {
-					// if range array has null limits, it should be auto
-					if (rangeIsArr && (rn[0] == null || rn[1] == null)) {
-						rn = {
-							min: rn[0] == null ? autoRangePart : {
-								mode: 1,
-								hard: rn[0],
-								soft: rn[0],
-							},
-							max: rn[1] == null ? autoRangePart : {
-								mode: 1,
-								hard: rn[1],
-								soft: rn[1],
-							},
-						};
-						rangeIsArr = false;
-					}
-
-					if (!rangeIsArr && isObj(rn)) {
-						let cfg = rn;
-						// this is similar to snapNumY
-						rn = (self, dataMin, dataMax) => dataMin == null ? nullNullTuple : rangeNum(dataMin, dataMax, cfg);
-					}
-				}
-
 				sc.range = fnOrSelf(rn || (scaleKey == xScaleKey ? snapNumX : snapNumY));
 
-				sc.auto = fnOrSelf(rangeIsArr ? false : sc.auto);
+				sc.auto = fnOrSelf(sc.auto);
 
 				// caches for expensive ops like asinh() & log()
 				sc._min = sc._max = null;
@@ -1759,9 +1322,6 @@ function uPlot(opts, data, then) {
 		initScale(a.scale);
 	});
 
-	for (let k in opts.scales)
-		initScale(k);
-
 	const scaleX = scales[xScaleKey];
 
 	let valToPosX, valToPosY;
@@ -1772,24 +1332,11 @@ function uPlot(opts, data, then) {
 
 	const pendScales = {};
 
-	// explicitly-set initial scales
-	for (let k in scales) {
-		let sc = scales[k];
-
-		if (sc.min != null || sc.max != null) {
-			pendScales[k] = {min: sc.min, max: sc.max};
-			sc.min = sc.max = null;
-		}
-	}
-
 	const _tzDate  = ts => new Date(round(ts));
 
 	const _timeAxisSplits = timeAxisSplitsMs(_tzDate);
 
-	const activeIdxs = [];
-
 	const cursor     =                (self.cursor = assign({}, cursorOpts, opts.cursor));
-	const showCursor =                cursor.show;
 	const mouseListeners = new Map();
 
 	function onMouse(ev, targ, fn, onlyTarg = true) {
@@ -1890,9 +1437,8 @@ function uPlot(opts, data, then) {
 			cycleNum++;
 
 			let axesConverged = axesCalc(cycleNum);
-			let paddingConverged = paddingCalc(cycleNum);
 
-			converged = cycleNum == CYCLE_LIMIT || (axesConverged && paddingConverged);
+			converged = cycleNum == CYCLE_LIMIT || axesConverged;
 
 			if (!converged) {
 				calcSize(self.width, self.height);
@@ -1909,49 +1455,21 @@ function uPlot(opts, data, then) {
 
 	// accumulate axis offsets, reduce canvas width
 	function calcPlotRect() {
-		// easements for edge labels
-		let hasTopAxis = false;
-		let hasBtmAxis = false;
-		let hasRgtAxis = false;
-		let hasLftAxis = false;
-
 		axes.forEach((axis, i) => {
 			if (axis.show && axis._show) {
 				let {side, _size} = axis;
 				let isVt = side % 2;
-				let labelSize = axis.label != null ? axis.labelSize : 0;
 
-				let fullSize = _size + labelSize;
-
-				if (fullSize > 0) {
+				if (_size > 0) {
 					if (isVt) {
-						plotWidCss -= fullSize;
-
-						if (side == 3) {
-							plotLftCss += fullSize;
-							hasLftAxis = true;
-						}
-						else
-							hasRgtAxis = true;
+						plotWidCss -= _size;
+						plotLftCss += _size;
 					}
-					else {
-						plotHgtCss -= fullSize;
-
-						if (side == 0) {
-							plotTopCss += fullSize;
-							hasTopAxis = true;
-						}
-						else
-							hasBtmAxis = true;
-					}
+					else
+						plotHgtCss -= _size;
 				}
 			}
 		});
-
-		sidesWithAxes[0] = hasTopAxis;
-		sidesWithAxes[1] = hasRgtAxis;
-		sidesWithAxes[2] = hasBtmAxis;
-		sidesWithAxes[3] = hasLftAxis;
 
 		// hz padding
 		plotWidCss -= _padding[1] + _padding[3];
@@ -1963,126 +1481,13 @@ function uPlot(opts, data, then) {
 	}
 
 	function calcAxesRects() {
-		// will accum +
-		let off1 = plotLftCss + plotWidCss;
-		let off2 = plotTopCss + plotHgtCss;
-		// will accum -
-		let off3 = plotLftCss;
-		let off0 = plotTopCss;
-
-		function incrOffset(side, size) {
-			switch (side) {
-				case 1: off1 += size; return off1 - size;
-				case 2: off2 += size; return off2 - size;
-				case 3: off3 -= size; return off3 + size;
-				case 0: off0 -= size; return off0 + size;
-			}
-		}
-
 		axes.forEach((axis, i) => {
-			if (axis.show && axis._show) {
-				let side = axis.side;
-
-				axis._pos = incrOffset(side, axis._size);
-
-				if (axis.label != null)
-					axis._lpos = incrOffset(side, axis.labelSize);
-			}
+			if (axis.show && axis._show)
+				axis._pos = axis.side == 3 ? plotLftCss : plotTopCss + plotHgtCss;
 		});
 	}
 
-	if (cursor.dataIdx == null) {
-		let hov = cursor.hover;
-
-		let skip = hov.skip = new Set(hov.skip ?? []);
-		skip.add(void 0); // alignment artifacts
-		let prox = hov.prox = fnOrSelf(hov.prox);
-		let bias = hov.bias ??= 0;
-
-		// TODO: only scan between in-view idxs (i0, i1)
-		cursor.dataIdx = (self, seriesIdx, cursorIdx, valAtPosX) => {
-			if (seriesIdx == 0)
-				return cursorIdx;
-
-			let idx2 = cursorIdx;
-
-			let _prox = prox(self, seriesIdx, cursorIdx, valAtPosX) ?? inf;
-			let withProx = _prox >= 0 && _prox < inf;
-			let xDim = plotWidCss;
-			let cursorLft = cursor.left;
-
-			let xValues = data[0];
-			let yValues = data[seriesIdx];
-
-			if (skip.has(yValues[cursorIdx])) {
-				idx2 = null;
-
-				let nonNullLft = null,
-					nonNullRgt = null,
-					j;
-
-				if (bias == 0 || bias == -1) {
-					j = cursorIdx;
-					while (nonNullLft == null && j-- > 0) {
-						if (!skip.has(yValues[j]))
-							nonNullLft = j;
-					}
-				}
-
-				if (bias == 0 || bias == 1) {
-					j = cursorIdx;
-					while (nonNullRgt == null && j++ < yValues.length) {
-						if (!skip.has(yValues[j]))
-							nonNullRgt = j;
-					}
-				}
-
-				if (nonNullLft != null || nonNullRgt != null) {
-					if (withProx) {
-						let lftPos = nonNullLft == null ? -Infinity : valToPosX(xValues[nonNullLft], scaleX, xDim, 0);
-						let rgtPos = nonNullRgt == null ?  Infinity : valToPosX(xValues[nonNullRgt], scaleX, xDim, 0);
-
-						let lftDelta = cursorLft - lftPos;
-						let rgtDelta = rgtPos - cursorLft;
-
-						if (lftDelta <= rgtDelta) {
-							if (lftDelta <= _prox)
-								idx2 = nonNullLft;
-						} else {
-							if (rgtDelta <= _prox)
-								idx2 = nonNullRgt;
-						}
-					}
-					else {
-						idx2 =
-							nonNullRgt == null ? nonNullLft :
-							nonNullLft == null ? nonNullRgt :
-							cursorIdx - nonNullLft <= nonNullRgt - cursorIdx ? nonNullLft : nonNullRgt;
-					}
-				}
-			}
-			else if (withProx) {
-				let dist = abs(cursorLft - valToPosX(xValues[cursorIdx], scaleX, xDim, 0));
-
-				if (dist > _prox)
-					idx2 = null;
-			}
-
-			return idx2;
-		};
-	}
-
-	const setCursorEvent = e => { cursor.event = e; };
-
-	cursor.idxs = activeIdxs;
-
 	let points = cursor.points;
-
-	points.show   = fnOrSelf(points.show);
-	points.size   = fnOrSelf(points.size);
-	points.stroke = fnOrSelf(points.stroke);
-	points.width  = fnOrSelf(points.width);
-	points.fill   = fnOrSelf(points.fill);
 
 	// series-intersection markers
 	let cursorPts = [];
@@ -2093,23 +1498,18 @@ function uPlot(opts, data, then) {
 	function initCursorPt(s, si) {
 		let pt = points.show(self, si);
 
-		if (pt instanceof HTMLElement) {
-			addClass(pt, CURSOR_PT);
-			addClass(pt, s.class);
-			elTrans(pt, -10, -10, plotWidCss, plotHgtCss);
-			over.insertBefore(pt, cursorPts[si]);
+		addClass(pt, CURSOR_PT);
+		elTrans(pt, -10, -10, plotWidCss, plotHgtCss);
+		over.insertBefore(pt, cursorPts[si]);
 
-			return pt;
-		}
+		return pt;
 	}
 
 	function initSeries(s, i) {
 		if (i > 0) {
 			s.width  = s.width == null ? 1 : s.width;
-			s.paths  = s.paths || linearPath || retNull;
+			s.paths  = s.paths || linearPath;
 			s.fillTo = fnOrSelf(s.fillTo || seriesFillTo);
-			s.pxAlign = +ifNull(s.pxAlign, pxAlign);
-			s.pxRound = pxRoundGen(s.pxAlign);
 
 			s.stroke = fnOrSelf(s.stroke || null);
 			s.fill   = fnOrSelf(s.fill || null);
@@ -2121,21 +1521,15 @@ function uPlot(opts, data, then) {
 				width: max(1, _ptDia * .2),
 				stroke: s.stroke,
 				space: _ptDia * 2,
-				paths: pointsPath,
 				_stroke: null,
 				_fill: null,
 			}, s.points);
 			points.show   = fnOrSelf(points.show);
-			points.filter = fnOrSelf(points.filter);
 			points.fill   = fnOrSelf(points.fill);
 			points.stroke = fnOrSelf(points.stroke);
-			points.paths  = fnOrSelf(points.paths);
-			points.pxAlign = s.pxAlign;
 		}
 
-		if (showCursor) {
-			activeIdxs.splice(i, 0, null);
-
+		{
 			let pt = null;
 
 			if (i > 0)
@@ -2149,8 +1543,6 @@ function uPlot(opts, data, then) {
 		fire("addSeries", i);
 	}
 
-	const sidesWithAxes = [false, false, false, false];
-
 	function initAxis(axis, i) {
 		axis._show = axis.show;
 
@@ -2158,12 +1550,6 @@ function uPlot(opts, data, then) {
 			let isVt = axis.side % 2;
 
 			let sc = scales[axis.scale];
-
-			// this can occur if all series specify non-default scales
-			if (sc == null) {
-				axis.scale = isVt ? series[1].scale : xScaleKey;
-				sc = scales[axis.scale];
-			}
 
 			// also set defaults for incrs & values based on axis distr
 			let isTime = sc.time;
@@ -2176,15 +1562,8 @@ function uPlot(opts, data, then) {
 
 			axis.stroke        = fnOrSelf(axis.stroke);
 			axis.grid.stroke   = fnOrSelf(axis.grid.stroke);
-			axis.ticks.stroke  = fnOrSelf(axis.ticks.stroke);
-			axis.border.stroke = fnOrSelf(axis.border.stroke);
-
-			axis.values = axis.values || numAxisVals;
-
-			axis.filter = fnOrSelf(axis.filter || retArg1);
 
 			axis.font      = pxRatioFont(axis.font);
-			axis.labelFont = pxRatioFont(axis.labelFont);
 
 			axis._size   = axis.size(self, null, i, 0);
 
@@ -2195,7 +1574,6 @@ function uPlot(opts, data, then) {
 			axis._values = null;
 
 			if (axis._size > 0) {
-				sidesWithAxes[i] = true;
 				axis._el = placeDiv(AXIS, wrap);
 			}
 
@@ -2204,22 +1582,7 @@ function uPlot(opts, data, then) {
 		}
 	}
 
-	function autoPadSide(self, side, sidesWithAxes, cycleNum) {
-		let [hasTopAxis, hasRgtAxis, hasBtmAxis, hasLftAxis] = sidesWithAxes;
-
-		let ori = side % 2;
-		let size = 0;
-
-		if (ori == 0 && (hasLftAxis || hasRgtAxis))
-			size = (side == 0 && !hasTopAxis || side == 2 && !hasBtmAxis ? round(xAxisOpts.size / 3) : 0);
-		if (ori == 1 && (hasTopAxis || hasBtmAxis))
-			size = (side == 1 && !hasRgtAxis || side == 3 && !hasLftAxis ? round(yAxisOpts.size / 2) : 0);
-
-		return size;
-	}
-
-	const padding = self.padding = (opts.padding || [autoPadSide,autoPadSide,autoPadSide,autoPadSide]).map(p => fnOrSelf(ifNull(p, autoPadSide)));
-	const _padding = self._padding = padding.map((p, i) => p(self, i, sidesWithAxes, 0));
+	const _padding = opts.padding;
 
 	let dataLen;
 
@@ -2285,15 +1648,11 @@ function uPlot(opts, data, then) {
 		_setScale(xScaleKey, _min, _max);
 	}
 
-	let ctxStroke, ctxFill, ctxWidth, ctxDash, ctxJoin, ctxCap, ctxFont, ctxAlign, ctxBaseline;
-	let ctxAlpha;
+	let ctxStroke, ctxFill, ctxWidth, ctxFont, ctxAlign, ctxBaseline;
 
-	function setCtxStyle(stroke, width, dash, cap, fill, join) {
+	function setCtxStyle(stroke, width, fill) {
 		stroke ??= transparent;
-		dash   ??= EMPTY_ARR;
-		cap    ??= "butt"; // (‿|‿)
 		fill   ??= transparent;
-		join   ??= "round";
 
 		if (stroke != ctxStroke)
 			ctx.strokeStyle = ctxStroke = stroke;
@@ -2301,12 +1660,7 @@ function uPlot(opts, data, then) {
 			ctx.fillStyle = ctxFill = fill;
 		if (width != ctxWidth)
 			ctx.lineWidth = ctxWidth = width;
-		if (join != ctxJoin)
-			ctx.lineJoin = ctxJoin = join;
-		if (cap != ctxCap)
-			ctx.lineCap = ctxCap = cap;
-		if (dash != ctxDash)
-			ctx.setLineDash(ctxDash = dash);
+		ctx.lineJoin = "round";
 	}
 
 	function setFontStyle(font, fill, align, baseline) {
@@ -2472,7 +1826,7 @@ function uPlot(opts, data, then) {
 				fire("setScale", k);
 			}
 
-			if (showCursor && cursor.left >= 0)
+			if (cursor.left >= 0)
 				shouldSetCursor = true;
 		}
 
@@ -2502,43 +1856,22 @@ function uPlot(opts, data, then) {
 					cacheStrokeFill(i, true);
 
 					if (s._paths == null) {
-						let _ctxAlpha = ctxAlpha;
-
-						if (ctxAlpha != s.alpha)
-							ctx.globalAlpha = ctxAlpha = s.alpha;
-
 						let _idxs = getOuterIdxs(data[i]);
 						s._paths = s.paths(self, i, _idxs[0], _idxs[1]);
-
-						if (ctxAlpha != _ctxAlpha)
-							ctx.globalAlpha = ctxAlpha = _ctxAlpha;
 					}
 				}
 			});
 
 			series.forEach((s, i) => {
 				if (i > 0 && s.show) {
-					let _ctxAlpha = ctxAlpha;
-
-					if (ctxAlpha != s.alpha)
-						ctx.globalAlpha = ctxAlpha = s.alpha;
-
 					s._paths != null && drawPath(i, false);
 
 					{
-						let _gaps = s._paths != null ? s._paths.gaps : null;
-
-						let show = s.points.show(self, i, i0, i1, _gaps);
-						let idxs = s.points.filter(self, i, show, _gaps);
-
-						if (show || idxs) {
-							s.points._paths = s.points.paths(self, i, i0, i1, idxs);
+						if (s.points.show(self, i)) {
+							s.points._paths = pointsPath(self, i, i0, i1);
 							drawPath(i, true);
 						}
 					}
-
-					if (ctxAlpha != _ctxAlpha)
-						ctx.globalAlpha = ctxAlpha = _ctxAlpha;
 
 					fire("drawSeries", i);
 				}
@@ -2561,7 +1894,6 @@ function uPlot(opts, data, then) {
 			stroke,
 			fill,
 			clip: gapsClip,
-			flags,
 
 			_stroke: strokeStyle = s._stroke,
 			_fill:   fillStyle   = s._fill,
@@ -2576,7 +1908,7 @@ function uPlot(opts, data, then) {
 		if (_points && fillStyle == null)
 			fillStyle = width > 0 ? "#fff" : strokeStyle;
 
-		let _pxAlign = s.pxAlign == 1 && offset > 0;
+		let _pxAlign = offset > 0;
 
 		_pxAlign && ctx.translate(offset, offset);
 
@@ -2592,19 +1924,19 @@ function uPlot(opts, data, then) {
 
 		// the points pathbuilder's gapsClip is its boundsClip, since points dont need gaps clipping, and bounds depend on point size
 		if (_points)
-			strokeFill(strokeStyle, width, s.dash, s.cap, fillStyle, stroke, fill, flags, gapsClip);
+			strokeFill(strokeStyle, width, fillStyle, stroke, fill, gapsClip);
 		else
-			fillStroke(si, strokeStyle, width, s.dash, s.cap, fillStyle, stroke, fill, flags, boundsClip, gapsClip);
+			fillStroke(si, strokeStyle, width, fillStyle, stroke, fill, boundsClip, gapsClip);
 
 		_pxAlign && ctx.translate(-offset, -offset);
 	}
 
-	function fillStroke(si, strokeStyle, lineWidth, lineDash, lineCap, fillStyle, strokePath, fillPath, flags, boundsClip, gapsClip) {
+	function fillStroke(si, strokeStyle, lineWidth, fillStyle, strokePath, fillPath, boundsClip, gapsClip) {
 		let didStrokeFill = false;
 
 		// for all bands where this series is the top edge, create upwards clips using the bottom edges
 		// and apply clips + fill with band fill or dfltFill
-		flags != 0 && bands.forEach((b, bi) => {
+		bands.forEach((b, bi) => {
 			// isUpperEdge?
 			if (b.series[0] == si) {
 				let lowerEdge = series[b.series[1]];
@@ -2627,20 +1959,18 @@ function uPlot(opts, data, then) {
 				else
 					bandClip = null;
 
-				strokeFill(strokeStyle, lineWidth, lineDash, lineCap, _fillStyle, strokePath, fillPath, flags, boundsClip, gapsClip, gapsClip2, bandClip);
+				strokeFill(strokeStyle, lineWidth, _fillStyle, strokePath, fillPath, boundsClip, gapsClip, gapsClip2, bandClip);
 
 				didStrokeFill = true;
 			}
 		});
 
 		if (!didStrokeFill)
-			strokeFill(strokeStyle, lineWidth, lineDash, lineCap, fillStyle, strokePath, fillPath, flags, boundsClip, gapsClip);
+			strokeFill(strokeStyle, lineWidth, fillStyle, strokePath, fillPath, boundsClip, gapsClip);
 	}
 
-	const CLIP_FILL_STROKE = BAND_CLIP_FILL | BAND_CLIP_STROKE;
-
-	function strokeFill(strokeStyle, lineWidth, lineDash, lineCap, fillStyle, strokePath, fillPath, flags, boundsClip, gapsClip, gapsClip2, bandClip) {
-		setCtxStyle(strokeStyle, lineWidth, lineDash, lineCap, fillStyle);
+	function strokeFill(strokeStyle, lineWidth, fillStyle, strokePath, fillPath, boundsClip, gapsClip, gapsClip2, bandClip) {
+		setCtxStyle(strokeStyle, lineWidth, fillStyle);
 
 		if (boundsClip || gapsClip || bandClip) {
 			ctx.save();
@@ -2649,18 +1979,7 @@ function uPlot(opts, data, then) {
 		}
 
 		if (bandClip) {
-			if ((flags & CLIP_FILL_STROKE) == CLIP_FILL_STROKE) {
-				ctx.clip(bandClip);
-				gapsClip2 && ctx.clip(gapsClip2);
-				doFill(fillStyle, fillPath);
-				doStroke(strokeStyle, strokePath, lineWidth);
-			}
-			else if (flags & BAND_CLIP_STROKE) {
-				doFill(fillStyle, fillPath);
-				ctx.clip(bandClip);
-				doStroke(strokeStyle, strokePath, lineWidth);
-			}
-			else if (flags & BAND_CLIP_FILL) {
+			{
 				ctx.save();
 				ctx.clip(bandClip);
 				gapsClip2 && ctx.clip(gapsClip2);
@@ -2680,25 +1999,11 @@ function uPlot(opts, data, then) {
 
 	function doStroke(strokeStyle, strokePath, lineWidth) {
 		if (lineWidth > 0) {
-			if (strokePath instanceof Map) {
-				strokePath.forEach((strokePath, strokeStyle) => {
-					ctx.strokeStyle = ctxStroke = strokeStyle;
-					ctx.stroke(strokePath);
-				});
-			}
-			else
 				strokePath != null && strokeStyle && ctx.stroke(strokePath);
 		}
 	}
 
 	function doFill(fillStyle, fillPath) {
-		if (fillPath instanceof Map) {
-			fillPath.forEach((fillPath, fillStyle) => {
-				ctx.fillStyle = ctxFill = fillStyle;
-				ctx.fill(fillPath);
-			});
-		}
-		else
 			fillPath != null && fillStyle && ctx.fill(fillPath);
 	}
 
@@ -2718,12 +2023,12 @@ function uPlot(opts, data, then) {
 		return (axis._found = incrSpace);
 	}
 
-	function drawOrthoLines(offs, filts, ori, side, pos0, len, width, stroke, dash, cap) {
+	function drawOrthoLines(offs, ori, side, pos0, len, width, stroke) {
 		let offset = (width % 2) / 2;
 
-		pxAlign == 1 && ctx.translate(offset, offset);
+		ctx.translate(offset, offset);
 
-		setCtxStyle(stroke, width, dash, cap, stroke);
+		setCtxStyle(stroke, width, stroke);
 
 		ctx.beginPath();
 
@@ -2739,20 +2044,18 @@ function uPlot(opts, data, then) {
 		}
 
 		for (let i = 0; i < offs.length; i++) {
-			if (filts[i] != null) {
-				if (ori == 0)
-					x0 = x1 = offs[i];
-				else
-					y0 = y1 = offs[i];
+			if (ori == 0)
+				x0 = x1 = offs[i];
+			else
+				y0 = y1 = offs[i];
 
-				ctx.moveTo(x0, y0);
-				ctx.lineTo(x1, y1);
-			}
+			ctx.moveTo(x0, y0);
+			ctx.lineTo(x1, y1);
 		}
 
 		ctx.stroke();
 
-		pxAlign == 1 && ctx.translate(-offset, -offset);
+		ctx.translate(-offset, -offset);
 	}
 
 	function axesCalc(cycleNum) {
@@ -2792,17 +2095,14 @@ function uPlot(opts, data, then) {
 			if (_space == 0)
 				return;
 
-			// if we're using index positions, force first tick to match passed index
-			let forceMin = false;
-
-			let _splits = axis._splits = axis.splits(self, i, min, max, _incr, _space, forceMin);
+			let _splits = axis._splits = axis.splits(self, i, min, max, _incr, _space);
 
 			// tick labels
 			// BOO this assumes a specific data/series
 			let splits = _splits;
 			let incr   = _incr;
 
-			let values = axis._values = axis.values(self, axis.filter(self, splits, i, _space, incr), i, _space, incr);
+			let values = axis._values = axis.values(self, splits, i, _space, incr);
 
 			// rotating of labels only supported on bottom x axis
 			let oldSize = axis._size;
@@ -2811,21 +2111,6 @@ function uPlot(opts, data, then) {
 
 			if (oldSize != null && axis._size != oldSize)			// ready && ?
 				converged = false;
-		});
-
-		return converged;
-	}
-
-	function paddingCalc(cycleNum) {
-		let converged = true;
-
-		padding.forEach((p, i) => {
-			let _p = p(self, i, sidesWithAxes, cycleNum);
-
-			if (_p != _padding[i])
-				converged = false;
-
-			_padding[i] = _p;
 		});
 
 		return converged;
@@ -2864,24 +2149,18 @@ function uPlot(opts, data, then) {
 			let splits = _splits;
 			let incr   = _incr;
 
-			let ticks = axis.ticks;
-			let border = axis.border;
-			let _tickSize = ticks.show ? ticks.size : 0;
-			let tickSize = round(_tickSize * pxRatio);
-			let axisGap = round((axis.alignTo == 2 ? axis._size - _tickSize - axis.gap : axis.gap) * pxRatio);
+			let axisGap = round(axis.gap * pxRatio);
 
 			// rotating of labels only supported on bottom x axis
 			let basePos  = pxRound(axis._pos * pxRatio);
-			let shiftAmt = (tickSize + axisGap) * shiftDir;
+			let shiftAmt = axisGap * shiftDir;
 			let finalPos = basePos + shiftAmt;
 			    y        = ori == 0 ? finalPos : 0;
 			    x        = ori == 1 ? finalPos : 0;
 
 			let font         = axis.font[0];
-			let textAlign    = axis.align == 1 ? LEFT :
-			                   axis.align == 2 ? RIGHT :
-			                   ori == 0 ? "center" : side == 3 ? RIGHT : LEFT;
-			let textBaseline = ori == 1 ? "middle" : side == 2 ? TOP   : BOTTOM;
+			let textAlign    = ori == 0 ? "center" : RIGHT;
+			let textBaseline = ori == 1 ? "middle" : TOP;
 
 			setFontStyle(font, fillStyle, textAlign, textBaseline);
 
@@ -2912,54 +2191,21 @@ function uPlot(opts, data, then) {
 				}
 			}
 
-			// ticks
-			if (ticks.show) {
-				drawOrthoLines(
-					canOffs,
-					ticks.filter(self, splits, i, _space, incr),
-					ori,
-					side,
-					basePos,
-					tickSize,
-					roundDec(ticks.width * pxRatio, 3),
-					ticks.stroke(self, i),
-					ticks.dash,
-					ticks.cap,
-				);
-			}
-
 			// grid
 			let grid = axis.grid;
 
-			if (grid.show) {
+			{
 				drawOrthoLines(
 					canOffs,
-					grid.filter(self, splits, i, _space, incr),
 					ori,
 					ori == 0 ? 2 : 1,
 					ori == 0 ? plotTop : plotLft,
 					ori == 0 ? plotHgt : plotWid,
 					roundDec(grid.width * pxRatio, 3),
 					grid.stroke(self, i),
-					grid.dash,
-					grid.cap,
 				);
 			}
 
-			if (border.show) {
-				drawOrthoLines(
-					[basePos],
-					[1],
-					ori == 0 ? 1 : 0,
-					ori == 0 ? 1 : 2,
-					ori == 1 ? plotTop : plotLft,
-					ori == 1 ? plotHgt : plotWid,
-					roundDec(border.width * pxRatio, 3),
-					border.stroke(self, i),
-					border.dash,
-					border.cap,
-				);
-			}
 		}
 
 		fire("drawAxes");
@@ -3039,8 +2285,7 @@ function uPlot(opts, data, then) {
 			});
 
 			// invalidate ctx style cache
-			ctxStroke = ctxFill = ctxWidth = ctxJoin = ctxCap = ctxFont = ctxAlign = ctxBaseline = ctxDash = null;
-			ctxAlpha = 1;
+			ctxStroke = ctxFill = ctxWidth = ctxFont = ctxAlign = ctxBaseline = null;
 
 			syncRect(true);
 
@@ -3055,11 +2300,11 @@ function uPlot(opts, data, then) {
 				let pctWid = plotWidCss / _plotWidCss;
 				let pctHgt = plotHgtCss / _plotHgtCss;
 
-				if (showCursor && !shouldSetCursor && cursor.left >= 0) {
+				if (!shouldSetCursor && cursor.left >= 0) {
 					cursor.left *= pctWid;
 					cursor.top  *= pctHgt;
 
-					vCursor && elTrans(vCursor, round(cursor.left), 0, plotWidCss, plotHgtCss);
+					elTrans(vCursor, round(cursor.left), 0, plotWidCss, plotHgtCss);
 
 					for (let i = 0; i < cursorPts.length; i++) {
 						let pt = cursorPts[i];
@@ -3072,7 +2317,7 @@ function uPlot(opts, data, then) {
 					}
 				}
 
-				if (select.show && !shouldSetSelect && select.left >= 0 && select.width > 0) {
+				if (!shouldSetSelect && select.left >= 0 && select.width > 0) {
 					select.left   *= pctWid;
 					select.width  *= pctWid;
 					select.top    *= pctHgt;
@@ -3096,23 +2341,23 @@ function uPlot(opts, data, then) {
 		if (fullWidCss > 0 && fullHgtCss > 0) {
 			ctx.clearRect(0, 0, can.width, can.height);
 			fire("drawClear");
-			drawOrder.forEach(fn => fn());
+			drawAxesGrid();
+			drawSeries();
 			fire("draw");
 		}
 
-		if (select.show && shouldSetSelect) {
+		if (shouldSetSelect) {
 			setSelect(select);
 			shouldSetSelect = false;
 		}
 
-		if (showCursor && shouldSetCursor) {
-			updateCursor(null, true, false);
+		if (shouldSetCursor) {
+			updateCursor();
 			shouldSetCursor = false;
 		}
 
 		if (!ready) {
 			ready = true;
-			self.status = 1;
 
 			fire("ready");
 		}
@@ -3122,14 +2367,7 @@ function uPlot(opts, data, then) {
 		queuedCommit = false;
 	}
 
-	self.redraw = (rebuildPaths, recalcAxes) => {
-		shouldConvergeSize = recalcAxes || false;
-
-		if (rebuildPaths !== false)
-			_setScale(xScaleKey, scaleX.min, scaleX.max);
-		else
-			commit();
-	};
+	self.redraw = () => _setScale(xScaleKey, scaleX.min, scaleX.max);
 
 	// redraw() => setScale('x', scales.x.min, scales.x.max);
 
@@ -3156,24 +2394,11 @@ function uPlot(opts, data, then) {
 		}
 	}
 
-	self.setScale = setScale;
-
 //	INTERACTION
-
-	let xCursor;
-	let vCursor;
-
-	// starting position before cursor.move
-	let rawMouseLeft0;
-	let rawMouseTop0;
 
 	// starting position
 	let mouseLeft0;
 	let mouseTop0;
-
-	// current position before cursor.move
-	let rawMouseLeft1;
-	let rawMouseTop1;
 
 	// current position
 	let mouseLeft1;
@@ -3183,31 +2408,24 @@ function uPlot(opts, data, then) {
 
 	const drag = cursor.drag;
 
-	let dragX = drag.x;
+	let dragX = false;
 
-	if (showCursor) {
-		if (cursor.x)
-			xCursor = placeDiv(CURSOR_X, over);
+	const vCursor = placeDiv(CURSOR_X, over);
 
-		vCursor = xCursor;
-
-		mouseLeft1 = cursor.left;
-		mouseTop1 = cursor.top;
-	}
+	mouseLeft1 = cursor.left;
+	mouseTop1 = cursor.top;
 
 	const select = self.select = assign({
-		show:   true,
-		over:   true,
 		left:   0,
 		width:  0,
 		top:    0,
 		height: 0,
 	}, opts.select);
 
-	const selectDiv = select.show ? placeDiv(SELECT, select.over ? over : under) : null;
+	const selectDiv = placeDiv(SELECT, over);
 
 	function setSelect(opts, _fire) {
-		if (select.show) {
+		{
 			for (let prop in opts) {
 				select[prop] = opts[prop];
 
@@ -3238,9 +2456,6 @@ function uPlot(opts, data, then) {
 			pos = dim - pos;
 		}
 
-		if (sc.dir == -1)
-			pos = dim - pos;
-
 		let _min = sc._min,
 			_max = sc._max,
 			pct = pos / dim;
@@ -3250,13 +2465,6 @@ function uPlot(opts, data, then) {
 		return sv;
 	}
 
-	function closestIdxFromXpos(pos, can) {
-		let v = posToVal(pos, xScaleKey, can);
-		return closestIdx(v, data[0], i0, i1);
-	}
-
-	self.valToIdx = val => closestIdx(val, data[0]);
-	self.posToIdx = closestIdxFromXpos;
 	self.posToVal = posToVal;
 	self.valToPos = (val, scale, can) => (
 		scales[scale].ori == 0 ?
@@ -3270,13 +2478,6 @@ function uPlot(opts, data, then) {
 		)
 	);
 
-	self.setCursor = (opts, _fire, _pub) => {
-		mouseLeft1 = opts.left;
-		mouseTop1 = opts.top;
-	//	assign(cursor, opts);
-		updateCursor(null, _fire, _pub);
-	};
-
 	function setSelH(off, dim) {
 		setStylePx(selectDiv, LEFT,  select.left = off);
 		setStylePx(selectDiv, WIDTH, select.width = dim);
@@ -3287,20 +2488,13 @@ function uPlot(opts, data, then) {
 		setStylePx(selectDiv, HEIGHT, select.height = dim);
 	}
 
-	function updateCursor(src, _fire, _pub) {
+	function updateCursor() {
 	//	ts == null && log("updateCursor()", arguments);
-
-		rawMouseLeft1 = mouseLeft1;
-		rawMouseTop1 = mouseTop1;
-
-		[mouseLeft1, mouseTop1] = cursor.move(self, mouseLeft1, mouseTop1);
 
 		cursor.left = mouseLeft1;
 		cursor.top = mouseTop1;
 
-		if (showCursor) {
-			vCursor && elTrans(vCursor, round(mouseLeft1), 0, plotWidCss, plotHgtCss);
-		}
+		elTrans(vCursor, round(mouseLeft1), 0, plotWidCss, plotHgtCss);
 
 		let idx;
 
@@ -3321,7 +2515,6 @@ function uPlot(opts, data, then) {
 				pt != null && elTrans(pt, -10, -10, plotWidCss, plotHgtCss);
 			}
 
-			activeIdxs.fill(idx);
 		}
 		else {
 		//	let pctY = 1 - (y / rect.height);
@@ -3336,38 +2529,29 @@ function uPlot(opts, data, then) {
 			for (let i = 0; i < series.length; i++) {
 				let s = series[i];
 
-				let idx2  = cursor.dataIdx(self, i, idx, valAtPosX);
-				let yVal2 = idx2 == null ? null : data[i][idx2];
-
-				activeIdxs[i] = idx2;
+				let yVal = data[i][idx];
 
 				if (i > 0 && s.show) {
-					let xPos2 = idx2 == null ? -10 : idx2 == idx ? xPos : valToPosX(data[0][idx2], scaleX, xDim, 0);
-
 					// this doesnt really work for state timeline, heatmap, status history (where the value maps to color, not y coords)
-					let yPos = yVal2 == null ? -10 : valToPosY(yVal2, scales[s.scale], yDim, 0);
+					let yPos = yVal == null ? -10 : valToPosY(yVal, scales[s.scale], yDim, 0);
 
 					let pt = cursorPts[i];
 
 					if (pt != null) {
-						let ptSize = points.size(self, i);
-
-						cursorPtsLft[i] = xPos2;
+						cursorPtsLft[i] = xPos;
 						cursorPtsTop[i] = yPos;
 
-						elSize(pt, ptSize, ptSize, true);
 						elColor(pt, points.fill(self, i), points.stroke(self, i));
-						elTrans(pt, ceil(xPos2), ceil(yPos), plotWidCss, plotHgtCss);
+						elTrans(pt, ceil(xPos), ceil(yPos), plotWidCss, plotHgtCss);
 					}
 				}
 			}
 		}
 
 		// nit: cursor.drag.setSelect is assumed always true
-		if (select.show && dragging) {
+		if (dragging) {
 			{
-				let rawDX = abs(rawMouseLeft1 - rawMouseLeft0);
-				dragX = drag.x && rawDX >= drag.dist;
+				dragX = abs(mouseLeft1 - mouseLeft0) >= drag.dist;
 
 				if (dragX) {
 					setSelH(min(mouseLeft0, mouseLeft1), abs(mouseLeft1 - mouseLeft0));
@@ -3380,9 +2564,7 @@ function uPlot(opts, data, then) {
 			}
 		}
 
-		drag._x = dragX;
-
-		_fire !== false && fire("setCursor");
+		fire("setCursor");
 	}
 
 	let rect = null;
@@ -3405,38 +2587,26 @@ function uPlot(opts, data, then) {
 		}
 	}
 
-	function mouseMove(e, src, _l, _t, _w, _h, _i) {
+	function mouseMove(e) {
 		// Chrome on Windows has a bug which triggers a stray mousemove event after an initial mousedown event
 		// when clicking into a plot as part of re-focusing the browser window.
 		// we gotta ignore it to avoid triggering a phantom drag / setSelect
 		// However, on touch-only devices Chrome-based browsers trigger a 0-distance mousemove before mousedown
 		// so we don't ignore it when mousedown has set the dragging flag
-		if (dragging && e != null && e.movementX == 0 && e.movementY == 0)
+		if (dragging && e.movementX == 0 && e.movementY == 0)
 			return;
 
-		cacheMouse(e, src, _l, _t, _w, _h, _i, false, e != null);
+		cacheMouse(e, false, true);
 
-		updateCursor(null, true, true);
+		updateCursor();
 	}
 
-	function cacheMouse(e, src, _l, _t, _w, _h, _i, initial, snap) {
+	function cacheMouse(e, initial, snap) {
 		if (rect == null)
 			syncRect(false);
 
-		setCursorEvent(e);
-
-		if (e != null) {
-			_l = e.clientX - rect.left;
-			_t = e.clientY - rect.top;
-		}
-		else {
-			if (_l < 0 || _t < 0) {
-				mouseLeft1 = -10;
-				mouseTop1 = -10;
-				return;
-			}
-
-		}
+		let _l = e.clientX - rect.left;
+		let _t = e.clientY - rect.top;
 
 		if (snap) {
 			if (_l <= 1 || _l >= plotWidCss - 1)
@@ -3447,10 +2617,8 @@ function uPlot(opts, data, then) {
 		}
 
 		if (initial) {
-			rawMouseLeft0 = _l;
-			rawMouseTop0 = _t;
-
-			[mouseLeft0, mouseTop0] = cursor.move(self, _l, _t);
+			mouseLeft0 = _l;
+			mouseTop0 = _t;
 		}
 		else {
 			mouseLeft1 = _l;
@@ -3474,15 +2642,13 @@ function uPlot(opts, data, then) {
 	let downSelectWidth;
 	let downSelectHeight;
 
-	function mouseDown(e, src, _l, _t, _w, _h, _i) {
+	function mouseDown(e) {
 		dragging = true;
-		dragX = drag._x = false;
+		dragX = false;
 
-		cacheMouse(e, src, _l, _t, _w, _h, _i, true, false);
+		cacheMouse(e, true, false);
 
-		if (e != null) {
-			onMouse(mouseup, doc, mouseUp, false);
-		}
+		onMouse(mouseup, doc, mouseUp, false);
 
 		let { left, top, width, height } = select;
 
@@ -3494,10 +2660,10 @@ function uPlot(opts, data, then) {
 	//	hideSelect();
 	}
 
-	function mouseUp(e, src, _l, _t, _w, _h, _i) {
-		dragging = drag._x = false;
+	function mouseUp(e) {
+		dragging = false;
 
-		cacheMouse(e, src, _l, _t, _w, _h, _i, false, true);
+		cacheMouse(e, false, true);
 
 		let { left, top, width, height } = select;
 
@@ -3511,24 +2677,10 @@ function uPlot(opts, data, then) {
 
 		hasSelect && chgSelect && setSelect(select);
 
-		if (drag.setScale && hasSelect && chgSelect) {
-			if (dragX) {
-				_setScale(xScaleKey,
-					posToVal(left, xScaleKey),
-					posToVal(left + width, xScaleKey)
-				);
-			}
-
-			hideSelect();
-		}
-		if (e != null) {
-			offMouse(mouseup, doc);
-		}
+		offMouse(mouseup, doc);
 	}
 
-	function mouseLeave(e, src, _l, _t, _w, _h, _i) {
-		setCursorEvent(e);
-
+	function mouseLeave(e) {
 		let _dragging = dragging;
 
 		if (dragging) {
@@ -3536,7 +2688,7 @@ function uPlot(opts, data, then) {
 			if (dragX)
 				mouseLeft1 = mouseLeft1 < mouseLeft0 ? 0 : plotWidCss;
 
-			updateCursor(null, true, true);
+			updateCursor();
 
 			dragging = false;
 		}
@@ -3544,18 +2696,14 @@ function uPlot(opts, data, then) {
 		mouseLeft1 = -10;
 		mouseTop1 = -10;
 
-		activeIdxs.fill(null);
-
 		// passing a non-null timestamp to force sync/mousemove event
-		updateCursor(null, true, true);
+		updateCursor();
 
 		if (_dragging)
 			dragging = _dragging;
 	}
 
-	function dblClick(e, src, _l, _t, _w, _h, _i) {
-		setCursorEvent(e);
-
+	function dblClick(e) {
 		autoScaleX();
 
 		hideSelect();
@@ -3568,13 +2716,10 @@ function uPlot(opts, data, then) {
 
 	on(dppxchange, win, syncPxRatio);
 
-	if (showCursor) {
+	{
 		onMouse(mousedown,  over, mouseDown);
 		onMouse(mousemove,  over, mouseMove);
-		onMouse(mouseenter, over, e => {
-			setCursorEvent(e);
-			syncRect(false);
-		});
+		onMouse(mouseenter, over, () => syncRect(false));
 		onMouse(mouseleave, over, mouseLeave);
 
 		onMouse(dblclick, over, dblClick);
@@ -3612,12 +2757,9 @@ function uPlot(opts, data, then) {
 
 		setData(data || opts.data, false);
 
-		if (pendScales[xScaleKey])
-			setScale(xScaleKey, pendScales[xScaleKey]);
-		else
-			autoScaleX();
+		autoScaleX();
 
-		shouldSetSelect = select.show && (select.width > 0 || select.height > 0);
+		shouldSetSelect = (select.width > 0 || select.height > 0);
 		shouldSetCursor = true;
 
 		_setSize(opts.width, opts.height);
@@ -3627,16 +2769,8 @@ function uPlot(opts, data, then) {
 
 	axes.forEach(initAxis);
 
-	if (then) {
-		if (then instanceof HTMLElement) {
-			then.appendChild(root);
-			_init();
-		}
-		else
-			then(self, _init);
-	}
-	else
-		_init();
+	then.appendChild(root);
+	_init();
 
 	return self;
 }
