@@ -88,6 +88,8 @@ type Desk struct {
 	memory memory
 	clerks map[string]*Clerk
 	handed []handed // deliveries that are not answered yet, one an entry at the most
+	early  []handed // deliveries that came before memory was loaded
+	heir   *Desk    // who is told of deliveries instead; nil for nobody
 	stats  Stats
 }
 
@@ -140,15 +142,44 @@ func (d *Desk) Clerk(name string, n Narrow) *Clerk {
 // returns at once.
 func (d *Desk) Delivered(id, client string) {
 	d.mu.Lock()
-	e := d.memory.entries[id]
-	news := e != nil && e.State != Delivered && !e.handed
-	if news {
-		e.handed = true
-		d.handed = append(d.handed, handed{id, client})
-	}
+	heir := d.heir
+	news := heir == nil && d.hand(handed{id, client})
 	d.mu.Unlock()
-	if news {
+	switch {
+	case heir != nil:
+		heir.Delivered(id, client)
+	case news:
 		d.rouse()
+	}
+}
+
+// hand keeps a delivery for Run, which has yet to read of which commands there are if
+// it has just begun. news says that Run has something to do. The caller holds mu.
+func (d *Desk) hand(h handed) (news bool) {
+	if !d.isLoaded() {
+		if len(d.early) < d.cfg.MaxRemembered {
+			d.early = append(d.early, h)
+		}
+		return false
+	}
+	e := d.memory.entries[h.id]
+	if e == nil || e.State == Delivered || e.handed {
+		return false
+	}
+	e.handed = true
+	d.handed = append(d.handed, h)
+	return true
+}
+
+// PassOn lets a desk that decides from now on note what this one was told of
+// deliveries and has not noted, and will be told. Run must have ended.
+func (d *Desk) PassOn(heir *Desk) {
+	d.mu.Lock()
+	all := append(d.handed, d.early...)
+	d.heir, d.handed, d.early = heir, nil, nil
+	d.mu.Unlock()
+	for _, h := range all {
+		heir.Delivered(h.id, h.by)
 	}
 }
 

@@ -204,6 +204,12 @@ func (d *Desk) load(ctx context.Context) error {
 	if damaged > 0 {
 		d.log.Warn("notes of commands are damaged; these commands would be published again", "n", damaged)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	close(d.loaded)
+	for _, h := range d.early {
+		d.hand(h)
+	}
+	d.early = nil
 	return nil
 }

@@ -108,9 +108,15 @@ func (w *world) begin() {
 	log := slog.New(slog.NewTextHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.desk = New(w.cfg, w.outlet, ingest.NewIntake(w.custody, nil, time.Now), log)
 	w.clerk = w.desk.Clerk("test", w.narrow)
+	w.run()
+}
+
+// run runs the desk until stop.
+func (w *world) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- w.desk.Run(ctx) }()
+	desk := w.desk
+	go func() { ended <- desk.Run(ctx) }()
 	w.stop = func() {
 		cancel()
 		if err := <-ended; err != nil {

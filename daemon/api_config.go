@@ -25,7 +25,7 @@ func (c configuration) State() api.ConfigState {
 		return s
 	}
 	if c.file != "" {
-		tried, err := ontrial.Read(c.file + ontrial.Trial)
+		tried, err := ontrial.Read(ontrial.Real(c.file) + ontrial.Trial)
 		if text := string(tried); err == nil && text != now.runs {
 			s.Tried = text
 		}
@@ -34,7 +34,7 @@ func (c configuration) State() api.ConfigState {
 }
 
 // Check implements api.Configuration.
-func (c configuration) Check(ctx context.Context, text string) api.ConfigReport {
+func (c configuration) Check(ctx context.Context, text string, machine bool) api.ConfigReport {
 	report := api.ConfigReport{Problems: []api.ConfigProblem{}, Findings: []api.ConfigFinding{}}
 	cfg, err := Parse(c.file, []byte(text))
 	var problems conf.Problems
@@ -44,21 +44,43 @@ func (c configuration) Check(ctx context.Context, text string) api.ConfigReport 
 		}
 		return report
 	}
+	if err := c.mayApply(cfg, machine); err != nil { // and may not have it tried, either
+		k := &checklist{}
+		k.failed(err)
+		report.Findings = append(report.Findings, told(k.findings)...)
+		return report
+	}
 	findings := checkChange(ctx, c.current().cfg, cfg)
 	if _, err := c.plan(cfg); err != nil {
 		k := &checklist{findings: findings}
 		k.failed(err)
 		findings = k.findings
 	}
-	for _, f := range findings {
-		report.Findings = append(report.Findings, api.ConfigFinding{Level: [...]string{"ok", "warn", "fail"}[f.Level], What: f.What, Hint: f.Hint})
-	}
+	report.Findings = append(report.Findings, told(findings)...)
 	return report
 }
 
+func told(findings []Finding) (all []api.ConfigFinding) {
+	for _, f := range findings {
+		all = append(all, api.ConfigFinding{Level: [...]string{"ok", "warn", "fail"}[f.Level], What: f.What, Hint: f.Hint})
+	}
+	return all
+}
+
+// mayApply says whether whoever asks may put the configuration into effect.
+func (d *Daemon) mayApply(next Config, machine bool) error {
+	if machine {
+		return nil
+	}
+	return d.current().cfg.mayBecomeFromAfar(next, d.file)
+}
+
 // Plan implements api.Configuration.
-func (c configuration) Plan(text string) (api.ConfigPlan, error) {
+func (c configuration) Plan(text string, machine bool) (api.ConfigPlan, error) {
 	cfg, err := Parse(c.file, []byte(text))
+	if err == nil {
+		err = c.mayApply(cfg, machine)
+	}
 	if err != nil {
 		return api.ConfigPlan{}, err
 	}
@@ -77,7 +99,7 @@ func (c configuration) Carry(ctx context.Context, o api.ConfigOrder) error {
 	return c.ask(ctx, func(ctx, send context.Context, s *steward) error {
 		switch o.Do {
 		case "apply":
-			return s.apply(ctx, send, o.Text, o.Revision, o.Within, o.By)
+			return s.apply(ctx, send, o)
 		case "confirm":
 			return s.keep(o.Revision, o.By)
 		case "revert":

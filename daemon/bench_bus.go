@@ -42,7 +42,11 @@ func (w *workbench) busProposal(slaves []api.ModbusSlave, at workplace, url stri
 	}
 	var b strings.Builder
 	if bus != nil {
-		fmt.Fprintf(&b, "# the slaves belong below the bus %s, behind those that it has\n%s%s\n%s", bus.Name, silent.String(), strings.TrimPrefix(rows.String(), "\n"), strings.TrimSuffix(maps.String(), "\n"))
+		where := "the slaves belong below the bus %s, behind those that it has"
+		if buses := w.here.settings().Ingest.Modbus; buses[len(buses)-1].Name == bus.Name {
+			where = "at the end of the file, they are slaves of the bus %s"
+		}
+		fmt.Fprintf(&b, "# "+where+"\n%s%s\n%s", bus.Name, silent.String(), strings.TrimPrefix(rows.String(), "\n"), strings.TrimSuffix(maps.String(), "\n"))
 		return b.String()
 	}
 	b.WriteString(maps.String())

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"strings"
 	"sync"
 	"time"
@@ -36,16 +37,19 @@ func (h *hearing) add(p serialin.Piece) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	fresh := p.At.Sub(h.ends) > newPiece || p.Missed > 0
-	for i, b := range p.Bytes {
-		n := len(h.pieces)
-		if n == 0 || fresh || isWhole(h.pieces[n-1], string(p.Direction)) {
+	for b := p.Bytes; len(b) > 0; fresh = false {
+		at := len(h.pieces) - 1
+		if at < 0 || fresh || isWhole(h.pieces[at], string(p.Direction)) {
 			h.pieces = append(h.pieces, api.SerialPiece{At: p.At.UnixMilli(), Direction: string(p.Direction)})
-			n++
+			at++
 		}
-		fresh = false
-		last := &h.pieces[n-1]
-		last.Bytes = append(last.Bytes, b)
-		if p.Damaged && i == len(p.Bytes)-1 {
+		last := &h.pieces[at]
+		n := min(len(b), maxPiece-len(last.Bytes))
+		if end := bytes.IndexByte(b[:n], '\n'); end >= 0 {
+			n = end + 1
+		}
+		last.Bytes, b = append(last.Bytes, b[:n]...), b[n:]
+		if p.Damaged && len(b) == 0 {
 			last.Damaged = append(last.Damaged, len(last.Bytes)-1)
 		}
 	}

@@ -100,3 +100,18 @@ func TestAdviceIsWhatTheCountsMean(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkHearing is what a line at 921,600 baud costs while somebody looks, each
+// 100 ms of it.
+func BenchmarkHearing(b *testing.B) {
+	b.ReportAllocs()
+	h := new(hearing)
+	p := serialin.Piece{At: time.Now(), Direction: serialin.In, Bytes: make([]byte, 460)}
+	b.SetBytes(20 * 460)
+	for b.Loop() {
+		for range 20 {
+			h.add(p)
+		}
+		h.take()
+	}
+}

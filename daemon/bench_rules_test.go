@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard/api"
+	"github.com/tidegate/tidegate/internal/serialport"
 )
 
 func TestNoMoreThanAFewPortsAreWorkedAtAtOnce(t *testing.T) {
@@ -130,5 +131,36 @@ func TestARestEndsARunAndLetsItBeginAnew(t *testing.T) {
 	release()
 	if err := <-ended; err != broken {
 		t.Error(err)
+	}
+}
+
+func TestWatchedPortsAreToldByWhatHasChanged(t *testing.T) {
+	port := func(device, name string) api.SerialPort {
+		return api.SerialPort{Info: serialport.Info{Device: device}, Configure: name, Facts: "facts of " + name}
+	}
+	one, two, other := port("/dev/ttyUSB0", "one"), port("/dev/ttyUSB1", "two"), port("/dev/ttyUSB0", "other")
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	for want, lists := range map[string][2][]api.SerialPort{
+		"": {{one}, {one}},
+		"03:04:05  new   two\n    facts of two\n":                                            {{one}, {one, two}},
+		"03:04:05  gone  one\n    facts of one\n":                                            {{one, two}, {two}},
+		"03:04:05  gone  one\n    facts of one\n03:04:05  new   other\n    facts of other\n": {{one}, {other}},
+	} {
+		if got := portChanges(at, lists[0], lists[1]); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestSettingsAreTakenApart(t *testing.T) {
+	for text, want := range map[string]api.SerialSettings{"": {}, "9600 8N1": {Baud: 9600, Format: "8N1"}, "300": {Baud: 300}} {
+		if got, err := apart(api.SerialSettings{Settings: text}); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+	for _, s := range []api.SerialSettings{{Settings: "x"}, {Settings: "9600 8N1", Baud: 1}, {Settings: "9600", Format: "8N1"}} {
+		if _, err := apart(s); err == nil || !strings.Contains(err.Error(), " — hint: ") {
+			t.Errorf("%+v: %v", s, err)
+		}
 	}
 }

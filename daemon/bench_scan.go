@@ -73,6 +73,12 @@ func (w *workbench) Scan(ctx context.Context, ask api.ModbusScan, tell func(api.
 
 // scanning returns what is asked for. A bus on a network is a port by its address.
 func (w *workbench) scanning(ask api.ModbusScan) (workplace, modbusin.Scanning, error) {
+	var err error
+	if ask.Units != "" {
+		if ask.First, ask.Last, err = parseRange(ask.Units); err != nil {
+			return workplace{}, modbusin.Scanning{}, api.Invalid(fmt.Errorf("units: %w", err))
+		}
+	}
 	s := modbusin.Scanning{
 		First: byte(ask.First), Last: byte(ask.Last), From: uint16(ask.From), To: uint16(ask.To), Step: ask.Step,
 		Timeout: time.Duration(ask.Timeout) * time.Millisecond, Limit: time.Duration(ask.Limit) * time.Second,
@@ -114,7 +120,7 @@ func (w *workbench) scanSite(ask api.ModbusScan) (workplace, error) {
 	for _, m := range w.here.settings().Ingest.Modbus {
 		if ask.Door == m.doorName() && m.line().Port == "" {
 			ask.Door, ask.URL = "", m.URL
-			if ask.Baud == 0 {
+			if ask.SerialSettings == (api.SerialSettings{}) {
 				ask.Baud = m.Baud
 			}
 		}
@@ -134,7 +140,11 @@ func (w *workbench) scanSite(ask api.ModbusScan) (workplace, error) {
 	}
 	at := workplace{}
 	at.info.Device, at.info.Configure = address, ask.URL
-	at.config.Path, at.config.Baud = ask.URL, ask.Baud
+	settings, err := apart(ask.SerialSettings)
+	if err != nil {
+		return at, api.Invalid(err)
+	}
+	at.config.Path, at.config.Baud = ask.URL, settings.Baud
 	for _, m := range w.here.settings().Ingest.Modbus {
 		if _, other, err := modbusin.ParseURL(m.URL); err == nil && strings.EqualFold(other, address) {
 			at.info.Door, at.kind = m.doorName(), "modbus"

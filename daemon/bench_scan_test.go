@@ -96,7 +96,7 @@ func TestAScanOfAFreePortProposesWhatReadsIt(t *testing.T) {
 	pb.slaves("ttyUSB0", map[byte]int{3: 40, 7: 0, 9: 40})
 	b := newBench(t, pb, "")
 	s := b.ask("/api/v1/modbus/scan", api.ModbusScan{
-		SerialPlace: api.SerialPlace{Port: byID}, SerialSettings: api.SerialSettings{Baud: 19200, Format: "8E1"}, Last: 12, Timeout: 30,
+		SerialPlace: api.SerialPlace{Port: byID}, SerialSettings: api.SerialSettings{Settings: "19200 8E1"}, Units: "1-12", Timeout: 30,
 	})
 	if first := until(s, "the first line", func(api.ModbusScanned) bool { return true }); first.Of != 12 || first.Paused != "" {
 		t.Errorf("%+v", first)
@@ -183,8 +183,12 @@ func TestAScanOfAPolledBusLetsItsDoorPause(t *testing.T) {
 	if len(found.Found) != 2 || found.Found[0].Device != "meter-3" || found.Found[1].Device != "" {
 		t.Errorf("%+v", found)
 	}
-	if strings.Contains(found.TOML, "[[ingest.modbus]]") || strings.Contains(found.TOML, "unit = 3") || !strings.Contains(found.TOML, "unit = 4") || !strings.HasPrefix(found.TOML, "# the slaves belong below the bus hall") {
+	if strings.Contains(found.TOML, "[[ingest.modbus]]") || strings.Contains(found.TOML, "unit = 3") || !strings.Contains(found.TOML, "unit = 4") || !strings.HasPrefix(found.TOML, "# at the end of the file, they are slaves of the bus hall") {
 		t.Errorf("proposed\n%s", found.TOML)
+	}
+	cfg, err := Parse("both", []byte(b.text+"\n"+found.TOML))
+	if err != nil || len(cfg.Ingest.Modbus[0].Slaves) != 2 || cfg.Ingest.Modbus[0].Slaves[1].Unit != 4 {
+		t.Errorf("%v of\n%s", err, found.TOML)
 	}
 	b.isFree()
 	b.polled()
@@ -285,6 +289,8 @@ func TestAScanOverTheNetwork(t *testing.T) {
 	for want, ask := range map[string]api.ModbusScan{
 		"both an url and a port": {URL: "tcp://127.0.0.1:1", SerialPlace: api.SerialPlace{Port: "/dev/ttyS0"}},
 		"is no url":              {URL: "http://x"},
+		"units: ":                {URL: "tcp://127.0.0.1:1", Units: "x"},
+		"settings \"x\"":         {URL: "tcp://127.0.0.1:1", SerialSettings: api.SerialSettings{Settings: "x"}},
 		"unit 300":               {URL: "tcp://127.0.0.1:1", Last: 300},
 		"address 40001000":       {URL: "tcp://127.0.0.1:1", To: 40001000},
 	} {
@@ -312,4 +318,20 @@ func TestProposalsOfBusesParse(t *testing.T) {
 			t.Errorf("%d registers", n)
 		}
 	}
+}
+
+// An adapter that is pulled leaves what was found before.
+func TestAScanTellsWhatItHasFoundWhenTheAdapterIsPulled(t *testing.T) {
+	pb := newPortBench(t)
+	device, _ := pb.plug("ttyUSB0", "ONE")
+	pb.slaves("ttyUSB0", map[byte]int{2: 40})
+	b := newBench(t, pb, "")
+	s := b.ask("/api/v1/modbus/scan", api.ModbusScan{SerialPlace: api.SerialPlace{Port: device}, Timeout: 200})
+	until(s, "unit 3", func(m api.ModbusScanned) bool { return m.Unit == 3 })
+	pb.unplug("ttyUSB0", "ONE")
+	found := until(s, "the result", func(m api.ModbusScanned) bool { return m.Result != nil }).Result
+	if len(found.Found) != 1 || found.Found[0].Unit != 2 || !strings.Contains(strings.Join(found.Advice, "\n"), "not all was looked at: ") {
+		t.Errorf("%+v", found)
+	}
+	b.isFree()
 }

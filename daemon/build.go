@@ -261,6 +261,7 @@ func (b *builder) addLink(u upstream) error {
 	d, w := b.Daemon, way{gateway: b.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(b.cfg), answered: b.besides(b.cfg, u)}
 	l.open = func() (uplink.Sink, error) { return u.sink(w) } // of whoever holds it, a generation that is no more must not be
 	if l.sink, err = l.open(); err != nil {
+		l.path.Leave() // ways out outlive this
 		return err
 	}
 	b.links = append(b.links, l)

@@ -63,6 +63,7 @@ func (d *Daemon) change(ctx, send context.Context, cfg Config) error {
 	endWaysOut(old.network.but(&next.network))
 	d.generation.Store(next)
 	if commandsChange {
+		old.commands.passOn(next.commands)
 		d.runCommands(ctx, next.commands)
 	}
 	debug.SetMemoryLimit(int64(cfg.Gateway.Memory))
@@ -220,6 +221,13 @@ func endLinks(links []*link) {
 func endCommands(c *commands) {
 	if c != nil {
 		end(&c.part)
+	}
+}
+
+// passOn lets the commands after these know what devices have acknowledged meanwhile.
+func (c *commands) passOn(next *commands) {
+	if c != nil && next != nil {
+		c.desk.PassOn(next.desk)
 	}
 }
 

@@ -7,13 +7,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/uplink"
 )
 
 // gatewayHere is a gateway within the test, without a file.
@@ -112,6 +115,9 @@ url = "http://127.0.0.1:1/"
 
 func TestWhatDidNotChangeRunsOn(t *testing.T) {
 	r := runGateway(t, twoLinks)
+	if err := opened(t.Context(), r.current().doors); err != nil {
+		t.Fatal(err)
+	}
 	httpDoor := fmt.Sprintf("[ingest.http]\nlisten = %q\n", r.http)
 	for _, step := range []struct {
 		name, more string
@@ -180,6 +186,28 @@ func TestWhatCannotBeBuiltChangesNothing(t *testing.T) {
 	}
 }
 
+// Ways out outlive what was only tried: whoever edits a configuration for an hour, with
+// checks that fail, leaves nothing behind at them.
+func TestWhatCannotBeBuiltLeavesNothingBehind(t *testing.T) {
+	r := runGateway(t, twoLinks)
+	heard := func() int {
+		way := r.current().network.named(nil)[0]
+		return reflect.ValueOf(way.Link).Elem().FieldByName("heard").Len()
+	}
+	before := heard()
+	for range 5 {
+		if _, err := r.plan(r.config(strings.Replace(twoLinks, `"http://127.0.0.1:1/"`, "\"http://127.0.0.1:1/\"\ntoken_file = \"/nowhere\"", 1))); err == nil {
+			t.Fatal("a token of nowhere was found")
+		}
+		if _, err := r.plan(r.config(strings.ReplaceAll(twoLinks, ":1/", ":2/"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := heard(); after != before {
+		t.Errorf("%d listen to the way out, before it was %d", after, before)
+	}
+}
+
 func TestWhatLivesAsLongAsTheProcessTakesARestart(t *testing.T) {
 	r := runGateway(t, "")
 	c := r.config("")
@@ -189,4 +217,26 @@ func TestWhatLivesAsLongAsTheProcessTakesARestart(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "gateway.id, [buffer] cannot change while the gateway runs — hint: ") {
 		t.Errorf("the error is %v", err)
 	}
+}
+
+// deaf is a sink that does not end.
+type deaf struct {
+	uplink.Sink
+	end chan struct{}
+}
+
+func (d deaf) Close() error {
+	<-d.end
+	return nil
+}
+
+// A change waits for the sinks that it ends, and a trial must end although one is stuck.
+func TestASinkThatDoesNotEndIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := make(chan struct{})
+		defer close(end)
+		if err := letGo(deaf{end: end}); err == nil || !strings.Contains(err.Error(), "left behind") {
+			t.Errorf("the error is %v", err)
+		}
+	})
 }

@@ -161,7 +161,7 @@ func (c *configCall) confirm(ctx context.Context) error {
 	if state, err = c.order(ctx, "confirm", map[string]string{"revision": state.Revision}); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.stdout, "revision %s is kept in %s, and the one before in %s\n", state.Revision, state.Path, state.Path+ontrial.Previous)
+	_, err = fmt.Fprintf(c.stdout, "revision %s is kept in %s, and the one before in %s\n", state.Revision, state.Path, ontrial.Real(state.Path)+ontrial.Previous)
 	return err
 }
 
@@ -170,6 +170,6 @@ func (c *configCall) revert(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.stdout, "revision %s is in effect again; what was tried is in %s\n", state.Revision, state.Path+ontrial.Trial)
+	_, err = fmt.Fprintf(c.stdout, "revision %s is in effect again; what was tried is in %s\n", state.Revision, ontrial.Real(state.Path)+ontrial.Trial)
 	return err
 }

@@ -219,7 +219,11 @@ func (x *exam) acknowledged(ctx context.Context) {
 		return
 	}
 	s, lag := x.running.forwarder.Stats(), x.running.cursor.Lag()
+	held := x.Found(netcheck.Held)
 	switch {
+	case held.State == netcheck.Warn: // and tried all the same
+		x.well = netcheck.Weak(held.Hint, "the way is free, and only this is in the way: %s", held.Text)
+		x.End(netcheck.Ack, netcheck.Weak("", "nothing may leave now"))
 	case lag.Readings > 0:
 		x.waitForAck(ctx, s, lag.Readings)
 	case x.how.Send:

@@ -33,6 +33,9 @@ without one, the network is tried from here. The exit code is 1 if something is 
 Flags:
 `
 
+// maxPrinted bounds a text on the terminal: it may have words of others in it.
+const maxPrinted = 1000
+
 // diagnoseCall is one call of "tidegate diagnose".
 type diagnoseCall struct {
 	call
@@ -163,9 +166,9 @@ func (c *diagnoseCall) print(l netcheck.Line) {
 	}
 	if l.Verdict != "" {
 		what, hint, _ := strings.Cut(l.Verdict, " — hint: ")
-		fmt.Fprintf(c.stdout, "\n%s\n", what)
+		fmt.Fprintf(c.stdout, "\n%s\n", printable(what, maxPrinted))
 		if hint != "" {
-			fmt.Fprintf(c.stdout, "What to do: %s\n", hint)
+			fmt.Fprintf(c.stdout, "What to do: %s\n", printable(hint, maxPrinted))
 		}
 		fmt.Fprintln(c.stdout)
 		return
@@ -178,7 +181,7 @@ func (c *diagnoseCall) print(l netcheck.Line) {
 	if l.Millis >= 10 {
 		took = fmt.Sprintf(" (%v)", time.Duration(l.Millis)*time.Millisecond)
 	}
-	fmt.Fprintf(c.stdout, "%s %s %s%s\n", mark, l.Title, l.Text, took)
+	fmt.Fprintf(c.stdout, "%s %s %s%s\n", mark, l.Title, printable(l.Text, maxPrinted), took)
 }
 
 // postAdmin posts a request to the daemon behind the socket, and hands over the

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/netcheck"
+	"github.com/tidegate/tidegate/uplink"
 )
 
 // inside runs a gateway in this process until the test ends.
@@ -189,7 +191,7 @@ func TestWhatHoldsReadingsBackIsNamed(t *testing.T) {
 			_, v := asked(t, d, diagnoseCloud, nil)
 			expectVerdict(t, v, netcheck.Bad, netcheck.Held, c.says...)
 			lines, v := asked(t, d, diagnoseCloud, api.Diagnosis{Anyway: true})
-			expectVerdict(t, v, netcheck.Warn, "", "nothing has come in")
+			expectVerdict(t, v, netcheck.Warn, "", "The way is free, and only this is in the way", c.says[0])
 			if lines[1].State != netcheck.Warn {
 				t.Errorf("%+v", lines[1])
 			}
@@ -238,5 +240,63 @@ func TestDiagnosesOfNothing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "hint") {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// twofold is a door out that is sent on to another address.
+type twofold struct {
+	HTTPUplink
+	addresses []string
+	err       error
+}
+
+func (t twofold) sink(w way) (uplink.Sink, error) { return twofoldSink{t, w}, nil }
+
+type twofoldSink struct {
+	twofold
+	way
+}
+
+func (s twofoldSink) Send(context.Context, uplink.Message) error { return nil }
+
+func (s twofoldSink) Probe(ctx context.Context) (string, error) {
+	var last error
+	for _, a := range s.addresses {
+		c, err := s.dial(ctx, "tcp", a)
+		if last = err; err == nil {
+			c.Close()
+		}
+	}
+	if last == nil {
+		return "two addresses", nil
+	}
+	return "", cmp.Or(s.err, last)
+}
+
+// Some servers name others: the first address answers, and the next does not. And of
+// several that are configured, one is enough.
+func TestAttemptsAtSeveralAddresses(t *testing.T) {
+	open, closed := mute(t), closedTCP(t)
+	for name, c := range map[string]struct {
+		addresses []string
+		err       error
+		step      string
+		says      string
+	}{
+		"SentOn":        {[]string{open, closed}, fmt.Errorf("no broker"), netcheck.Login, "sends the gateway on to another address, which cannot be reached"},
+		"SecondIsThere": {[]string{closed, open}, nil, "", ""},
+		"None":          {[]string{closed, closed}, nil, netcheck.Connect, "refuses the connection"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := peekNetwork(Config{Uplink: Uplink{HTTP: []HTTPUplink{{Upstream: Upstream{Name: "cloud"}}}}}, slog.New(slog.DiscardHandler))
+			report := netcheck.NewReport(netcheck.LinkQuestions(), func(netcheck.Line) {})
+			door := twofold{addresses: c.addresses, err: c.err}
+			a := newAttempt("north-7", upstream{"uplink.http[0]", "http", door}, n.path(nil, nil, slog.New(slog.DiscardHandler)), time.Time{}, report)
+			_, err := a.run(t.Context())
+			v := report.Conclude(netcheck.Fine("well"))
+			if v.Step != c.step || !strings.Contains(v.Verdict, c.says) {
+				t.Errorf("%+v, %v", v, err)
+			}
+		})
 	}
 }

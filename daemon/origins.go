@@ -33,25 +33,14 @@ const (
 type origin struct {
 	*origins
 	live   ingest.Live
-	door   uint64 // its bit; 0 for one too many
+	door   string
 	seed   maphash.Seed
 	lately [1024]atomic.Uint64
 }
 
-// of returns the origin of a door.
+// of returns the origin of a door, which takes a place when readings come in by it.
 func (o *origins) of(door string, live ingest.Live) *origin {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	i := slices.Index(o.doors, door)
-	if i < 0 {
-		i = len(o.doors)
-		o.doors = append(o.doors, door)
-	}
-	from := &origin{origins: o, live: live, seed: maphash.MakeSeed()}
-	if i < maxDoors {
-		from.door = 1 << i
-	}
-	return from
+	return &origin{origins: o, live: live, door: door, seed: maphash.MakeSeed()}
 }
 
 // Publish notes that the readings came in by the door, and shows them.
@@ -71,9 +60,13 @@ func (o *origin) Publish(rs []reading.Reading) {
 	}
 }
 
-func (o *origins) note(device string, door uint64) {
+func (o *origins) note(device, door string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	bit := o.bit(door)
+	if bit == 0 {
+		return
+	}
 	doors, known := o.devices[device]
 	if !known && len(o.devices) == maxOrigins {
 		return
@@ -84,7 +77,20 @@ func (o *origins) note(device string, door uint64) {
 	if !known {
 		device = strings.Clone(device)
 	}
-	o.devices[device] = doors | door
+	o.devices[device] = doors | bit
+}
+
+// bit is that of a door; 0 for one too many. The caller holds mu.
+func (o *origins) bit(door string) uint64 {
+	i := slices.Index(o.doors, door)
+	if i < 0 && len(o.doors) < maxDoors {
+		i = len(o.doors)
+		o.doors = append(o.doors, door)
+	}
+	if i < 0 {
+		return 0
+	}
+	return 1 << i
 }
 
 // doorsOf names the doors that have brought readings of the device.

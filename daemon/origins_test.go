@@ -68,6 +68,20 @@ func TestOriginsAreBounded(t *testing.T) {
 	}
 }
 
+// A configuration that is edited is planned with every change. Doors that were only
+// thought of leave the places to those that run.
+func TestDoorsThatNeverRanTakeNoPlace(t *testing.T) {
+	var o origins
+	var shown screen
+	for i := range 10 * maxDoors {
+		o.of(fmt.Sprint("meter-", i), &shown)
+	}
+	o.of("mqtt", &shown).Publish(of4("boiler"))
+	if got := o.doorsOf("boiler"); !slices.Equal(got, []string{"mqtt"}) || len(o.doors) != 1 {
+		t.Errorf("it came by %v of %d doors", got, len(o.doors))
+	}
+}
+
 // Doors publish and people ask at the same time. A device that shares its place in
 // what was named lately with another is not forgotten for that.
 func TestOriginsOfManyDoorsAtOnce(t *testing.T) {

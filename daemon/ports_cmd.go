@@ -56,32 +56,36 @@ func (c *lineCall) watchPorts(bench *workbench) error {
 	var before []api.SerialPort
 	out := json.NewEncoder(c.stdout)
 	return bench.WatchPorts(ctx, func(list api.SerialPortList) error {
-		now := list.Ports
-		defer func() { before = now }()
+		last, now := before, list.Ports
+		before = now
 		switch {
-		case c.json && before != nil && reflect.DeepEqual(before, now):
+		case c.json && last != nil && reflect.DeepEqual(last, now):
 			return nil
 		case c.json:
 			return out.Encode(now)
-		case before == nil:
+		case last == nil:
 			return writePorts(c.stdout, now)
 		}
-		at := time.Now().Format("15:04:05")
-		for _, change := range []struct {
-			word       string
-			these, not []api.SerialPort
-		}{{"gone", before, now}, {"new", now, before}} {
-			for _, p := range change.these {
-				if slices.ContainsFunc(change.not, func(o api.SerialPort) bool { return o.Device == p.Device && o.Configure == p.Configure }) {
-					continue
-				}
-				if _, err := fmt.Fprintf(c.stdout, "%s  %-4s  %s\n    %s\n", at, change.word, p.Configure, p.Facts); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		_, err := io.WriteString(c.stdout, portChanges(time.Now(), last, now))
+		return err
 	})
+}
+
+// portChanges says what is gone, and what is new.
+func portChanges(at time.Time, before, now []api.SerialPort) string {
+	var b strings.Builder
+	for _, change := range []struct {
+		word       string
+		these, not []api.SerialPort
+	}{{"gone", before, now}, {"new", now, before}} {
+		for _, p := range change.these {
+			if slices.ContainsFunc(change.not, func(o api.SerialPort) bool { return o.Device == p.Device && o.Configure == p.Configure }) {
+				continue
+			}
+			fmt.Fprintf(&b, "%s  %-4s  %s\n    %s\n", at.Format("15:04:05"), change.word, p.Configure, p.Facts)
+		}
+	}
+	return b.String()
 }
 
 // writePorts prints each port with the name to copy alone on its line.

@@ -1,14 +1,9 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -17,45 +12,26 @@ import (
 // for somebody with a cable in one hand. With TIDEGATE_PICTURES=folder it leaves
 // screenshots there.
 func TestSerialInABrowser(t *testing.T) {
-	const install = "apt-get install chromium nodejs npm && npm install --prefix dashboard/browsertest"
-	folder := filepath.Join("..", "dashboard", "browsertest")
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("no chromium; ", install)
-	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("no node; ", install)
-	}
-	if _, err := os.Stat(filepath.Join(folder, "node_modules", "playwright-core")); err != nil {
-		t.Skip("no playwright-core; ", install)
-	}
 	pb := newPortBench(t)
 	hall, _ := pb.plug("ttyUSB0", "HALL")
 	boiler, _ := pb.plug("ttyUSB3", "BOILER")
 	pb.slaves("ttyUSB0", map[byte]int{3: 40, 7: 12})
 	b := newBench(t, pb, fmt.Sprintf("[[modbus.map]]\nname = \"meter\"\n[[modbus.map.register]]\nmetric = \"power\"\naddress = 1\n[[ingest.modbus]]\nname = \"hall\"\nurl = \"rtu:%s\"\nbaud = 115200\n[[ingest.modbus.slave]]\nunit = 3\ndevice = \"meter-3\"\nmap = \"meter\"\ninterval = \"1s\"\n[[ingest.serial]]\nname = \"boiler\"\nport = %q\nallow_send = true\n", hall, boiler))
 	pb.speak("ttyUSB3", "{\"temp\":71.5}\r\n", 200*time.Millisecond)
-	control := httptest.NewServer(pb.scenes())
-	defer control.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
-	defer cancel()
-	command := exec.CommandContext(ctx, node, "serial.mjs", b.url, control.URL, chromium, os.Getenv("TIDEGATE_PICTURES"))
-	command.Dir = folder
-	output, err := command.CombinedOutput()
-	t.Logf("%s", output)
-	if err != nil {
-		t.Error(err)
-	}
+	browse(t, "serial.mjs", b.page, pb.scenes())
 }
 
 // scenes are what happens to the cables.
 func (b *portBench) scenes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /plug", func(http.ResponseWriter, *http.Request) {
-		b.plug("ttyUSB1", "GPS7")
-		b.speak("ttyUSB1", "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n", 40*time.Millisecond)
-	})
+	receiver := func(tty, serial string) func(http.ResponseWriter, *http.Request) {
+		return func(http.ResponseWriter, *http.Request) {
+			b.plug(tty, serial)
+			b.speak(tty, "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n", 40*time.Millisecond)
+		}
+	}
+	mux.HandleFunc("POST /plug", receiver("ttyUSB1", "GPS7"))
+	mux.HandleFunc("POST /replug", receiver("ttyUSB5", "GPS9"))
 	mux.HandleFunc("POST /unplug", func(http.ResponseWriter, *http.Request) { b.unplug("ttyUSB1", "GPS7") })
 	mux.HandleFunc("POST /flood", func(http.ResponseWriter, *http.Request) {
 		b.plug("ttyUSB2", "FLOOD")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/ontrial"
 )
 
@@ -141,34 +142,37 @@ func (d *Daemon) retire(before Config) {
 var errOther = errors.New("the configuration is not the one any more that you have changed — hint: somebody else was faster; look at it again")
 
 // apply puts a text into effect, on trial for some time.
-func (s *steward) apply(ctx, send context.Context, text, base string, within time.Duration, by string) error {
+func (s *steward) apply(ctx, send context.Context, o api.ConfigOrder) error {
 	now := s.texts.Load()
 	switch {
 	case s.trial != nil:
 		return errOnTrial
 	case s.file == "":
 		return errNoFile
-	case base != revision(now.kept):
+	case o.Revision != revision(now.kept):
 		return errOther
 	}
-	cfg, err := Parse(s.file, []byte(text))
+	cfg, err := Parse(s.file, []byte(o.Text))
 	if err != nil {
 		return err
 	}
 	before := s.current()
+	if err := s.mayApply(cfg, o.Machine); err != nil {
+		return err
+	}
 	if err := before.cfg.mayBecome(cfg); err != nil {
 		return err
 	}
-	staged, err := s.stage(now.kept, text)
+	staged, err := s.stage(now.kept, o.Text)
 	if err != nil {
 		return err
 	}
 	if err := s.change(ctx, send, cfg); err != nil {
 		return err
 	}
-	s.trial = &trial{before: before.cfg, staged: staged, by: by, over: time.NewTimer(within)}
-	s.inEffect(now.kept, text, time.Now().Add(within))
-	s.log.Warn("configuration on trial", "by", by, "revision", revision(text), "before", base, "for", within, "changes", strings.Join(before.becoming(s.current()), "; "))
+	s.trial = &trial{before: before.cfg, staged: staged, by: o.By, over: time.NewTimer(o.Within)}
+	s.inEffect(now.kept, o.Text, time.Now().Add(o.Within))
+	s.log.Warn("configuration on trial", "by", o.By, "revision", revision(o.Text), "before", o.Revision, "for", o.Within, "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
 }
 

@@ -35,7 +35,7 @@ func withFile(t *testing.T, more string) (r *gatewayHere, file string) {
 // try puts a configuration on trial.
 func (r *gatewayHere) try(more string, within time.Duration) error {
 	c := configuration{r.Daemon}
-	return c.Carry(r.Context(), api.ConfigOrder{Do: "apply", Text: r.text(more), Revision: c.State().Revision, Within: within, By: "a test"})
+	return c.Carry(r.Context(), api.ConfigOrder{Do: "apply", Text: r.text(more), Revision: c.State().Revision, Within: within, By: "a test", Machine: true})
 }
 
 // until waits until the configuration is as wanted.
@@ -67,6 +67,23 @@ func TestATrialIsUndoneByItself(t *testing.T) {
 	}
 	if len(r.current().links) != 2 || r.current().cfg.Ingest.MQTT.MaxClients == 7 {
 		t.Errorf("%+v runs", r.current().cfg)
+	}
+}
+
+// Whoever keeps the configuration elsewhere, behind a symbolic link, finds there what
+// was tried, and so does the page.
+func TestATrialBehindASymbolicLinkIsRemembered(t *testing.T) {
+	r, file := withFile(t, "")
+	real := filepath.Join(t.TempDir(), "gateway.toml")
+	if err := errors.Join(os.Rename(file, real), os.Symlink(real, file)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.try("max_clients = 7\n", 50*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	r.until("it is undone", noTrial)
+	if s := (configuration{r.Daemon}).State(); s.Tried != r.text("max_clients = 7\n") || s.Path != file {
+		t.Errorf("then: %+v", s)
 	}
 }
 
@@ -148,7 +165,7 @@ func TestWhoKnowsAnotherConfigurationIsRefused(t *testing.T) {
 	c := configuration{r.Daemon}
 	old := c.State().Revision
 	order := func(do, text, revision string) error {
-		return c.Carry(t.Context(), api.ConfigOrder{Do: do, Text: text, Revision: revision, Within: time.Hour})
+		return c.Carry(t.Context(), api.ConfigOrder{Do: do, Text: text, Revision: revision, Within: time.Hour, Machine: true})
 	}
 	if err := order("confirm", "", "000000000000"); !errors.Is(err, errNoTrial) {
 		t.Errorf("no trial: %v", err)
@@ -185,7 +202,7 @@ func TestCheckLooksAtWhatIsNew(t *testing.T) {
 		{"an uplink", twoLinks + "[[uplink.http]]\nname = \"south\"\nurl = \"http://127.0.0.1:1/\"\n", "warn uplink south: "},
 		{"a file that is not there", "password_file = \"/nowhere\"\n" + twoLinks, "fail ingest.mqtt: "},
 	} {
-		report, said := c.Check(t.Context(), r.text(tt.more)), ""
+		report, said := c.Check(t.Context(), r.text(tt.more), true), ""
 		for _, p := range report.Problems {
 			said += fmt.Sprintf("%d:%d %s %s\n", p.Line, p.Column, p.Key, p.What)
 		}
@@ -197,7 +214,7 @@ func TestCheckLooksAtWhatIsNew(t *testing.T) {
 		}
 	}
 	takesRestart := strings.Replace(r.text(twoLinks), "north-7", "south-1", 1)
-	if f := c.Check(t.Context(), takesRestart).Findings; len(f) != 1 || f[0].Level != "fail" || !strings.Contains(f[0].What, "gateway.id cannot change") {
+	if f := c.Check(t.Context(), takesRestart, true).Findings; len(f) != 1 || f[0].Level != "fail" || !strings.Contains(f[0].What, "gateway.id cannot change") {
 		t.Errorf("what takes a restart: %+v", f)
 	}
 }

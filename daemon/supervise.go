@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/backoff"
@@ -35,8 +36,27 @@ func (d *Daemon) superviseLink(ctx context.Context, l *link) {
 		}
 		return err
 	})
-	if err := closer(l.sink)(); err != nil {
+	if err := letGo(l.sink); err != nil {
 		d.log.Warn("link not closed cleanly", "sink", l.name, "err", err)
+	}
+}
+
+// farewell is how long a sink may take to let go of its connections: more than any
+// does that is in order.
+const farewell = 20 * time.Second
+
+// letGo closes a sink, and leaves behind one that does not end: a stop waits for this,
+// and so does a change, and with it the end of a trial.
+func letGo(sink uplink.Sink) error {
+	closed := make(chan error, 1)
+	go func() { closed <- closer(sink)() }()
+	late := time.NewTimer(farewell)
+	defer late.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-late.C:
+		return fmt.Errorf("its connections are not closed within %v, and left behind", farewell)
 	}
 }
 

@@ -18,35 +18,41 @@ import (
 )
 
 // inBrowser runs a script of dashboard/browsertest against the site's page. What
-// an operator may do is done on the admin socket. With TIDEGATE_PICTURES=folder the
-// script leaves screenshots there.
+// an operator may do is done on the admin socket.
 func (s *site) inBrowser(script string, control http.Handler) {
 	s.Helper()
+	browse(s.T, script, s.asOperator(), control)
+}
+
+// browse runs a script of dashboard/browsertest against a page. With
+// TIDEGATE_PICTURES=folder the script leaves screenshots there.
+func browse(t *testing.T, script string, page, control http.Handler) {
+	t.Helper()
 	const install = "apt-get install chromium nodejs npm && npm install --prefix dashboard/browsertest"
 	folder := filepath.Join("..", "dashboard", "browsertest")
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
-		s.Skip("no chromium; ", install)
+		t.Skip("no chromium; ", install)
 	}
 	node, err := exec.LookPath("node")
 	if err != nil {
-		s.Skip("no node; ", install)
+		t.Skip("no node; ", install)
 	}
 	if _, err := os.Stat(filepath.Join(folder, "node_modules", "playwright-core")); err != nil {
-		s.Skip("no playwright-core; ", install)
+		t.Skip("no playwright-core; ", install)
 	}
-	front, steering := httptest.NewServer(s.asOperator()), httptest.NewServer(control)
+	front, steering := httptest.NewServer(page), httptest.NewServer(control)
 	defer front.Close()
 	defer steering.Close()
 	defer front.CloseClientConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, node, script, front.URL, steering.URL, chromium, os.Getenv("TIDEGATE_PICTURES"))
 	command.Dir = folder
 	output, err := command.CombinedOutput()
-	s.Logf("%s", output)
+	t.Logf("%s", output)
 	if err != nil {
-		s.Error(err)
+		t.Error(err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -185,6 +186,9 @@ func (w *workbench) find(place api.SerialPlace, settings api.SerialSettings) (wo
 			s.config.Host = w.host
 		}
 	}
+	if settings, err = apart(settings); err != nil {
+		return workplace{}, api.Invalid(err)
+	}
 	s.config.Baud = cmp.Or(settings.Baud, s.config.Baud)
 	if settings.Format != "" {
 		if s.config.DataBits, s.config.Parity, s.config.StopBits, err = parseFormat(settings.Format); err != nil {
@@ -195,6 +199,19 @@ func (w *workbench) find(place api.SerialPlace, settings api.SerialSettings) (wo
 		return workplace{}, api.Invalid(err)
 	}
 	return s, nil
+}
+
+// apart takes settings apart that are given as one word, "9600 8N1".
+func apart(s api.SerialSettings) (api.SerialSettings, error) {
+	if s.Settings == "" {
+		return s, nil
+	}
+	baud, format, _ := strings.Cut(s.Settings, " ")
+	n, err := strconv.Atoi(baud)
+	if err != nil || s.Baud != 0 || s.Format != "" {
+		return s, fmt.Errorf("settings %q — hint: write them in one as \"9600 8N1\", or baud and format", s.Settings)
+	}
+	return api.SerialSettings{Baud: n, Format: format}, nil
 }
 
 // portOf returns the port that has the name.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -24,8 +25,9 @@ import (
 // bench is a gateway on a machine of files, and its API.
 type bench struct {
 	*portBench
-	gateway *Daemon
-	url     string
+	gateway   *Daemon
+	page      http.Handler
+	url, text string // of the page, and the configuration
 }
 
 // newBench starts a gateway with doors at the machine's ports, which must be plugged in
@@ -40,6 +42,9 @@ func newBench(t *testing.T, b *portBench, doors string) *bench {
 	b.must(err)
 	d, err := New(cfg, slog.New(slog.DiscardHandler))
 	b.must(err)
+	file := filepath.Join(b.root, "tidegate.toml")
+	b.must(os.WriteFile(file, []byte(text), 0o600))
+	d.from(file, []byte(text))
 	d.bench.host = b.Host
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -61,7 +66,7 @@ func newBench(t *testing.T, b *portBench, doors string) *bench {
 		}
 		http.DefaultClient.CloseIdleConnections()
 	})
-	return &bench{b, d, server.URL}
+	return &bench{b, d, page, server.URL, text}
 }
 
 // stream is an answer that takes its time.

@@ -22,6 +22,8 @@ type Caller struct {
 	Token string
 	// Secure says that he asks over TLS.
 	Secure bool
+	// Machine says that he has access to the machine itself, by way of a file on it.
+	Machine bool
 
 	grant  login.Grant
 	cookie string // the name of the cookie that keeps Session
@@ -42,7 +44,7 @@ func (c Caller) in(ctx context.Context) context.Context {
 // FromMachine serves requests of whoever has access to the machine itself: they
 // may do everything.
 func FromMachine(h http.Handler) http.Handler {
-	machine := Caller{From: login.From{Local: true}, Access: Operate}
+	machine := Caller{From: login.From{Local: true}, Access: Operate, Machine: true}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r.WithContext(machine.in(r.Context())))
 	})

@@ -73,8 +73,12 @@ func (s *Server) note(event login.Event, from login.From, args ...any) {
 func clipped(s string) string { return s[:min(len(s), 100)] }
 
 // isForeign says that a page from elsewhere asks. That it may not read the answer
-// is the browser's business; that it takes nobody's place is ours.
+// is the browser's business; that it takes nobody's place is ours. Pictures, scripts
+// and links have no Origin.
 func isForeign(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		return true
+	}
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return false

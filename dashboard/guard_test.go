@@ -202,6 +202,22 @@ func TestForeignPagesChangeNothing(t *testing.T) {
 	}
 }
 
+// A picture, a script or a link of another page is asked for without an Origin.
+func TestForeignPagesTakeNobodysPlace(t *testing.T) {
+	p := newPorch(t).setUp()
+	for site, want := range map[string][3]int{"cross-site": {200, 403, 403}, "same-site": {200, 403, 403}, "same-origin": {200, 200, 200}, "none": {200, 200, 200}} {
+		for i, path := range []string{"/open", "/look", "/operate"} {
+			from := all(loopback, header("Sec-Fetch-Site", site), header("Authorization", "Bearer "+p.operate))
+			if w := p.answer(request(http.MethodGet, path, from)); w.Code != want[i] {
+				t.Errorf("%s, %s: HTTP %d, want %d", site, path, w.Code, want[i])
+			}
+		}
+	}
+	if w := p.answer(request(http.MethodGet, "/events", all(loopback, header("Sec-Fetch-Site", "cross-site")))); w.Code != 403 {
+		t.Errorf("a picture takes a viewer's place: HTTP %d", w.Code)
+	}
+}
+
 func TestBeforeSetUpOnlyThisMachineLooks(t *testing.T) {
 	p := newPorch(t)
 	for path, want := range map[string][2]int{"/open": {200, 200}, "/": {200, 200}, "/look": {401, 200}, "/operate": {401, 401}, "/live": {401, 426}} {
@@ -225,7 +241,7 @@ func TestWithoutAGateNobodyOperates(t *testing.T) {
 		}
 	}
 	s.Handle(Route{"/machine", Operate, FromMachine(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if CallerOf(r).Access != Operate {
+		if c := CallerOf(r); c.Access != Operate || !c.Machine {
 			t.Error("the machine itself may not operate")
 		}
 	}))})

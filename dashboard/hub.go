@@ -268,6 +268,9 @@ func (h *Hub) drain() (batch []reading.Reading, readings, skipped uint64) {
 		h.drained = now
 	}
 	h.room = min(h.config.Budget, h.room+int(earned))
+	if h.room <= 0 {
+		signal(h.wake) // whoever finds it full wakes nobody
+	}
 	h.full.Store(h.room <= 0)
 	skipped = h.skipped.Load()
 	return batch, h.taken + skipped, skipped

@@ -50,6 +50,42 @@ func TestBudgetIsForAQuarterOfASecond(t *testing.T) {
 	})
 }
 
+// Who joins in a flood has the inbox emptied before time has made room in it again. To
+// whom only values are shown, no heartbeat comes that would look once more.
+func TestAFloodIsNotTheLastThatIsShown(t *testing.T) {
+	inBubble(t, Config{Budget: 100}, func(h *Hub) {
+		join := func() *viewer {
+			v, err := h.join(0, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			nextFrame(t, v)
+			return v
+		}
+		v := join()
+		defer h.leave(v)
+		h.Publish(batch("device", 1000, 1))
+		h.leave(join()) // at once, and so without a single reading's worth of time
+		time.Sleep(time.Minute)
+		h.Publish(batch("device", 10, 7))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		for {
+			select {
+			case m := <-v.frames:
+				v.more()
+				if f := parse(t, m.text); f.metric("device", "m0") != nil && f.metric("device", "m0").Value == 7.0 {
+					return
+				}
+				synctest.Wait()
+				time.Sleep(time.Second)
+			default:
+				t.Fatal("what comes a minute after a flood is not shown")
+			}
+		}
+	})
+}
+
 func TestTableIsBounded(t *testing.T) {
 	config := Config{MaxDevices: 10, MaxMetrics: 4, MaxSeries: 30}
 	inBubble(t, config, func(h *Hub) {

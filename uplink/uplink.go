@@ -56,7 +56,8 @@ type Encoder interface {
 type Sink interface {
 	// Send returns nil only when the remote side has taken custody of the
 	// whole message. Permanent(err) says that the same bytes will fail again,
-	// RetryAfter(err, d) that the remote side named a delay; any other error
+	// RetryAfter(err, d) that the remote side named a delay, Misconfigured(err)
+	// that a person has to do something; any other error
 	// is transient. Send returns soon after ctx has ended, and it may be called
 	// from several goroutines at once.
 	Send(ctx context.Context, m Message) error

@@ -4,7 +4,7 @@
 // A function of this package returns the routes of one capability, and takes
 // what it needs for it. An answer that is not 200 is {"error": "… — hint: …"}.
 // What takes its time answers with lines of JSON (NDJSON), the last of which may
-// be such an error. openapi.json beside this file describes all of it.
+// be such an error. docs/reference/openapi.json describes all of it.
 package api
 
 import (

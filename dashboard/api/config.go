@@ -22,10 +22,11 @@ const (
 type Configuration interface {
 	// State is the text that runs.
 	State() ConfigState
-	// Check says what is wrong with a text.
-	Check(ctx context.Context, text string) ConfigReport
-	// Plan says what a text would change.
-	Plan(text string) (ConfigPlan, error)
+	// Check says what is wrong with a text; machine says that who asks has access to the
+	// machine itself.
+	Check(ctx context.Context, text string, machine bool) ConfigReport
+	// Plan says what a text would change; machine is as in Check.
+	Plan(text string, machine bool) (ConfigPlan, error)
 	// Carry carries out an order, and returns when that is done.
 	Carry(ctx context.Context, order ConfigOrder) error
 }
@@ -89,8 +90,9 @@ type ConfigOrder struct {
 	Text, Revision string
 	// Within is how long Text is on trial.
 	Within time.Duration
-	// By is who has said so.
-	By string
+	// By is who has said so, Machine that he has access to the machine itself.
+	By      string
+	Machine bool
 }
 
 // Config shows the configuration and changes it.
@@ -98,9 +100,11 @@ func Config(c Configuration) []dashboard.Route {
 	return []dashboard.Route{
 		operate("GET /api/v1/config", func(w http.ResponseWriter, _ *http.Request) { Answer(w, c.State(), nil) }),
 		operate("POST /api/v1/config/check", withConfigText(func(r *http.Request, text string) (any, error) {
-			return c.Check(r.Context(), text), nil
+			return c.Check(r.Context(), text, dashboard.CallerOf(r).Machine), nil
 		})),
-		operate("POST /api/v1/config/diff", withConfigText(func(_ *http.Request, text string) (any, error) { return c.Plan(text) })),
+		operate("POST /api/v1/config/diff", withConfigText(func(r *http.Request, text string) (any, error) {
+			return c.Plan(text, dashboard.CallerOf(r).Machine)
+		})),
 		operate("POST /api/v1/config/apply", orderConfig(c, "apply")),
 		operate("POST /api/v1/config/confirm", orderConfig(c, "confirm")),
 		operate("POST /api/v1/config/revert", orderConfig(c, "revert")),
@@ -135,7 +139,7 @@ func orderConfig(c Configuration, do string) http.HandlerFunc {
 			Within   string `json:"confirm_within"`
 		}
 		err := Read(w, r, maxConfigBody, &body)
-		order := ConfigOrder{Do: do, Text: body.Text, Revision: body.Revision, By: whoAsks(r)}
+		order := ConfigOrder{Do: do, Text: body.Text, Revision: body.Revision, By: whoAsks(r), Machine: dashboard.CallerOf(r).Machine}
 		if err == nil {
 			order.Within, err = trialOf(body.Within)
 		}

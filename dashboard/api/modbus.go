@@ -7,9 +7,11 @@ type ModbusScan struct {
 	// URL says where the bus is, instead of a port or a door: tcp://192.0.2.7:502, or
 	// rtu+tcp://192.0.2.7:4001.
 	URL string `json:"url,omitempty"`
-	// First to Last are the units that are asked; 1 to 247 by default.
-	First int `json:"first,omitempty"`
-	Last  int `json:"last,omitempty"`
+	// Units are those that are asked: "1-247", which is the default, or "7"; or First
+	// to Last are.
+	Units string `json:"units,omitempty"`
+	First int    `json:"first,omitempty"`
+	Last  int    `json:"last,omitempty"`
 	// Tables are looked at: coil, discrete, input, holding; holding and input by
 	// default. Units are asked for an element of the first.
 	Tables []string `json:"tables,omitempty"`

@@ -70,8 +70,11 @@ type SerialPlace struct {
 	TakeOver bool `json:"take_over,omitempty"`
 }
 
-// SerialSettings are those of a line, or "" for those of the door, or else 9600 8N1.
+// SerialSettings are those of a line; what is not said is as for the door, or else
+// 9600 8N1.
 type SerialSettings struct {
+	// Settings are both in one, "9600 8N1".
+	Settings string `json:"settings,omitempty"`
 	// Baud is the speed in bits a second.
 	Baud int `json:"baud,omitempty"`
 	// Format is data bits, parity and stop bits: 8N1, 7E1.

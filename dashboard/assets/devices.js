@@ -235,7 +235,7 @@ class Row {
     say(this.#number, number);
     say(this.#unit, unit);
     this.element.classList.toggle("text", typeof metric.value === "string");
-    this.#name.dataset.quality = metric.quality ? words[metric.quality] : "";
+    this.#name.dataset.quality = metric.quality ?? "";
     if (metric.begun !== this.#drawn.begun) {
       this.#spark.classList.toggle("none", metric.points.length < 2);
       draw(this.#spark, metric.points);

@@ -1,6 +1,7 @@
 // A cable in one hand: which ports there are, what comes over them, how the device
 // speaks, and who is on a Modbus line. What it all means, the gateway says.
 import { lines, tell } from "./api.js";
+import { proposeBlock } from "./config.js";
 import { make, say } from "./dom.js";
 import { press, sheet } from "./sheet.js";
 import { task } from "./tasks.js";
@@ -9,9 +10,9 @@ import { advice, clock, count } from "./words.js";
 
 const t = texts.serial;
 const most = 200; // rows of what comes
+const rates = [9600, 19200, 38400, 57600, 115200, 1200, 2400, 4800, 230400, 460800, 921600];
 
-task(t.connect, t.about, (s) => ports(s));
-task(t.scan, t.who, (s) => ports(s, true));
+for (const scan of [0, 1]) task(t.tasks[scan], t.about[scan], (s) => ports(s, scan));
 
 const field = (label, value = "") => Object.assign(make("input"), { placeholder: label, ariaLabel: label, value });
 
@@ -22,7 +23,7 @@ async function ports({ body, signal }, scan) {
   body.append(make("p", "note", t.plug), list);
   if (scan) {
     const url = field(t.url);
-    body.append(make("div", "row", url, press(t.go, () => work({ url: url.value, title: url.value }, scan))));
+    body.append(make("div", "row", url, press(t.scan, () => work({ url: url.value, title: url.value }, scan))));
   }
   let was;
   for await (const { ports } of lines("serial/ports?watch", { signal })) {
@@ -38,7 +39,6 @@ async function ports({ body, signal }, scan) {
       if (at === p.configure) setTimeout(() => button.focus());
       return make("li", "", button);
     }));
-    if (!was[2]) list.append(t.none);
   }
 }
 
@@ -46,67 +46,56 @@ async function ports({ body, signal }, scan) {
 function work(p, scan) {
   const { body, signal } = sheet(p.title);
   const out = make("div");
-  const line = make("select", "", ...[9600, 19200, 38400, 57600, 115200, 1200, 2400, 4800, 230400, 460800, 921600].flatMap((baud) => ["8N1", "8E1", "8O1", "7E1"].map((format) => make("option", "", `${baud} ${format}`))));
+  const line = make("select", "", ...rates.flatMap((rate) => ["8N1", "8E1", "8O1", "7E1"].map((format) => make("option", "", `${rate} ${format}`))));
   line.ariaLabel = t.line;
   if (p.settings) line.prepend(make("option", "", p.settings));
   line.selectedIndex = 0;
   const place = p.url ? { url: p.url } : { port: p.configure };
-  const settings = () => {
-    const [baud, format] = line.value.split(" ");
-    return p.url ? place : { ...place, baud: +baud, format };
-  };
-  const tap = () => p.door?.startsWith("serial:") ? place : settings(); // through the door, as it is
+  const set = () => p.url ? place : { ...place, settings: line.value };
+  const tap = () => p.door?.startsWith("serial:") ? place : set(); // through the door, as it is
   let stop = new AbortController();
   const act = (name, path, ask, show) => press(name, async (button) => {
-    const alone = ask() !== place || p.url;
-    const sure = p.task ? t.take : p.door && alone ? t.pause + p.door : name;
+    const pause = !!(p.door || p.url) && ask() !== place;
+    const sure = p.task ? t.take : pause && p.door ? t.pause + p.door : name;
     if (sure !== name && button.textContent === name) return say(button, sure);
     say(button, name);
     stop.abort();
     stop = new AbortController();
     out.replaceChildren();
-    await show(out, lines(path, { method: "POST", signal: AbortSignal.any([signal, stop.signal]), body: { ...ask(), pause: !!p.door && !!alone, take_over: !!p.task } }));
+    await show(out, lines(path, { method: "POST", signal: AbortSignal.any([signal, stop.signal]), body: { ...ask(), pause, take_over: !!p.task } }));
   }, out);
-  const all = make("div", "row", p.url ? "" : line);
-  const send = field(t.send);
-  if (scan) {
-    const units = field(t.units, "1-247");
-    all.append(units, act(t.go, "modbus/scan", () => {
-      const [first, last = first] = units.value.split("-");
-      return { ...settings(), first: +first, last: +last };
-    }, found));
-  } else {
-    all.append(act(t.listen, "serial/listen", tap, listen), act(t.probe, "serial/probe", () => ({ ...place, send: send.value }), found));
-  }
-  all.append(press(t.stop, () => stop.abort(), out));
-  if (!scan) {
-    const go = press(t.go2, async () => {
-      const { watched, answer } = await tell("serial/send", { ...tap(), bytes: send.value }, { signal });
+  const end = press(t.stop, () => stop.abort());
+  const row = make("div", "row", p.url ? "" : line);
+  const text = field(scan ? t.units : t.text, scan ? "1-247" : "");
+  if (scan) row.append(text, act(t.scan, "modbus/scan", () => ({ ...set(), units: text.value }), found), end);
+  else {
+    const send = press(t.send, async () => {
+      const { watched, answer } = await tell("serial/send", { ...tap(), bytes: text.value }, { signal });
       if (!watched) out.append(make("p", "log", `< ${answer}`));
     }, out);
-    send.onkeydown = (event) => event.key === "Enter" && go.click();
-    all.append(send, go);
+    text.onkeydown = (event) => event.key === "Enter" && send.click();
+    row.append(act(t.listen, "serial/listen", tap, listen), act(t.probe, "serial/probe", () => ({ ...place, send: text.value }), found), end, text, send);
   }
-  body.append(all, out);
+  body.append(row, out);
   if (!p.url) body.append(Object.assign(make("a", "", t.report), { href: `/api/v1/serial/report?port=${encodeURIComponent(p.configure)}`, download: "" }));
 }
 
 async function listen(out, heard) {
-  const log = Object.assign(make("ol", "log"), { role: "log", ariaLabel: t.listen, tabIndex: 0 });
-  const counts = [t.bytes, t.frames, t.wrong].map((word) => make("p", "big", make("b", "", "0"), word));
+  const log = Object.assign(make("div", "log"), { role: "log", ariaLabel: t.listen, tabIndex: 0 });
+  const counts = t.counts.map((word) => make("p", "big", make("b", "", "0"), word));
   const now = make("p", "small"), hint = make("p", "why");
   hint.role = "status";
   const toggle = (name, change) => {
-    const button = press(name, () => button.ariaPressed = !!change(), out);
+    const button = press(name, () => button.ariaPressed = change());
     button.ariaPressed = false;
     return button;
   };
-  let hex, hold, last, kept = [];
+  let hex = false, hold = false, last, kept = [];
   const add = (pieces) => {
     log.ariaLive = pieces.length > 3 ? "off" : "polite"; // nobody can listen to a flood
     log.append(...pieces.map((p) => {
       const at = clock(p.at);
-      const row = make("li", p.direction, `${at === last ? "" : at} ${p.direction === "in" ? "<" : ">"} `, p.bytes.replace(/../g, (h, i) => {
+      const row = make("p", p.direction, `${at === last ? "" : at} ${p.direction === "in" ? "<" : ">"} `, p.bytes.replace(/../g, (h, i) => {
         const c = parseInt(h, 16);
         return (hex ? `${h} ` : String.fromCharCode(c > 31 && c < 127 ? c : c === 10 ? 8629 : 183)) + (p.damaged?.includes(i / 2) ? "▲" : "");
       }));
@@ -129,7 +118,7 @@ async function listen(out, heard) {
     if (hold) continue;
     const pieces = h.pieces ?? [];
     kept = [...kept, ...pieces].slice(-most);
-    if (h.missed) log.append(make("li", "", `… ${count(h.missed)}${t.missed}`));
+    if (h.missed) log.append(make("p", "", `… ${count(h.missed)}${t.missed}`));
     add(pieces);
   }
 }
@@ -147,19 +136,9 @@ async function found(out, steps) {
     if (x.found) list.append(row(x.found));
     if (!x.result) continue;
     bar.remove();
-    list.replaceChildren(...x.result.found.map(row));
-    out.append(...x.result.advice.map((text) => make("p", "note why", advice(text))));
-    if (x.result.toml) out.append(block(x.result.toml));
+    const { found, advice: why, toml } = x.result;
+    list.replaceChildren(...found.map(row));
+    out.append(...why.map((text) => make("p", "note why", advice(text))));
+    if (toml) out.append(make("pre", "", make("code", "", toml)), press(t.use, () => proposeBlock(toml), out));
   }
-}
-
-// block shows what to write into the configuration.
-function block(toml) {
-  const code = make("code", "", toml);
-  const copy = press(t.copy, () => {
-    getSelection().selectAllChildren(code);
-    document.execCommand("copy"); // navigator.clipboard wants a certificate
-    say(copy, t.copied);
-  });
-  return make("div", "row", make("pre", "", code), copy);
 }

@@ -46,6 +46,15 @@ func Read(path string) ([]byte, error) {
 	return text, err
 }
 
+// Real is the file behind all symbolic links: the one that is replaced, and that the
+// others are named after.
+func Real(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
 // Staged is a text on trial.
 type Staged struct {
 	path string // of the file, behind all symbolic links
@@ -56,9 +65,7 @@ type Staged struct {
 // and syncs it. base is what the file has to hold, nil if it must not exist. An error
 // means that Keep would not work, either.
 func Stage(path string, base, text []byte) (*Staged, error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
+	path = Real(path)
 	s := &Staged{path: path, base: base}
 	if err := s.unchanged(); err != nil {
 		return nil, err
