@@ -303,7 +303,8 @@ func (t *attempt) blameHandshake(ctx context.Context, err error) {
 func ofSend(err error) (step string, f netcheck.Finding) {
 	what, hint := netcheck.Cut(netfault.Explain(err))
 	delay, asked := uplink.RetryDelay(err)
-	timeout, ok := errors.AsType[net.Error](err)
+	var timeout net.Error
+	ok := errors.As(err, &timeout)
 	switch {
 	case uplink.IsMisconfigured(err):
 		return netcheck.Login, netcheck.Wrong(hint, "it does not take readings from this gateway as it is set up: %s", what)

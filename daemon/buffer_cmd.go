@@ -6,10 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
@@ -80,10 +78,8 @@ func bufferMain(args []string, stdout, stderr io.Writer) int {
 	}
 	c.flags.SetOutput(stderr)
 	c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
-	if err := c.flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
-		return exitOK
-	} else if err != nil {
-		return exitUsage
+	if err := c.takeFlags(args[1:]); err != nil {
+		return c.report(err)
 	}
 	err := c.takeArgument(name)
 	if err == nil {
@@ -93,7 +89,7 @@ func bufferMain(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "tidegate buffer %s: %v\n", name, err)
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	if err := c.open(ctx); err != nil {
 		return c.report(err)

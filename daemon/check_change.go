@@ -60,7 +60,11 @@ func checkChange(ctx context.Context, old, next Config) []Finding {
 
 // onlyNew returns next with only those tables in its lists that old does not have.
 func onlyNew[T any](next, old T) T {
-	to, from := reflect.ValueOf(&next).Elem(), reflect.ValueOf(old)
+	dropKnown(reflect.ValueOf(&next).Elem(), reflect.ValueOf(old))
+	return next
+}
+
+func dropKnown(to, from reflect.Value) {
 	for i := range to.NumField() {
 		list := to.Field(i)
 		if list.Kind() != reflect.Slice || list.Type().Elem().Kind() != reflect.Struct {
@@ -74,7 +78,6 @@ func onlyNew[T any](next, old T) T {
 		}
 		list.Set(fresh)
 	}
-	return next
 }
 
 func contains(list, element reflect.Value) bool {

@@ -7,10 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -50,16 +48,14 @@ func commandMain(args []string, stdout, stderr io.Writer) int {
 	c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
 	c.flags.BoolVar(&c.json, "json", false, "print JSON")
 	n := c.flags.Int("n", 20, "how `many`")
-	if err := c.flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
-		return exitOK
-	} else if err != nil {
-		return exitUsage
+	if err := c.takeFlags(args[1:]); err != nil {
+		return c.report(err)
 	}
 	if rest := c.flags.Args(); len(rest) > 0 || *n < 1 || *n > maxLog {
 		fmt.Fprintf(stderr, "tidegate command log: -n is from 1 to %d, and nothing follows — hint: tidegate command help\n", maxLog)
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	return c.report(c.commandLog(ctx, *n))
 }

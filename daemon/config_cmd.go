@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard/api"
@@ -60,7 +58,7 @@ func configMain(name string, run func(*configCall, context.Context) error, args 
 		fmt.Fprintf(stderr, "tidegate %s: %v\n", name, err)
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	return c.report(run(c, ctx))
 }

@@ -110,9 +110,13 @@ func (u Uplink) all() []upstream {
 
 func listed[T doorOut](all []upstream, kind string, tables []T) []upstream {
 	for i, t := range tables {
-		all = append(all, upstream{fmt.Sprintf("uplink.%s[%d]", kind, i), kind, t})
+		all = append(all, upstreamAt(kind, i, t))
 	}
 	return all
+}
+
+func upstreamAt(kind string, i int, t doorOut) upstream {
+	return upstream{fmt.Sprintf("uplink.%s[%d]", kind, i), kind, t}
 }
 
 func (u Uplink) validate(r refuse) {

@@ -10,9 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
@@ -60,10 +58,8 @@ func diagnoseMain(args []string, stdout, stderr io.Writer) int {
 		io.WriteString(stderr, diagnoseUsage)
 		c.flags.PrintDefaults()
 	}
-	if err := c.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return exitOK
-	} else if err != nil {
-		return exitUsage
+	if err := c.takeFlags(args); err != nil {
+		return c.report(err)
 	}
 	if rest := c.flags.Args(); len(rest) > 1 {
 		fmt.Fprintf(stderr, "tidegate diagnose: %q is not expected here — hint: flags come first, then one name\n", rest[1])
@@ -79,7 +75,7 @@ func (c *diagnoseCall) diagnose() error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	status, err := askStatus(ctx, cfg.Gateway.SocketPath())
 	switch {

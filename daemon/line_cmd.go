@@ -6,11 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/serialport"
@@ -97,11 +95,8 @@ func lineMain(name string, run func(*lineCall) error, args []string, stdout, std
 	case "scan":
 		c.look.define(c)
 	}
-	if err := c.flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		}
-		return exitUsage
+	if err := c.takeFlags(args); err != nil {
+		return c.report(err)
 	}
 	c.given = make(map[string]bool)
 	c.flags.Visit(func(f *flag.Flag) { c.given[f.Name] = true })
@@ -129,7 +124,7 @@ func (c *lineCall) takeWhat(name string) error {
 
 // context ends with Ctrl-C, and after the time that was asked for.
 func (c *lineCall) context(length duration) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	if length == 0 {
 		return ctx, stop
 	}

@@ -127,11 +127,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case "run", "check", "status", "passwd":
 		c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
 	}
-	if err := c.flags.Parse(args[1:]); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		}
-		return exitUsage
+	if err := c.takeFlags(args[1:]); err != nil {
+		return c.report(err)
 	}
 	if err := c.takeArgument(name); err != nil {
 		fmt.Fprintf(stderr, "tidegate %s: %v\n", name, err)
@@ -151,6 +148,20 @@ type call struct {
 	delete          bool
 }
 
+// untilStopped returns a context that ends when somebody stops the program.
+func untilStopped() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+}
+
+// takeFlags takes the flags of a call. What is wrong with them, it has said.
+func (c *call) takeFlags(args []string) error {
+	err := c.flags.Parse(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return errMisused
+}
+
 // takeArgument takes what follows the flags, which only passwd expects.
 func (c *call) takeArgument(command string) error {
 	rest := c.flags.Args()
@@ -166,8 +177,12 @@ func (c *call) takeArgument(command string) error {
 	return nil
 }
 
-// errSaid marks errors that were printed.
-var errSaid = errors.New("said already")
+// errSaid marks errors that were printed, errMisused those of a call that makes no
+// sense as it is.
+var (
+	errSaid    = errors.New("said already")
+	errMisused = errors.New("not to be called like this, as was said")
+)
 
 // usageError means that the call makes no sense as it is.
 type usageError struct{ error }
@@ -177,8 +192,10 @@ type unreadableError struct{ error }
 
 func (c *call) report(err error) int {
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
+	case errors.Is(err, errMisused):
+		return exitUsage
 	case errors.Is(err, errSaid):
 		return exitFailure
 	case errors.As(err, new(conf.Problems)):
@@ -232,7 +249,7 @@ func (c *call) run() error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	// A second signal ends the process at once. That is safe: nothing that was
 	// acknowledged lives only in memory.

@@ -11,9 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/logtail"
@@ -40,16 +38,14 @@ func opsCommand(name string) entry {
 		c := &opsCall{call: call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate "+name, flag.ContinueOnError)}}
 		c.flags.SetOutput(stderr)
 		c.declare(name)
-		if err := c.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		} else if err != nil {
-			return exitUsage
+		if err := c.takeFlags(args); err != nil {
+			return c.report(err)
 		}
 		if rest := c.flags.Args(); len(rest) > 0 {
 			fmt.Fprintf(stderr, "tidegate %s: %q is not expected here\n", name, rest[0])
 			return exitUsage
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		ctx, stop := untilStopped()
 		defer stop()
 		return c.report(run(c, ctx))
 	}

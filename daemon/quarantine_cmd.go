@@ -7,10 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -69,7 +67,7 @@ func quarantineMain(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "tidegate quarantine %s: %v\n", name, err)
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	err := c.open(ctx, name)
 	if err == nil {

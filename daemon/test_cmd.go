@@ -11,10 +11,8 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
@@ -93,10 +91,8 @@ const (
 func testMain(args []string, stdout, stderr io.Writer) int {
 	c := &testCall{call: call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate test", flag.ContinueOnError)}}
 	c.declare()
-	if err := c.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return exitOK
-	} else if err != nil {
-		return exitUsage
+	if err := c.takeFlags(args); err != nil {
+		return c.report(err)
 	}
 	return c.report(c.test())
 }
@@ -127,7 +123,7 @@ func (c *testCall) test() error {
 	if err := c.aim(cfg); err != nil {
 		return usageError{err}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	if err := c.readAll(ctx); err != nil {
 		return err

@@ -34,10 +34,8 @@ func traceMain(args []string, stdout, stderr io.Writer) int {
 	c.flags.BoolVar(&c.json, "json", false, "print JSON")
 	var names []string
 	for len(args) > 0 { // flags and names in any order
-		if err := c.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		} else if err != nil {
-			return exitUsage
+		if err := c.takeFlags(args); err != nil {
+			return c.report(err)
 		}
 		if args = c.flags.Args(); len(args) > 0 {
 			names, args = append(names, args[0]), args[1:]

@@ -22,8 +22,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 const (
@@ -221,7 +219,7 @@ func distinct(all []net.IP) []net.IP {
 			kept = append(kept, ip)
 		}
 	}
-	inorder.Sort(kept, func(a, b net.IP) int { return cmp.Or(cmp.Compare(len(a), len(b)), bytes.Compare(a, b)) })
+	slices.SortFunc(kept, func(a, b net.IP) int { return cmp.Or(cmp.Compare(len(a), len(b)), bytes.Compare(a, b)) })
 	return kept
 }
 

@@ -3,9 +3,8 @@ package conf
 import (
 	"cmp"
 	"fmt"
+	"sort"
 	"strings"
-
-	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // Problem is one fault of a configuration.
@@ -64,7 +63,8 @@ func (ps Problems) Error() string {
 }
 
 func (ps Problems) sort() {
-	inorder.Sort(ps, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Key, b.Key))
+	sort.SliceStable(ps, func(i, k int) bool {
+		a, b := ps[i], ps[k]
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Key, b.Key)) < 0
 	})
 }

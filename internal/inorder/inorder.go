@@ -11,7 +11,7 @@ import (
 // Sort sorts all as compare says, which returns less than 0 where a is before b. What
 // is equal stays in its order.
 func Sort[E any](all []E, compare func(a, b E) int) {
-	before := slices.Clone(all)
+	before := append([]E(nil), all...)
 	for i, place := range places(len(all), func(i, k int) int { return compare(before[i], before[k]) }) {
 		all[i] = before[place]
 	}

@@ -8,10 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 	"time"
-
-	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 const (
@@ -134,7 +133,7 @@ func (g *Gate) Tokens() []Token {
 	for _, t := range g.tokens {
 		all = append(all, t.Token)
 	}
-	inorder.Sort(all, func(a, b Token) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(all, func(i, k int) bool { return all[i].Name < all[k].Name })
 	return all
 }
 

@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 	"unicode"
-
-	"github.com/tidegate/tidegate/internal/inorder"
 )
 
 // Info describes a serial port of this machine.
@@ -74,7 +73,7 @@ func (h Host) List() ([]Info, error) {
 			all[i].Twin = all[i].Twin || i != j && id.Vendor != "" && id.looksLike(other)
 		}
 	}
-	inorder.Sort(all, func(a, b Info) int { return natural(a.Device, b.Device) })
+	sort.Slice(all, func(i, k int) bool { return natural(all[i].Device, all[k].Device) < 0 })
 	return all, nil
 }
 
