@@ -5,6 +5,7 @@ import { make, say, show } from "./dom.js";
 import { fault, press, sheet } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
+import { step } from "./trace.js";
 import { lists } from "./truth.js";
 import { advice } from "./words.js";
 
@@ -29,11 +30,11 @@ async function steps(parent, signal, path, body = {}) {
   try {
     for await (last of lines(path, { method: "POST", body, signal })) {
       if (last.verdict) break;
-      const { step, title, state, text = "", hint = "" } = last;
-      rows[step] ??= list.appendChild(make("li", "", make("i"), make("b", "", title), make("p"), make("p", "why")));
-      rows[step].dataset.mood = state;
-      say(rows[step].children[2], text);
-      say(rows[step].children[3], state === "bad" ? "" : hint);
+      const { step: name, title, state: mood, text = "", hint } = last;
+      const item = step({ mood, title, text, why: mood === "bad" ? "" : hint });
+      if (rows[name]) rows[name].replaceWith(item);
+      else list.append(item);
+      rows[name] = item;
     }
     verdict.dataset.mood = last.state;
     say(verdict, advice(last.verdict));

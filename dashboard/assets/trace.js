@@ -33,7 +33,8 @@ export async function renderTrace(parent, device, metric, signal) {
   if (!signal.aborted) parent.append(press(t.again, () => renderTrace(parent, device, metric, signal), parent));
 }
 
-function step({ mood, title, text, why }) {
+// step is a row of a way: what was done, and how it went.
+export function step({ mood, title, text, why }) {
   const item = make("li", "", make("i"), make("b", "", title), make("p", "", text.replace(/{(\d+)}/g, (_, ms) => when(+ms, true))), make("p", "why", advice(why ?? "")));
   item.dataset.mood = mood;
   return item;
