@@ -161,6 +161,9 @@ func (d *Daemon) exportToStick(w http.ResponseWriter, r *http.Request, host stic
 			_ = out.Write(exportProgress{Bytes: n.bytes, Readings: n.readings}) // r's context ends when nobody reads
 		}
 	}
+	// A stick that was pulled meanwhile has left a folder, and the disk below is not to
+	// be filled.
+	e.there = func() error { return d.fits(host, o.Mount, e) }
 	last, err := d.writeStick(r.Context(), o.Mount, e)
 	if err != nil {
 		out.End(err)

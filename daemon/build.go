@@ -256,7 +256,7 @@ func (b *builder) addLink(u upstream) error {
 	if err != nil {
 		return err
 	}
-	l := &link{part: part{name: s.Name, made: made}, kind: u.kind, target: u.target(), wake: make(chan struct{}, 1)}
+	l := &link{part: part{name: s.Name, made: made}, kind: u.kind, target: withoutQuery(u.target()), wake: make(chan struct{}, 1)}
 	l.path = b.network.path(s.Links, l.rouse, log)
 	d, w := b.Daemon, way{gateway: b.gateway, dial: l.path.Dial, tls: secure, log: log, reserved: reservation(b.cfg), answered: b.besides(b.cfg, u)}
 	l.open = func() (uplink.Sink, error) { return u.sink(w) } // of whoever holds it, a generation that is no more must not be

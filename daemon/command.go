@@ -98,7 +98,7 @@ func (b *builder) addCourier(t downstream) error {
 	if err != nil {
 		return err
 	}
-	k := &courier{name: below.Name, kind: t.kind, target: t.target(), lane: below.lane(), wake: make(chan struct{}, 1)}
+	k := &courier{name: below.Name, kind: t.kind, target: withoutQuery(t.target()), lane: below.lane(), wake: make(chan struct{}, 1)}
 	if h, ok := t.wayDown.(HTTPCommands); ok {
 		k.beside = h.Beside
 	}

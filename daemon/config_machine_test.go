@@ -69,3 +69,11 @@ func TestThePageMaySetWhatLiesNear(t *testing.T) {
 		}
 	}
 }
+
+// Whoever may look sees where a link goes, and not with what key.
+func TestAStatusShowsNoKeysOfURLs(t *testing.T) {
+	r, _ := withFile(t, "[[uplink.http]]\nname = \"east\"\nurl = \"http://127.0.0.1:1/in?api_key=s3cr3t\"\n")
+	if at := r.status().Links[0].Target; at != "http://127.0.0.1:1/in?***" {
+		t.Error(at)
+	}
+}

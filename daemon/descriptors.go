@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/tidegate/tidegate/dashboard"
 )
 
 // descriptorsForOthers is how many file descriptors the clients of all doors leave
@@ -35,7 +37,7 @@ func (c Config) wantedClients() map[string]int {
 // share for each door.
 func (c Config) clientsWithin(descriptors int) map[string]int {
 	clients := c.wantedClients()
-	allowed, all := descriptors-descriptorsForOthers, sum(clients)
+	allowed, all := descriptors-descriptorsForOthers-c.pageConnections(descriptors), sum(clients)
 	if all <= allowed {
 		return clients
 	}
@@ -43,6 +45,14 @@ func (c Config) clientsWithin(descriptors int) map[string]int {
 		clients[door] = max(1, int(int64(wanted)*int64(allowed)/int64(all)))
 	}
 	return clients
+}
+
+// pageConnections is how many of them the page may have.
+func (c Config) pageConnections(descriptors int) int {
+	if c.Dashboard.Listen == "" {
+		return 0
+	}
+	return max(8, min(dashboard.MaxConnections, descriptors/16))
 }
 
 func sum(clients map[string]int) (all int) {
@@ -77,7 +87,7 @@ func descriptors() int {
 func (k *checklist) clients(c Config) {
 	wanted := c.wantedClients()
 	doors, all := strings.Join(slices.Sorted(maps.Keys(wanted)), ", "), sum(wanted)
-	if most := descriptors(); all > 0 && all+descriptorsForOthers > most {
+	if most := descriptors(); all > 0 && all+descriptorsForOthers+c.pageConnections(most) > most {
 		k.warn("raise LimitNOFILE= of the service, or lower max_clients",
 			"%s: %d file descriptors do not suffice for %d clients", doors, most, all)
 	}

@@ -18,9 +18,9 @@ func TestClientsLeaveFileDescriptorsToTheRest(t *testing.T) {
 	if err != nil {
 		t.Skip("no prlimit: apt-get install util-linux")
 	}
-	const room, devices = 20, 60
+	const room, devices = 20, 60 // and 8 for the page, 64 for the rest
 	s := newSite(t)
-	s.start(prlimit, "--nofile=84:84", "tidegate", "run", "-config", s.configFile())
+	s.start(prlimit, "--nofile=92:92", "tidegate", "run", "-config", s.configFile())
 	s.eventually("the broker listens", func() bool { return listens(s.mqtt) })
 	ledger := firmwaresim.NewLedger()
 	fleet := s.startFleet(firmwaresim.FleetConfig{Devices: devices, Rate: 5, QoS: 1}, ledger)
@@ -71,6 +71,7 @@ func TestTheDoorsShareTheFileDescriptors(t *testing.T) {
 		{":1", ":2", "", 10, map[string]int{"mqtt": 1, "http": 1}},
 	} {
 		c := Default()
+		c.Dashboard.Listen = ""
 		c.Ingest.MQTT.Listen, c.Ingest.HTTP.Listen = tt.mqtt, tt.http
 		if tt.line != "" {
 			c.Ingest.Line = []Line{{Name: "a", Transport: "tcp", Listen: tt.line, MaxClients: 1024}, {Name: "b", Transport: "udp", Listen: ":4", MaxClients: 9}}
@@ -80,6 +81,11 @@ func TestTheDoorsShareTheFileDescriptors(t *testing.T) {
 		}
 	}
 	c := Default()
+	for descriptors, page := range map[int]int{64 + 8 + 30: 8, 1024: 64, 20_000: dashboard.MaxConnections} {
+		if got := c.clientsWithin(descriptors)["mqtt"]; got != min(1024, descriptors-64-page) {
+			t.Errorf("beside the page, %d descriptors leave %d to clients", descriptors, got)
+		}
+	}
 	c.Ingest.MQTT.Listen, c.Ingest.HTTP.Listen, c.Ingest.HTTP.MaxClients = "", "127.0.0.1:0", 1<<30
 	var k checklist
 	k.clients(c)

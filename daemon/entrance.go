@@ -78,6 +78,7 @@ func (d *Daemon) newPage() *dashboard.Server {
 	if d.entrance.tls != nil {
 		page.Secure(*d.entrance.tls)
 	}
+	page.Bound(d.current().cfg.pageConnections(descriptors()))
 	page.Handle(d.routes()...)
 	// The broker asks for passwords of its own.
 	page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})

@@ -31,6 +31,8 @@ type export struct {
 	inventory buffer.Inventory
 	// told, if not nil, hears how far it is.
 	told func(exported)
+	// there, if not nil, says whether the file that was just made may be filled.
+	there func() error
 
 	n exported
 	w io.Writer
@@ -112,6 +114,11 @@ func (e *export) Write(b []byte) (int, error) {
 // file makes a file of it that is whole or not there.
 func (e *export) file(ctx context.Context, path string) (n exported, err error) {
 	err = writeWhole(path, func(w io.Writer) (err error) {
+		if e.there != nil {
+			if err := e.there(); err != nil {
+				return err
+			}
+		}
 		n, err = e.to(ctx, w)
 		return err
 	})
@@ -148,7 +155,7 @@ func (e *export) csv(ctx context.Context) error {
 		n.readings++
 		value, kind := api.CSVValue(e.Value)
 		return out.Write([]string{
-			time.Unix(0, e.Time).UTC().Format(time.RFC3339Nano), e.Device, e.Metric, e.Unit, value, kind,
+			time.Unix(0, e.Time).UTC().Format(time.RFC3339Nano), api.CSVText(e.Device), api.CSVText(e.Metric), api.CSVText(e.Unit), value, kind,
 			api.QualityName(e.Flags), e.Lane.String(),
 			fmt.Sprintf("%016x", e.Epoch), strconv.FormatUint(e.Seq, 10),
 		})

@@ -288,3 +288,26 @@ func (s *slowPhone) Write(b []byte) (int, error) {
 	<-s.held
 	return s.ResponseRecorder.Write(b)
 }
+
+// A stick that is pulled once it was looked at leaves a folder on the disk below.
+func TestAStickThatIsPulledDoesNotFillTheDisk(t *testing.T) {
+	g := exporting(t, 100)
+	dir := t.TempDir()
+	var host sticks.Host
+	looks := 0
+	host = stickAt(t, dir, "rw", func(mount string) (int64, int64, error) {
+		if looks++; looks == 1 { // it goes before the second look
+			if err := os.WriteFile(host.Mounts, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		return roomy(mount)
+	})
+	_, lines := g.toStick(host, exportOrder{Mount: dir})
+	if said, _ := lines[len(lines)-1]["error"].(string); !strings.Contains(said, "no stick is mounted") {
+		t.Errorf("%v", lines)
+	}
+	if names := onStick(t, dir); len(names) != 0 {
+		t.Errorf("on the disk below: %q", names)
+	}
+}

@@ -97,6 +97,15 @@ func (r *redactor) changeURL(text string) string {
 	return place
 }
 
+// withoutQuery hides the query of a URL, in which some servers want a key: where a
+// link goes is for everybody who may look.
+func withoutQuery(target string) string {
+	if place, _, ok := strings.Cut(target, "?"); ok {
+		return place + "?" + hidden
+	}
+	return target
+}
+
 // tokenLike finds stretches that may be tokens: sixteen letters and digits or more.
 var tokenLike = regexp.MustCompile(`[A-Za-z0-9_-]{16,}`)
 

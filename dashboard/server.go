@@ -50,6 +50,8 @@ type Server struct {
 	tls     *TLS // nil for none
 	gate    *login.Gate
 	gateway string
+	// connections bounds those that are open, at the most.
+	connections int
 	// live counts open WebSockets, which http.Server forgets about.
 	live sync.WaitGroup
 }
@@ -57,7 +59,7 @@ type Server struct {
 // NewServer returns a Server that shows hub. hosts are the names, besides IP
 // addresses and localhost, under which browsers may reach it.
 func NewServer(hub *Hub, hosts []string, log *slog.Logger) *Server {
-	s := &Server{hub: hub, log: log, mux: http.NewServeMux(), foreign: http.NewCrossOriginProtection()}
+	s := &Server{hub: hub, log: log, mux: http.NewServeMux(), foreign: http.NewCrossOriginProtection(), connections: MaxConnections}
 	for _, host := range hosts {
 		s.hosts = append(s.hosts, canonical(host))
 	}
@@ -95,6 +97,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       boundSendBuffer,
+		ConnState:         newCrowd(s.connections).change,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	if s.tls != nil {

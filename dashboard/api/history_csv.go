@@ -35,7 +35,7 @@ func copyHistory(ctx context.Context, w io.Writer, b *buffer.Buffer, q historyQu
 	}
 	_, err := b.Series(ctx, buffer.SeriesQuery{Series: q.series, From: q.from, To: q.to}, func(s buffer.Sample) error {
 		value, kind := CSVValue(s.Value)
-		row = append(row[:0], time.Unix(0, s.Time).UTC().Format(isoMillis), q.series.Device, q.series.Metric, q.series.Unit, value, kind,
+		row = append(row[:0], time.Unix(0, s.Time).UTC().Format(isoMillis), CSVText(q.series.Device), CSVText(q.series.Metric), CSVText(q.series.Unit), value, kind,
 			QualityName(s.Flags), s.Clock.String(), s.Lane.String(), fmt.Sprintf("%016x", s.Epoch), strconv.FormatUint(s.Seq, 10))
 		return out.Write(row)
 	})
@@ -58,6 +58,16 @@ func copyName(gateway string, s reading.Series) string {
 	return name[:min(len(name), 120)] + ".csv"
 }
 
+// CSVText returns a text that others have chosen, as a CSV file has it: what a
+// spreadsheet would take for a formula, and what begins with an apostrophe, gets an
+// apostrophe in front.
+func CSVText(text string) string {
+	if text != "" && strings.IndexByte("=+-@\t\r\n'", text[0]) >= 0 {
+		return "'" + text
+	}
+	return text
+}
+
 // CSVValue returns the value as a CSV file has it, and its kind; bytes are in
 // base64.
 func CSVValue(v reading.Value) (value, kind string) {
@@ -65,7 +75,7 @@ func CSVValue(v reading.Value) (value, kind string) {
 	case reading.KindBytes:
 		return base64.StdEncoding.EncodeToString([]byte(v.Text())), "bytes"
 	case reading.KindString:
-		return v.Text(), "string"
+		return CSVText(v.Text()), "string"
 	case reading.KindBool:
 		return v.String(), "bool"
 	case reading.KindInt:
