@@ -32,29 +32,37 @@ type fromAfar struct {
 
 func (f *fromAfar) RemoteAddr() net.Addr { return &net.TCPAddr{IP: f.ip, Port: 4711} }
 
-// Whoever opens connections and says nothing must not take the descriptors that the
-// journal needs, nor everybody else's place.
-func TestConnectionsAreBounded(t *testing.T) {
+// serveFrom serves whoever connects, as if he came from the next host, until the test
+// ends, and returns the address.
+func serveFrom(t *testing.T, host <-chan net.IP) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	host := make(chan net.IP, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
 		hub := NewHub(Config{}, func() Status { return Status{} })
 		served <- NewServer(hub, nil, slog.New(slog.DiscardHandler)).Serve(ctx, distant{listener, func() net.IP { return <-host }})
 	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return listener.Addr().String()
+}
+
+// Whoever opens connections and says nothing must not take the descriptors that the
+// journal needs, nor everybody else's place.
+func TestConnectionsAreBounded(t *testing.T) {
+	host := make(chan net.IP, 1)
+	address := serveFrom(t, host)
 	var open []net.Conn
 	defer func() {
 		for _, conn := range open {
 			conn.Close()
-		}
-		cancel()
-		if err := <-served; err != nil {
-			t.Error(err)
 		}
 	}()
 	// visit says whether a connection from ip is served; it stays open.
@@ -71,22 +79,22 @@ func TestConnectionsAreBounded(t *testing.T) {
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		return err == nil && resp.StatusCode == http.StatusOK
 	}
-	for i := range MaxConnections / 4 {
-		if !visit(fmt.Sprintf("2001:db8::%x", i)) {
-			t.Fatalf("connection %d is not served", i)
+	all := func(from, to int, ip func(i int) string) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			if !visit(ip(i)) {
+				t.Fatalf("connection %d is not served", i)
+			}
 		}
 	}
+	all(0, MaxConnections/4, func(i int) string { return fmt.Sprintf("2001:db8::%x", i) })
 	if visit("2001:db8::ffff") {
 		t.Error("one network may have all connections")
 	}
 	if !visit("192.168.4.20") {
 		t.Error("the others are not served any more")
 	}
-	for i := MaxConnections/4 + 1; i < MaxConnections; i++ {
-		if !visit("127.0.0.1") { // a proxy speaks for many
-			t.Fatalf("connection %d is not served", i)
-		}
-	}
+	all(MaxConnections/4+1, MaxConnections, func(int) string { return "127.0.0.1" }) // a proxy speaks for many
 	if visit("192.168.4.21") {
 		t.Error("there is no end of connections")
 	}
