@@ -32,6 +32,14 @@ type fromAfar struct {
 
 func (f *fromAfar) RemoteAddr() net.Addr { return &net.TCPAddr{IP: f.ip, Port: 4711} }
 
+// isServed says whether a request on the connection is answered.
+func isServed(conn net.Conn) bool {
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(conn, "GET /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	return err == nil && resp.StatusCode == http.StatusOK
+}
+
 // Whoever opens connections and says nothing must not take the descriptors that the
 // journal needs, nor everybody else's place.
 func TestConnectionsAreBounded(t *testing.T) {
@@ -57,7 +65,6 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	// visit says whether a connection from ip is served; it stays open.
 	visit := func(ip string) bool {
 		t.Helper()
 		host <- net.ParseIP(ip)
@@ -66,10 +73,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		open = append(open, conn)
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-		fmt.Fprintf(conn, "GET /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		return err == nil && resp.StatusCode == http.StatusOK
+		return isServed(conn)
 	}
 	for i := range MaxConnections / 4 {
 		if !visit(fmt.Sprintf("2001:db8::%x", i)) {
