@@ -111,7 +111,14 @@ const traceTime = 10 * time.Second
 
 // Trace tells where a reading is.
 func Trace(b *buffer.Buffer, ways Ways) []dashboard.Route {
+	searching := newTurns(lookers)
 	return []dashboard.Route{look("GET /api/v1/trace", func(w http.ResponseWriter, r *http.Request) {
+		done, err := searching.take(r)
+		if err != nil {
+			later(w, err)
+			return
+		}
+		defer done()
 		e, err := sought(r.Context(), b, r.URL.Query())
 		if err != nil {
 			Answer(w, nil, err)

@@ -277,3 +277,53 @@ func TestStepsInWords(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// stuck are ways that take their time.
+type stuck struct {
+	gates
+	asked, free chan struct{}
+}
+
+func (s stuck) WaysOut() []WayOut {
+	s.asked <- struct{}{}
+	<-s.free
+	return nil
+}
+
+// A search reads flash for seconds: whoever may look must not have many at once.
+func TestTracesAreMadeAFewAtATime(t *testing.T) {
+	s := newShore(t)
+	s.take(temp(1, reading.Float(20)))
+	ways := stuck{asked: make(chan struct{}, 9), free: make(chan struct{})}
+	handler := Trace(s.Buffer, ways)[0].Handler
+	trace := func(ctx context.Context, from string) int {
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/trace?lane=normal&seq=1", nil)
+		r.RemoteAddr = from + ":1"
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	codes := make(chan int, 2)
+	for _, from := range []string{"192.0.2.1", "192.0.2.2"} {
+		go func() { codes <- trace(t.Context(), from) }()
+		<-ways.asked
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel() // does not wait for its turn
+	busy := make(chan int, 1)
+	go func() { busy <- trace(gone, "192.0.2.3") }()
+	select {
+	case code := <-busy:
+		if code != http.StatusServiceUnavailable {
+			t.Errorf("one more: HTTP %d", code)
+		}
+	case <-ways.asked:
+		t.Error("there is no end of searches")
+	}
+	close(ways.free)
+	for range 2 {
+		if code := <-codes; code != http.StatusOK {
+			t.Errorf("HTTP %d", code)
+		}
+	}
+}

@@ -23,7 +23,7 @@ type turns struct {
 // mind asks anew before the gateway knows that the old question has no listener.
 const patience = 3 * time.Second
 
-var errBusy = errors.New("others are looking through the history — hint: try again in a few seconds")
+var errBusy = errors.New("others are looking through what is on flash — hint: try again in a few seconds")
 
 func newTurns(most int) *turns {
 	return &turns{most: most, busy: make(map[string]bool), freed: make(chan struct{})}
