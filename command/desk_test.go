@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/tidegate/tidegate/ingest"
 )
 
 func TestACommandIsPublishedOnceAndAudited(t *testing.T) {
