@@ -10,6 +10,8 @@ MOST    = 15900000
 SECONDS = 10
 BENCH   = .
 STORM   = 1
+# These skip themselves with the race detector, which makes minutes of them.
+SLOW    = Nasty
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no C compiler, no race detector: apt-get install gcc" >&2)
 
@@ -28,6 +30,7 @@ page: ## packs the live page of dashboard/assets as browsers get it
 
 test: lint ## every test, with the race detector: a few minutes
 	CGO_ENABLED=$(if $(RACE),1,0) go test -timeout=20m $(RACE) ./...
+	$(if $(RACE),go test -run '$(SLOW)' ./uplink)
 
 short: ## the quick tests only
 	go test -short ./...

@@ -22,6 +22,7 @@ type Cursor struct {
 	acked [reading.Lanes]ranges // what is elsewhere
 	dirty bool                  // acked moved since it was last saved
 	out   [reading.Lanes][]handed
+	given [reading.Lanes]ranges // what Next has returned, acknowledged or not
 	again again
 
 	place  sync.Mutex // held while Next looks, not while it waits; taken before mu
@@ -59,7 +60,7 @@ func (b *Buffer) Cursor(name string) *Cursor {
 	defer c.mu.Unlock()
 	c.again = again{waiting: once}
 	for lane := range reading.Lane(reading.Lanes) {
-		c.out[lane] = nil
+		c.out[lane], c.given[lane] = nil, nil
 		c.heads[flowOf(lane, true)] = head{}
 		c.heads[flowOf(lane, false)] = head{next: 1}
 	}
@@ -153,6 +154,7 @@ func (c *Cursor) handOut(blocks []wire.Block) {
 	defer c.mu.Unlock()
 	for _, b := range blocks {
 		c.out[b.Lane] = append(c.out[b.Lane], handed{numberRange{b.First, b.Last()}, b.Base})
+		c.given[b.Lane] = c.given[b.Lane].add(b.First, b.Last())
 	}
 }
 
@@ -195,8 +197,7 @@ func (c *Cursor) isWithin(lane reading.Lane, r numberRange) bool {
 func (c *Cursor) isElsewhere(b wire.Block) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.acked[b.Lane].has(b.First, b.Last()) ||
-		slices.ContainsFunc(c.out[b.Lane], func(h handed) bool { return h.First <= b.First && b.Last() <= h.Last })
+	return c.acked[b.Lane].has(b.First, b.Last()) || c.given[b.Lane].has(b.First, b.Last())
 }
 
 func (c *Cursor) hasAcked(lane reading.Lane, first, last uint64) bool {
