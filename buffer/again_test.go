@@ -29,7 +29,11 @@ func waitsFor(t *testing.T, c *Cursor) (blocks []wire.Block) {
 func (r *running) refuse(sink string) wire.Block {
 	r.t.Helper()
 	c := r.Cursor(sink)
-	blk := r.next(c, 1)[0]
+	blocks, err := c.Next(r.t.Context(), reading.AllLanes&^reading.LanesOf(reading.Alarm), 1) // alarms tell of the last refusal
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	blk := blocks[0]
 	if err := r.Quarantine(sink, blk, "no such field"); err != nil {
 		r.t.Fatal(err)
 	}

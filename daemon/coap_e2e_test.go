@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,7 +56,9 @@ device = "{user}"
 	const lives = 3
 	for life := range lives {
 		gateway := s.startGateway()
-		s.eventually("the gateway listens", func() bool { return listens(s.mqtt) })
+		s.eventuallyStatus("the gateway listens", func(st dashboard.Status) bool {
+			return slices.ContainsFunc(st.Doors, func(d dashboard.Door) bool { return d.Kind == "coap" && d.State == dashboard.OK })
+		})
 		s.coap("notls", "-m", "post", "-t", "json", "-e", fmt.Sprintf(`{"life":%d}`, life), "coap://"+plain+"/hall")
 		s.coap("openssl", "-m", "put", "-u", "boiler", "-k", "a-key-of-16-byte", "-e", fmt.Sprint(life), "coaps://"+secure+"/mine/life")
 		s.coap("notls", "-m", "post", "-t", "110", "-e", fmt.Sprintf(`[{"n":"urn:dev:ow:10e2073a01080063:life","v":%d}]`, life), "coap://"+plain+"/senml")
