@@ -56,9 +56,7 @@ device = "{user}"
 	const lives = 3
 	for life := range lives {
 		gateway := s.startGateway()
-		s.eventuallyStatus("the gateway listens", func(st dashboard.Status) bool {
-			return slices.ContainsFunc(st.Doors, func(d dashboard.Door) bool { return d.Kind == "coap" && d.State == dashboard.OK })
-		})
+		s.eventuallyStatus("the gateway listens", hasCoAP)
 		s.coap("notls", "-m", "post", "-t", "json", "-e", fmt.Sprintf(`{"life":%d}`, life), "coap://"+plain+"/hall")
 		s.coap("openssl", "-m", "put", "-u", "boiler", "-k", "a-key-of-16-byte", "-e", fmt.Sprint(life), "coaps://"+secure+"/mine/life")
 		s.coap("notls", "-m", "post", "-t", "110", "-e", fmt.Sprintf(`[{"n":"urn:dev:ow:10e2073a01080063:life","v":%d}]`, life), "coap://"+plain+"/senml")
@@ -87,4 +85,9 @@ device = "{user}"
 			}
 		}
 	}
+}
+
+// hasCoAP says whether the door for CoAP listens.
+func hasCoAP(st dashboard.Status) bool {
+	return slices.ContainsFunc(st.Doors, func(d dashboard.Door) bool { return d.Kind == "coap" && d.State == dashboard.OK })
 }
