@@ -43,8 +43,7 @@ function edit(title, now, from, to, text) {
   const { body, close } = sheet(title);
   const area = Object.assign(make("textarea"), { ariaLabel: title, value: text ?? now.text.slice(from, to), spellcheck: false, autocapitalize: "none" });
   const out = Object.assign(make("div"), { role: "status" });
-  const minutes = make("select", "", ...[2, 1, 5, 15, 60].map((n) => Object.assign(make("option", "", `${t.after} ${n} min`), { value: `${n}m` })));
-  minutes.ariaLabel = t.after;
+  const minutes = pick(t.after, [2, 1, 5, 15, 60].map((n) => [`${n}m`, `${t.after} ${n} min`]));
   area.rows = Math.max(6, Math.min(20, area.value.split("\n").length + 1));
   const whole = () => ({ text: now.text.slice(0, from) + area.value + now.text.slice(to) });
   area.oninput = () => (localStorage.draft = JSON.stringify({ ...whole(), revision: now.revision }));

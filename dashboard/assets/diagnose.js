@@ -2,7 +2,7 @@
 // is sent by hand.
 import { lines } from "./api.js";
 import { make, say, show } from "./dom.js";
-import { fault, press, sheet } from "./sheet.js";
+import { fault, pick, press, sheet } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 import { step } from "./trace.js";
@@ -47,15 +47,13 @@ async function steps(parent, signal, path, body = {}) {
   if (path.includes("/")) parent.append(again(t.again, path, body));
 }
 
-// pick lets one be chosen.
-const pick = (parent, state, kind, what) =>
+// offer lets one of the doors or links be chosen.
+const offer = (parent, state, kind, what) =>
   parent.append(make("h3", "", t[kind]), make("div", "head", ...lists(state.status)[kind].map(({ name }) => press(name, () => diagnose(kind, name, what), parent))));
 
 // form asks for what is sent.
 const form = (path) => ({ body, signal }) => {
-  const to = make("select");
-  to.ariaLabel = t.to;
-  to.append(...["topic", "device"].map((name) => new Option(name)));
+  const to = pick(t.to, ["topic", "device"]);
   const [name, payload] = ["input", "textarea"].map((tag, i) => Object.assign(make(tag), { required: !i, spellcheck: false, ariaLabel: t.fields[i], placeholder: t.fields[i] }));
   const out = make("div");
   const fields = make("form", "", make("div", "head", to, name), payload, make("button", "", t.send));
@@ -71,10 +69,10 @@ let command;
 // diagnoseTasks offers all of it where tasks are.
 export function diagnoseTasks(state) {
   task(t.title, t.about, ({ body }) => {
-    pick(body, state, "links");
-    pick(body, state, "doors");
+    offer(body, state, "links");
+    offer(body, state, "doors");
   });
-  task(t.test, t.tests, ({ body }) => pick(body, state, "links", "test"));
+  task(t.test, t.tests, ({ body }) => offer(body, state, "links", "test"));
   task(t.message, t.messages, form("send"));
   command = task(t.command, t.commands, form("command"));
 }

@@ -3,7 +3,7 @@
 import { lines, tell } from "./api.js";
 import { proposeBlock } from "./config.js";
 import { make, say } from "./dom.js";
-import { press, sheet } from "./sheet.js";
+import { pick, press, sheet } from "./sheet.js";
 import { task } from "./tasks.js";
 import { texts } from "./texts.js";
 import { advice, clock, count } from "./words.js";
@@ -46,10 +46,7 @@ async function ports({ body, signal }, scan) {
 function work(p, scan) {
   const { body, signal } = sheet(p.title);
   const out = make("div");
-  const line = make("select", "", ...rates.flatMap((rate) => ["8N1", "8E1", "8O1", "7E1"].map((format) => make("option", "", `${rate} ${format}`))));
-  line.ariaLabel = t.line;
-  if (p.settings) line.prepend(make("option", "", p.settings));
-  line.selectedIndex = 0;
+  const line = pick(t.line, [p.settings, ...rates.flatMap((rate) => ["8N1", "8E1", "8O1", "7E1"].map((format) => `${rate} ${format}`))].filter(Boolean));
   const place = p.url ? { url: p.url } : { port: p.configure };
   const set = () => p.url ? place : { ...place, settings: line.value };
   const tap = () => p.door?.startsWith("serial:") ? place : set(); // through the door, as it is
