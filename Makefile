@@ -62,6 +62,9 @@ e2e: ## the doors out against real servers, which are installed with apt-get; do
 	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/... ./command/...
 	TIDEGATE_E2E=all go test -count=1 -timeout=40m -run 'Uplinks|Commands|Deliveries' ./daemon
 
+bare: ## the README's two commands in a minimal Debian with nothing but make and Go; as root
+	packaging/bare
+
 cover: ## how much of the code the tests reach
 	@mkdir -p bin
 	go test -coverprofile=bin/cover.prof ./... && go tool cover -func=bin/cover.prof | tail -1
@@ -77,4 +80,4 @@ demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdi
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size test short lint fuzz bench storm e2e cover cross demo clean
+.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross demo clean
