@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidegate/tidegate/packaging/usage"
@@ -67,14 +68,16 @@ complete -F _%[2]s %[1]s
 
 // tables are the arms of the function's case statements.
 type tables struct {
-	function                   string
-	subs, flags, values, takes bytes.Buffer
+	function           string
+	subs, flags, takes bytes.Buffer
+	does               []string            // what completes values, in the order of the commands
+	values             map[string][]string // of which flags, by what completes them
 }
 
 // script returns the completion of a program.
 func script(p usage.Program) []byte {
 	var names []string
-	t := tables{function: strings.ReplaceAll(p.Name, "-", "_")}
+	t := tables{function: strings.ReplaceAll(p.Name, "-", "_"), values: make(map[string][]string)}
 	for _, c := range p.Commands {
 		names = append(names, c.Name)
 		if len(c.Subs) == 0 {
@@ -91,8 +94,12 @@ func script(p usage.Program) []byte {
 	if strings.Contains(p.Help, `"help COMMAND"`) {
 		fmt.Fprintf(&t.subs, "\thelp) subs=%q ;;\n", strings.Join(names, " "))
 	}
+	var values bytes.Buffer
+	for _, does := range t.does {
+		fmt.Fprintf(&values, "\t%s)\n\t\t%s\n\t\treturn\n\t\t;;\n", strings.Join(t.values[does], " | "), does)
+	}
 	return fmt.Appendf(nil, frame, p.Name, t.function, strings.Join(names, " "),
-		&t.subs, &t.flags, &t.values, &t.takes)
+		&t.subs, &t.flags, &values, &t.takes)
 }
 
 // command adds a command, or one of a command.
@@ -101,7 +108,11 @@ func (t *tables) command(name string, c usage.Command) {
 	for _, f := range c.Flags {
 		flags = append(flags, f.Name)
 		if f.Value != "" {
-			fmt.Fprintf(&t.values, "\t\"%s %s\") %sreturn ;;\n", name, f.Name, t.value(f))
+			does := t.value(f)
+			if t.values[does] == nil {
+				t.does = append(t.does, does)
+			}
+			t.values[does] = append(t.values[does], strconv.Quote(name+" "+f.Name))
 		}
 	}
 	if len(flags) > 0 {
@@ -120,11 +131,11 @@ func (t *tables) command(name string, c usage.Command) {
 func (t *tables) value(f usage.Flag) string {
 	switch {
 	case len(f.Choices) > 0:
-		return fmt.Sprintf(`mapfile -t COMPREPLY < <(compgen -W "%s" -- "$cur"); `, strings.Join(f.Choices, " "))
+		return fmt.Sprintf(`mapfile -t COMPREPLY < <(compgen -W "%s" -- "$cur")`, strings.Join(f.Choices, " "))
 	case f.Value == "FILE", f.Value == "file", f.Value == "path":
-		return fmt.Sprintf(`_%s_files "$cur" -f; `, t.function)
+		return fmt.Sprintf(`_%s_files "$cur" -f`, t.function)
 	case f.Value == "DIR", f.Value == "directory":
-		return fmt.Sprintf(`_%s_files "$cur" -d; `, t.function)
+		return fmt.Sprintf(`_%s_files "$cur" -d`, t.function)
 	}
-	return ""
+	return ":"
 }

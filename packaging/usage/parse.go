@@ -40,6 +40,9 @@ func (c Command) parsed(p Program) Command {
 			text += "\n" + filters
 		}
 		sub.Flags = flagsOf(text + "\n" + common)
+		if m := butFor.FindStringSubmatch(common); m != nil && m[1] == name {
+			sub.Flags = slices.DeleteFunc(sub.Flags, func(f Flag) bool { return f.Name == m[2] })
+		}
 		c.Subs = append(c.Subs, sub)
 	}
 	return c
@@ -114,6 +117,7 @@ var (
 	flagWord  = regexp.MustCompile(`(?:^|[\s\[|(])(-[a-z][a-z0-9-]*)(?: ([A-Z][A-Za-z,]*\b|[a-z]+(?:\|[a-z]+)+\b|[0-9][0-9a-zA-Z,.:-]*\b|[a-z]+\]))?`)
 	choices   = regexp.MustCompile(`\b([a-z][a-z0-9-]*(?:, [a-z][a-z0-9-]*)* or [a-z][a-z0-9-]*)\b`)
 	oneOf     = regexp.MustCompile(`one of \[([a-z0-9 -]+)\]`)
+	butFor    = regexp.MustCompile(`but for ([a-z]+), (-[a-z]+)`) // "All take … and, but for export, -json"
 	byDefault = regexp.MustCompile(` \(default .*\)$`)
 )
 
