@@ -10,8 +10,8 @@ MOST    = 15900000
 SECONDS = 10
 BENCH   = .
 STORM   = 1
-# Debian's names of the architectures that packages are made for. Version control would
-# leave a mark in the programs that a tarball's do not have.
+VERSION = $(shell sed -n 's/^const Version = "\(.*\)"$$/\1/p' daemon/main.go)
+# Debian's names of the architectures that packages are made for.
 ARCHES  = arm64 armhf amd64 riscv64
 GOARCHOF = $(patsubst armhf,arm GOARM=6,$(1))
 # These skip themselves with the race detector, which makes minutes of them.
@@ -82,7 +82,8 @@ demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdi
 	./bin/firmware-sim demo
 
 deb: build ## Debian packages, in dist/; ARCHES=amd64 for one architecture
-	@$(foreach arch,$(ARCHES),GOARCH=$(call GOARCHOF,$(arch)) $(BUILD) -buildvcs=false -o bin/deb/$(arch)/ ./cmd/tidegate ./cmd/tidegate-cloud ./cmd/firmware-sim &&) true
+	@# Version control would leave a mark in the programs that a tarball's do not have.
+	@$(foreach arch,$(ARCHES),GOARCH=$(call GOARCHOF,$(arch)) $(BUILD) -ldflags='-s -w -X main.packaged=$(VERSION)' -buildvcs=false -o bin/deb/$(arch)/ ./cmd/tidegate ./cmd/tidegate-cloud ./cmd/firmware-sim &&) true
 	@packaging/build $(ARCHES)
 
 deb-check: deb ## looks into the packages, builds them again, installs, upgrades, removes and purges them; as root
