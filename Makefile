@@ -51,16 +51,19 @@ bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside i
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 	./bin/tidebench
 
-storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STORM=1 times; docs/storms.md
+storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STORM=1 times; docs/understand/storms.md
 	cd daemon && go test -timeout=0 -run 'KillStorm' -kills=$$((10000 * $(STORM)))
 	cd buffer && go test -timeout=0 -run 'PowerCut' -powercuts=$$((10000 * $(STORM)))
 	cd buffer && go test -timeout=0 -run 'Accident|Model|KillNine' -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
 	cd daemon && go test -timeout=0 -run 'KillNine|StormOf' -count=$$((5 * $(STORM)))
 
-e2e: ## the doors out against real servers, which are installed with apt-get; docs/servers.md
+e2e: ## the doors out against real servers, which are installed with apt-get; docs/understand/servers.md
 	.ci/servers
 	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/... ./command/...
 	TIDEGATE_E2E=all go test -count=1 -timeout=40m -run 'Uplinks|Commands|Deliveries' ./daemon
+
+bare: ## the README's two commands in a minimal Debian with nothing but make and Go; as root
+	packaging/bare
 
 cover: ## how much of the code the tests reach
 	@mkdir -p bin
@@ -77,4 +80,4 @@ demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdi
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size test short lint fuzz bench storm e2e cover cross demo clean
+.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross demo clean
