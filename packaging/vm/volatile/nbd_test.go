@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -130,8 +132,12 @@ func FuzzConverse(f *testing.F) {
 	f.Add(unhex(f, cflags+"49484156454f5054 00000003 00000000"+goDisk+rest))
 	f.Add(unhex(f, "00000000 49484156454f5054 00000001 00000000"+zeroes))
 	f.Add(unhex(f, "ffffffff"))
+	one := opened(f, 64, 8, 1, false) // a file for each input would take most of the time
 	f.Fuzz(func(t *testing.T, says []byte) {
-		d := opened(t, 64, 8, 1, false)
+		if err := errors.Join(one.file.Truncate(0), one.file.Truncate(one.size)); err != nil {
+			t.Fatal(err)
+		}
+		d := &disk{file: one.file, size: one.size, most: 8, cache: make(map[int64]*[sector]byte), random: rand.New(rand.NewPCG(1, 0))}
 		w := &wirePair{Reader: bytes.NewReader(says)}
 		converse(d, w)
 		if len(d.cache) > 8 {
