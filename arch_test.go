@@ -12,7 +12,7 @@ var storeys = []struct {
 	storey  int
 	pattern string // as in path.Match, over the folder
 }{
-	{5, "cmd/*"},
+	{5, "cmd/*"}, {5, "packaging/vm/volatile"},
 	{4, "daemon"},
 	{3, "ingest/*in"}, {3, "uplink/*out"}, {3, "uplink/encode"}, {3, "firmware-sim"},
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
