@@ -80,6 +80,7 @@ func (m *machine) makeVolatile(seed uint64, lies bool) (*volatileDisk, func()) {
 	d.server = exec.Command(m.buildVolatile(), "-disk", plain.file, "-socket", d.socket, "-control", d.control,
 		fmt.Sprintf("-seed=%d", seed), fmt.Sprintf("-lie=%t", lies))
 	d.server.Stderr = os.Stderr
+	d.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := d.server.StdoutPipe()
 	if err != nil {
 		m.Fatal(err)

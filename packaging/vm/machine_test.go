@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -164,6 +165,7 @@ func (m *machine) start() {
 		m.Fatal(err)
 	}
 	p.qemu.Stdout, p.qemu.Stderr = said, said
+	p.qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // of a test that panics
 	err = p.qemu.Start()
 	said.Close()
 	if err != nil {
@@ -304,10 +306,10 @@ func (m *machine) try(script string) (int, string) {
 	return code, strings.TrimSpace(said)
 }
 
-// must runs a script that has to succeed, and returns what it said.
+// must runs a script whose every command has to succeed, and returns what it said.
 func (m *machine) must(script string) string {
 	m.Helper()
-	code, said := m.try(script)
+	code, said := m.try("set -e\n" + script)
 	if code != 0 {
 		m.Fatalf("%s: exit code %d\n%s", script, code, said)
 	}

@@ -80,15 +80,16 @@ func (m *machine) repack(version string) string {
 // configure replaces the gateway's configuration, and lets it take effect.
 func (m *machine) configure(text string) {
 	m.Helper()
-	m.write("/etc/tidegate/tidegate.toml", text)
-	m.must("chown tidegate: /etc/tidegate/tidegate.toml; chmod 640 /etc/tidegate/tidegate.toml; tidegate check -config /etc/tidegate/tidegate.toml -offline || true; systemctl restart tidegate")
+	m.write("/etc/tidegate/tidegate.toml", "tidegate", "640", text)
+	m.must("tidegate config >/dev/null; systemctl restart tidegate")
 	m.active()
 }
 
-// write puts a text into a file of the machine.
-func (m *machine) write(file, text string) {
+// write replaces a file of the machine.
+func (m *machine) write(file, owner, mode, text string) {
 	m.Helper()
-	m.must("cat >" + file + " <<'END OF FILE'\n" + strings.TrimSuffix(text, "\n") + "\nEND OF FILE\nsync " + file)
+	m.must("cat >/root/written <<'END OF FILE'\n" + strings.TrimSuffix(text, "\n") + "\nEND OF FILE\n" +
+		"install -o " + owner + " -g " + owner + " -m " + mode + " /root/written " + file + "; rm /root/written; sync")
 }
 
 // active waits until the gateway is started.
