@@ -23,7 +23,7 @@ import (
 const deadLink = "[[uplink.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/v1/ingest\"\n"
 
 // measured is when the readings of an exporting gateway begin, in milliseconds.
-const measured = 1_800_000_000_000
+const measured int64 = 1_800_000_000_000
 
 // exporting is a gateway with n readings that nobody has, a second apart.
 func exporting(t *testing.T, n int) *gatewayHere {
