@@ -34,7 +34,9 @@ func configured(args []string) []string {
 	switch args[0] {
 	case "version", "help", "config":
 		return args
-	case "buffer", "quarantine", "command", "token", "operator":
+	case "token": // takes its flags behind the name
+		return append(slices.Clone(args), "-config", file)
+	case "buffer", "quarantine", "command", "operator":
 		at = min(2, len(args))
 		if at == 2 && args[1] == "help" {
 			return args

@@ -1,7 +1,10 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,14 +20,16 @@ type preparation struct {
 	replace []string          // old, new, …: what is named otherwise in a test; {n} is the port here in place of n
 	files   map[string]string // path as the page says it: content; relative ones are where the commands run
 	env     []string
-	world   []string // started before the gateway, as what does not end: devices, servers
-	before  string   // commands before the first of the page, with the gateway running
-	after   string   // commands after the last
-	more    string   // configuration besides the page's
-	needs   []string // programs without which the page is skipped
-	cloud   bool     // there is a tidegate-cloud on port 8440
-	idle    bool     // the page starts its gateway itself, or has none
-	stored  []string // what is on flash in the end: "device metric value", * for anything
+	world   []string          // started before the gateway, as what does not end: devices, servers
+	before  string            // commands before the first of the page, with the gateway running
+	after   string            // commands after the last
+	more    string            // configuration besides the page's
+	needs   []string          // programs without which the page is skipped
+	steps   map[string]string // commands before the block that begins so; "@stop" and "@start" are for the gateway
+	cloud   bool              // there is a tidegate-cloud on port 8440
+	refuses bool              // on port 8086 is a server that refuses everything
+	idle    bool              // the page starts its gateway itself, or has none
+	stored  []string          // what is on flash in the end: "device metric value", * for anything
 }
 
 // TestPages runs the commands of every page against a gateway with the page's
@@ -80,7 +85,10 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 	}
 	s.configure(configuration)
 	if prep.cloud {
-		s.start("tidegate-cloud run -data /var/lib/tidegate-cloud -listen 127.0.0.1:8440", says("listening"))
+		s.start("tidegate-cloud run -data /var/lib/tidegate-cloud -listen 127.0.0.1:8440", says("receiving"))
+	}
+	if prep.refuses {
+		s.refuse(8086)
 	}
 	for _, command := range prep.world {
 		s.start(s.withPorts([]string{command})[0], anything)
@@ -91,6 +99,7 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 	s.must(prep.before)
 	said := ""
 	for _, b := range blocks {
+		s.step(prep.steps, b)
 		switch {
 		case b.asked():
 			s.ask(b)
@@ -123,6 +132,40 @@ func (s *session) withPorts(texts []string) []string {
 	return all
 }
 
+// step does what belongs before the block.
+func (s *session) step(steps map[string]string, b block) {
+	s.Helper()
+	first, _, _ := strings.Cut(b.text, "\n")
+	for _, line := range strings.Split(steps[first], "\n") {
+		switch strings.TrimSpace(line) {
+		case "@stop":
+			s.must("kill -INT $(cat gateway.pid); while kill -0 $(cat gateway.pid) 2>/dev/null; do sleep 0.05; done")
+		case "@start":
+			s.startGateway()
+		default:
+			if background, ok := strings.CutPrefix(line, "& "); ok {
+				s.start(background, anything)
+				continue
+			}
+			s.must(line)
+		}
+	}
+}
+
+// refuse answers everything with 400, as a database does whose fields have other types.
+func (s *session) refuse(port int) {
+	s.Helper()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.port(port)))
+	if err != nil {
+		s.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "field type conflict", http.StatusBadRequest)
+	})}
+	go server.Serve(l)
+	s.Cleanup(func() { server.Close() })
+}
+
 // must runs commands of the test.
 func (s *session) must(text string) {
 	s.Helper()
@@ -141,18 +184,19 @@ func says(word string) func(said string) bool {
 
 // goesOn matches commands that do not end by themselves. They run until the end of
 // the session; the commands behind them wait for their first word.
-var goesOn = regexp.MustCompile(`^(tidegate (run|tap\b|log .*-f|ports .*-watch)|tidegate-cloud run|firmware-sim (serial|modbus|link|fleet)\b|mosquitto_sub\b)`)
+var goesOn = regexp.MustCompile(`^(tidegate (run|tap\b|log .*-f|ports .*-watch)|tidegate-cloud run|firmware-sim (serial|modbus|link|fleet)\b|mosquitto_sub\b|curl -N)`)
 
 // runBlock runs the commands of a block and returns what they print.
 func (s *session) runBlock(b block) string {
 	s.Helper()
 	lines := strings.Split(strings.TrimSpace(b.text), "\n")
-	if !slices.ContainsFunc(lines, goesOn.MatchString) {
+	going := func(line string) bool { return goesOn.MatchString(strings.NewReplacer(s.replaced...).Replace(line)) }
+	if !slices.ContainsFunc(lines, going) {
 		lines = []string{b.text}
 	}
 	printed := ""
 	for _, line := range lines {
-		if goesOn.MatchString(line) {
+		if going(line) {
 			s.start(line, anything)
 			continue
 		}
@@ -181,7 +225,11 @@ func (s *session) console(b block) {
 			continue
 		}
 		out, err := s.run(command)
-		if differs := alike(s.here(shown), out); differs != nil {
+		compare := alike
+		if strings.Contains(command, "/api/v1/") && strings.HasPrefix(shown, "{") && json.Valid([]byte(completed(shown))) {
+			compare = shapedLike
+		}
+		if differs := compare(s.here(shown), out); differs != nil {
 			s.Errorf("%v: %s (%v) does not print what is shown: %v", b, command, err, differs)
 		} else if err != nil && strings.TrimSpace(shown) == "" {
 			s.Errorf("%v: %s: %v", b, command, err)
@@ -219,4 +267,18 @@ func (s *session) anyFile(pattern string) string {
 		s.Fatalf("no %s: %v", pattern, err)
 	}
 	return found[0]
+}
+
+// samples is a batch of n temperatures, a second apart, with a hole of some
+// seconds in the middle.
+func samples(n, hole int) string {
+	var all []string
+	for i := range n {
+		at := 1788217200000 + 1000*i
+		if i > n/2 {
+			at += 1000 * hole
+		}
+		all = append(all, fmt.Sprintf(`{"ts":%d,"temp":%.1f}`, at, 21+float64(i%7)/10))
+	}
+	return "[" + strings.Join(all, ",") + "]"
 }

@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long anything may take that should happen at all.
-const patience = 30 * time.Second
+const patience = 20 * time.Second
 
 // session is a page's machine: a folder in which its paths lie, free ports in
 // place of its own, and the processes that its commands start.
@@ -52,6 +52,7 @@ func newSession(t *testing.T, replaced []string, env ...string) *session {
 			t.Fatal(err)
 		}
 	}
+	s.write(".curlrc", "silent\nshow-error\n")
 	return s
 }
 
@@ -91,13 +92,15 @@ func freePort(t *testing.T) int {
 var (
 	folders  = regexp.MustCompile(`(^|[\s"'=@:(])(/etc/tidegate|/var/lib|/var/backups|/run/tidegate|/run/credentials|/media|/srv|/tmp|/dev/tty|/dev/serial)\b`)
 	hostPort = regexp.MustCompile(`\b(?:127\.0\.0\.1|0\.0\.0\.0|localhost|gateway\.lan|192\.168\.\d+\.\d+|192\.0\.2\.\d+|10\.\d+\.\d+\.\d+|[\w-]+\.example):(\d+)\b`)
-	barePort = regexp.MustCompile(`(127\.0\.0\.1 |--port |-p |":)(\d{4,5})\b`)
+	barePort = regexp.MustCompile(`(127\.0\.0\.1 |--port |-p |= ":)(\d{4,5})\b`)
+	forHow   = regexp.MustCompile(`-for \d+s\b`)
 	coapHost = regexp.MustCompile(`(coaps?)://(?:127\.0\.0\.1|gateway\.lan)/`)
 )
 
 // here puts this machine into a text of the page.
 func (s *session) here(text string) string {
 	text = strings.NewReplacer(s.replaced...).Replace(text)
+	text = forHow.ReplaceAllString(text, "-for 1s")
 	text = folders.ReplaceAllString(text, "${1}"+s.dir+"${2}")
 	text = hostPort.ReplaceAllStringFunc(text, func(m string) string {
 		n, err := strconv.Atoi(m[strings.LastIndexByte(m, ':')+1:])
@@ -109,8 +112,11 @@ func (s *session) here(text string) string {
 	text = barePort.ReplaceAllStringFunc(text, func(m string) string {
 		at := strings.LastIndexAny(m, " :") + 1
 		n, _ := strconv.Atoi(m[at:])
-		if before := strings.TrimSuffix(m[:at], `":`); before != m[:at] {
-			return fmt.Sprintf(`"127.0.0.1:%d`, s.port(n))
+		if s.ours(n) {
+			return m
+		}
+		if strings.HasPrefix(m, "=") {
+			return fmt.Sprintf(`= "127.0.0.1:%d`, s.port(n))
 		}
 		return m[:at] + strconv.Itoa(s.port(n))
 	})
@@ -197,6 +203,7 @@ func (s *session) run(text string) (string, error) {
 	var out bytes.Buffer
 	cmd := s.command(ctx, script)
 	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdin = strings.NewReader("a passphrase of some length\na passphrase of some length\n") // for who asks
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("it did not end within %v", patience)
@@ -250,7 +257,7 @@ func (s *session) start(text string, ready func(said string) bool) *spoken {
 			s.Logf("%q said\n%.4000s", text, out)
 		}
 	})
-	s.eventually("it is ready: "+text, func() bool { return ready(out.String()) })
+	s.eventually("it is ready: "+text, func() bool { return ready(out.String()) || len(ended) > 0 })
 	return out
 }
 
@@ -272,14 +279,17 @@ func (s *session) eventually(what string, condition func() bool) {
 // startGateway runs the gateway until the end of the session.
 func (s *session) startGateway() {
 	s.Helper()
-	s.start("tidegate run", func(string) bool {
-		_, err := s.get("/api/v1/health")
-		return err == nil
+	s.start("sh -c 'echo $$ >gateway.pid; exec tidegate run'", func(string) bool {
+		status, err := s.get("/api/v1/status")
+		return err == nil && strings.Contains(status, `"mqtt"`)
 	})
 }
 
 // get asks the gateway on its admin socket.
 func (s *session) get(url string) (string, error) {
+	if strings.HasPrefix(url, "/api/v1/session") { // is asked of the page only
+		return s.run(fmt.Sprintf("curl -fsS 'http://127.0.0.1:%d%s'", s.port(8080), url))
+	}
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", s.path("/var/lib/tidegate/admin.sock"))
