@@ -226,7 +226,7 @@ func (s *session) console(b block) {
 		}
 		out, err := s.run(command)
 		compare := alike
-		if strings.Contains(command, "/api/v1/") && strings.HasPrefix(shown, "{") && json.Valid([]byte(completed(shown))) {
+		if strings.Contains(command, "/api/v1/") && strings.HasPrefix(shown, "{") && json.Valid([]byte(completed(shown))) && json.Valid([]byte(out)) {
 			compare = shapedLike
 		}
 		if differs := compare(s.here(shown), out); differs != nil {

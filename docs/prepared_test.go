@@ -180,7 +180,3 @@ name = "influx"
 url = "http://127.0.0.1:8086/write"
 encoding = "line"
 `
-
-// elsewhere says of blocks that are neither run nor parsed what holds them, or why
-// nothing can: "page: how its first line begins".
-var elsewhere = map[string]string{}
