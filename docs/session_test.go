@@ -46,8 +46,8 @@ func newSession(t *testing.T, replaced []string, env ...string) *session {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &session{T: t, dir: dir, ports: make(map[int]int)}
 	s.replaced = replaced
-	s.env = append(os.Environ(), append([]string{"TIDEGATE_CONFIG=" + s.path("/etc/tidegate/tidegate.toml"), "HOME=" + s.path("/home"), "LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0"}, env...)...)
-	for _, folder := range []string{"/etc/tidegate/credentials", "/var/lib/tidegate", "/dev/serial/by-id", "/tmp", "/media/stick", "/media/usb", "/home", "/srv", "/run/tidegate"} {
+	s.env = append(os.Environ(), append([]string{"TIDEGATE_CONFIG=" + s.path("/etc/tidegate/tidegate.toml"), "HOME=" + s.path("/desk"), "LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0"}, env...)...)
+	for _, folder := range []string{"/etc/tidegate/credentials", "/var/lib/tidegate", "/dev/serial/by-id", "/tmp", "/media/stick", "/media/usb", "/desk", "/srv", "/run/tidegate"} {
 		if err := os.MkdirAll(s.path(folder), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func (s *session) ours(n int) bool {
 func (s *session) write(name, text string) {
 	s.Helper()
 	if !filepath.IsAbs(name) {
-		name = "/home/" + name
+		name = "/desk/" + name
 	}
 	if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
 		s.Fatal(err)
@@ -188,7 +188,7 @@ func (s *session) configure(text string) {
 // command is a shell that runs the text in the folder, as a group of its own.
 func (s *session) command(ctx context.Context, text string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "sh", "-c", text)
-	cmd.Dir, cmd.Env = s.path("/home"), s.env
+	cmd.Dir, cmd.Env = s.path("/desk"), s.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
