@@ -44,7 +44,7 @@ type Daemon struct {
 	page     net.Listener // nil when the dashboard is off, as entrance is
 	entrance *entrance
 	admin    net.Listener
-	supervisor
+	overseer
 	*watch
 
 	file       string // of the configuration; empty for none
@@ -101,7 +101,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	(&steward{Daemon: d}).run(ctx, send)
 	d.stops.Store(true)
-	d.heed(d.manager.Stopping())
+	d.heed(d.systemd.Stopping())
 	d.log.Info("gateway stops")
 
 	g := d.current()

@@ -261,7 +261,7 @@ func (c *call) run() error {
 		return err
 	}
 	d.from(c.file, text)
-	if d.manager, err = sdnotify.FromEnvironment(os.Getenv); err != nil {
+	if d.systemd, err = sdnotify.FromEnvironment(os.Getenv); err != nil {
 		d.log.Warn("systemd is not told how the gateway is", "err", err)
 	}
 	for _, line := range d.addresses() {

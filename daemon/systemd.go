@@ -19,10 +19,10 @@ const (
 	calm     = 30 * time.Second
 )
 
-// supervisor is systemd, where it has started the gateway. What cannot be told to it is
+// overseer is systemd, where it has started the gateway. What cannot be told to it is
 // logged once, until it can.
-type supervisor struct {
-	manager *sdnotify.Manager // nil without systemd
+type overseer struct {
+	systemd *sdnotify.Supervisor // nil without systemd
 	deaf    atomic.Bool
 }
 
@@ -37,12 +37,12 @@ func (d *Daemon) heed(err error) {
 // until ctx ends. A door that cannot listen is no reason not to be ready: it is tried
 // again, and the others listen.
 func (d *Daemon) attend(ctx context.Context) error {
-	if d.manager == nil {
+	if d.systemd == nil {
 		return nil
 	}
 	_ = opened(ctx, d.current().doors) // the line says what does not
 	said := d.condition(time.Now())
-	d.heed(d.manager.Ready(said))
+	d.heed(d.systemd.Ready(said))
 	look := time.NewTimer(restless)
 	defer look.Stop()
 	for {
@@ -53,7 +53,7 @@ func (d *Daemon) attend(ctx context.Context) error {
 		}
 		next := calm
 		if line := d.condition(time.Now()); line != said {
-			d.heed(d.manager.Status(line))
+			d.heed(d.systemd.Status(line))
 			said, next = line, restless
 		}
 		look.Reset(next)

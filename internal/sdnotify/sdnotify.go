@@ -20,16 +20,16 @@ const patience = 5 * time.Second
 // maxStatus bounds the line for people, in bytes.
 const maxStatus = 300
 
-// Manager is the service manager that started the process. A nil Manager is none, and
+// Supervisor is the service manager that started the process. A nil Supervisor is none, and
 // costs nothing.
-type Manager struct {
+type Supervisor struct {
 	address  net.UnixAddr
 	watchdog time.Duration
 }
 
 // FromEnvironment returns the manager that the environment names, nil if there is
 // none. getenv is os.Getenv outside tests.
-func FromEnvironment(getenv func(string) string) (*Manager, error) {
+func FromEnvironment(getenv func(string) string) (*Supervisor, error) {
 	socket := getenv("NOTIFY_SOCKET")
 	switch {
 	case socket == "":
@@ -38,7 +38,7 @@ func FromEnvironment(getenv func(string) string) (*Manager, error) {
 		return nil, fmt.Errorf("$NOTIFY_SOCKET is %q, which is no path and no abstract socket — hint: start the gateway by systemd, or unset it", socket)
 	}
 	// An address that begins with @ is taken for an abstract one by package net.
-	m := &Manager{address: net.UnixAddr{Name: socket, Net: "unixgram"}}
+	m := &Supervisor{address: net.UnixAddr{Name: socket, Net: "unixgram"}}
 	if pid := getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return m, nil // another process is watched
 	}
@@ -54,37 +54,37 @@ func FromEnvironment(getenv func(string) string) (*Manager, error) {
 
 // Watchdog is within what time of the last one the manager wants to hear Alive, before
 // it kills the process; zero if it does not watch.
-func (m *Manager) Watchdog() time.Duration {
-	if m == nil {
+func (s *Supervisor) Watchdog() time.Duration {
+	if s == nil {
 		return 0
 	}
-	return m.watchdog
+	return s.watchdog
 }
 
 // Ready says that the service has started, or has loaded its configuration again.
 // Status is a line for people; empty leaves the last one.
-func (m *Manager) Ready(status string) error { return m.say("READY=1", statusLine(status)) }
+func (s *Supervisor) Ready(status string) error { return s.say("READY=1", statusLine(status)) }
 
 // Reloading says that the configuration is loaded again, until Ready.
-func (m *Manager) Reloading() error {
-	if m == nil {
+func (s *Supervisor) Reloading() error {
+	if s == nil {
 		return nil
 	}
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return fmt.Errorf("tell systemd: %w", err)
 	}
-	return m.say("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))
+	return s.say("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))
 }
 
 // Stopping says that the service has begun to stop.
-func (m *Manager) Stopping() error { return m.say("STOPPING=1") }
+func (s *Supervisor) Stopping() error { return s.say("STOPPING=1") }
 
 // Status is a line for people.
-func (m *Manager) Status(line string) error { return m.say(statusLine(line)) }
+func (s *Supervisor) Status(line string) error { return s.say(statusLine(line)) }
 
 // Alive says that the service works, and feeds the watchdog.
-func (m *Manager) Alive() error { return m.say("WATCHDOG=1") }
+func (s *Supervisor) Alive() error { return s.say("WATCHDOG=1") }
 
 // statusLine is empty for no status. A line end would begin another variable.
 func statusLine(status string) string {
@@ -100,8 +100,8 @@ func statusLine(status string) string {
 
 // say sends the lines that are not empty, in one datagram. It dials for each: so it
 // does not matter whether the manager has been replaced since the last.
-func (m *Manager) say(lines ...string) error {
-	if m == nil {
+func (s *Supervisor) say(lines ...string) error {
+	if s == nil {
 		return nil
 	}
 	text := ""
@@ -113,7 +113,7 @@ func (m *Manager) say(lines ...string) error {
 	if text == "" {
 		return nil
 	}
-	c, err := net.DialUnix("unixgram", nil, &m.address)
+	c, err := net.DialUnix("unixgram", nil, &s.address)
 	if err == nil {
 		defer c.Close()
 		c.SetWriteDeadline(time.Now().Add(patience))
