@@ -267,6 +267,7 @@ func Load(path string) (Config, error) {
 func Parse(name string, text []byte) (Config, error) {
 	c := Default()
 	doc := conf.Decode(name, text, &c)
+	c.resolve(machineCredentials(), doc.Refuse)
 	c.validate(doc.Refuse)
 	if err := doc.Err(); err != nil {
 		return Config{}, err

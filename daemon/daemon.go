@@ -44,6 +44,7 @@ type Daemon struct {
 	page     net.Listener // nil when the dashboard is off, as entrance is
 	entrance *entrance
 	admin    net.Listener
+	overseer
 	*watch
 
 	file       string // of the configuration; empty for none
@@ -100,6 +101,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	(&steward{Daemon: d}).run(ctx, send)
 	d.stops.Store(true)
+	d.heed(d.systemd.Stopping())
 	d.log.Info("gateway stops")
 
 	g := d.current()
@@ -149,6 +151,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	serve("log", d.tail.Run)
 	serve("watch of doors", d.watchDoors)
 	serve("identify", d.signal.Run)
+	serve("word to systemd", d.attend)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/ontrial"
+	"github.com/tidegate/tidegate/internal/sdnotify"
 )
 
 // Version is the version of the program.
@@ -260,6 +261,9 @@ func (c *call) run() error {
 		return err
 	}
 	d.from(c.file, text)
+	if d.systemd, err = sdnotify.FromEnvironment(os.Getenv); err != nil {
+		d.log.Warn("systemd is not told how the gateway is", "err", err)
+	}
 	for _, line := range d.addresses() {
 		fmt.Fprintln(c.stdout, line)
 	}

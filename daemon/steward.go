@@ -23,6 +23,9 @@ type texts struct {
 	ends           time.Time // zero if nothing is on trial
 }
 
+// isOnTrial says whether what runs is undone unless somebody keeps it.
+func (t *texts) isOnTrial() bool { return !t.ends.IsZero() }
+
 // inEffect notes that a text runs, until ends if it is on trial.
 func (d *Daemon) inEffect(kept, runs string, ends time.Time) {
 	d.texts.Store(&texts{kept: kept, runs: runs, revision: revision(runs), ends: ends})
