@@ -335,7 +335,7 @@ func TestAFileMakesAnOperatorBeforeTheGatewayRuns(t *testing.T) {
 	if err := Fit("north-7", good); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range []string{"short", "north-7-2026!", "password123"} {
+	for _, bad := range []string{"tiny", "north-7-2026!", "password123"} {
 		if err := Fit("north-7", bad); !errors.Is(err, ErrUnfit) || strings.Contains(err.Error(), bad) {
 			t.Errorf("%q: %v", bad, err)
 		}
