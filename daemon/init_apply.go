@@ -7,10 +7,8 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -46,7 +44,7 @@ func survey(config, dataDir string) (ground, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if is, _, err = ownerOf(dataDir); err != nil {
-			is = gatewayUser()
+			is.uid, is.gid, g.own.mode = -1, -1, 0o644 // whoever the gateway runs as must read it
 		}
 		is.mode = g.own.mode
 	case err != nil:
@@ -68,19 +66,6 @@ func survey(config, dataDir string) (ground, error) {
 	return g, nil
 }
 
-// gatewayUser is the user that the package makes, or nobody in particular.
-func gatewayUser() owned {
-	is := owned{uid: -1, gid: -1}
-	if u, err := user.Lookup("tidegate"); err == nil {
-		uid, err := strconv.Atoi(u.Uid)
-		gid, other := strconv.Atoi(u.Gid)
-		if err == nil && other == nil {
-			is.uid, is.gid = uid, gid
-		}
-	}
-	return is
-}
-
 // beside is a name in the folder of the configuration.
 func (g ground) beside(names ...string) string {
 	return filepath.Join(append([]string{filepath.Dir(g.config)}, names...)...)
@@ -94,7 +79,10 @@ func (p provision) steps(g ground) []initStep {
 	for _, name := range slices.Sorted(maps.Keys(p.Credential)) {
 		path, text := g.beside(credentialsFolder, name), p.Credential[name]
 		add(fmt.Sprintf("%s (a secret)", path), func() error {
-			return errors.Join(g.credentials(), placeFile(path, []byte(text), g.root))
+			if err := g.credentials(); err != nil {
+				return err
+			}
+			return placeFile(path, []byte(text), g.root)
 		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.File)) {

@@ -66,6 +66,11 @@ func parseInit(name string, text []byte, path string, now Config, wrong error) (
 	if wrong != nil && !errors.As(wrong, &problems) {
 		return provision{}, wrong
 	}
+	for i, p := range problems { // the configuration does not know of our tables
+		if hint := conf.Suggest(p.Key, initTables()); p.What == "unknown key" && strings.HasPrefix(hint, "did you mean") {
+			problems[i].Hint = hint
+		}
+	}
 	p.validate(doc.Refuse, path, wrong == nil)
 	if more := conf.Problems(nil); errors.As(doc.Err(), &more) {
 		problems = append(problems, more...)
@@ -115,6 +120,8 @@ func scrubbed(p conf.Piece) []byte {
 	switch {
 	case p.Key == "":
 		return []byte("\n[" + p.Path + "]\n")
+	case p.Key == p.Table && p.Path == "": // all of the table, in braces
+		return []byte("# " + p.Key + " = { *** }\n")
 	case p.Table == "file":
 		return append(bytes.TrimRight(p.Body, "\r\n"), '\n')
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"time"
@@ -49,7 +48,7 @@ func (c *initCall) openLAN(ctx context.Context) error {
 	}
 	restarted := false
 	if changed && !c.not && c.file == defaultConfig {
-		restarted = c.restart(ctx)
+		restarted = c.restart()
 	}
 	if changed && !restarted {
 		fmt.Fprintln(c.stdout, "restart the gateway; \"tidegate init -lan\" says then where the page is")
@@ -84,17 +83,18 @@ func lanConfig(text []byte, now Config) ([]byte, Config, error) {
 }
 
 // restart restarts the gateway where systemd runs it.
-func (c *initCall) restart(ctx context.Context) bool {
+func (c *initCall) restart() bool {
+	const systemctl = "/usr/bin/systemctl"
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, lanWait)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemctl", "try-restart", "tidegate.service").CombinedOutput()
+	p, err := os.StartProcess(systemctl, []string{systemctl, "try-restart", "tidegate.service"},
+		&os.ProcAttr{Env: os.Environ(), Files: []*os.File{nil, os.Stderr, os.Stderr}})
 	if err != nil {
-		fmt.Fprintf(c.stderr, "systemctl try-restart tidegate.service: %v: %s\n", err, out)
+		return false
 	}
-	return err == nil
+	state, err := p.Wait() // systemd has a time for it
+	return err == nil && state.Success()
 }
 
 // invite prints where the page is, and what it takes to become its operator.

@@ -79,6 +79,9 @@ func (c *resetCall) run(ctx context.Context) error {
 	if errors.Is(unknown, buffer.ErrInUse) {
 		return unknown
 	}
+	if _, err := os.Stat(bufferConfig(cfg).Dir); errors.Is(err, os.ErrNotExist) {
+		unknown = nil // none
+	}
 	r, err := planReset(c.file, cfg, c.keep)
 	if err != nil {
 		return err
@@ -104,7 +107,7 @@ func (c *resetCall) show(r reset, cfg Config, inv buffer.Inventory, unknown erro
 	fmt.Fprintf(&b, "This erases all that the gateway %s has:\n", id)
 	all, _ := inv.Waiting(buffer.Sink{})
 	switch {
-	case unknown != nil && !errors.Is(unknown, os.ErrNotExist):
+	case unknown != nil:
 		fmt.Fprintf(&b, "  %s: %v\n", r.DataDir, unknown)
 	case inv.StateError != "":
 		fmt.Fprintf(&b, "  %s: readings, and which were delivered is not known: %s\n", r.DataDir, inv.StateError)

@@ -9,11 +9,11 @@ package erase
 import (
 	"crypto/rand"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Small is how many bytes a file may have that is written over. Larger ones hold readings:
@@ -24,102 +24,79 @@ const Small = 256 << 10
 // by its name in the folder itself. It goes on after an error, and returns all of them. A
 // folder that is not there is empty.
 func Folder(path string, spare func(name string) bool) error {
-	root, err := os.OpenRoot(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	err = folder(root, spare)
-	return errors.Join(err, root.Close())
+	return in(unix.AT_FDCWD, path, 0, func(dir *os.File) error { return folder(dir, spare) })
 }
 
 // Path removes a file, a link, or a folder with all that is in it. What is not there is
 // removed.
 func Path(path string) error {
-	root, err := os.OpenRoot(filepath.Dir(path))
-	if errors.Is(err, fs.ErrNotExist) {
+	return in(unix.AT_FDCWD, filepath.Dir(path), 0, func(dir *os.File) error {
+		return errors.Join(remove(dir, filepath.Base(path)), dir.Sync())
+	})
+}
+
+// in opens a folder of another one, and no link if flags say so.
+func in(at int, name string, flags int, do func(dir *os.File) error) error {
+	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|flags, 0)
+	if err == unix.ENOENT {
 		return nil
 	}
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	err = remove(root, filepath.Base(path))
-	return errors.Join(err, syncNames(root), root.Close())
+	dir := os.NewFile(uintptr(fd), name)
+	return errors.Join(do(dir), dir.Close())
 }
 
-func folder(root *os.Root, spare func(name string) bool) error {
-	names, err := namesIn(root)
+func folder(dir *os.File, spare func(name string) bool) error {
+	names, err := dir.Readdirnames(-1)
 	for _, name := range names {
 		if spare == nil || !spare(name) {
-			err = errors.Join(err, remove(root, name))
+			err = errors.Join(err, remove(dir, name))
 		}
 	}
-	return errors.Join(err, syncNames(root))
-}
-
-func namesIn(root *os.Root) ([]string, error) {
-	f, err := root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	names, err := f.Readdirnames(-1)
-	return names, errors.Join(err, f.Close())
+	return errors.Join(err, dir.Sync())
 }
 
 // remove removes what has the name, with all that is in it.
-func remove(root *os.Root, name string) error {
-	info, err := root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+func remove(dir *os.File, name string) error {
+	at, flags := int(dir.Fd()), 0
+	var is unix.Stat_t
+	err := unix.Fstatat(at, name, &is, unix.AT_SYMLINK_NOFOLLOW)
+	switch kind := is.Mode & unix.S_IFMT; {
+	case err != nil:
+	case kind == unix.S_IFDIR:
+		flags = unix.AT_REMOVEDIR
+		err = in(at, name, unix.O_NOFOLLOW, func(sub *os.File) error { return folder(sub, nil) })
+	case kind == unix.S_IFREG:
+		overwrite(at, name)
+	}
+	if err == nil {
+		err = unix.Unlinkat(at, name, flags)
 	}
 	switch {
-	case err != nil:
-		return err
-	case info.IsDir():
-		err = inside(root, name)
-	case info.Mode().IsRegular() && info.Size() <= Small:
-		err = overwrite(root, name)
+	case err == nil, err == unix.ENOENT:
+		return nil
 	}
-	if gone := root.Remove(name); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-		return errors.Join(err, gone)
-	}
-	if info.IsDir() {
-		return err
-	}
-	return nil // gone it is; that it could not be written over is the least
+	return &fs.PathError{Op: "remove", Path: filepath.Join(dir.Name(), name), Err: err}
 }
 
-func inside(root *os.Root, name string) error {
-	sub, err := root.OpenRoot(name)
+// overwrite writes over a file that is small, and that has no other name, which may be
+// somebody's who had it before. The file goes whether that works or not.
+func overwrite(at int, name string) {
+	fd, err := unix.Openat(at, name, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return
 	}
-	return errors.Join(folder(sub, nil), sub.Close())
-}
-
-// overwrite writes over a file that has no other name: such a name may be somebody's who
-// had it before.
-func overwrite(root *os.Root, name string) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	var is unix.Stat_t
+	if unix.Fstat(fd, &is) != nil || is.Mode&unix.S_IFMT != unix.S_IFREG || is.Nlink != 1 || is.Size > Small {
+		return
 	}
-	info, err := f.Stat()
-	if err == nil && info.Mode().IsRegular() && info.Size() <= Small {
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 1 {
-			_, err = io.CopyN(f, rand.Reader, info.Size())
-			err = errors.Join(err, f.Sync())
-		}
+	noise := make([]byte, is.Size)
+	rand.Read(noise) // never fails
+	if _, err := f.Write(noise); err == nil {
+		_ = f.Sync()
 	}
-	return errors.Join(err, f.Close())
-}
-
-func syncNames(root *os.Root) error {
-	f, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
