@@ -41,9 +41,9 @@ func newNewcomer(t *testing.T) *newcomer {
 func (n *newcomer) config() string { return filepath.Join(n.etc, "tidegate.toml") }
 func (n *newcomer) file() string   { return filepath.Join(n.boot, initName) }
 
-// quickly hashes as passwords of the page's file were, in fewer rounds than it takes to
+// hashedBefore hashes as passwords of the page's file were, in fewer rounds than it takes to
 // be safe: there is one test for that.
-func quickly(fleet string) string {
+func hashedBefore(fleet string) string {
 	return strings.NewReplacer(
 		`password = "four unrelated words here"`, `password_hash = "$7$7$MDEyMzQ1Njc4OWFi$Cq4XeOsG87CWynItyAPZGNIrO71K8csT6mK/+a26j2ufWxy1Kloeg+9jHWqAplAMy/diTpSzAjHDbu/tTyGSdg=="`,
 		`"pump-7" = "pump-7-secret"`, `"pump-7" = "$7$7$MDEyMzQ1Njc4OWFi$Pf2NEwaA+bI7vb6d/ZxJ+Wav9NTfTKp0IjsZHzdCEape9yOFeBPC+1VhcDyxSYrR3VgKUSZINI28beeIa4/2HQ=="`,
@@ -193,7 +193,7 @@ func TestAPowerCutWhileAGatewayIsSetUpIsHarmless(t *testing.T) {
 	for cut := 0; ; cut++ {
 		n := newNewcomer(t)
 		writeFile(t, n.config(), "")
-		writeFile(t, n.file(), quickly(n.fleet()))
+		writeFile(t, n.file(), hashedBefore(n.fleet()))
 		c, _ := n.init("-dry-run")
 		c.dryRun = false
 		steps, replaced := 0, false
@@ -308,7 +308,7 @@ func TestARehearsalWritesAndTellsNothing(t *testing.T) {
 func TestACredentialCountsOnce(t *testing.T) {
 	n := newNewcomer(t)
 	path := filepath.Join(n.credentials, initCredential)
-	writeFile(t, path, quickly(n.fleet()))
+	writeFile(t, path, hashedBefore(n.fleet()))
 	writeFile(t, n.file(), "[log]\nlevel = \"debug\"\n") // comes after it
 	n.mustInit()
 	n.provisioned()
@@ -320,7 +320,7 @@ func TestACredentialCountsOnce(t *testing.T) {
 	if said := n.mustInit(path); !strings.Contains(said, "wrote "+n.config()) {
 		t.Errorf("by hand: %s", said)
 	}
-	writeFile(t, path, quickly(n.fleet())+"\n[log]\nlevel = \"error\"\n")
+	writeFile(t, path, hashedBefore(n.fleet())+"\n[log]\nlevel = \"error\"\n")
 	if n.mustInit(); !strings.Contains(readFile(t, n.config()), `"error"`) {
 		t.Error("another credential is not applied")
 	}
@@ -329,7 +329,7 @@ func TestACredentialCountsOnce(t *testing.T) {
 // TestACardThatCannotBeWrittenIsAppliedOnce lets something be in the way.
 func TestACardThatCannotBeWrittenIsAppliedOnce(t *testing.T) {
 	n := newNewcomer(t)
-	writeFile(t, n.file(), quickly(n.fleet()))
+	writeFile(t, n.file(), hashedBefore(n.fleet()))
 	writeFile(t, filepath.Join(n.boot, initDone, "in the way"), "")
 	if _, err := n.init(); err == nil || !strings.Contains(err.Error(), "stays as it is, with its secrets") {
 		t.Fatalf("%v", err)
@@ -359,7 +359,7 @@ func TestSecretsAloneLeaveTheConfiguration(t *testing.T) {
 
 func TestASecretThatNobodyHasIsTold(t *testing.T) {
 	n := newNewcomer(t)
-	fleet := strings.ReplaceAll(quickly(n.fleet()), `"cloud.token" =`, `"clod.token" =`)
+	fleet := strings.ReplaceAll(hashedBefore(n.fleet()), `"cloud.token" =`, `"clod.token" =`)
 	writeFile(t, n.file(), fleet)
 	if said := n.mustInit(); !strings.Contains(said, "! the configuration names credential:cloud.token, and there is no such secret — hint: ") {
 		t.Errorf("said: %s", said)
@@ -379,7 +379,7 @@ func TestNobodyLeadsRootAway(t *testing.T) {
 		if err := os.Symlink(target, filepath.Join(n.etc, name)); err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, n.file(), quickly(n.fleet()))
+		writeFile(t, n.file(), hashedBefore(n.fleet()))
 		_, err := n.init()
 		refused := name == "tidegate.toml" || name == "credentials"
 		if refused != (err != nil) || refused && !strings.Contains(err.Error(), " — hint: ") {
