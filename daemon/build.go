@@ -31,19 +31,20 @@ import (
 // New opens the buffer and the listeners, and wires everything up. The Daemon
 // must be Run, which closes them again.
 func New(cfg Config, log *slog.Logger) (*Daemon, error) {
-	gateway, err := cfg.Gateway.Identity()
+	is, err := cfg.Gateway.identify(thisMachine())
 	if err != nil {
 		return nil, err
 	}
 	tail := logtail.New(log.Handler())
 	log = slog.New(tail)
-	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
+	d := &Daemon{gateway: is.ID, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
 	d.signal = identify.New(d.shows, log)
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	d.bench = newWorkbench(serialport.Host{}, d)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		return nil, err
 	}
+	is.keep(cfg.Gateway.DataDir, log)
 	first, err := d.build(cfg, &generation{})
 	if err := errors.Join(err, d.buildPages(cfg)); err != nil {
 		d.closeListeners()

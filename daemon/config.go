@@ -37,8 +37,8 @@ type Config struct {
 
 // Gateway is [gateway]: who this machine is and where it keeps things.
 type Gateway struct {
-	// ID names the gateway in the cloud and must be unique there. Empty stands
-	// for the host name; use Identity.
+	// ID names the gateway in the cloud and must be unique there. Empty stands for a
+	// name made of the machine's id, and so does {machine} in it; use Identity.
 	ID string `toml:"id"`
 	// DataDir holds everything that has to survive: journal, state, identity.
 	DataDir string `toml:"data_dir"`
@@ -281,23 +281,6 @@ func (c Config) Validate() error {
 	doc := conf.Decode("configuration", nil, &c)
 	c.validate(doc.Refuse)
 	return doc.Err()
-}
-
-// Identity returns the gateway's name in the cloud: ID, or else the host name.
-func (g Gateway) Identity() (string, error) { return g.identity(os.Hostname) }
-
-func (g Gateway) identity(hostname func() (string, error)) (string, error) {
-	if g.ID != "" {
-		return g.ID, nil
-	}
-	host, err := hostname()
-	if err != nil {
-		return "", fmt.Errorf("name the gateway: %w — hint: set gateway.id", err)
-	}
-	if !isName(host) {
-		return "", fmt.Errorf("name the gateway: the host name %q is no valid id — hint: set gateway.id", host)
-	}
-	return host, nil
 }
 
 // SocketPath returns the path of the admin socket.

@@ -87,8 +87,8 @@ func (c Config) validatePorts(r refuse) {
 }
 
 func (g Gateway) validate(r refuse) {
-	if g.ID != "" && !isName(g.ID) {
-		r("gateway.id", nameHint, "%q is no valid id", g.ID)
+	if g.ID != "" && !isName(strings.ReplaceAll(g.ID, machineWord, machineLike)) {
+		r("gateway.id", nameHint+", and "+machineWord+" for the machine's id", "%q is no valid id", g.ID)
 	}
 	if g.DataDir == "" {
 		r("gateway.data_dir", `write for example "/var/lib/tidegate"`, "is empty")

@@ -50,6 +50,9 @@ Usage:
   tidegate identify [-for SECONDS]        let the gateway show which one it is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
+  tidegate init    [-lan | FILE]          set this gateway up: from one file, or with its
+                                          page for the network; "tidegate init -help"
+  tidegate factory-reset                  make a new gateway of this one
   tidegate setup-code                     print the code that makes an operator of the page
   tidegate operator  passwd | reset       who signs in on the page
   tidegate token   add | ls | rm          tokens for programs; "tidegate token help" tells more
@@ -82,7 +85,7 @@ type entry func(args []string, stdout, stderr io.Writer) int
 // is none of that name.
 func groupCommand(name string) entry {
 	return map[string]entry{
-		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain,
+		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain, "init": initMain, "factory-reset": resetMain,
 		"setup-code": operatorEntry("setup-code"), "operator": operatorEntry("operator"), "token": operatorEntry("token"),
 	}[name]
 }
@@ -246,6 +249,9 @@ func (c *call) socket() (string, error) {
 }
 
 func (c *call) run() error {
+	if err := finishReset(c.file, c.stdout); err != nil {
+		return err
+	}
 	cfg, text, err := c.loadText()
 	if err != nil {
 		return err
