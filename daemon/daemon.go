@@ -148,6 +148,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("log", d.tail.Run)
 	serve("watch of doors", d.watchDoors)
+	serve("watch of the clock", d.watchClock)
 	serve("identify", d.signal.Run)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all

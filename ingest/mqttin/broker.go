@@ -13,6 +13,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/internal/seldom"
 )
 
 // broker is what lives for one Run: the MQTT server, its connections, and where
@@ -34,7 +35,7 @@ type broker struct {
 	retained   retained
 	queued     budget
 	throttle   throttle
-	said       said
+	said       seldom.Told
 	inputs     inputs
 	batches    chan *batch
 	// claim is held while a session moves to a new connection.

@@ -46,7 +46,11 @@ func (h *hooks) OnACLCheck(cl *mqtt.Client, filter string, _ bool) bool {
 	if cl.Net.Conn.(*conn).rights.maySubscribe(filter) {
 		return true
 	}
-	h.broker.stats.denied.Add(1)
+	b := h.broker
+	b.stats.denied.Add(1)
+	if b.said.First(cl.ID, time.Now()) {
+		b.log.Warn("mqtt client may not subscribe there", "event", "acl_denied", "client", cl.ID, "user", cl.Net.Conn.(*conn).user, "filter", filter)
+	}
 	return false
 }
 

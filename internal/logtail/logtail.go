@@ -117,6 +117,9 @@ func (t *Tail) say(ctx context.Context, r slog.Record, repeats int) error {
 	if !t.next.Enabled(ctx, r.Level) {
 		return nil
 	}
+	if repeats > 0 {
+		r.AddAttrs(slog.Int("repeats", repeats))
+	}
 	return t.next.Handle(ctx, r)
 }
 
