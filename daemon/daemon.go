@@ -91,7 +91,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopShowing()
 
 	buffered := d.async(func() error { return d.buffer.Run(keep) })
-	if err := d.memory.Load(ctx, custody{d.buffer}); err != nil && ctx.Err() == nil {
+	if err := d.memory.Load(ctx, custody{buffer: d.buffer}); err != nil && ctx.Err() == nil {
 		d.log.Warn("what devices announced before is not known: their readings have no units and aliases until they announce again", "err", err)
 	}
 	d.runFirst(ctx, send, d.current())

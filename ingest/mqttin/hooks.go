@@ -139,6 +139,7 @@ func (h *hooks) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	for i := range filters {
 		f := &filters[i]
 		wanted := *f
+		h.broker.sys.refresh(f.Filter)
 		_, again := cl.State.Subscriptions.Get(f.Filter)
 		if !again {
 			room--
@@ -176,6 +177,9 @@ func (h *hooks) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasons []byte)
 		if reason >= 0x80 {
 			c.subscribing[i].RetainHandling = noRetained
 		}
+	}
+	for _, sub := range c.subscribing {
+		h.broker.sys.listen(sub.Filter)
 	}
 	h.broker.noteSubscriptions(c)
 }
