@@ -73,7 +73,7 @@ var homes = []struct {
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/mqttout", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/erase", "internal/linkup", "internal/ptytest", "internal/sdnotify", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/erase", "internal/journal", "internal/linkup", "internal/plugged", "internal/ptytest", "internal/sdnotify", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"github.com/gomodule/redigo", []string{"uplink/redisout"}},
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},

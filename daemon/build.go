@@ -81,7 +81,10 @@ func clockState() wire.ClockState {
 }
 
 // custody is the arrow from the doors to the buffer: neither knows the other.
-type custody struct{ buffer *buffer.Buffer }
+type custody struct {
+	buffer *buffer.Buffer
+	came   chan<- struct{} // receives when something was taken; may be nil
+}
 
 func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
 	receipt, err := c.buffer.Accept(ctx, rs, notes...)
@@ -90,6 +93,10 @@ func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...read
 		return nil, full{err}
 	case err != nil:
 		return nil, err
+	}
+	select {
+	case c.came <- struct{}{}:
+	default: // who listens knows already
 	}
 	return receipt, nil
 }

@@ -54,7 +54,7 @@ type Gateway struct {
 	IdentifyLED string   `toml:"identify_led"`
 }
 
-// Log is [log]: Level is debug, info, warn or error; Format is text or json.
+// Log is [log]: Level is debug, info, warn or error; Format is auto, text or json.
 type Log struct {
 	Level  string `toml:"level"`
 	Format string `toml:"format"`
@@ -228,7 +228,7 @@ func ExampleConfig() string { return exampleConfig }
 func Default() Config {
 	return Config{
 		Gateway: Gateway{DataDir: "/var/lib/tidegate", Memory: 48 * conf.MiB},
-		Log:     Log{Level: "info", Format: "text"},
+		Log:     Log{Level: "info", Format: "auto"},
 		Buffer: Buffer{
 			MaxBytes: 512 * conf.MiB, Profile: "balanced",
 			Alarm: Lane{WhenFull: evictOldest}, Normal: Lane{WhenFull: evictOldest}, Bulk: Lane{WhenFull: evictOldest},

@@ -103,7 +103,7 @@ func (g Gateway) validate(r refuse) {
 
 func (l Log) validate(r refuse) {
 	r.oneOf("log.level", l.Level, "debug", "info", "warn", "error")
-	r.oneOf("log.format", l.Format, "text", "json")
+	r.oneOf("log.format", l.Format, "auto", "text", "json")
 }
 
 func (l Lane) validate(r refuse, key string) {

@@ -92,7 +92,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopShowing()
 
 	buffered := d.async(func() error { return d.buffer.Run(keep) })
-	if err := d.memory.Load(ctx, custody{d.buffer}); err != nil && ctx.Err() == nil {
+	if err := d.memory.Load(ctx, custody{buffer: d.buffer}); err != nil && ctx.Err() == nil {
 		d.log.Warn("what devices announced before is not known: their readings have no units and aliases until they announce again", "err", err)
 	}
 	d.runFirst(ctx, send, d.current())
@@ -150,6 +150,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("log", d.tail.Run)
 	serve("watch of doors", d.watchDoors)
+	serve("watch of the clock", d.watchClock)
 	serve("identify", d.signal.Run)
 	serve("word to systemd", d.attend)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })

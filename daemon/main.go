@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -292,7 +291,7 @@ func (d *Daemon) reloadOn(ctx context.Context, sig os.Signal) (stop func()) {
 				return
 			}
 			if err := (configuration{d}).Carry(ctx, api.ConfigOrder{Do: "reload", By: sig.String()}); err != nil && ctx.Err() == nil {
-				d.log.Error("the configuration stays as it is", "by", sig.String(), "err", err)
+				d.log.Error("the configuration stays as it is", "event", "config_refused", "by", sig.String(), "err", err)
 			}
 		}
 	})
@@ -329,18 +328,6 @@ func (d *Daemon) addresses() []string {
 		lines = append(lines, "dashboard  "+pageURL(d.page.Addr().String(), d.entrance.tls != nil)+d.entrance.invitation())
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
-}
-
-func logger(cfg Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		level = slog.LevelInfo // validated before
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 func (c *call) check() error {
