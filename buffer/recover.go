@@ -318,7 +318,7 @@ func (r *recovery) remember(rec record) {
 	if r.folded == nil || rec.number <= *r.folded {
 		return
 	}
-	r.untold = r.untold || rec.number > r.following
+	r.untold = r.untold || rec.number > r.following || rec.unknown
 	r.following = max(r.following, rec.number+1)
 	for i := range rec.notes {
 		rec.notes[i].Value = bytes.Clone(rec.notes[i].Value)

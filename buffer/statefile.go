@@ -74,7 +74,7 @@ func (s *state) attach() (aside string, err error) {
 		}
 		return aside, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return aside, fmt.Errorf("open %s: %s holds it — hint: is a tidegate running on this folder?", path, holder(path))
+		return aside, inUse(fmt.Sprintf("open %s: %s holds it — hint: is a tidegate running on this folder?", path, holder(path)))
 	}
 	return aside, fmt.Errorf("open %s: %w — hint: nothing is wrong with the file; see to the limits and permissions of this user", path, err)
 }

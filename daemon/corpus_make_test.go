@@ -88,7 +88,7 @@ func (m *corpusMaker) make(clean bool) {
 	shore := m.start(m.shore, "run", "-listen", m.cloud, "-data", filepath.Join(m.dir, "cloud"))
 	m.begin()
 	m.publishUpTo(6)
-	m.want.Refused = picky.end()
+	picky.end()
 	m.publishUpTo(40)
 	m.sessions()
 	m.operator()
@@ -109,6 +109,7 @@ func (m *corpusMaker) make(clean bool) {
 	} else {
 		m.running.kill()
 	}
+	m.want.Refused = m.count("block refused and set aside") // which each says when it is so
 }
 
 // settle writes the configuration of an entry.
@@ -195,9 +196,9 @@ type picky struct {
 	address string
 	server  *http.Server
 
-	mu      sync.Mutex
-	last    time.Time
-	refused map[string]bool // blocks that came alone
+	mu    sync.Mutex
+	last  time.Time
+	alone bool // a block has come that cannot be cut
 }
 
 func (s *site) startPicky() *picky {
@@ -206,7 +207,7 @@ func (s *site) startPicky() *picky {
 	if err != nil {
 		s.Fatal(err)
 	}
-	p := &picky{site: s, address: listener.Addr().String(), refused: map[string]bool{}}
+	p := &picky{site: s, address: listener.Addr().String()}
 	p.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if body, err := io.ReadAll(r.Body); err == nil {
 			p.note(body)
@@ -223,21 +224,19 @@ func (p *picky) note(body []byte) {
 	defer p.mu.Unlock()
 	p.last = time.Now()
 	if chunk, err := wire.ParseChunk(body); err == nil && len(chunk.Blocks) == 1 {
-		p.refused[fmt.Sprint(chunk.Blocks[0].Lane, chunk.Blocks[0].First)] = true
+		p.alone = true
 	}
 }
 
-// end waits until nothing has come for a while, and returns how many blocks were
-// refused for themselves.
-func (p *picky) end() int {
+// end waits until nothing has come for a while.
+func (p *picky) end() {
 	p.Helper()
 	p.eventually("something was refused, and nothing is tried any more", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return len(p.refused) > 0 && time.Since(p.last) > 5*time.Second
+		return p.alone && time.Since(p.last) > 3*time.Second
 	})
 	if err := p.server.Close(); err != nil {
 		p.Error(err)
 	}
-	return len(p.refused)
 }
