@@ -41,7 +41,11 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	d.signal = identify.New(d.shows, log)
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	d.bench = newWorkbench(serialport.Host{}, d)
+	d.begins(cfg.Gateway.DataDir)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
+		if errors.Is(err, buffer.ErrInUse) {
+			d.begun.Withdraw() // this is no start of the gateway that runs
+		}
 		return nil, err
 	}
 	is.keep(cfg.Gateway.DataDir, log)

@@ -26,6 +26,7 @@ const insecure = "or set insecure_i_know = true if this network is trusted"
 const maxSocketPath = 107
 
 func (c Config) validate(r refuse) {
+	c.checkSchema(r)
 	c.Gateway.validate(r)
 	c.Log.validate(r)
 	c.Buffer.validate(r)

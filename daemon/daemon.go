@@ -25,6 +25,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/internal/linkup"
+	"github.com/tidegate/tidegate/internal/starts"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/carrier"
 )
@@ -36,6 +37,7 @@ type Daemon struct {
 	log     *slog.Logger
 	started time.Time
 	heard   *heard // what log said last
+	begun   *starts.Start
 
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce
@@ -98,6 +100,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.runFirst(ctx, send, d.current())
 	shown := d.runPages(show)
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
+	d.begun.Run()
+	defer d.begun.Halt()
 
 	(&steward{Daemon: d}).run(ctx, send)
 	d.stops.Store(true)
@@ -120,7 +124,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	shown.Wait()
 	// 4. The last group is committed, cursors are saved, files are closed.
 	stopBuffer()
-	return <-buffered
+	return d.ended(<-buffered)
 }
 
 // async runs f and delivers its error.
