@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/tidegate/tidegate/internal/rerun"
 )
 
 // TestMain is the program itself when a test starts it as a process.
@@ -40,11 +42,7 @@ func start(t *testing.T, sectors int, args ...string) *started {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &started{disk: blank(t, sectors), socket: filepath.Join(dir, "nbd"), control: filepath.Join(dir, "control")}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.process = exec.Command(self, append([]string{"-disk", s.disk, "-socket", s.socket, "-control", s.control}, args...)...)
+	s.process = rerun.Command(append([]string{"-disk", s.disk, "-socket", s.socket, "-control", s.control}, args...)...)
 	s.process.Env = append(os.Environ(), "VOLATILE_TEST_RUN=1")
 	s.process.Stderr = os.Stderr
 	out, err := s.process.StdoutPipe()
