@@ -81,7 +81,7 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 	}
 	configuration := prep.more
 	for _, b := range blocks {
-		if b.language() == "toml" && !prep.inOrder {
+		if b.info == "toml" && !prep.inOrder {
 			configuration += "\n" + b.text
 		}
 	}
@@ -103,7 +103,7 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 	for _, b := range blocks {
 		s.step(prep.steps, b)
 		switch {
-		case b.language() == "toml" && prep.inOrder:
+		case b.info == "toml" && prep.inOrder:
 			if configuration += "\n" + b.text; prep.apart {
 				configuration = b.text
 			}
