@@ -5,7 +5,7 @@ var prepared = map[string]preparation{
 	"README.md": {
 		files: map[string]string{"tokens.txt": "press-hall-3 0123456789abcdef0123456789abcdef\n",
 			"/run/credentials/tidegate.service/cloud.token": "0123456789abcdef0123456789abcdef\n"},
-		replace: []string{"bin/tidegate-cloud", "tidegate-cloud", " -cert cert.pem -key key.pem", "", "https://cloud.example/v1/ingest", "http://127.0.0.1:{8440}/v1/ingest"},
+		replace: []string{" -cert cert.pem -key key.pem", "", "https://cloud.example/v1/ingest", "http://127.0.0.1:{8440}/v1/ingest"},
 		after:   "mosquitto_pub -p {1883} -q 1 -t alarms/press-1/overheat -m true",
 		needs:   []string{"mosquitto_pub"},
 		stored:  []string{"alarm * press-1 overheat true"},
