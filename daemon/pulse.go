@@ -14,6 +14,7 @@ import (
 // reading: docs/decisions/0024 tells why, and what it costs.
 type pulse struct {
 	*Daemon
+	probe  func(ctx context.Context) error
 	within time.Duration // of this, systemd wants to hear; zero if it does not watch
 	due    time.Time     // when the next probe is
 	silent bool          // the last one was not answered
@@ -39,7 +40,7 @@ func (p *pulse) beat(ctx context.Context) (next time.Duration) {
 	next = p.within / beats
 	limited, cancel := context.WithTimeout(ctx, p.within/2)
 	defer cancel()
-	err := p.prove(limited)
+	err := p.probe(limited)
 	switch {
 	case ctx.Err() != nil || p.stops.Load():
 		return next // the doors are closed on purpose
@@ -75,7 +76,7 @@ func (d *Daemon) prove(ctx context.Context) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return errors.Join(door, fmt.Errorf("custody: %w", ctx.Err()))
+		return fmt.Errorf("custody does not answer: %w", errors.Join(ctx.Err(), door))
 	case err != nil:
 		return nil // it says that it takes nothing, and why
 	}

@@ -45,7 +45,7 @@ func (d *Daemon) attend(ctx context.Context) error {
 	d.heed(d.systemd.Ready(said))
 	look := time.NewTimer(0)
 	defer look.Stop()
-	for p := (pulse{Daemon: d, within: d.systemd.Watchdog()}); ; {
+	for p := (pulse{Daemon: d, probe: d.prove, within: d.systemd.Watchdog()}); ; {
 		select {
 		case <-ctx.Done():
 			return nil
