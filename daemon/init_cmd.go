@@ -104,7 +104,8 @@ func (c *initCall) run(ctx context.Context) error {
 		return unreadableError{err}
 	}
 	var said bytes.Buffer
-	err = c.apply(ctx, s, text, io.MultiWriter(c.stdout, &said))
+	err = c.apply(ctx, s, text, &said)
+	_, _ = c.stdout.Write(said.Bytes())
 	if err != nil {
 		fmt.Fprintf(&said, "this did not work:\n%v\n", err)
 	}

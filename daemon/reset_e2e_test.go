@@ -81,6 +81,43 @@ func (r *resettable) live(use func()) {
 	p.stop()
 }
 
+// use does what leaves something behind.
+func (r *resettable) use() {
+	r.Helper()
+	for _, args := range [][]string{{"operator", "passwd"}, {"token", "add", "scada"}} {
+		if said, ok := r.run("correct horse battery\n", append(args, "-config", r.config)...); !ok {
+			r.Errorf("%v: %s", args, said)
+		}
+	}
+	next := filepath.Join(r.dir, "next.toml")
+	writeFile(r.T, next, readFile(r.T, r.config)+"\n[[ingest.mqtt.route]]\ntopic = \"raw/{device}\"\ndecode = \"raw\"\n")
+	for _, args := range [][]string{{"apply", next}, {"confirm"}, {"apply", "-confirm", "1h", r.config + ".previous"}} {
+		if said, ok := r.run("", append(args, "-config", r.config)...); !ok {
+			r.Errorf("%v: %s", args, said)
+		}
+	}
+}
+
+// leftBehind is everything that the gateway has left, and what is planted beside it.
+func (r *resettable) leftBehind() map[string]string {
+	r.Helper()
+	if entries, err := os.ReadDir(r.data); err != nil || len(foreign(entries)) > 0 {
+		r.Errorf("of what a gateway has left, it does not know %v, %v", foreign(entries), err)
+	}
+	for _, path := range []string{filepath.Join(r.data, "operator.json.damaged"), filepath.Join(r.data, appliedFile), filepath.Join(r.data, "lost+found", "kept"),
+		filepath.Join(r.data, "links", ".link-half"), r.config + beforeInit, r.config + ".dpkg-old", filepath.Join(r.etc, ".new-half"), filepath.Join(r.etc, "ca.pem")} {
+		writeFile(r.T, path, "planted")
+	}
+	tree := treeOf(r.T, r.data, r.etc)
+	for _, name := range []string{"data/operator.json", "data/tokens.json", "data/identity.json", "data/dashboard.pem", "data/links/sim", "data/journal/state.db",
+		"tidegate/tidegate.toml.trial", "tidegate/tidegate.toml.previous"} {
+		if tree[name] == "" {
+			r.Errorf("the gateway has left no %s: %s", name, treeNames(tree))
+		}
+	}
+	return tree
+}
+
 func TestNothingOfItsUserIsInAGatewayAfterAFactoryReset(t *testing.T) {
 	r := newResettable(t)
 	fresh := newResettable(t)
@@ -91,33 +128,9 @@ func TestNothingOfItsUserIsInAGatewayAfterAFactoryReset(t *testing.T) {
 		if said, ok := r.run("", "factory-reset", "-yes", "-config", r.config); ok || !strings.Contains(said, "the gateway runs — hint: systemctl stop tidegate") {
 			t.Errorf("while it runs: %s", said)
 		}
-		for _, args := range [][]string{{"operator", "passwd"}, {"token", "add", "scada"}} {
-			if said, ok := r.run("correct horse battery\n", append(args, "-config", r.config)...); !ok {
-				t.Errorf("%v: %s", args, said)
-			}
-		}
-		next := filepath.Join(r.dir, "next.toml")
-		writeFile(t, next, readFile(t, r.config)+"\n[[ingest.mqtt.route]]\ntopic = \"raw/{device}\"\ndecode = \"raw\"\n")
-		for _, args := range [][]string{{"apply", next}, {"confirm"}, {"apply", "-confirm", "1h", r.config + ".previous"}} {
-			if said, ok := r.run("", append(args, "-config", r.config)...); !ok {
-				t.Errorf("%v: %s", args, said)
-			}
-		}
+		r.use()
 	})
-	if entries, err := os.ReadDir(r.data); err != nil || len(foreign(entries)) > 0 {
-		t.Errorf("of what a gateway has left, it does not know %v, %v", foreign(entries), err)
-	}
-	for _, path := range []string{filepath.Join(r.data, "operator.json.damaged"), filepath.Join(r.data, appliedFile), filepath.Join(r.data, "lost+found", "kept"),
-		filepath.Join(r.data, "links", ".link-half"), r.config + beforeInit, r.config + ".dpkg-old", filepath.Join(r.etc, ".new-half"), filepath.Join(r.etc, "ca.pem")} {
-		writeFile(t, path, "planted")
-	}
-	before := treeOf(t, r.data, r.etc)
-	for _, name := range []string{"data/operator.json", "data/tokens.json", "data/identity.json", "data/dashboard.pem", "data/links/sim", "data/journal/state.db",
-		"tidegate/tidegate.toml.trial", "tidegate/tidegate.toml.previous"} {
-		if before[name] == "" {
-			t.Errorf("the gateway has left no %s: %s", name, treeNames(before))
-		}
-	}
+	before := r.leftBehind()
 	if said, ok := r.run("hall-8\n", "factory-reset", "-config", r.config); ok || !maps.Equal(before, treeOf(t, r.data, r.etc)) ||
 		!strings.Contains(said, "Type hall-7 to go on: ") || !strings.Contains(said, "nothing was changed") {
 		t.Errorf("nobody agreed: %s", said)
