@@ -41,7 +41,11 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	d.signal = identify.New(d.shows, log)
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	d.bench = newWorkbench(serialport.Host{}, d)
+	d.begins(cfg.Gateway.DataDir)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
+		if errors.Is(err, buffer.ErrInUse) {
+			d.begun.Withdraw() // this is no start of the gateway that runs
+		}
 		return nil, err
 	}
 	is.keep(cfg.Gateway.DataDir, log)
@@ -81,7 +85,10 @@ func clockState() wire.ClockState {
 }
 
 // custody is the arrow from the doors to the buffer: neither knows the other.
-type custody struct{ buffer *buffer.Buffer }
+type custody struct {
+	buffer *buffer.Buffer
+	came   chan<- struct{} // receives when something was taken; may be nil
+}
 
 func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
 	receipt, err := c.buffer.Accept(ctx, rs, notes...)
@@ -90,6 +97,10 @@ func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...read
 		return nil, full{err}
 	case err != nil:
 		return nil, err
+	}
+	select {
+	case c.came <- struct{}{}:
+	default: // who listens knows already
 	}
 	return receipt, nil
 }

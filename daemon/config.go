@@ -21,6 +21,10 @@ import (
 // interface and uplinks without TLS are refused unless insecure_i_know says
 // that this is meant.
 type Config struct {
+	// Schema says what the keys below mean: it is raised when one of them gets another
+	// meaning or name, and not when there are more of them.
+	Schema int64 `toml:"schema"`
+
 	Gateway Gateway    `toml:"gateway"`
 	Log     Log        `toml:"log"`
 	Buffer  Buffer     `toml:"buffer"`
@@ -54,7 +58,7 @@ type Gateway struct {
 	IdentifyLED string   `toml:"identify_led"`
 }
 
-// Log is [log]: Level is debug, info, warn or error; Format is text or json.
+// Log is [log]: Level is debug, info, warn or error; Format is auto, text or json.
 type Log struct {
 	Level  string `toml:"level"`
 	Format string `toml:"format"`
@@ -227,8 +231,9 @@ func ExampleConfig() string { return exampleConfig }
 // listen on loopback, and readings are kept, for there is no uplink yet.
 func Default() Config {
 	return Config{
+		Schema:  schema,
 		Gateway: Gateway{DataDir: "/var/lib/tidegate", Memory: 48 * conf.MiB},
-		Log:     Log{Level: "info", Format: "text"},
+		Log:     Log{Level: "info", Format: "auto"},
 		Buffer: Buffer{
 			MaxBytes: 512 * conf.MiB, Profile: "balanced",
 			Alarm: Lane{WhenFull: evictOldest}, Normal: Lane{WhenFull: evictOldest}, Bulk: Lane{WhenFull: evictOldest},
@@ -267,7 +272,11 @@ func Load(path string) (Config, error) {
 func Parse(name string, text []byte) (Config, error) {
 	c := Default()
 	doc := conf.Decode(name, text, &c)
+	c.resolve(machineCredentials(), doc.Refuse)
 	c.validate(doc.Refuse)
+	if c.Schema > schema {
+		return Config{}, onlyOf("schema", doc.Err()) // what else is wrong may be right there
+	}
 	if err := doc.Err(); err != nil {
 		return Config{}, err
 	}

@@ -166,7 +166,7 @@ func TestTheExampleShowsEveryKeyOnceWithAComment(t *testing.T) {
 		case strings.HasPrefix(line, "["):
 			table = strings.Trim(line, "[]")
 		case match != nil:
-			shown = append(shown, table+"."+match[1])
+			shown = append(shown, strings.TrimPrefix(table+"."+match[1], "."))
 			if !commented {
 				t.Errorf("%s has no comment above it", shown[len(shown)-1])
 			}

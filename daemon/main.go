@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -17,6 +16,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/ontrial"
+	"github.com/tidegate/tidegate/internal/sdnotify"
 )
 
 // Version is the version of the program.
@@ -266,6 +266,9 @@ func (c *call) run() error {
 		return err
 	}
 	d.from(c.file, text)
+	if d.systemd, err = sdnotify.FromEnvironment(os.Getenv); err != nil {
+		d.log.Warn("systemd is not told how the gateway is", "err", err)
+	}
 	for _, line := range d.addresses() {
 		fmt.Fprintln(c.stdout, line)
 	}
@@ -288,7 +291,7 @@ func (d *Daemon) reloadOn(ctx context.Context, sig os.Signal) (stop func()) {
 				return
 			}
 			if err := (configuration{d}).Carry(ctx, api.ConfigOrder{Do: "reload", By: sig.String()}); err != nil && ctx.Err() == nil {
-				d.log.Error("the configuration stays as it is", "by", sig.String(), "err", err)
+				d.log.Error("the configuration stays as it is", "event", "config_refused", "by", sig.String(), "err", err)
 			}
 		}
 	})
@@ -328,18 +331,6 @@ func (d *Daemon) addresses() []string {
 		}
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
-}
-
-func logger(cfg Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		level = slog.LevelInfo // validated before
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 func (c *call) check() error {
