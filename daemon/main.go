@@ -330,6 +330,9 @@ func (d *Daemon) addresses() []string {
 	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  "+pageURL(d.page.Addr().String(), d.entrance.tls != nil)+d.entrance.invitation())
+		if d.entrance.PrintedCode() != "" && cfg.Dashboard.homely() {
+			lines = append(lines, "           "+abroad)
+		}
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }
