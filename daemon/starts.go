@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,8 +66,12 @@ func (d *Daemon) versionProblems() (all []string) {
 }
 
 // starts looks at how the last starts went, and at who used data_dir before.
-func (k *checklist) starts(dir string, itself starts.Program) {
+func (k *checklist) starts(dir, socket string, itself starts.Program) {
 	record, err := starts.Read(dir)
+	if conn, err := net.Dial("unix", socket); err == nil {
+		conn.Close()
+		record.Failed-- // the one that goes on
+	}
 	later := laterFiles(dir)
 	switch {
 	case err != nil:

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/tidegate/tidegate/internal/aside"
 )
 
 // maxFile bounds what is read of a file, in bytes.
@@ -25,11 +27,26 @@ func load(path string, into any) error {
 	if err != nil {
 		return err
 	}
+	var of struct {
+		Version int `json:"version"`
+	}
+	if json.Unmarshal(text, &of) == nil && of.Version > fileVersion {
+		return fmt.Errorf("%w (file version %d, this program knows %d)", errLater, of.Version, fileVersion)
+	}
 	return json.Unmarshal(text, into)
 }
 
+// errLater is for a file that a later version of the program wrote. It stays where it
+// is, until another one is to be written.
+var errLater = errors.New("is of a later version of the program")
+
 // save writes value as JSON.
 func save(path string, value any) error {
+	if err := load(path, &struct{}{}); errors.Is(err, errLater) {
+		if _, err := aside.Keep(path); err != nil {
+			return notKept(path, err)
+		}
+	}
 	text, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", filepath.Base(path), err)
