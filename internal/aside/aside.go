@@ -5,31 +5,33 @@ package aside
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// Later is what follows the name of a file that was set aside, and then a number.
+// Later is what follows the name of a file that was set aside, before a number.
 const Later = ".later-"
 
-// Keep moves the file to the first of its names that is free, and returns that. It
-// never writes over another.
-func Keep(path string) (name string, err error) {
+// Name returns the first of the file's names that is free.
+func Name(path string) string {
 	for n := 1; ; n++ {
-		name = fmt.Sprint(path, Later, n)
-		if _, err := os.Lstat(name); err == nil {
-			continue
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
+		name := fmt.Sprint(path, Later, n)
+		if _, err := os.Lstat(name); err != nil { // whatever else it is, renaming says so
+			return name
 		}
-		if err := os.Rename(path, name); err != nil {
-			return "", err
-		}
-		folder, err := os.Open(filepath.Dir(path))
-		if err != nil {
-			return name, err
-		}
-		return name, errors.Join(folder.Sync(), folder.Close())
 	}
+}
+
+// Keep moves the file there, for good, and returns its name then. It never writes over
+// another.
+func Keep(path string) (name string, err error) {
+	name = Name(path)
+	if err := os.Rename(path, name); err != nil {
+		return "", err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return name, err
+	}
+	return name, errors.Join(folder.Sync(), folder.Close())
 }

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/tidegate/tidegate/internal/aside"
 )
 
 const (
@@ -289,8 +287,8 @@ func (g *Gate) Reset() error {
 	defer g.mu.Unlock()
 	path := g.path(operatorFile)
 	if errors.Is(load(path, &struct{}{}), errLater) {
-		if _, err := aside.Keep(path); err != nil {
-			return notKept(path, err)
+		if err := keepLater(path); err != nil {
+			return err
 		}
 	}
 	if err := errors.Join(erase(path+setAside), erase(path)); err != nil {

@@ -59,6 +59,7 @@ func Itself(version string) Program {
 	return p
 }
 
+// String is the version, and the build in brackets.
 func (p Program) String() string { return fmt.Sprintf("%s (%s)", p.Version, p.Build) }
 
 // Record is what is known of the starts before.
