@@ -40,6 +40,8 @@ func (d *Daemon) change(ctx, send context.Context, cfg Config) error {
 	if err := old.cfg.mayBecome(cfg); err != nil {
 		return err
 	}
+	d.heed(d.systemd.Reloading())
+	defer func() { d.heed(d.systemd.Ready("")) }()
 	next, err := d.build(cfg, old)
 	if err != nil {
 		return err

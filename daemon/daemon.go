@@ -46,6 +46,7 @@ type Daemon struct {
 	page     net.Listener // nil when the dashboard is off, as entrance is
 	entrance *entrance
 	admin    net.Listener
+	overseer
 	*watch
 
 	file       string // of the configuration; empty for none
@@ -93,7 +94,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopShowing()
 
 	buffered := d.async(func() error { return d.buffer.Run(keep) })
-	if err := d.memory.Load(ctx, custody{d.buffer}); err != nil && ctx.Err() == nil {
+	if err := d.memory.Load(ctx, custody{buffer: d.buffer}); err != nil && ctx.Err() == nil {
 		d.log.Warn("what devices announced before is not known: their readings have no units and aliases until they announce again", "err", err)
 	}
 	d.runFirst(ctx, send, d.current())
@@ -104,6 +105,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	(&steward{Daemon: d}).run(ctx, send)
 	d.stops.Store(true)
+	d.heed(d.systemd.Stopping())
 	d.log.Info("gateway stops")
 
 	g := d.current()
@@ -152,7 +154,9 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("log", d.tail.Run)
 	serve("watch of doors", d.watchDoors)
+	serve("watch of the clock", d.watchClock)
 	serve("identify", d.signal.Run)
+	serve("word to systemd", d.attend)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })
 	return &all
 }

@@ -46,7 +46,11 @@ func (h *hooks) OnACLCheck(cl *mqtt.Client, filter string, _ bool) bool {
 	if cl.Net.Conn.(*conn).rights.maySubscribe(filter) {
 		return true
 	}
-	h.broker.stats.denied.Add(1)
+	b := h.broker
+	b.stats.denied.Add(1)
+	if b.said.First(cl.ID, time.Now()) {
+		b.log.Warn("mqtt client may not subscribe there", "event", "acl_denied", "client", cl.ID, "user", cl.Net.Conn.(*conn).user, "filter", filter)
+	}
 	return false
 }
 
@@ -135,6 +139,7 @@ func (h *hooks) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	for i := range filters {
 		f := &filters[i]
 		wanted := *f
+		h.broker.sys.refresh(f.Filter)
 		_, again := cl.State.Subscriptions.Get(f.Filter)
 		if !again {
 			room--
@@ -172,6 +177,9 @@ func (h *hooks) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasons []byte)
 		if reason >= 0x80 {
 			c.subscribing[i].RetainHandling = noRetained
 		}
+	}
+	for _, sub := range c.subscribing {
+		h.broker.sys.listen(sub.Filter)
 	}
 	h.broker.noteSubscriptions(c)
 }

@@ -131,6 +131,15 @@ func (o *Own) Fingerprint() string {
 	return Fingerprint(o.pair)
 }
 
+// OwnFingerprint returns the fingerprint of the certificate at path.
+func OwnFingerprint(path string) (string, error) {
+	pair, err := readOwn(path)
+	if err != nil {
+		return "", err
+	}
+	return Fingerprint(pair), nil
+}
+
 // Fingerprint is the SHA-256 of a certificate as browsers show it: AB:CD:…
 func Fingerprint(pair *tls.Certificate) string {
 	sum := sha256.Sum256(pair.Certificate[0])

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,6 +58,19 @@ func readOperator(path string, parse parseHash) (*operator, error) {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return o, nil
+}
+
+// Kept returns the name, in the folder of a gate, and the text of the file that makes
+// somebody the operator whose password has this hash: for a gateway that does not run.
+func Kept(hashed string, now time.Time) (name string, text []byte, err error) {
+	text, err = json.Marshal(&operator{Version: fileVersion, Password: hashed, Changed: now.UTC().Truncate(time.Second)})
+	return operatorFile, append(text, '\n'), err
+}
+
+// Fit says what is wrong with a password that is to be the operator's of a gateway of
+// that name. Its error does not show it.
+func Fit(gateway, password string) error {
+	return (&Gate{config: Config{Gateway: gateway}}).fit(password)
 }
 
 // Peek says whether the gateway whose folder it is has an operator, without

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -25,6 +26,30 @@ func Set(path, user string, password []byte) error {
 	}
 	_, err := edit(path, user, appendLine(nil, user, hash(password)))
 	return err
+}
+
+// Line returns the line of a user, without its end. What looks like a hash of the kinds
+// $7$ and $6$ is one; else it is the password. No error shows it.
+func Line(user, password string) (string, error) {
+	if err := checkName(user); err != nil {
+		return "", err
+	}
+	switch {
+	case strings.HasPrefix(password, "$7$"), strings.HasPrefix(password, "$6$"):
+		e, err := parseHash(password)
+		if err != nil {
+			return "", err
+		}
+		if e.rounds > 0 {
+			return string(appendLine(nil, user, e)), nil
+		}
+		return user + ":" + password, nil
+	case password == "":
+		return "", errors.New("the password is empty")
+	case len(password) > MaxPassword:
+		return "", fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	}
+	return string(appendLine(nil, user, hash([]byte(password)))), nil
 }
 
 // Hash returns a password as it stands behind a user's name: $7$rounds$salt$hash.
