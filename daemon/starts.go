@@ -72,13 +72,13 @@ func (k *checklist) starts(dir, socket string, itself starts.Program) {
 		conn.Close()
 		record.Failed-- // the one that goes on
 	}
-	later := laterFiles(dir)
 	switch {
 	case err != nil:
 		k.warn("it is read and written by the gateway alone; what it cannot read it begins anew, or leaves to a later version", "data_dir: %v", err)
 	case starts.Later(record.Last.Version, itself.Version):
 		k.warn("install that version again, or read docs/operate/upgrade.md on going back", "%s", lastUsedBy(record.Last))
-	case len(later) > 0:
+	}
+	if later := laterFiles(dir); len(later) > 0 {
 		k.warn("they are for that version; when nobody will install it again, they can be deleted", "data_dir has files that a later version left: %s", strings.Join(later, ", "))
 	}
 	if loops := record.Loops(record.Last); loops != "" {
