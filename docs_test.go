@@ -16,9 +16,9 @@ import (
 
 // Documents that are too long are not read.
 var longest = map[string]int{
-	"README.md":       150,
-	"docs/WALK.md":    150,
-	"docs/decisions/": 40,
+	"README.md":               150,
+	"docs/understand/WALK.md": 150,
+	"docs/decisions/":         40,
 }
 
 // document is one Markdown file.

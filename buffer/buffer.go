@@ -82,6 +82,7 @@ type Buffer struct {
 	open   *group        // takes readings; never nil
 	room   chan struct{} // closed when open was taken by a commit
 	closed bool
+	knocks *Receipt // of those who knock; nil if nobody does
 	// committing is the receipt of the group that was taken last.
 	committing *Receipt
 
@@ -137,11 +138,14 @@ type counters struct {
 // once; it blocks only for back-pressure, while a full group waits for the one
 // before it. An error means that nothing of them was taken. The slice belongs
 // to the caller again when Accept returns. The notes become durable in the same
-// commit as the readings.
+// commit as the readings. A note without a key makes nothing durable: see knock.
 func (b *Buffer) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (*Receipt, error) {
 	text, err := measure(rs, notes)
 	if err != nil {
 		return nil, err
+	}
+	if len(rs) == 0 && isKnock(notes) {
+		return b.knock()
 	}
 	b.mu.Lock()
 	for b.open.full() && !b.closed {
@@ -207,6 +211,9 @@ type Stats struct {
 	// OverBudget says that MaxAckDelay forces more commits than FlashBudget
 	// allows.
 	OverBudget bool
+	// Later is how many bytes of the journal only a later version of the program can
+	// read; they are kept for it.
+	Later int64
 	// Refused is the number of blocks in quarantine.
 	Refused int
 	// Problem is why commits fail, and what to do; empty while they do not.
@@ -224,7 +231,7 @@ func (b *Buffer) Stats() Stats {
 		FlashDay:   b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
 		FlashTokens: b.stats.tokens(time.Now()), Losses: b.lastGaps(shownGaps),
 		Held: held, HeldBytes: bytes, ReservedBytes: b.index.size(), MaxBytes: b.cfg.MaxBytes,
-		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch, Refused: b.refusedBlocks(),
+		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch, Refused: b.refusedBlocks(), Later: b.index.later(),
 	}
 	s.LostBy, s.Lost = b.lostBy()
 	if f := b.state.fault.Load(); f != nil {

@@ -18,7 +18,8 @@ var errMachine = errors.New("cannot be set from the page, which has no more of t
 // not to get a program run by that, files read that are not the gateway's, or folders
 // written: the content of a file that a key names goes to wherever an uplink sends it.
 // What is configured already stays allowed, and so is what lies beside file, the
-// configuration's, or where readings are taken away from.
+// configuration's, or where readings are taken away from, and what the machine's owner
+// has handed to the gateway as a credential.
 func (c Config) mayBecomeFromAfar(next Config, file string) error {
 	var all []string
 	if g := next.Gateway; len(g.Identify) > 0 && !slices.Equal(g.Identify, c.Gateway.Identify) {
@@ -55,8 +56,11 @@ func isPathKey(key string) bool {
 }
 
 // isNear says whether anybody who operates the gateway may have it reach there: files
-// beside its configuration, folders on media, ports of devices.
+// beside its configuration and credentials, folders on media, ports of devices.
 func (r reach) isNear(file string) bool {
+	if isFileKey(r.key) && machineCredentials().has(r.path) {
+		return true
+	}
 	roots := []string{filepath.Dir(file)}
 	switch r.key {
 	case "dir":

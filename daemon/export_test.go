@@ -29,6 +29,7 @@ const measured int64 = 1_800_000_000_000
 func exporting(t *testing.T, n int) *gatewayHere {
 	t.Helper()
 	g := runGateway(t, deadLink)
+	eventually(t, func() bool { _, begun := g.buffer.Inventory().Sink("cloud"); return begun })
 	var rs []reading.Reading
 	for i := range n {
 		rs = append(rs, reading.Reading{Device: "boiler-3", Metric: "temp", Unit: "Cel", Time: (measured + int64(i)*1000) * 1e6, Value: reading.Float(float64(i) / 4), Lane: reading.Normal})

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -17,6 +16,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/ontrial"
+	"github.com/tidegate/tidegate/internal/sdnotify"
 )
 
 // Version is the version of the program.
@@ -49,6 +49,9 @@ Usage:
   tidegate identify [-for SECONDS]        let the gateway show which one it is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
+  tidegate init    [-lan | FILE]          set this gateway up: from one file, or with its
+                                          page for the network; "tidegate init -help"
+  tidegate factory-reset                  make a new gateway of this one
   tidegate setup-code                     print the code that makes an operator of the page
   tidegate operator  passwd | reset       who signs in on the page
   tidegate token   add | ls | rm          tokens for programs; "tidegate token help" tells more
@@ -84,7 +87,8 @@ type entry func(args []string, stdout, stderr io.Writer) int
 // is none of that name.
 func groupCommand(name string) entry {
 	return map[string]entry{
-		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain, "plan": planMain,
+		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain,
+		"init": initMain, "factory-reset": resetMain, "plan": planMain,
 		"setup-code": operatorEntry("setup-code"), "operator": operatorEntry("operator"), "token": operatorEntry("token"),
 	}[name]
 }
@@ -248,6 +252,9 @@ func (c *call) socket() (string, error) {
 }
 
 func (c *call) run() error {
+	if err := finishReset(c.file, c.stdout); err != nil {
+		return err
+	}
 	cfg, text, err := c.loadText()
 	if err != nil {
 		return err
@@ -263,6 +270,9 @@ func (c *call) run() error {
 		return err
 	}
 	d.from(c.file, text)
+	if d.systemd, err = sdnotify.FromEnvironment(os.Getenv); err != nil {
+		d.log.Warn("systemd is not told how the gateway is", "err", err)
+	}
 	for _, line := range d.addresses() {
 		fmt.Fprintln(c.stdout, line)
 	}
@@ -285,7 +295,7 @@ func (d *Daemon) reloadOn(ctx context.Context, sig os.Signal) (stop func()) {
 				return
 			}
 			if err := (configuration{d}).Carry(ctx, api.ConfigOrder{Do: "reload", By: sig.String()}); err != nil && ctx.Err() == nil {
-				d.log.Error("the configuration stays as it is", "by", sig.String(), "err", err)
+				d.log.Error("the configuration stays as it is", "event", "config_refused", "by", sig.String(), "err", err)
 			}
 		}
 	})
@@ -320,20 +330,11 @@ func (d *Daemon) addresses() []string {
 	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  "+pageURL(d.page.Addr().String(), d.entrance.tls != nil)+d.entrance.invitation())
+		if d.entrance.PrintedCode() != "" && cfg.Dashboard.homely() {
+			lines = append(lines, "           "+abroad)
+		}
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
-}
-
-func logger(cfg Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		level = slog.LevelInfo // validated before
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 func (c *call) check() error {

@@ -23,6 +23,9 @@ type texts struct {
 	ends           time.Time // zero if nothing is on trial
 }
 
+// isOnTrial says whether what runs is undone unless somebody keeps it.
+func (t *texts) isOnTrial() bool { return !t.ends.IsZero() }
+
 // inEffect notes that a text runs, until ends if it is on trial.
 func (d *Daemon) inEffect(kept, runs string, ends time.Time) {
 	d.texts.Store(&texts{kept: kept, runs: runs, revision: revision(runs), ends: ends})
@@ -123,7 +126,7 @@ func (s *steward) reload(ctx, send context.Context, by string) error {
 	}
 	s.inEffect(string(text), string(text), time.Time{})
 	s.retire(before.cfg)
-	s.log.Info("configuration read again", "by", by, "revision", revision(string(text)), "changes", strings.Join(before.becoming(s.current()), "; "))
+	s.log.Info("configuration read again", "event", "config_reloaded", "by", by, "revision", revision(string(text)), "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
 }
 
@@ -172,7 +175,7 @@ func (s *steward) apply(ctx, send context.Context, o api.ConfigOrder) error {
 	}
 	s.trial = &trial{before: before.cfg, staged: staged, by: o.By, over: time.NewTimer(o.Within)}
 	s.inEffect(now.kept, o.Text, time.Now().Add(o.Within))
-	s.log.Warn("configuration on trial", "by", o.By, "revision", revision(o.Text), "before", o.Revision, "for", o.Within, "changes", strings.Join(before.becoming(s.current()), "; "))
+	s.log.Warn("configuration on trial", "event", "config_trial", "by", o.By, "revision", revision(o.Text), "before", o.Revision, "for", o.Within, "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
 }
 
@@ -218,7 +221,7 @@ func (s *steward) keep(which, by string) error {
 	s.trial.over.Stop()
 	s.trial = nil
 	s.inEffect(now.runs, now.runs, time.Time{})
-	s.log.Info("configuration kept", "by", by, "revision", which)
+	s.log.Info("configuration kept", "event", "config_kept", "by", by, "revision", which)
 	return nil
 }
 
@@ -236,7 +239,7 @@ func (s *steward) undo(ctx, send context.Context, by string) error {
 	now := s.texts.Load()
 	s.inEffect(now.kept, now.kept, time.Time{})
 	s.retire(tried.cfg)
-	s.log.Warn("configuration undone", "by", by, "revision", now.revision, "now", revision(now.kept))
+	s.log.Warn("configuration undone", "event", "config_undone", "by", by, "revision", now.revision, "now", revision(now.kept))
 	return nil
 }
 

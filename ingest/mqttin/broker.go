@@ -13,6 +13,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/internal/seldom"
 )
 
 // broker is what lives for one Run: the MQTT server, its connections, and where
@@ -34,16 +35,20 @@ type broker struct {
 	retained   retained
 	queued     budget
 	throttle   throttle
-	said       said
+	said       seldom.Told
 	inputs     inputs
 	batches    chan *batch
 	// claim is held while a session moves to a new connection.
 	claim sync.Mutex
+	// roused receives when there is something to tend.
+	roused chan struct{}
+	sys    *sys // nil when nothing is announced
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier, also of those who are away
 	conns    map[*conn]bool
-	hosts    map[string]int // connections by host
+	hosts    map[string]int // connections by host, but for probes
+	probes   int            // how many of conns are
 	stopped  bool
 	ended    sync.WaitGroup
 }
@@ -59,6 +64,7 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		sessions: make(map[string]*session),
 		conns:    make(map[*conn]bool),
 		hosts:    make(map[string]int),
+		roused:   make(chan struct{}, 1),
 	}
 	b.ctx, b.quit = context.WithCancel(ctx)
 	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)
@@ -68,11 +74,10 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 	if err := b.server.AddHook(&hooks{broker: b}, nil); err != nil {
 		return nil, err
 	}
-	if err := b.server.Serve(); err != nil {
-		return nil, err
-	}
-	b.hush()
-	b.memory.intake = intake
+	// The server's Serve is not called. It would open no listener, and looks every second
+	// after wills, sessions and messages that are ours: a gateway that idles should not.
+	b.memory.intake, b.memory.roused = intake, b.roused
+	b.sys = newSys(b)
 	if err := b.restore(ctx); err != nil {
 		b.stop()
 		return nil, err
@@ -102,8 +107,8 @@ func serverOptions(cfg Config) *mqtt.Options {
 }
 
 // serve speaks MQTT on a connection until it ends.
-func (b *broker) serve(nc net.Conn) {
-	c := newConn(b, nc)
+func (b *broker) serve(nc net.Conn, probe bool) {
+	c := newConn(b, nc, probe)
 	if !b.enter(c) {
 		b.stats.turnedAway.Add(1)
 		nc.Close()
@@ -124,7 +129,7 @@ func (b *broker) establish(c *conn) {
 	defer func() {
 		cause := recover()
 		if c.established {
-			b.stats.clients.Add(-1)
+			c.stats.clients.Add(-1)
 		}
 		b.depart(c, clean)
 		b.disclaim(c)
@@ -142,12 +147,18 @@ func (b *broker) enter(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	from := host(c)
-	if b.stopped || len(b.conns) >= b.cfg.MaxClients || b.hosts[from] >= b.cfg.MaxPerHost {
+	switch {
+	case b.stopped:
 		return false
+	case c.probe: // in nobody's place
+		b.probes++
+	case len(b.conns)-b.probes >= b.cfg.MaxClients || b.hosts[from] >= b.cfg.MaxPerHost:
+		return false
+	default:
+		b.hosts[from]++
 	}
 	b.conns[c] = true
-	b.hosts[from]++
-	b.stats.traffic.sockets.Add(1)
+	c.stats.traffic.sockets.Add(1)
 	b.ended.Add(1)
 	return true
 }
@@ -155,8 +166,9 @@ func (b *broker) enter(c *conn) bool {
 func (b *broker) leave(c *conn) {
 	b.mu.Lock()
 	delete(b.conns, c)
-	from := host(c)
-	if b.hosts[from]--; b.hosts[from] == 0 {
+	if from := host(c); c.probe {
+		b.probes--
+	} else if b.hosts[from]--; b.hosts[from] == 0 {
 		delete(b.hosts, from)
 	}
 	b.mu.Unlock()

@@ -42,7 +42,9 @@ func (b *broker) begin(c *conn, cl *mqtt.Client, pk packets.Packet) error {
 		s = nil
 	}
 	if s == nil {
-		b.limitSessions()
+		if !c.probe {
+			b.limitSessions()
+		}
 		s = newSession(c, cl)
 	} else {
 		b.checkRights(s, c.rights)
@@ -185,6 +187,7 @@ func (b *broker) depart(c *conn, clean bool) {
 	} else if w == nil {
 		b.noteLeaving(s)
 	}
+	b.rouse()
 }
 
 // noteLeaving notes that a client went away. It is also done while the gateway
