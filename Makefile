@@ -16,6 +16,10 @@ ARCHES  = arm64 armhf amd64 riscv64
 GOARCHOF = $(patsubst armhf,arm GOARM=6,$(1))
 # These skip themselves with the race detector, which makes minutes of them.
 SLOW    = Nasty
+# A Raspberry Pi Zero. What computes for minutes there is left to the other machines.
+EMULATE = qemu-arm-static -cpu arm1176
+ONARM   = TIDEGATE_EMULATOR='$(EMULATE)' CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -vet=off -short -timeout=20m -exec='$(EMULATE)'
+LONG    = ReadingsOfMergedBlocks|WhatIsDamagedIsNotMerged|NoDayOfAnyLoad
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no C compiler, no race detector: apt-get install gcc" >&2)
 
@@ -78,6 +82,10 @@ cross: ## build for the boards: arm64, ARMv6, RISC-V
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 go build ./...
 	CGO_ENABLED=0 GOARCH=riscv64 go build ./...
 
+arm: ## the suites of the core on an ARMv6 processor, emulated: qemu-user-static
+	$(ONARM) ./reading ./wire ./ingest/frame ./ingest/decode ./ingest/dialect ./ingest/refine ./internal/conf
+	$(ONARM) ./buffer -skip='$(LONG)' -powercuts=8
+
 demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdict
 	./bin/firmware-sim demo
 
@@ -92,4 +100,4 @@ deb-check: deb ## looks into the packages, builds them again, installs, upgrades
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross demo deb deb-check clean
+.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross arm demo deb deb-check clean
