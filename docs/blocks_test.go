@@ -92,6 +92,9 @@ var machine = map[string]string{
 	"build":    "builds or tests the repository: this is what the tests are run by",
 }
 
+// ofTheMachine matches lines that a test must not run, wherever it runs.
+var ofTheMachine = regexp.MustCompile(`(?m)^(\$ )?(sudo (apt|install|systemctl|dpkg|rm|sh|tee)|apt|apt-get|dpkg|systemctl|journalctl|systemd-\w+|reboot|poweroff|ssh|scp|rm -rf /)\b`)
+
 // commands are the languages of blocks that a session runs.
 func (b block) commands() bool {
 	return (b.language() == "sh" || b.language() == "console") && b.rest() == ""
@@ -114,6 +117,9 @@ func TestEveryBlockIsHeld(t *testing.T) {
 	for _, page := range pages(t) {
 		ran := false
 		for _, b := range blocksOf(t, page) {
+			if b.commands() && ofTheMachine.MatchString(b.text) {
+				t.Errorf("%v has %q: mark it \"sh root\"", b, strings.TrimSpace(ofTheMachine.FindString(b.text)))
+			}
 			switch {
 			case b.extends():
 			case b.info == "toml init": // a provisioning file: TestAFileOnTheBootPartitionMakesAGateway

@@ -74,6 +74,11 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 			t.Skipf("%s is not installed", program)
 		}
 	}
+	for _, b := range blocks {
+		if b.commands() && ofTheMachine.MatchString(b.text) {
+			t.Fatalf("%v is not for a test: TestEveryBlockIsHeld says more", b)
+		}
+	}
 	s := newSession(t, nil, prep.env...)
 	s.replaced = s.withPorts(prep.replace)
 	for name, text := range prep.files {
