@@ -74,11 +74,6 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 			t.Skipf("%s is not installed", program)
 		}
 	}
-	for _, b := range blocks {
-		if b.commands() && ofTheMachine.MatchString(b.text) {
-			t.Fatalf("%v is not for a test: TestEveryBlockIsHeld says more", b)
-		}
-	}
 	s := newSession(t, nil, prep.env...)
 	s.replaced = s.withPorts(prep.replace)
 	for name, text := range prep.files {
@@ -104,8 +99,21 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 		s.startGateway()
 	}
 	s.must(prep.before)
+	s.play(blocks, prep, configuration)
+	s.must(prep.after)
+	for _, reading := range prep.stored {
+		s.eventuallyStored(reading)
+	}
+}
+
+// play goes through the blocks as a reader does.
+func (s *session) play(blocks []block, prep preparation, configuration string) {
+	s.Helper()
 	said := ""
 	for _, b := range blocks {
+		if b.commands() && ofTheMachine.MatchString(b.text) {
+			s.Fatalf("%v is not for a test: TestEveryBlockIsHeld says more", b)
+		}
 		s.step(prep.steps, b)
 		switch {
 		case b.info == "toml" && prep.inOrder:
@@ -121,13 +129,9 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 			said = s.runBlock(b)
 		case b.info == "" && said != "":
 			if err := alike(s.here(b.text), said); err != nil {
-				t.Errorf("%v shows what is not printed: %v", b, err)
+				s.Errorf("%v shows what is not printed: %v", b, err)
 			}
 		}
-	}
-	s.must(prep.after)
-	for _, reading := range prep.stored {
-		s.eventuallyStored(reading)
 	}
 }
 
