@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long anything may take that should happen at all.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // session is a page's machine: a folder in which its paths lie, free ports in
 // place of its own, and the processes that its commands start.
