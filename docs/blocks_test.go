@@ -6,7 +6,8 @@
 //	sh         commands, which the page's session runs from top to bottom
 //	console    commands behind "$ ", and below each what it prints
 //	(nothing)  what the commands before it print
-//	json GET … what the session's gateway answers, by the shape of it
+//	json GET … what the session's gateway answers, by the shape of it; also json POST
+//	           with a path and a body, and the last line of several
 //	sh WORD    commands that no session can run: see machine
 //
 // Everything else stands in the table elsewhere, with a reason.
@@ -111,7 +112,9 @@ func (b block) extends() bool {
 }
 
 // asked says whether the block shows an answer of the gateway.
-func (b block) asked() bool { return b.language() == "json" && strings.HasPrefix(b.rest(), "GET /") }
+func (b block) asked() bool {
+	return b.language() == "json" && regexp.MustCompile("^(GET|POST) /").MatchString(b.rest())
+}
 
 func TestEveryBlockIsHeld(t *testing.T) {
 	used := make(map[string]bool)

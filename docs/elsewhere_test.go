@@ -44,7 +44,6 @@ var elsewhere = map[string]string{
 	"docs/reference/api.md: {\"bytes\"":        "TestAStickGetsAWholeFileOrNone",
 	"docs/reference/api.md: {\"problems\"":     "the page's own TestConfigurationInABrowser and TestScripts",
 	"docs/reference/api.md: $ curl --unix-soc": "TestEveryFaultOfTheNetworkHasItsVerdict",
-	"docs/reference/api.md: {\"state\":\"ok\"": "TestAMessageByHandSaysWhatBecameOfIt",
 	"docs/reference/api.md: {\"ports\"":        "no session has an adapter; TestWatchedPortsAreToldByWhatHasChanged",
 	"docs/reference/api.md: {\"say\":\"19200":  "TestAFloodThroughTheAPIIsBounded",
 	"docs/reference/api.md: {\"say\":\"9600":   "TestProbeProposesAConfigurationThatParses",

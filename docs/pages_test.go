@@ -256,7 +256,7 @@ func (s *session) console(b block) {
 // ask sends the request that a block names and compares the answer's shape.
 func (s *session) ask(b block) {
 	s.Helper()
-	url := strings.TrimPrefix(b.rest(), "GET ")
+	words := append(strings.SplitN(b.rest(), " ", 3), "")
 	last := errNever
 	defer func() {
 		if s.Failed() && last != nil {
@@ -264,9 +264,10 @@ func (s *session) ask(b block) {
 		}
 	}()
 	s.eventually(b.info+" answers as is shown", func() bool {
-		answer, err := s.get(url)
+		answer, err := s.request(words[0], words[1], words[2])
 		if err == nil {
-			err = shapedLike(b.text, answer)
+			lines := strings.Split(strings.TrimSpace(answer), "\n")
+			err = shapedLike(b.text, lines[len(lines)-1])
 		}
 		last = err
 		return err == nil
