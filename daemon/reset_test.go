@@ -32,7 +32,7 @@ func lived(t *testing.T, etc string) (config, data string, cfg Config) {
 	return config, data, cfg
 }
 
-func planned(t *testing.T, config string, cfg Config, keep bool) reset {
+func resetting(t *testing.T, config string, cfg Config, keep bool) reset {
 	t.Helper()
 	r, err := planReset(config, cfg, keep)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestAFactoryResetLeavesWhatIsNotTheGateways(t *testing.T) {
 		"elsewhere": "data elsewhere elsewhere/credentials elsewhere/notes elsewhere/sub elsewhere/tidegate-cloud.toml elsewhere/tidegate.toml",
 	} {
 		config, data, cfg := lived(t, etc)
-		if err := planned(t, config, cfg, false).do(nil); err != nil {
+		if err := resetting(t, config, cfg, false).do(nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := treeNames(treeOf(t, data, filepath.Dir(config))); got != want {
@@ -68,7 +68,7 @@ func TestAPowerCutInAFactoryResetIsMadeUpFor(t *testing.T) {
 			config, data, cfg := lived(t, "tidegate")
 			before := treeOf(t, data, filepath.Dir(config))
 			step := 0
-			err := planned(t, config, cfg, keep).do(func(string) error {
+			err := resetting(t, config, cfg, keep).do(func(string) error {
 				if step++; step > cut {
 					return errCut
 				}
@@ -105,7 +105,7 @@ func TestAPowerCutInAFactoryResetIsMadeUpFor(t *testing.T) {
 
 func TestAStartEndsAFactoryReset(t *testing.T) {
 	config, data, cfg := lived(t, "tidegate")
-	if err := planned(t, config, cfg, false).mark(); err != nil {
+	if err := resetting(t, config, cfg, false).mark(); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
@@ -156,7 +156,7 @@ func TestAMarkThatSomebodyElseHasMadeErasesNothing(t *testing.T) {
 		t.Skip("only root can let a mark be another user's")
 	}
 	config, data, cfg := lived(t, "tidegate")
-	if err := planned(t, config, cfg, false).mark(); err != nil {
+	if err := resetting(t, config, cfg, false).mark(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(config+resetMark, 12345, -1); err != nil {
@@ -198,7 +198,7 @@ func TestLinksInDataDirLeadNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := planned(t, config, cfg, false).do(nil); err != nil {
+	if err := resetting(t, config, cfg, false).do(nil); err != nil {
 		t.Fatal(err)
 	}
 	if readFile(t, filepath.Join(precious, "file")) != "precious" {

@@ -2,6 +2,7 @@
 // what they print. A block that is shown is a promise like any other.
 //
 //	toml       a configuration; all of a page are one, and the gateway of its session
+//	toml init  a provisioning file, read by the tests of tidegate init
 //	sh         commands, which the page's session runs from top to bottom
 //	console    commands behind "$ ", and below each what it prints
 //	(nothing)  what the commands before it print
@@ -115,6 +116,7 @@ func TestEveryBlockIsHeld(t *testing.T) {
 		for _, b := range blocksOf(t, page) {
 			switch {
 			case b.extends():
+			case b.info == "toml init": // a provisioning file: TestAFileOnTheBootPartitionMakesAGateway
 			case b.info == "toml" || b.commands() || b.asked():
 				ran = ran || b.commands()
 			case b.language() == "sh":

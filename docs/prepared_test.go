@@ -3,12 +3,13 @@ package docs_test
 // prepared says, by page, what its commands find when they are run.
 var prepared = map[string]preparation{
 	"README.md": {
-		files: map[string]string{"tokens.txt": "press-hall-3 0123456789abcdef0123456789abcdef\n",
-			"/run/credentials/tidegate.service/cloud.token": "0123456789abcdef0123456789abcdef\n"},
-		replace: []string{" -cert cert.pem -key key.pem", "", "https://cloud.example/v1/ingest", "http://127.0.0.1:{8440}/v1/ingest"},
-		after:   "mosquitto_pub -p {1883} -q 1 -t alarms/press-1/overheat -m true",
-		needs:   []string{"mosquitto_pub"},
-		stored:  []string{"alarm * press-1 overheat true"},
+		cloud:   true,
+		files:   map[string]string{"/run/credentials/tidegate_cloud.token": "0123456789abcdef0123456789abcdef\n"},
+		replace: []string{"https://cloud.example/v1/ingest", "http://127.0.0.1:{8440}/v1/ingest"},
+		after: `mosquitto_pub -p {1883} -q 1 -t alarms/press-1/overheat -m true
+until tidegate-cloud export -url http://127.0.0.1:8440 | grep overheat; do sleep 0.1; done`,
+		needs:  []string{"mosquitto_pub"},
+		stored: []string{"alarm * press-1 overheat true"},
 	},
 	"docs/start/first-readings.md": {
 		needs:   []string{"mosquitto_pub"},
