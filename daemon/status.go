@@ -56,6 +56,9 @@ func (d *Daemon) status() dashboard.Status {
 	s.Revision, s.Trial = d.texts.Load().revision, d.trialStatus()
 	s.Identify = d.signal.How()
 	s.Problems = append(problems(s), d.entrance.problems()...)
+	if fallen := d.fallen(); fallen != "" {
+		s.Problems = append([]string{fallen}, s.Problems...)
+	}
 	return s
 }
 
