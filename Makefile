@@ -10,13 +10,17 @@ MOST    = 15900000
 SECONDS = 10
 BENCH   = .
 STORM   = 1
+# Debian's names of the architectures that packages are made for. Version control would
+# leave a mark in the programs that a tarball's do not have.
+ARCHES  = arm64 armhf amd64 riscv64
+GOARCHOF = $(patsubst armhf,arm GOARM=6,$(1))
 # These skip themselves with the race detector, which makes minutes of them.
 SLOW    = Nasty
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no C compiler, no race detector: apt-get install gcc" >&2)
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t12
 
 build: ## the programs, in bin/
 	@$(BUILD) -o bin/ ./cmd/...
@@ -51,16 +55,19 @@ bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside i
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 	./bin/tidebench
 
-storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STORM=1 times; docs/storms.md
+storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STORM=1 times; docs/understand/storms.md
 	cd daemon && go test -timeout=0 -run 'KillStorm' -kills=$$((10000 * $(STORM)))
 	cd buffer && go test -timeout=0 -run 'PowerCut' -powercuts=$$((10000 * $(STORM)))
 	cd buffer && go test -timeout=0 -run 'Accident|Model|KillNine' -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
 	cd daemon && go test -timeout=0 -run 'KillNine|StormOf' -count=$$((5 * $(STORM)))
 
-e2e: ## the doors out against real servers, which are installed with apt-get; docs/servers.md
+e2e: ## the doors out against real servers, which are installed with apt-get; docs/understand/servers.md
 	.ci/servers
 	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/... ./command/...
 	TIDEGATE_E2E=all go test -count=1 -timeout=40m -run 'Uplinks|Commands|Deliveries' ./daemon
+
+bare: ## the README's two commands in a minimal Debian with nothing but make and Go; as root
+	packaging/bare
 
 cover: ## how much of the code the tests reach
 	@mkdir -p bin
@@ -74,7 +81,14 @@ cross: ## build for the boards: arm64, ARMv6, RISC-V
 demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdict
 	./bin/firmware-sim demo
 
+deb: build ## Debian packages, in dist/; ARCHES=amd64 for one architecture
+	@$(foreach arch,$(ARCHES),GOARCH=$(call GOARCHOF,$(arch)) $(BUILD) -buildvcs=false -o bin/deb/$(arch)/ ./cmd/tidegate ./cmd/tidegate-cloud ./cmd/firmware-sim &&) true
+	@packaging/build $(ARCHES)
+
+deb-check: deb ## looks into the packages, builds them again, installs, upgrades, removes and purges them; as root
+	packaging/check $(ARCHES)
+
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size test short lint fuzz bench storm e2e cover cross demo clean
+.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross demo deb deb-check clean

@@ -13,6 +13,8 @@ var storeys = []struct {
 	pattern string // as in path.Match, over the folder
 }{
 	{5, "cmd/*"},
+	{5, "packaging/completion"}, {5, "packaging/man"}, {5, "packaging/sbom"}, {5, "packaging/vm/volatile"},
+	{4, "packaging/usage"}, // asks the programs as anybody would: it imports none of them
 	{4, "daemon"},
 	{3, "ingest/*in"}, {3, "uplink/*out"}, {3, "uplink/encode"}, {3, "firmware-sim"},
 	{3, "ingest/ingesttest"}, {3, "uplink/uplinktest"},
@@ -71,7 +73,7 @@ var homes = []struct {
 	{"google.golang.org/protobuf", []string{"ingest/sparkplug"}},
 	{"github.com/coder/websocket", []string{"cloud", "dashboard", "ingest/mqttin", "uplink/mqttout", "uplink/wsout"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/conf"}},
-	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/linkup", "internal/ptytest", "internal/sdnotify", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
+	{"golang.org/x/sys", []string{"buffer", "daemon", "firmware-sim", "internal/bootclock", "internal/cardlife", "internal/erase", "internal/journal", "internal/linkup", "internal/plugged", "internal/ptytest", "internal/sdnotify", "internal/serialport", "uplink/carrier", "uplink/fileout"}},
 	{"github.com/tarm/serial", []string{"internal/serialport"}},
 	{"github.com/gomodule/redigo", []string{"uplink/redisout"}},
 	{"github.com/pion/dtls/v3", []string{"ingest/coapin"}},

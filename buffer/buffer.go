@@ -211,6 +211,9 @@ type Stats struct {
 	// OverBudget says that MaxAckDelay forces more commits than FlashBudget
 	// allows.
 	OverBudget bool
+	// Later is how many bytes of the journal only a later version of the program can
+	// read; they are kept for it.
+	Later int64
 	// Refused is the number of blocks in quarantine.
 	Refused int
 	// Problem is why commits fail, and what to do; empty while they do not.
@@ -228,7 +231,7 @@ func (b *Buffer) Stats() Stats {
 		FlashDay:   b.stats.day.sum(time.Now()), FlashBudget: b.cfg.FlashBudget,
 		FlashTokens: b.stats.tokens(time.Now()), Losses: b.lastGaps(shownGaps),
 		Held: held, HeldBytes: bytes, ReservedBytes: b.index.size(), MaxBytes: b.cfg.MaxBytes,
-		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch, Refused: b.refusedBlocks(),
+		OverBudget: b.stats.overBudget.Load(), Epoch: b.epoch, Refused: b.refusedBlocks(), Later: b.index.later(),
 	}
 	s.LostBy, s.Lost = b.lostBy()
 	if f := b.state.fault.Load(); f != nil {

@@ -195,7 +195,7 @@ func (c *checker) expect(seg Segment, lane reading.Lane, number uint64) {
 	if first == 1 {
 		first = seg.Lanes[lane].First
 	}
-	if first < number {
+	if first < number && !leapt(first, number) {
 		c.lost(seg, lane, first, number-1, "are gone")
 		c.seen[lane] = number - 1
 	}

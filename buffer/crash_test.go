@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/rerun"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -60,7 +60,7 @@ func TestKillNineLosesNothingAcknowledged(t *testing.T) {
 // it said was acknowledged.
 func crashRound(t *testing.T, dir string, round int, delay time.Duration) []string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd := rerun.Command("-test.run=^$")
 	cmd.Env = append(os.Environ(), "TIDEGATE_CRASH_DIR="+dir, fmt.Sprintf("TIDEGATE_CRASH_ROUND=%d", round))
 	out, err := cmd.StdoutPipe()
 	if err != nil {

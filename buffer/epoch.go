@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -28,6 +29,9 @@ func newEpoch(old uint64) uint64 {
 
 // checkOwner compares the journal of state.db with that of the newest records.
 func (r *recovery) checkOwner() error {
+	if r.before.File == 0 { // in earlier versions, epochs had nothing in common
+		return nil
+	}
 	if found := r.newestEpoch(); found != 0 && r.before.Epoch != 0 && journalOf(found) != journalOf(r.before.Epoch) {
 		return fmt.Errorf("%w: it belongs to another journal", errRotten)
 	}
@@ -80,8 +84,13 @@ func (r *recovery) beginEpoch() {
 		r.record = max(r.record, *r.folded)
 	}
 	r.epoch = r.before.Epoch
-	if r.epoch == 0 {
-		r.epoch = r.newestEpoch()
+	if r.epoch == 0 || r.before.File == 0 {
+		r.epoch = cmp.Or(r.newestEpoch(), r.epoch)
+	}
+	if r.leap && !clean {
+		for lane := range r.next {
+			r.next[lane] += leap
+		}
 	}
 	if !clean {
 		r.epoch = newEpoch(r.epoch)

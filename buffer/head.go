@@ -128,6 +128,9 @@ func own(b wire.Block) wire.Block {
 // a loss: a new cursor begins at the oldest there is, and what was evicted has
 // been declared.
 func (c *Cursor) hole(lane reading.Lane, h *head, blk wire.Block) {
+	if c.buf.index.keepsLater() {
+		return // they may be there, and a later version will deliver them
+	}
 	info, there := c.buf.index.segment(h.scan.number)
 	if first := max(h.next, info.Lanes[lane].First); there && first < blk.First {
 		c.lose(lane, numberRange{first, blk.First - 1}, blk.Epoch, ReasonDamaged)

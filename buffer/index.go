@@ -26,7 +26,10 @@ type segmentInfo struct {
 	Lanes  [reading.Lanes]span `json:"lanes"`
 	Blocks int                 `json:"blocks"`
 	Sealed sealTime            `json:"sealed"`
-	Head   uint32              `json:"head,omitempty"` // the checksum of its first record's header; see segmentHead
+	Head   uint32              `json:"head,omitempty"`  // the checksum of its first record's header; see segmentHead
+	Later  int64               `json:"later,omitempty"` // bytes of records that only a later version can read
+
+	version byte // of its last record, as far as it was read
 }
 
 // span sums up what a segment holds of one lane; Last is 0 when that is nothing.
@@ -204,6 +207,9 @@ func (x *index) room(least int64) (bytes int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, s := range x.segments {
+		if s.kept() {
+			continue
+		}
 		bytes += max((s.Size+pageSize-1)/pageSize*pageSize, least)
 	}
 	return bytes

@@ -1,6 +1,8 @@
 package buffer
 
 import (
+	"errors"
+
 	"go.etcd.io/bbolt"
 )
 
@@ -69,7 +71,11 @@ func (b *Buffer) remembered() (changes []func(*bbolt.Tx) error) {
 }
 
 func (b *Buffer) logAside(file string) {
-	if file != "" {
+	switch {
+	case file == "":
+	case errors.Is(b.state.why, errNewer):
+		b.log.Error("state.db is of a later version of the program and is set aside for it; deliveries may repeat, sessions and what was refused stay in that file", "file", file, "err", b.state.why)
+	default:
 		b.log.Error("state.db was damaged and is set aside; deliveries may repeat", "file", file, "err", b.state.why)
 	}
 }

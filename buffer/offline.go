@@ -15,6 +15,12 @@ import (
 // ErrInUse means that another process has the buffer open.
 var ErrInUse = errors.New("another process holds the buffer")
 
+// inUse is ErrInUse in the words of somebody who wants the buffer.
+type inUse string
+
+func (e inUse) Error() string        { return string(e) }
+func (e inUse) Is(target error) bool { return target == ErrInUse }
+
 // ReadInventory returns what the folder of a buffer holds that no process has
 // open. It writes nothing. A state.db that is missing or damaged is told in
 // StateError; the segment files say the rest.

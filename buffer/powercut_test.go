@@ -7,10 +7,11 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/rerun"
 )
 
 var (
@@ -122,7 +123,7 @@ func (e *explorer) places(calls []call, cuts int) map[int]int {
 func (e *explorer) record(from wake, workload string, process int) []call {
 	dir := e.folder()
 	from.medium.cut(fates()["everything"](nil)).store(e.T, dir)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestPowerCutWorkload$")
+	cmd := rerun.Command("-test.run=^TestPowerCutWorkload$")
 	cmd.Env = append(os.Environ(), "TIDEGATE_POWERCUT_DIR="+dir, "TIDEGATE_POWERCUT_WORKLOAD="+workload,
 		fmt.Sprint("TIDEGATE_POWERCUT_ID=", process*10_000))
 	calls := recordCalls(e.T, dir, cmd)

@@ -33,7 +33,8 @@ type record struct {
 	cursors []cursorMark
 	notes   []reading.Note // refer to the memory that was parsed
 	blocks  []wire.Block
-	size    int  // header and body
+	size    int // header and body
+	version byte
 	unknown bool // whole, and not of this version: kept, and not read
 }
 
@@ -92,7 +93,15 @@ func parseBody(header, body []byte) (record, bool) {
 		return record{}, false
 	}
 	rec := record{number: binary.LittleEndian.Uint64(header[16:]), size: recordHeader + len(body)}
-	rec.unknown = header[len(recordMagic)] != recordVersion || !rec.parse(body)
+	rec.version = header[len(recordMagic)]
+	switch rec.version {
+	case recordVersion:
+		rec.unknown = !rec.parse(body)
+	case recordVersion1:
+		rec.unknown = !rec.parse1(body)
+	default:
+		rec.unknown = true
+	}
 	return rec, true
 }
 
@@ -113,14 +122,7 @@ func (r *record) parse(body []byte) bool {
 	if r.notes, body, ok = parseNotes(body); !ok {
 		return false
 	}
-	for len(body) > 0 {
-		b, rest, err := wire.ParseBlock(body)
-		if err != nil {
-			return false
-		}
-		r.blocks, body = append(r.blocks, b), rest
-	}
-	return true
+	return r.parseBlocks(body)
 }
 
 func (m cursorMark) append(dst []byte) []byte {

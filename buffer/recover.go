@@ -94,6 +94,9 @@ type recovery struct {
 	folded    *uint64 // the record up to which state.db knows the notes; nil when it is a new one
 	following uint64  // the record whose notes come next
 	untold    bool    // records with notes may be missing between folded and the journal's end
+
+	passed lanesPassed // records that only a later version can read came since the last number
+	leap   bool        // and they were not known of before
 }
 
 // newRecovery forgets what an earlier one learned.
@@ -101,6 +104,11 @@ func (b *Buffer) newRecovery(files []uint64) *recovery {
 	b.gaps, b.marks = nil, map[string][reading.Lanes]ranges{}
 	return &recovery{Buffer: b, files: files, noted: map[uint64]segmentInfo{}}
 }
+
+// lanesPassed says of which lanes numbers may be in what was passed over.
+type lanesPassed [reading.Lanes]bool
+
+func (p *lanesPassed) all() { *p = lanesPassed{true, true, true} }
 
 // hole is a run of sequence numbers that should be there.
 type hole struct {
@@ -181,7 +189,7 @@ func (r *recovery) readOrTrust(n uint64, there bool) {
 		r.lost(n, info)
 		return
 	}
-	if head := segmentHead(r.cfg.Dir, n); noted && head != 0 && head == info.Head {
+	if head := segmentHead(r.cfg.Dir, n); noted && head != 0 && head == info.Head && !info.kept() && knows(r.cfg.Dir, n) {
 		r.sealed = n
 		r.see(info)
 		return
@@ -195,8 +203,16 @@ func (r *recovery) readOrTrust(n uint64, there bool) {
 		info = last
 	}
 	found.Head = segmentHead(r.cfg.Dir, n)
+	if found.kept() {
+		r.passed.all()
+		r.leap = r.leap || !info.kept()
+		r.log.Error("readings of a later version of the program are kept for it, and not delivered — hint: install that version again, and it delivers them",
+			"segment", n, "bytes", found.Later, "file", segmentPath(r.cfg.Dir, n))
+	}
 	r.see(found)
-	r.compare(found, info)
+	if !found.kept() {
+		r.compare(found, info)
+	}
 	if noted || n != r.files[len(r.files)-1] {
 		r.sealed = n
 		r.corrected = append(r.corrected, put(bucketSegments, numberKey(n), found))
@@ -229,10 +245,14 @@ func (r *recovery) see(info segmentInfo) {
 		if s.Last == 0 {
 			continue
 		}
-		if seen := r.lastSeen[lane]; seen != 0 && s.First > seen+1 {
+		if seen := r.lastSeen[lane]; seen != 0 && s.First > seen+1 && !r.passed[lane] && !leapt(seen, s.First) {
 			r.holes = append(r.holes, hole{reading.Lane(lane), seen + 1, s.First - 1, s.Epoch, ReasonDamaged})
 		}
 		r.lastSeen[lane] = max(r.lastSeen[lane], s.Last)
+		r.passed[lane] = false
+	}
+	if info.kept() {
+		r.passed.all()
 	}
 	r.index.begin(info)
 }
@@ -261,6 +281,7 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 		return info, err
 	}
 	defer s.close()
+	var passed lanesPassed
 	for {
 		rec, skipped, err := s.next()
 		if errors.Is(err, errEnd) {
@@ -274,13 +295,15 @@ func (r *recovery) readSegment(number uint64) (segmentInfo, error) {
 		}
 		r.remember(rec)
 		for _, blk := range rec.blocks {
-			if last := info.Lanes[blk.Lane].Last; last != 0 && blk.First > last+1 {
+			if last := info.Lanes[blk.Lane].Last; last != 0 && blk.First > last+1 && !passed[blk.Lane] {
 				r.holes = append(r.holes, hole{blk.Lane, last + 1, blk.First - 1, blk.Epoch, ReasonDamaged})
 			}
 			info.add(blk)
+			passed[blk.Lane] = false
 		}
-		if rec.unknown {
-			r.log.Error("record of another version is kept and not read", "segment", number, "record", rec.number)
+		if info.version = rec.version; rec.unknown {
+			info.Later += int64(rec.size)
+			passed.all()
 		}
 		if skipped > 0 {
 			r.log.Error("damaged bytes in a segment", "segment", number, "bytes", skipped)
@@ -295,7 +318,7 @@ func (r *recovery) remember(rec record) {
 	if r.folded == nil || rec.number <= *r.folded {
 		return
 	}
-	r.untold = r.untold || rec.number > r.following
+	r.untold = r.untold || rec.number > r.following || rec.unknown
 	r.following = max(r.following, rec.number+1)
 	for i := range rec.notes {
 		rec.notes[i].Value = bytes.Clone(rec.notes[i].Value)
@@ -307,6 +330,9 @@ func (r *recovery) remember(rec record) {
 // missing: state.db is a new one or an old copy, or a record is damaged. A door
 // must rather forget than remember what is over.
 func (r *recovery) forgetNotes() {
+	if r.state.early {
+		return // there were none
+	}
 	if r.folded == nil || r.untold {
 		r.notes.forget()
 		r.log.Warn("what doors remembered is forgotten: some of it may be over, and cannot be told from the rest")
@@ -318,6 +344,9 @@ func (r *recovery) continueSegment() {
 	info, ok := r.index.active()
 	if !ok || info.Number == r.sealed || info.Size != segmentSize {
 		return // what is noted in state.db must not change any more, nor what was written anew
+	}
+	if info.kept() || info.End > 0 && info.version != recordVersion {
+		return // each version has segments of its own, which an earlier one passes over as a whole
 	}
 	seg, err := openSegment(r.cfg.Dir, info.Number, info.End)
 	if err != nil {

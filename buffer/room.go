@@ -57,13 +57,13 @@ func (b *Buffer) makeRoom(mayEvict bool) error {
 func (b *Buffer) fits() bool { return b.index.room(b.leastRoom())+segmentSize <= b.cfg.MaxBytes }
 
 // sealedSegments returns the segments that are not written any more, the oldest
-// first.
+// first, but those that are kept for a later version.
 func (b *Buffer) sealedSegments() []segmentInfo {
 	segments := b.index.all()
 	if b.active != nil {
 		segments = segments[:len(segments)-1]
 	}
-	return segments
+	return notKept(segments)
 }
 
 // releaseDelivered gives up the oldest segment that nobody waits for.

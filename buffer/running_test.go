@@ -180,7 +180,7 @@ func decodeBlock(t rapid.TB, b wire.Block) []reading.Reading {
 
 func (r *running) eventually(ok func() bool) {
 	r.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute) // in an emulator, too
 	for !ok() {
 		select {
 		case <-deadline:

@@ -111,19 +111,26 @@ func writtenUpTo(f *os.File) int64 {
 // it is the checksum of the first header, which knows the body's. It is 0 when
 // there is no such header.
 func segmentHead(dir string, number uint64) uint32 {
-	f, err := os.Open(segmentPath(dir, number))
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	header := make([]byte, recordHeader)
-	if _, err := f.ReadAt(header, 0); err != nil {
-		return 0
-	}
-	if _, _, ok := recordLength(header, number); !ok {
+	header, ok := firstHeader(dir, number)
+	if !ok {
 		return 0
 	}
 	return binary.LittleEndian.Uint32(header[4:])
+}
+
+// firstHeader is the header that the segment begins with.
+func firstHeader(dir string, number uint64) (header []byte, ok bool) {
+	f, err := os.Open(segmentPath(dir, number))
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close()
+	header = make([]byte, recordHeader)
+	if _, err := f.ReadAt(header, 0); err != nil {
+		return nil, false
+	}
+	_, _, ok = recordLength(header, number)
+	return header, ok
 }
 
 func (s *segment) fits(n int) bool { return s.end+int64(n) <= segmentSize }

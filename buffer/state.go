@@ -33,6 +33,7 @@ type state struct {
 	file  *os.File     // of db
 	isNew bool         // made by this process, and knows nothing
 	why   error        // why the file before this one was set aside
+	early bool         // of before there were notes
 
 	fault atomic.Pointer[fault] // nil while it is well
 }

@@ -74,7 +74,7 @@ func (s *state) attach() (aside string, err error) {
 		}
 		return aside, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return aside, fmt.Errorf("open %s: %s holds it — hint: is a tidegate running on this folder?", path, holder(path))
+		return aside, inUse(fmt.Sprintf("open %s: %s holds it — hint: is a tidegate running on this folder?", path, holder(path)))
 	}
 	return aside, fmt.Errorf("open %s: %w — hint: nothing is wrong with the file; see to the limits and permissions of this user", path, err)
 }
@@ -130,7 +130,7 @@ func (s *state) replace(why error) (aside string, err error) {
 		return "", err
 	}
 	if _, err := os.Lstat(path); err == nil {
-		s.why, aside = why, freeName(path)
+		s.why, aside = why, setAsideName(path, why)
 		if err := os.Rename(path, aside); err != nil {
 			return "", err
 		}
@@ -197,6 +197,9 @@ func (s *state) open(path string, readOnly bool) error {
 		if s.db, err = bbolt.Open(path, 0o600, options); err != nil {
 			return err
 		}
+		if err := s.bringUp(readOnly); err != nil {
+			return err
+		}
 		return s.db.View(checkState)
 	})
 	if err != nil {
@@ -209,6 +212,9 @@ func (s *state) open(path string, readOnly bool) error {
 // reading alone does not: a page that is free and in use would cost the next
 // change a panic, at every start anew.
 func checkState(tx *bbolt.Tx) (err error) {
+	if err := checkSchema(tx); err != nil {
+		return err
+	}
 	for _, name := range buckets() {
 		b := tx.Bucket([]byte(name))
 		if b == nil {
@@ -228,10 +234,19 @@ func checkState(tx *bbolt.Tx) (err error) {
 	for e := range tx.Check() {
 		err = cmp.Or(err, e) // all have to be taken
 	}
-	if v, _ := unseal([]byte(schemaKey), tx.Bucket([]byte(bucketMeta)).Get([]byte(schemaKey))); err == nil && len(v) > 0 && string(v) != fmt.Sprint(schema) {
+	return err
+}
+
+// checkSchema is first: what else a later version means by a file, nobody knows.
+func checkSchema(tx *bbolt.Tx) error {
+	meta := tx.Bucket([]byte(bucketMeta))
+	if meta == nil {
+		return nil // checkState says so
+	}
+	if v, _ := unseal([]byte(schemaKey), meta.Get([]byte(schemaKey))); len(v) > 0 && string(v) != fmt.Sprint(schema) {
 		return fmt.Errorf("%w: schema %s, this program knows %d", errNewer, v, schema)
 	}
-	return err
+	return nil
 }
 
 // errNewer means that a later version of the program wrote the file.

@@ -11,13 +11,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/rerun"
 	"github.com/tidegate/tidegate/wire"
 )
 
@@ -130,7 +130,7 @@ func TestKillNineLosesNothingAcked(t *testing.T) {
 // acknowledge.
 func killDuring(t *testing.T, dir string, gateways []*gateway, acks chan struct{}, life time.Duration) {
 	t.Helper()
-	child := exec.Command(os.Args[0])
+	child := rerun.Command()
 	child.Env = append(os.Environ(), crashDir+"="+dir)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()

@@ -38,7 +38,7 @@ const (
 	maxAnswers = 8
 )
 
-// Order is a command for a gateway, as docs/reference/commands.md describes it, and
+// Order is a command for a gateway, as docs/connect/commands.md describes it, and
 // what the gateway has said about it.
 type Order struct {
 	ID string `json:"id"`

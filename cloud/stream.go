@@ -14,7 +14,7 @@ import (
 )
 
 // StreamProtocol is the WebSocket subprotocol of deliveries; see
-// docs/reference/websocket-uplink.md.
+// docs/connect/websocket-uplink.md.
 const StreamProtocol = "tidegate.v1"
 
 const (

@@ -98,7 +98,7 @@ type Answer struct {
 
 // Letter is what a courier brings.
 type Letter struct {
-	// Body is a document, as docs/reference/commands.md describes it.
+	// Body is a document, as docs/connect/commands.md describes it.
 	Body []byte
 	// Queued is when the other side took it in, zero if it does not tell.
 	Queued time.Time

@@ -30,7 +30,7 @@ const (
 )
 
 // Parse reads a document: one JSON object whose keys are those of
-// docs/reference/commands.md, each at most once. It takes nothing that it does
+// docs/connect/commands.md, each at most once. It takes nothing that it does
 // not know, for the part that it left out could be the one that mattered.
 func Parse(body []byte) (Command, error) {
 	c := Command{QoS: 1, Reply: true}
@@ -93,7 +93,7 @@ func (d *draft) take(key string, raw json.RawMessage) (err error) {
 	case "ttl":
 		d.TTL, err = span(raw)
 	default:
-		err = wrong("see docs/reference/commands.md for those that there are", "there is no key %s", quoted(key))
+		err = wrong("see docs/connect/commands.md for those that there are", "there is no key %s", quoted(key))
 	}
 	return err
 }

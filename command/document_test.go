@@ -109,7 +109,7 @@ func TestKeyFiles(t *testing.T) {
 // What the page shows is what the gateway takes: every object in it that has an id
 // and a topic, and what its Python signs.
 func TestTheDocumentsOfThePage(t *testing.T) {
-	page, err := os.ReadFile("../docs/reference/commands.md")
+	page, err := os.ReadFile("../docs/connect/commands.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ type envelope struct {
 }
 
 var (
-	errUnsigned  = errors.New(`it is not signed — hint: send {"command":"…","hmac":"…"}, see docs/reference/commands.md`)
+	errUnsigned  = errors.New(`it is not signed — hint: send {"command":"…","hmac":"…"}, see docs/connect/commands.md`)
 	errSignature = errors.New("the signature is of no key that is known here — hint: compare the key_file of both sides")
 	errNoKey     = errors.New("it is signed, and there is no key here — hint: set key_file, or send the command itself")
 )

@@ -188,7 +188,7 @@ func (d *Daemon) writeStick(ctx context.Context, mount string, e *export) (expor
 	case errors.Is(err, syscall.EFBIG):
 		err = errors.New("the file would be larger than this file system allows, and nothing was left — hint: export as packed, or format the stick with exFAT or ext4")
 	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
-		err = fmt.Errorf("the gateway may not write to %s — hint: docs/reference/support.md says how to mount sticks", mount)
+		err = fmt.Errorf("the gateway may not write to %s — hint: docs/operate/support.md says how to mount sticks", mount)
 	case err != nil:
 		err = fmt.Errorf("nothing was left on the stick: %w — hint: was it pulled? Try again, or another one", err)
 	}

@@ -155,7 +155,7 @@ func (d *Daemon) publish(ctx context.Context, m api.Message, payload []byte, not
 
 // takeIn hands readings over that no door has brought.
 func (d *Daemon) takeIn(ctx context.Context, t route.Target, payload []byte, note reading.Reading) (o mqttin.Outcome, err error) {
-	intake := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now).WithMemory(d.memory)
+	intake := ingest.NewIntake(custody{buffer: d.buffer}, d.hub, time.Now).WithMemory(d.memory)
 	o.Readings, o.Fate, o.Why = t.Read(nil, payload, route.Arrival{Intake: intake, Now: intake.Now()})
 	mine := len(o.Readings)
 	all := append(o.Readings, note)

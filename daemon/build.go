@@ -31,19 +31,24 @@ import (
 // New opens the buffer and the listeners, and wires everything up. The Daemon
 // must be Run, which closes them again.
 func New(cfg Config, log *slog.Logger) (*Daemon, error) {
-	gateway, err := cfg.Gateway.Identity()
+	is, err := cfg.Gateway.identify(thisMachine())
 	if err != nil {
 		return nil, err
 	}
 	tail := logtail.New(log.Handler())
 	log = slog.New(tail)
-	d := &Daemon{gateway: gateway, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
+	d := &Daemon{gateway: is.ID, log: log, watch: newWatch(tail), started: time.Now(), memory: ingest.NewMemory(), orders: make(chan order)}
 	d.signal = identify.New(d.shows, log)
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	d.bench = newWorkbench(serialport.Host{}, d)
+	d.begins(cfg.Gateway.DataDir)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
+		if errors.Is(err, buffer.ErrInUse) {
+			d.begun.Withdraw() // this is no start of the gateway that runs
+		}
 		return nil, err
 	}
+	is.keep(cfg.Gateway.DataDir, log)
 	first, err := d.build(cfg, &generation{})
 	if err := errors.Join(err, d.buildPages(cfg)); err != nil {
 		d.closeListeners()
@@ -80,7 +85,10 @@ func clockState() wire.ClockState {
 }
 
 // custody is the arrow from the doors to the buffer: neither knows the other.
-type custody struct{ buffer *buffer.Buffer }
+type custody struct {
+	buffer *buffer.Buffer
+	came   chan<- struct{} // receives when something was taken; may be nil
+}
 
 func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
 	receipt, err := c.buffer.Accept(ctx, rs, notes...)
@@ -89,6 +97,10 @@ func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...read
 		return nil, full{err}
 	case err != nil:
 		return nil, err
+	}
+	select {
+	case c.came <- struct{}{}:
+	default: // who listens knows already
 	}
 	return receipt, nil
 }

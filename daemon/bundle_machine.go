@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/serialport"
+	"github.com/tidegate/tidegate/internal/starts"
 	"github.com/tidegate/tidegate/internal/sticks"
 )
 
@@ -30,6 +32,9 @@ func machineFiles(cfg Config) []bundleFile {
 	return []bundleFile{
 		{"version.txt", "versions of the program and the system, and the clock", text(writeVersions)},
 		{"network.txt", "interfaces with their addresses, routes, name servers", text(writeInterfaces)},
+		{"starts.txt", "how the last starts went, and what the program said when it last broke down", text(func(b *bytes.Buffer) {
+			quoteFiles(b, filepath.Join(cfg.Gateway.DataDir, "starts.json"), filepath.Join(cfg.Gateway.DataDir, starts.CrashFile))
+		})},
 		{"disks.txt", "file systems, and what is free", text(func(b *bytes.Buffer) { writeDisks(b, cfg.Gateway.DataDir) })},
 		{"memory.txt", "memory of the machine and of the program that wrote this", text(func(b *bytes.Buffer) { quoteFiles(b, "/proc/meminfo", "/proc/self/status") })},
 		{"serial.json", "serial ports", func(context.Context) ([]byte, error) { return indented(serialport.Host{}.List()) }},

@@ -6,13 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/internal/serialport"
+	"github.com/tidegate/tidegate/internal/starts"
 )
 
 // Level says how bad a Finding is.
@@ -46,9 +46,10 @@ func Check(ctx context.Context, c Config) []Finding {
 
 // machine checks everything but what is on the other side of the links.
 func (k *checklist) machine(ctx context.Context, c Config) {
-	k.identity(c.Gateway, os.Hostname)
+	k.identity(c.Gateway, thisMachine())
 	k.clock(time.Now(), bootclock.Synced())
 	k.dataDir(c.Gateway.DataDir, int64(c.Buffer.MaxBytes))
+	k.starts(c.Gateway.DataDir, c.Gateway.SocketPath(), starts.Itself(Version))
 	k.listener("ingest.mqtt", c.Ingest.MQTT.Listen, c.Gateway.SocketPath())
 	if plain := c.Ingest.MQTT.PlainListen; plain != "" {
 		k.listener("ingest.mqtt (plain)", plain, c.Gateway.SocketPath())
@@ -105,21 +106,21 @@ func (k *checklist) fail(hint, what string, args ...any) {
 	k.findings = append(k.findings, Finding{Fail, fmt.Sprintf(what, args...), hint})
 }
 
-// identity warns of names that images come with: two gateways with one name are
-// one gateway to the cloud.
-func (k *checklist) identity(g Gateway, hostname func() (string, error)) {
-	id, err := g.identity(hostname)
+// identity warns of names that another gateway may have: two of one name are one
+// gateway to the cloud.
+func (k *checklist) identity(g Gateway, m machine) {
+	is, err := g.identify(m)
 	if err != nil {
 		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
 		k.fail(hint, "%s", what)
 		return
 	}
-	images := []string{"localhost", "raspberrypi", "debian", "armbian", "beaglebone", "ubuntu"}
-	if g.ID == "" && slices.Contains(images, id) {
-		k.warn("set gateway.id to a name that no other gateway has", "the gateway's id is the host name %q, as on many machines", id)
+	if is.doubt != "" {
+		what, hint, _ := strings.Cut(is.doubt, " — hint: ")
+		k.warn(hint, "%s", what)
 		return
 	}
-	k.ok("the gateway's id is %s", id)
+	k.ok("the gateway's id is %s", is.ID)
 }
 
 // clock warns of a clock that is certainly wrong or may be: readings that come

@@ -380,21 +380,3 @@ func TestCertificateThatEndsSoonIsNoticed(t *testing.T) {
 		expect(t, only(t, k), level, ends)
 	}
 }
-
-func TestHostNamesOfImagesAreNoIdentity(t *testing.T) {
-	for _, c := range []struct {
-		id, host string
-		level    Level
-		word     string
-	}{
-		{"", "north-7", OK, "north-7"},
-		{"", "raspberrypi", Warn, "as on many machines"},
-		{"raspberrypi", "north-7", OK, "raspberrypi"}, // somebody wrote it: meant
-		{"", "no/name", Fail, "set gateway.id"},
-		{"", "", Fail, "set gateway.id"},
-	} {
-		k := &checklist{}
-		k.identity(Gateway{ID: c.id}, func() (string, error) { return c.host, nil })
-		expect(t, only(t, k), c.level, c.word)
-	}
-}

@@ -71,7 +71,7 @@ func (b *builder) buildCommands() error {
 		return err
 	}
 	b.commands = &commands{part: part{name: "command", made: made}, outlet: &orders{}}
-	ledger := ingest.NewIntake(custody{b.buffer}, b.hub, time.Now)
+	ledger := ingest.NewIntake(custody{buffer: b.buffer}, b.hub, time.Now)
 	b.commands.desk = command.New(cfg, b.commands.outlet, ledger, b.log.With("desk", "command"))
 	b.commands.counter = newCounter(b.commands.desk)
 	for _, t := range c.all() {

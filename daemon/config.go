@@ -21,6 +21,10 @@ import (
 // interface and uplinks without TLS are refused unless insecure_i_know says
 // that this is meant.
 type Config struct {
+	// Schema says what the keys below mean: it is raised when one of them gets another
+	// meaning or name, and not when there are more of them.
+	Schema int64 `toml:"schema"`
+
 	Gateway Gateway    `toml:"gateway"`
 	Log     Log        `toml:"log"`
 	Buffer  Buffer     `toml:"buffer"`
@@ -37,8 +41,8 @@ type Config struct {
 
 // Gateway is [gateway]: who this machine is and where it keeps things.
 type Gateway struct {
-	// ID names the gateway in the cloud and must be unique there. Empty stands
-	// for the host name; use Identity.
+	// ID names the gateway in the cloud and must be unique there. Empty stands for a
+	// name made of the machine's id, and so does {machine} in it; use Identity.
 	ID string `toml:"id"`
 	// DataDir holds everything that has to survive: journal, state, identity.
 	DataDir string `toml:"data_dir"`
@@ -54,7 +58,7 @@ type Gateway struct {
 	IdentifyLED string   `toml:"identify_led"`
 }
 
-// Log is [log]: Level is debug, info, warn or error; Format is text or json.
+// Log is [log]: Level is debug, info, warn or error; Format is auto, text or json.
 type Log struct {
 	Level  string `toml:"level"`
 	Format string `toml:"format"`
@@ -227,8 +231,9 @@ func ExampleConfig() string { return exampleConfig }
 // listen on loopback, and readings are kept, for there is no uplink yet.
 func Default() Config {
 	return Config{
+		Schema:  schema,
 		Gateway: Gateway{DataDir: "/var/lib/tidegate", Memory: 48 * conf.MiB},
-		Log:     Log{Level: "info", Format: "text"},
+		Log:     Log{Level: "info", Format: "auto"},
 		Buffer: Buffer{
 			MaxBytes: 512 * conf.MiB, Profile: "balanced",
 			Alarm: Lane{WhenFull: evictOldest}, Normal: Lane{WhenFull: evictOldest}, Bulk: Lane{WhenFull: evictOldest},
@@ -269,6 +274,9 @@ func Parse(name string, text []byte) (Config, error) {
 	doc := conf.Decode(name, text, &c)
 	c.resolve(machineCredentials(), doc.Refuse)
 	c.validate(doc.Refuse)
+	if c.Schema > schema {
+		return Config{}, onlyOf("schema", doc.Err()) // what else is wrong may be right there
+	}
 	if err := doc.Err(); err != nil {
 		return Config{}, err
 	}
@@ -281,23 +289,6 @@ func (c Config) Validate() error {
 	doc := conf.Decode("configuration", nil, &c)
 	c.validate(doc.Refuse)
 	return doc.Err()
-}
-
-// Identity returns the gateway's name in the cloud: ID, or else the host name.
-func (g Gateway) Identity() (string, error) { return g.identity(os.Hostname) }
-
-func (g Gateway) identity(hostname func() (string, error)) (string, error) {
-	if g.ID != "" {
-		return g.ID, nil
-	}
-	host, err := hostname()
-	if err != nil {
-		return "", fmt.Errorf("name the gateway: %w — hint: set gateway.id", err)
-	}
-	if !isName(host) {
-		return "", fmt.Errorf("name the gateway: the host name %q is no valid id — hint: set gateway.id", host)
-	}
-	return host, nil
 }
 
 // SocketPath returns the path of the admin socket.

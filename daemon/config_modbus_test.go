@@ -135,7 +135,7 @@ interval = "260ms"
 
 // TestTheExampleOfTheDocsIsPlannedAsItSays keeps the figures of the page true.
 func TestTheExampleOfTheDocsIsPlannedAsItSays(t *testing.T) {
-	page, err := os.ReadFile("../docs/reference/modbus.md")
+	page, err := os.ReadFile("../docs/connect/modbus.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ const insecure = "or set insecure_i_know = true if this network is trusted"
 const maxSocketPath = 107
 
 func (c Config) validate(r refuse) {
+	c.checkSchema(r)
 	c.Gateway.validate(r)
 	c.Log.validate(r)
 	c.Buffer.validate(r)
@@ -87,8 +88,8 @@ func (c Config) validatePorts(r refuse) {
 }
 
 func (g Gateway) validate(r refuse) {
-	if g.ID != "" && !isName(g.ID) {
-		r("gateway.id", nameHint, "%q is no valid id", g.ID)
+	if g.ID != "" && !isName(strings.ReplaceAll(g.ID, machineWord, machineLike)) {
+		r("gateway.id", nameHint+", and "+machineWord+" for the machine's id", "%q is no valid id", g.ID)
 	}
 	if g.DataDir == "" {
 		r("gateway.data_dir", `write for example "/var/lib/tidegate"`, "is empty")
@@ -103,7 +104,7 @@ func (g Gateway) validate(r refuse) {
 
 func (l Log) validate(r refuse) {
 	r.oneOf("log.level", l.Level, "debug", "info", "warn", "error")
-	r.oneOf("log.format", l.Format, "text", "json")
+	r.oneOf("log.format", l.Format, "auto", "text", "json")
 }
 
 func (l Lane) validate(r refuse, key string) {

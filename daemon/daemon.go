@@ -25,6 +25,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/internal/linkup"
+	"github.com/tidegate/tidegate/internal/starts"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/carrier"
 )
@@ -36,6 +37,7 @@ type Daemon struct {
 	log     *slog.Logger
 	started time.Time
 	heard   *heard // what log said last
+	begun   *starts.Start
 
 	buffer   *buffer.Buffer
 	memory   *ingest.Memory // of what devices announce
@@ -93,12 +95,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopShowing()
 
 	buffered := d.async(func() error { return d.buffer.Run(keep) })
-	if err := d.memory.Load(ctx, custody{d.buffer}); err != nil && ctx.Err() == nil {
+	if err := d.memory.Load(ctx, custody{buffer: d.buffer}); err != nil && ctx.Err() == nil {
 		d.log.Warn("what devices announced before is not known: their readings have no units and aliases until they announce again", "err", err)
 	}
 	d.runFirst(ctx, send, d.current())
 	shown := d.runPages(show)
 	d.log.Info("gateway runs", "gateway", d.gateway, "version", Version)
+	d.begun.Run()
+	defer d.begun.Halt()
 
 	(&steward{Daemon: d}).run(ctx, send)
 	d.stops.Store(true)
@@ -121,7 +125,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	shown.Wait()
 	// 4. The last group is committed, cursors are saved, files are closed.
 	stopBuffer()
-	return <-buffered
+	return d.ended(<-buffered)
 }
 
 // async runs f and delivers its error.
@@ -151,6 +155,7 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 	}
 	serve("log", d.tail.Run)
 	serve("watch of doors", d.watchDoors)
+	serve("watch of the clock", d.watchClock)
 	serve("identify", d.signal.Run)
 	serve("word to systemd", d.attend)
 	serve("watch for links", func(ctx context.Context) error { return linkup.Watch(ctx, d.networkChanged, nil) })

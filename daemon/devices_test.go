@@ -16,7 +16,7 @@ import (
 
 var updateDevices = flag.Bool("update-devices", false, "write testdata/devices/*/want.txt anew")
 
-const devicesPage = "../docs/reference/devices.md"
+const devicesPage = "../docs/connect/devices.md"
 
 // tomlOf returns what a page shows as configuration.
 func tomlOf(t *testing.T, page string) string {
@@ -39,7 +39,7 @@ func tomlOf(t *testing.T, page string) string {
 }
 
 // TestDevicesAreReadAsTheirPageSays lets "tidegate test" read what real devices
-// send, with the configuration that docs/reference/devices.md shows. A case is a
+// send, with the configuration that docs/connect/devices.md shows. A case is a
 // folder testdata/devices/<case> with
 //
 //	args.txt   the call's flags

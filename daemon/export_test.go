@@ -23,12 +23,13 @@ import (
 const deadLink = "[[uplink.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:1/v1/ingest\"\n"
 
 // measured is when the readings of an exporting gateway begin, in milliseconds.
-const measured = 1_800_000_000_000
+const measured int64 = 1_800_000_000_000
 
 // exporting is a gateway with n readings that nobody has, a second apart.
 func exporting(t *testing.T, n int) *gatewayHere {
 	t.Helper()
 	g := runGateway(t, deadLink)
+	eventually(t, func() bool { _, begun := g.buffer.Inventory().Sink("cloud"); return begun })
 	var rs []reading.Reading
 	for i := range n {
 		rs = append(rs, reading.Reading{Device: "boiler-3", Metric: "temp", Unit: "Cel", Time: (measured + int64(i)*1000) * 1e6, Value: reading.Float(float64(i) / 4), Lane: reading.Normal})

@@ -89,12 +89,12 @@ func (c *call) fallBack(why error, wrong []byte) *Daemon {
 // oneLine is an error for people in a line.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// fallen says that the configuration cannot be used, and what runs; empty if it can.
-func (d *Daemon) fallen() string {
+// fallen says that the configuration cannot be used, and what runs; nothing if it can.
+func (d *Daemon) fallen() []string {
 	if wrong := d.texts.Load().wrong; wrong != "" {
-		return "runs the last good configuration, because the file cannot be used: " + wrong
+		return []string{"runs the last good configuration, because the file cannot be used: " + wrong}
 	}
-	return ""
+	return nil
 }
 
 // rememberGood keeps the text that runs, unless it is there already, or on trial.

@@ -217,7 +217,7 @@ func (b *builder) door(name string, made []any, v vocabulary, source func(v voca
 	if err != nil {
 		return err
 	}
-	intake := ingest.NewIntake(custody{b.buffer}, b.bench.sampling(name, b.origins.of(name, b.hub)), time.Now).WithMemory(b.memory)
+	intake := ingest.NewIntake(custody{b.buffer, b.came}, b.bench.sampling(name, b.origins.of(name, b.hub)), time.Now).WithMemory(b.memory)
 	for _, f := range forget {
 		intake.OnLoss(f)
 	}

@@ -33,6 +33,7 @@ type site struct {
 	data      string // the gateway's data_dir
 	maxBytes  string // its buffer.max_bytes
 	more      string // what else its configuration has
+	door      string // what else its [ingest.mqtt] has
 	mqtt      string // address of the broker
 	dashboard string // address of the page
 	cloud     string // address of the cloud
@@ -94,6 +95,7 @@ profile = "speed"
 max_bytes = %q
 [ingest.mqtt]
 listen = %q
+%s
 [[ingest.mqtt.route]]
 topic = "site/{site}/dev/{device}/telemetry"
 [[ingest.mqtt.route]]
@@ -105,7 +107,7 @@ listen = %q
 name = "cloud"
 url = %q
 timeout = %q
-%s`, s.data, s.maxBytes, s.mqtt, s.dashboard, cloudURL, timeout, s.more)
+%s`, s.data, s.maxBytes, s.mqtt, s.door, s.dashboard, cloudURL, timeout, s.more)
 	if err := os.WriteFile(s.configFile(), []byte(text), 0o600); err != nil {
 		s.Fatal(err)
 	}

@@ -15,11 +15,12 @@ type watch struct {
 	signal *identify.Signal
 	growth growth
 	lull   lull
-	stops  atomic.Bool // the daemon is about to end
+	came   chan struct{} // receives when readings have come, through whatever door
+	stops  atomic.Bool   // the daemon is about to end
 }
 
 func newWatch(tail *logtail.Tail) *watch {
-	return &watch{tail: tail, growth: growth{seen: make(map[string]grown)}, lull: lull{seen: make(map[string]heard)}}
+	return &watch{tail: tail, growth: growth{seen: make(map[string]grown)}, lull: lull{seen: make(map[string]heard)}, came: make(chan struct{}, 1)}
 }
 
 // unwell says why the buffer takes no readings; nothing if it does.
@@ -46,22 +47,28 @@ func (d *Daemon) unready() []string {
 	return why
 }
 
-// doorsEvery is how often the doors are looked at.
+// doorsEvery is how often the doors are looked at while readings come.
 const doorsEvery = 5 * time.Second
 
 // watchDoors notes when readings come, until ctx ends. The doors themselves have
 // more to do than to look at the clock for every reading.
 func (d *Daemon) watchDoors(ctx context.Context) error {
-	ticker := time.NewTicker(doorsEvery)
-	defer ticker.Stop()
+	next := time.NewTimer(doorsEvery)
+	defer next.Stop()
 	for {
-		for _, door := range d.current().doors {
-			d.lull.note(door.name, door.taken(), time.Now())
-		}
 		select {
-		case <-ticker.C:
+		case <-d.came:
 		case <-ctx.Done():
 			return nil
+		}
+		next.Reset(doorsEvery)
+		select {
+		case <-next.C:
+		case <-ctx.Done():
+			return nil
+		}
+		for _, door := range d.current().doors {
+			d.lull.note(door.name, door.taken(), time.Now())
 		}
 	}
 }

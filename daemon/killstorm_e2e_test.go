@@ -75,7 +75,7 @@ type tally struct {
 	// gone; rows that are there twice; readings that came again and count once;
 	// and acknowledged messages that a subscriber wanted.
 	acked, declared, lost, twice, again, heard uint64
-	starts                                     starts
+	starts                                     startTimes
 }
 
 func (t *tally) String() string {

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -51,6 +50,9 @@ Usage:
   tidegate identify [-for SECONDS]        let the gateway show which one it is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
+  tidegate init    [-lan | FILE]          set this gateway up: from one file, or with its
+                                          page for the network; "tidegate init -help"
+  tidegate factory-reset                  make a new gateway of this one
   tidegate setup-code                     print the code that makes an operator of the page
   tidegate operator  passwd | reset       who signs in on the page
   tidegate token   add | ls | rm          tokens for programs; "tidegate token help" tells more
@@ -60,6 +62,9 @@ Usage:
   tidegate quarantine  ls | show | retry | drop
                                           what an uplink refused for good
   tidegate command log                    what devices were told from upstream
+  tidegate plan    [-readings 20/s] [-outage 7d] [-json]
+                                          how much buffer, flash and link it takes;
+                                          "tidegate plan -help" tells more
   tidegate ports   [-json] [-watch]       list the serial ports of this machine
   tidegate probe   PORT                   find out how a device at a port speaks
   tidegate tap     serial:NAME | PORT     show the bytes of a serial line
@@ -84,6 +89,7 @@ type entry func(args []string, stdout, stderr io.Writer) int
 func groupCommand(name string) entry {
 	return map[string]entry{
 		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain,
+		"init": initMain, "factory-reset": resetMain, "plan": planMain,
 		"setup-code": operatorEntry("setup-code"), "operator": operatorEntry("operator"), "token": operatorEntry("token"),
 	}[name]
 }
@@ -250,6 +256,9 @@ func (c *call) socket() (string, error) {
 }
 
 func (c *call) run() error {
+	if err := finishReset(c.file, c.stdout); err != nil {
+		return err
+	}
 	d, err := c.build()
 	if err != nil {
 		return err
@@ -285,7 +294,7 @@ func (d *Daemon) reloadOn(ctx context.Context, sig os.Signal) (stop func()) {
 				return
 			}
 			if err := (configuration{d}).Carry(ctx, api.ConfigOrder{Do: "reload", By: sig.String()}); err != nil && ctx.Err() == nil {
-				d.log.Error("the configuration stays as it is", "by", sig.String(), "err", err)
+				d.log.Error("the configuration stays as it is", "event", "config_refused", "by", sig.String(), "err", err)
 			}
 		}
 	})
@@ -320,20 +329,11 @@ func (d *Daemon) addresses() []string {
 	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  "+pageURL(d.page.Addr().String(), d.entrance.tls != nil)+d.entrance.invitation())
+		if d.entrance.PrintedCode() != "" && cfg.Dashboard.homely() {
+			lines = append(lines, "           "+abroad)
+		}
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
-}
-
-func logger(cfg Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		level = slog.LevelInfo // validated before
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 func (c *call) check() error {

@@ -27,8 +27,14 @@ const quickExit = "atexit_sleep_ms=10"
 // start starts one of the programs of TestMain. The end of the test kills it.
 func (s *site) start(name string, args ...string) *program {
 	s.Helper()
+	return s.startWith(name, s.log, args...)
+}
+
+// startWith has its log written elsewhere.
+func (s *site) startWith(name string, log *os.File, args ...string) *program {
+	s.Helper()
 	p := &program{site: s, name: name, cmd: exec.Command(name, args...), ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = s.log, s.log
+	p.cmd.Stdout, p.cmd.Stderr = s.log, log
 	p.cmd.Env = append(os.Environ(), "GORACE="+quickExit)
 	if err := p.cmd.Start(); err != nil {
 		s.Fatal(err)

@@ -70,7 +70,7 @@ func (d *Daemon) prove(ctx context.Context) error {
 			return nil
 		}
 	}
-	receipt, err := custody{d.buffer}.Accept(ctx, nil, reading.Note{})
+	receipt, err := custody{buffer: d.buffer}.Accept(ctx, nil, reading.Note{})
 	if err == nil {
 		err = receipt.Wait(ctx)
 	}

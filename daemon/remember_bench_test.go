@@ -85,7 +85,7 @@ func benchBroker(b *testing.B) (*buffer.Buffer, string) {
 	doorCtx, stopDoor := context.WithCancel(ctx)
 	ended := make(chan error, 2)
 	go func() { ended <- buf.Run(ctx) }()
-	go func() { ended <- door.Run(doorCtx, ingest.NewIntake(custody{buf}, nil, time.Now)) }()
+	go func() { ended <- door.Run(doorCtx, ingest.NewIntake(custody{buffer: buf}, nil, time.Now)) }()
 	b.Cleanup(func() {
 		stopDoor()
 		<-ended

@@ -58,7 +58,7 @@ func (d *Daemon) roundTrip(ctx context.Context, g *generation, l *link, report *
 	number := rand.Int64N(90_000) + 10_000
 	report.Begin(netcheck.Taken)
 	rs := []reading.Reading{{Device: command.AuditDevice, Metric: TestMetric, Value: reading.Int(number)}}
-	receipt, err := ingest.NewIntake(custody{d.buffer}, d.hub, time.Now).Accept(ctx, rs)
+	receipt, err := ingest.NewIntake(custody{buffer: d.buffer}, d.hub, time.Now).Accept(ctx, rs)
 	if err != nil {
 		f := notKept(err)
 		report.End(netcheck.Taken, f)

@@ -16,11 +16,11 @@ type scout struct {
 	*site
 	account *firmwaresim.Account
 	seq     uint64 // of the last sample
-	starts  *starts
+	starts  *startTimes
 }
 
-// starts is how long starts took.
-type starts struct {
+// startTimes is how long starts took.
+type startTimes struct {
 	ready, acked []time.Duration
 }
 
@@ -71,7 +71,7 @@ func (s *scout) exchange(conn net.Conn, begun, deadline time.Time) error {
 }
 
 // String is the line of a report.
-func (s *starts) String() string {
+func (s *startTimes) String() string {
 	prompt := 0
 	for _, d := range s.acked {
 		if d <= time.Second {

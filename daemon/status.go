@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
@@ -55,10 +56,7 @@ func (d *Daemon) status() dashboard.Status {
 	s.Access = d.entrance.status()
 	s.Revision, s.Trial = d.texts.Load().revision, d.trialStatus()
 	s.Identify = d.signal.How()
-	s.Problems = append(problems(s), d.entrance.problems()...)
-	if fallen := d.fallen(); fallen != "" {
-		s.Problems = append([]string{fallen}, s.Problems...)
-	}
+	s.Problems = slices.Concat(d.fallen(), d.versionProblems(), problems(s), d.entrance.problems())
 	return s
 }
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync"
@@ -21,6 +22,7 @@ type clockWatch struct {
 	since  time.Time // when synced changed; zero if it has not
 	zero   time.Time // the wall clock at boot, as it was last
 	set    *dashboard.ClockSet
+	told   int // steps that are logged
 }
 
 // aStep is how far the clock must jump. A clock that is made right gently runs
@@ -50,6 +52,33 @@ func (c *clockWatch) look(now time.Time, up time.Duration, synced bool) (since t
 	return c.since, c.set
 }
 
+// news returns the latest step if nobody was told of it, nil otherwise.
+func (c *clockWatch) news() *dashboard.ClockSet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.set == nil || c.told == c.set.Times {
+		return nil
+	}
+	c.told = c.set.Times
+	return c.set
+}
+
+// lookAtClock says how the clock is, and logs that it was set.
+func (d *Daemon) lookAtClock(now time.Time, up time.Duration) (since time.Time, set *dashboard.ClockSet) {
+	since, set = d.clock.look(now, up, bootclock.Synced())
+	if step := d.clock.news(); step != nil {
+		d.log.Warn("the clock was set", "event", "clock_step", "by", time.Duration(step.Seconds*float64(time.Second)), "times", step.Times)
+	}
+	return since, set
+}
+
+// watchClock looks at the clock whenever somebody sets it, until ctx ends.
+func (d *Daemon) watchClock(ctx context.Context) error {
+	look := func() { d.lookAtClock(time.Now(), bootclock.Uptime()) }
+	look()
+	return bootclock.Steps(ctx, look, nil)
+}
+
 // hostStatus is what the gateway runs on.
 func hostStatus(now time.Time, up time.Duration) dashboard.Host {
 	h := dashboard.Host{Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Booted: now.Add(-up).UnixMilli()}
@@ -63,7 +92,7 @@ func hostStatus(now time.Time, up time.Duration) dashboard.Host {
 // machineStatus fills in the clock, the machine and its disk, on which dir is.
 func (d *Daemon) machineStatus(s *dashboard.Status, dir string) {
 	now, up := time.UnixMilli(s.Now), bootclock.Uptime()
-	since, set := d.clock.look(now, up, bootclock.Synced())
+	since, set := d.lookAtClock(now, up)
 	s.ClockSince, s.ClockSet = unixMilli(since), set
 	s.Host = hostStatus(now, up)
 	var fs unix.Statfs_t

@@ -37,6 +37,9 @@ func TestAClockThatIsSetIsNoticed(t *testing.T) {
 	if !later.Equal(since) || again.Times != 2 || again.Seconds != -90 {
 		t.Errorf("set back: since %v, %+v", later, again)
 	}
+	if step := c.news(); step != again || c.news() != nil {
+		t.Errorf("the log is told of %+v, or twice", step)
+	}
 	if *set != first {
 		t.Error("what was told before has changed")
 	}

@@ -129,7 +129,7 @@ func (s *steward) reload(ctx, send context.Context, by string) error {
 	s.inEffect(string(text), string(text), time.Time{})
 	s.rememberGood()
 	s.retire(before.cfg)
-	s.log.Info("configuration read again", "by", by, "revision", revision(string(text)), "changes", strings.Join(before.becoming(s.current()), "; "))
+	s.log.Info("configuration read again", "event", "config_reloaded", "by", by, "revision", revision(string(text)), "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
 }
 
@@ -178,7 +178,7 @@ func (s *steward) apply(ctx, send context.Context, o api.ConfigOrder) error {
 	}
 	s.trial = &trial{before: before.cfg, was: now, staged: staged, by: o.By, over: time.NewTimer(o.Within)}
 	s.inEffect(now.kept, o.Text, time.Now().Add(o.Within))
-	s.log.Warn("configuration on trial", "by", o.By, "revision", revision(o.Text), "before", o.Revision, "for", o.Within, "changes", strings.Join(before.becoming(s.current()), "; "))
+	s.log.Warn("configuration on trial", "event", "config_trial", "by", o.By, "revision", revision(o.Text), "before", o.Revision, "for", o.Within, "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
 }
 
@@ -225,7 +225,7 @@ func (s *steward) keep(which, by string) error {
 	s.trial = nil
 	s.inEffect(now.runs, now.runs, time.Time{})
 	s.rememberGood()
-	s.log.Info("configuration kept", "by", by, "revision", which)
+	s.log.Info("configuration kept", "event", "config_kept", "by", by, "revision", which)
 	return nil
 }
 
@@ -243,7 +243,7 @@ func (s *steward) undo(ctx, send context.Context, by string) error {
 	s.trial = nil
 	s.texts.Store(was)
 	s.retire(tried.cfg)
-	s.log.Warn("configuration undone", "by", by, "revision", undone.revision, "now", was.revision)
+	s.log.Warn("configuration undone", "event", "config_undone", "by", by, "revision", undone.revision, "now", was.revision)
 	return nil
 }
 

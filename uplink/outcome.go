@@ -96,7 +96,7 @@ func (fl *flow) refuse(d *delivery, cause error) {
 		fl.fail(fmt.Errorf("quarantine %s %d to %d: %w", d.lane(), d.first(), d.last(), err))
 		return
 	}
-	fl.log.Error("block refused and set aside", "lane", d.lane(), "seq", d.first(), "n", d.count(), "err", cause)
+	fl.log.Error("block refused and set aside", "event", "quarantined", "lane", d.lane(), "seq", d.first(), "n", d.count(), "err", cause)
 	fl.stats.Quarantined += uint64(d.count())
 	fl.book.end(d.page, SetAside, time.Now())
 	d.finish()

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -21,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/cloud"
+	"github.com/tidegate/tidegate/internal/rerun"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
 )
@@ -309,7 +309,7 @@ func TestFailuresEndInAHint(t *testing.T) {
 // The signals of a service manager and of Ctrl-C end the program in order.
 func TestSignalsStopCleanly(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		child := exec.Command(os.Args[0], "run", "-listen", "127.0.0.1:0", "-data", t.TempDir())
+		child := rerun.Command("run", "-listen", "127.0.0.1:0", "-data", t.TempDir())
 		child.Env = append(os.Environ(), asProgram+"=1")
 		logs, err := child.StderrPipe()
 		if err != nil {

@@ -180,7 +180,7 @@ func (g *gate) complain(s *session) {
 	}
 	g.mu.Unlock()
 	if loud {
-		g.server.log.Warn("coap refuses a device: identity or key is wrong", "addr", s.to.addr.String(), "identity", s.identity, "untold", untold)
+		g.server.log.Warn("coap refuses a device: identity or key is wrong", "event", "login_refused", "addr", s.to.addr.String(), "identity", s.identity, "untold", untold)
 	}
 }
 

@@ -27,13 +27,20 @@ const (
 // that has other things to do.
 const longPatience = time.Minute
 
-// libcoap calls one of Debian's coap-clients, and returns what it prints.
-func libcoap(t *testing.T, flavour string, args ...string) string {
+// needLibcoap is the path of one of Debian's coap-clients; without it the test is skipped.
+func needLibcoap(t *testing.T, flavour string) (program string) {
 	t.Helper()
 	program, err := exec.LookPath("coap-client-" + flavour)
 	if err != nil {
 		t.Skip("no coap-client-" + flavour + ": apt-get install libcoap3-bin")
 	}
+	return program
+}
+
+// libcoap calls one of Debian's coap-clients, and returns what it prints.
+func libcoap(t *testing.T, flavour string, args ...string) string {
+	t.Helper()
+	program := needLibcoap(t, flavour)
 	ctx, cancel := context.WithTimeout(t.Context(), longPatience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
@@ -175,6 +182,7 @@ func TestLibcoapLooks(t *testing.T) {
 }
 
 func TestLibcoapSendsAgainUntilCustodyIsTaken(t *testing.T) {
+	needLibcoap(t, "notls")
 	custody := ingesttest.NewCustody()
 	s := both(t, custody)
 	plain, _ := s.Addrs(t.Context())

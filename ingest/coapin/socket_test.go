@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/internal/rerun"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -81,7 +82,7 @@ func runApart(t *testing.T) {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("no ip: apt-get install iproute2")
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
+	cmd := rerun.Command("-test.run=^"+t.Name()+"$", "-test.count=1")
 	cmd.Env = append(os.Environ(), apart+"=yes")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,

@@ -10,7 +10,7 @@
 // are no readings. An empty payload is how a retained message is removed, and is
 // none either. A payload is taken whole or refused whole, as everywhere.
 //
-// docs/reference/dialects.md has what becomes of each topic.
+// docs/connect/dialects.md has what becomes of each topic.
 package dialect
 
 import (

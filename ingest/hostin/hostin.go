@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
@@ -41,10 +40,10 @@ type Source struct {
 // New returns a Source that does not run yet.
 func New(c Config) *Source {
 	if c.Proc == nil {
-		c.Proc = os.DirFS("/proc")
+		c.Proc = unpolled("/proc")
 	}
 	if c.Sys == nil {
-		c.Sys = os.DirFS("/sys")
+		c.Sys = unpolled("/sys")
 	}
 	return &Source{config: c}
 }

@@ -3,6 +3,7 @@ package hostin
 import (
 	"flag"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -151,4 +152,29 @@ func FuzzFiles(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The machine that this runs on has these, whatever else it has.
+func TestUnpolledFilesAreThoseOfTheKernel(t *testing.T) {
+	for name, root := range map[string]fs.FS{"stat": unpolled("/proc"), "class": unpolled("/sys")} {
+		got, err := fs.Stat(root, name)
+		want, wrong := os.Stat("/proc/stat")
+		if name == "class" {
+			want, wrong = os.Stat("/sys/class")
+		}
+		if err != nil || wrong != nil || got.Mode() != want.Mode() {
+			t.Errorf("%s: %v, %v", name, err, wrong)
+		}
+		for _, wrong := range []string{"/" + name, "../" + name, "no-such-file"} {
+			if _, err := root.Open(wrong); err == nil {
+				t.Errorf("%s could be opened", wrong)
+			}
+		}
+	}
+	if b, err := fs.ReadFile(unpolled("/proc"), "stat"); err != nil || !strings.HasPrefix(string(b), "cpu ") {
+		t.Errorf("%.20q: %v", b, err)
+	}
+	if names, err := fs.Glob(unpolled("/proc"), "sel[f]"); err != nil || len(names) != 1 {
+		t.Error(names, err)
+	}
 }

@@ -1,8 +1,10 @@
 package httpin
 
 import (
+	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // anybody is who publishes where nobody needs to say who he is.
@@ -21,6 +23,10 @@ func (d *door) admit(r *http.Request) (*holder, *refusal) {
 		return &holder{name: user}, nil
 	}
 	d.stats.badLogins.Add(1)
+	from, _, _ := net.SplitHostPort(r.RemoteAddr)
+	if d.said.First(from+" "+user, time.Now()) {
+		d.log.Warn("http client has no valid token or password", "event", "login_refused", "remote", r.RemoteAddr, "user", user)
+	}
 	return nil, refuse(http.StatusUnauthorized, `send "Authorization: Bearer TOKEN", or a user's name and password`, "nobody here knows you")
 }
 

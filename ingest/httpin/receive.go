@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/internal/seldom"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -31,6 +32,7 @@ type door struct {
 	turns  chan struct{} // of those who decode
 	spare  sync.Pool     // of *[]reading.Reading
 	busy   sync.WaitGroup
+	said   seldom.Told
 }
 
 // readingsPath is where the topic of a request begins.
@@ -305,6 +307,9 @@ func (d *door) resolve(topic string, who *holder) (route.Target, *refusal) {
 	}
 	if !who.mayPublish(topic) {
 		d.stats.denied.Add(1)
+		if d.said.First(who.name, time.Now()) {
+			d.log.Warn("http client may not publish there", "event", "acl_denied", "user", who.name, "topic", topic)
+		}
 		return route.Target{}, refuse(http.StatusForbidden, "the token's line says for which it is", "%s may not publish to %q", who.name, topic)
 	}
 	return target, nil

@@ -151,8 +151,8 @@ func (c *conn) turnAway(id string, reason byte) {
 	c.refusal = reason
 	b := c.broker
 	b.stats.badLogins.Add(1)
-	if b.said.first(host(c)+" "+c.user, time.Now()) {
-		b.log.Warn("mqtt client may not connect", "remote", c.RemoteAddr().String(), "client", id, "user", c.user, "err", reasonText(reason))
+	if b.said.First(host(c)+" "+c.user, time.Now()) {
+		b.log.Warn("mqtt client may not connect", "event", "login_refused", "remote", c.RemoteAddr().String(), "client", id, "user", c.user, "err", reasonText(reason))
 	}
 }
 
@@ -166,8 +166,8 @@ func (c *conn) noteHandshake(err error) {
 	}
 	b := c.broker
 	b.stats.badLogins.Add(1)
-	if b.said.first(host(c), time.Now()) {
-		b.log.Warn("mqtt client did not get through TLS", "remote", c.RemoteAddr().String(), "err", err)
+	if b.said.First(host(c), time.Now()) {
+		b.log.Warn("mqtt client did not get through TLS", "event", "login_refused", "remote", c.RemoteAddr().String(), "err", err)
 	}
 }
 
@@ -204,8 +204,8 @@ func (c *conn) deny(f frame) {
 func (c *conn) countDenied() {
 	b := c.broker
 	c.stats.denied.Add(1)
-	if id := c.client.ID; b.said.first(id, time.Now()) {
-		b.log.Warn("mqtt client may not publish there", "client", id, "user", c.user, "topic", c.topics.last.name)
+	if id := c.client.ID; b.said.First(id, time.Now()) {
+		b.log.Warn("mqtt client may not publish there", "event", "acl_denied", "client", id, "user", c.user, "topic", c.topics.last.name)
 	}
 }
 

@@ -181,23 +181,6 @@ func TestGuessersAreBounded(t *testing.T) {
 	}
 }
 
-func TestOneLogLineAMinuteAndPeer(t *testing.T) {
-	var s said
-	now := time.Unix(1e9, 0)
-	if !s.first("a", now) || s.first("a", now.Add(sayAgain-1)) || !s.first("b", now) || !s.first("a", now.Add(sayAgain)) {
-		t.Error("not one line a minute and peer")
-	}
-	for i := range maxSaid {
-		s.first(fmt.Sprint(i), now.Add(sayAgain))
-	}
-	if s.first("one more", now.Add(sayAgain)) || len(s.last) > maxSaid {
-		t.Errorf("%d peers are remembered", len(s.last))
-	}
-	if !s.first("one more", now.Add(3*sayAgain)) {
-		t.Error("silent for ever")
-	}
-}
-
 // Passwords wait for a processor. Neither a client that has given up by then nor
 // the gateway's end waits for them.
 func TestLoginsThatWaitDoNotWaitForEver(t *testing.T) {

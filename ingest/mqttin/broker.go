@@ -13,6 +13,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/internal/seldom"
 )
 
 // broker is what lives for one Run: the MQTT server, its connections, and where
@@ -34,11 +35,14 @@ type broker struct {
 	retained   retained
 	queued     budget
 	throttle   throttle
-	said       said
+	said       seldom.Told
 	inputs     inputs
 	batches    chan *batch
 	// claim is held while a session moves to a new connection.
 	claim sync.Mutex
+	// roused receives when there is something to tend.
+	roused chan struct{}
+	sys    *sys // nil when nothing is announced
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier, also of those who are away
@@ -60,6 +64,7 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		sessions: make(map[string]*session),
 		conns:    make(map[*conn]bool),
 		hosts:    make(map[string]int),
+		roused:   make(chan struct{}, 1),
 	}
 	b.ctx, b.quit = context.WithCancel(ctx)
 	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)
@@ -69,11 +74,10 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 	if err := b.server.AddHook(&hooks{broker: b}, nil); err != nil {
 		return nil, err
 	}
-	if err := b.server.Serve(); err != nil {
-		return nil, err
-	}
-	b.hush()
-	b.memory.intake = intake
+	// The server's Serve is not called. It would open no listener, and looks every second
+	// after wills, sessions and messages that are ours: a gateway that idles should not.
+	b.memory.intake, b.memory.roused = intake, b.roused
+	b.sys = newSys(b)
 	if err := b.restore(ctx); err != nil {
 		b.stop()
 		return nil, err

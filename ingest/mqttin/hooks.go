@@ -47,7 +47,11 @@ func (h *hooks) OnACLCheck(cl *mqtt.Client, filter string, _ bool) bool {
 	if c.rights.maySubscribe(filter) {
 		return true
 	}
+	b := h.broker
 	c.stats.denied.Add(1)
+	if b.said.First(cl.ID, time.Now()) {
+		b.log.Warn("mqtt client may not subscribe there", "event", "acl_denied", "client", cl.ID, "user", c.user, "filter", filter)
+	}
 	return false
 }
 
@@ -136,6 +140,7 @@ func (h *hooks) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	for i := range filters {
 		f := &filters[i]
 		wanted := *f
+		h.broker.sys.refresh(f.Filter)
 		_, again := cl.State.Subscriptions.Get(f.Filter)
 		if !again {
 			room--
@@ -173,6 +178,9 @@ func (h *hooks) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasons []byte)
 		if reason >= 0x80 {
 			c.subscribing[i].RetainHandling = noRetained
 		}
+	}
+	for _, sub := range c.subscribing {
+		h.broker.sys.listen(sub.Filter)
 	}
 	h.broker.noteSubscriptions(c)
 }

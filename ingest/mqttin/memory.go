@@ -31,6 +31,7 @@ type memory struct {
 	waiting []reading.Note   // nobody waits for them: they go with the next others
 	open    []ingest.Receipt // of notes
 	stale   bool
+	roused  chan<- struct{} // told when there is something to tend
 }
 
 const notePrefix = "mqtt/"
@@ -135,6 +136,7 @@ func (m *memory) later(notes ...reading.Note) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.waiting = append(m.waiting, notes...)
+	signal(m.roused)
 }
 
 // flush notes what has waited for company.
@@ -153,7 +155,15 @@ func (m *memory) watch(r ingest.Receipt) {
 	defer m.mu.Unlock()
 	if n := len(m.open); n == 0 || m.open[n-1] != r {
 		m.open = append(m.open, r)
+		signal(m.roused)
 	}
+}
+
+// isBusy says whether something waits, or is not known to be on flash.
+func (m *memory) isBusy() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.waiting)+len(m.open) > 0 || m.stale
 }
 
 // isStale says whether a commit of notes has failed: what is noted may then

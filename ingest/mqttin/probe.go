@@ -88,7 +88,7 @@ func (c *conn) addProbe(p publish) {
 		c.batch = <-c.broker.batches
 	}
 	b := c.broker
-	for _, shared := range []sync.Locker{&b.claim, &b.mu, &b.memory.mu, &b.retained.change, &b.retained.mu, &b.throttle.mu, &b.said.mu} {
+	for _, shared := range []sync.Locker{&b.claim, &b.mu, &b.memory.mu, &b.retained.change, &b.retained.mu, &b.throttle.mu} {
 		shared.Lock() // that it can be is all
 		shared.Unlock()
 	}

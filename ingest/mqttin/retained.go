@@ -110,6 +110,9 @@ func (r *retained) set(m *message, receipt ingest.Receipt) {
 func (b *broker) retain(m *message, receipt ingest.Receipt) {
 	b.retained.set(m, receipt)
 	b.server.Topics.RetainMessage(m.indexed())
+	if m.expires {
+		b.rouse()
+	}
 }
 
 // indexed is the message as the server's index of retained messages has it.
@@ -128,19 +131,26 @@ func (b *broker) retainedNote(m *message) reading.Note {
 	return note
 }
 
-// expireRetained takes away the messages whose time is over.
-func (b *broker) expireRetained(now time.Duration) {
+// expireRetained takes away the messages whose time is over, and returns how long
+// that of the others lasts at least.
+func (b *broker) expireRetained(now time.Duration) (rest time.Duration) {
+	rest = tendRest
 	b.retained.mu.Lock()
 	var over []string
 	for topic, k := range b.retained.messages {
-		if _, alive := k.left(now); !alive {
+		left, alive := k.left(now)
+		if !alive {
 			over = append(over, topic)
+		}
+		if !alive || k.expires {
+			rest = min(rest, time.Duration(left)*time.Second)
 		}
 	}
 	b.retained.mu.Unlock()
 	for _, topic := range over {
 		b.expireOne(topic, now)
 	}
+	return rest
 }
 
 // expireOne looks again: the message may have been replaced.

@@ -185,6 +185,9 @@ func (s *session) pump() {
 	if s.attached == nil {
 		return
 	}
+	if len(s.queue) > 0 {
+		s.broker.rouse() // what does not fit now is tried again
+	}
 	for i := 0; i < len(s.queue) && s.underway < min(s.window, len(s.queue)); {
 		o := s.queue[i]
 		if o.sent || !o.accepted {

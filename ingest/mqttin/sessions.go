@@ -187,6 +187,7 @@ func (b *broker) depart(c *conn, clean bool) {
 	} else if w == nil {
 		b.noteLeaving(s)
 	}
+	b.rouse()
 }
 
 // noteLeaving notes that a client went away. It is also done while the gateway

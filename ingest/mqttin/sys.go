@@ -6,6 +6,8 @@ import (
 	"math"
 	"runtime/metrics"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -19,7 +21,10 @@ const sysRoot = "$SYS/broker/"
 // sys publishes how the broker is, as retained messages of QoS 0 that never
 // leave memory: what is new since the last time, and no more.
 type sys struct {
-	broker  *broker
+	broker *broker
+	asked  chan struct{} // receives when somebody begins to listen
+
+	mu      sync.Mutex
 	began   time.Time
 	told    map[string]string // by topic, without sysRoot
 	loads   map[string]*load
@@ -27,31 +32,106 @@ type sys struct {
 	clients uint64    // at most at once
 	heap    uint64    // at most
 	sample  []metrics.Sample
+
+	// isListened looks when subscriptions have changed.
+	generation uint64
+	listened   bool
+}
+
+// unheard is how often it is noted how the broker is while nobody listens: that makes
+// its loads, which are averages over minutes.
+const unheard = time.Minute
+
+func newSys(b *broker) *sys {
+	if b.cfg.SysInterval < 0 {
+		return nil
+	}
+	return &sys{broker: b, asked: make(chan struct{}, 1), told: map[string]string{}, loads: map[string]*load{},
+		sample: []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}}
 }
 
 // announce publishes how the broker is, every interval until it stops.
 func (b *broker) announce() {
-	if b.cfg.SysInterval < 0 {
+	s := b.sys
+	if s == nil {
 		return
 	}
 	now := time.Now()
-	s := &sys{broker: b, began: now, at: now, told: map[string]string{}, loads: map[string]*load{},
-		sample: []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}}
+	s.mu.Lock()
+	s.began, s.at = now, now
 	s.publish("version", "tidegate version "+b.cfg.Version)
-	ticker := time.NewTicker(b.cfg.SysInterval)
-	defer ticker.Stop()
+	s.mu.Unlock()
+	next := time.NewTimer(unheard)
+	defer next.Stop()
 	for {
-		s.round(time.Now())
-		select {
-		case <-b.ctx.Done():
-			return
-		case <-ticker.C:
+		s.round(time.Now(), 0)
+		for due := false; !due; {
+			next.Reset(s.rest(time.Now()))
+			select {
+			case <-b.ctx.Done():
+				return
+			case <-s.asked:
+			case <-next.C:
+				due = true
+			}
 		}
 	}
 }
 
-// round publishes everything that has changed.
-func (s *sys) round(now time.Time) {
+// rest returns how long the next round may wait.
+func (s *sys) rest(now time.Time) time.Duration {
+	interval := s.broker.cfg.SysInterval
+	if !s.isListened() && interval < unheard {
+		interval *= (unheard + interval - 1) / interval
+	}
+	return interval - now.Sub(s.began)%interval
+}
+
+// isListened reports whether a client, there or away, has subscribed to this. It is
+// called by announce alone.
+func (s *sys) isListened() bool {
+	generation := s.broker.generation.Load() + 1 // so that the first one is new
+	if s.generation == generation {
+		return s.listened
+	}
+	s.generation, s.listened = generation, false
+	for _, one := range s.broker.everySession() {
+		_, filters := one.holds()
+		for filter := range filters {
+			s.listened = s.listened || isSys(filter)
+		}
+	}
+	return s.listened
+}
+
+func isSys(filter string) bool {
+	if levels := strings.SplitN(filter, "/", 3); len(levels) == 3 && mqtt.IsSharedFilter(filter) {
+		filter = levels[2]
+	}
+	return filter == "$SYS" || strings.HasPrefix(filter, "$SYS/")
+}
+
+// refresh makes what somebody is about to subscribe to as it is now.
+func (s *sys) refresh(filter string) {
+	if s != nil && isSys(filter) {
+		s.round(time.Now(), time.Second)
+	}
+}
+
+// listen says that somebody has subscribed.
+func (s *sys) listen(filter string) {
+	if s != nil && isSys(filter) {
+		signal(s.asked)
+	}
+}
+
+// round publishes everything that has changed, unless that was done so lately.
+func (s *sys) round(now time.Time, lately time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began.IsZero() || now.Sub(s.at) < lately {
+		return
+	}
 	s.publish("uptime", fmt.Sprintf("%d seconds", int(now.Sub(s.began).Seconds())))
 	for name, n := range s.gauges() {
 		s.publish(name, strconv.FormatUint(n, 10))
@@ -180,15 +260,6 @@ func (b *broker) census() census {
 		}
 	}
 	return c
-}
-
-// hush takes away what the server says about itself when it starts: it counts
-// only what passes through it.
-func (b *broker) hush() {
-	for _, pk := range b.server.Topics.Messages("$SYS/#") {
-		pk.Payload = nil
-		b.server.Topics.RetainMessage(pk)
-	}
 }
 
 // count is how many messages are retained, without what the broker says itself.

@@ -3,40 +3,87 @@ package mqttin
 import "time"
 
 const (
-	// tendInterval is how often the broker looks after what nobody else does.
+	// tendInterval is how often the broker looks after what nobody else does, at the
+	// most: nothing of it is needed sooner.
 	tendInterval = time.Second
+	// tendRest is how often it looks when nothing is due before.
+	tendRest = time.Minute
 	// settle is how long a note may take that is made while the gateway stops.
 	settle = time.Second
 )
 
-// tend looks after what time brings, until the broker stops.
+// tend looks after what time brings, until the broker stops. With nothing to wait for
+// it sleeps: a gateway that idles should not cost a processor its sleep.
 func (b *broker) tend() {
-	ticker := time.NewTicker(tendInterval)
-	defer ticker.Stop()
+	next := time.NewTimer(tendRest)
+	defer next.Stop()
 	for {
-		b.tendOnce()
+		next.Reset(b.tendOnce())
 		select {
 		case <-b.ctx.Done():
 			return
-		case <-ticker.C:
+		case <-next.C:
+			continue
+		case <-b.roused:
+		}
+		next.Reset(tendInterval)
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-next.C:
 		}
 	}
 }
 
-func (b *broker) tendOnce() {
+// rouse has tend look again soon: something may be due before it thinks.
+func (b *broker) rouse() { signal(b.roused) }
+
+func signal(to chan<- struct{}) {
+	select {
+	case to <- struct{}{}:
+	default: // it knows already
+	}
+}
+
+// tendOnce returns when to look again.
+func (b *broker) tendOnce() (rest time.Duration) {
 	now := b.clock.uptime()
+	rest = tendRest
 	for _, s := range b.everySession() {
 		s.poke()
 		if w := s.dueWill(now); w != nil {
 			b.publishWill(s, w)
 		}
 		b.expire(s, now)
+		rest = min(rest, s.due(now))
 	}
-	b.expireRetained(now)
+	rest = min(rest, b.expireRetained(now))
 	if b.memory.isStale() && b.reconcile(b.ctx) == nil {
 		b.memory.fresh()
 	}
 	_ = b.memory.flush(b.ctx) // it waits for the next time otherwise
+	if b.memory.isBusy() {
+		rest = 0
+	}
+	return max(rest, tendInterval)
+}
+
+// due returns how long the session need not be looked at.
+func (s *session) due(now time.Duration) time.Duration {
+	left, away := s.away()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended:
+		return tendRest
+	case s.attached != nil && len(s.queue) > 0, s.attached == nil && !away:
+		return 0
+	case s.attached != nil:
+		return tendRest
+	case s.will != nil && s.will.waits:
+		return min(s.will.due, left+s.expiry) - now
+	}
+	return left + s.expiry - now
 }
 
 // dueWill returns the will of a session whose delay is over; the session has

@@ -11,11 +11,13 @@ import (
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
-// A device that is away is looked for by following its name four times a second:
-// a few system calls, where notifications would need a watch on every folder
-// between /dev and a name that udev makes and removes with its folders. So a
-// device that was plugged in again is back within a quarter of a second of its
-// name.
+// A device that is away is looked for by following its name: a few system calls,
+// where watching files would need a watch on every folder between /dev and a name that
+// udev makes and removes with its folders. That is done four times a second for some
+// time after it went away, and after the kernel has told of any serial port; so a
+// device that was plugged in again is back within a quarter of a second of its name.
+// In between, looks are rare, and those of all doors at once: what the kernel does not
+// tell of is found by them.
 //
 // Looking is not opening: a contract of doors is that none retries opening for
 // ever. After waitFor Run returns the error all the same, so that a device that
@@ -23,6 +25,8 @@ import (
 // second, because a run that was as long counts as a success.
 const (
 	lookEvery = 250 * time.Millisecond
+	restEvery = 2 * time.Second
+	hurryFor  = 10 * time.Second
 	waitFor   = 10 * time.Minute
 	// settle is how long the opening of a device that has just appeared may be
 	// refused: its owner and mode are set after its name is there. Programs that
@@ -101,8 +105,8 @@ func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 		}
 		err = why
 	}
-	tick := time.NewTicker(s.look)
-	defer tick.Stop()
+	w := s.watchPorts(ctx)
+	defer w.end()
 	late := time.After(s.wait)
 	var appeared time.Time
 	for {
@@ -111,8 +115,11 @@ func (s *Source) open(ctx context.Context) (*serialport.Port, error) {
 			return nil, ctx.Err()
 		case <-late:
 			return nil, err
-		case <-tick.C:
+		case <-w.told:
+			w.hurry()
+		case <-w.next.C:
 		}
+		w.again()
 		if _, looked := s.config.Port.Host.Find(s.config.Port.Path, s.expect); isAway(looked) {
 			appeared = time.Time{}
 			say(looked)

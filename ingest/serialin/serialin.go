@@ -82,7 +82,9 @@ const (
 type Source struct {
 	config Config
 	log    *slog.Logger
-	look   time.Duration // how often a device that is away is looked for
+	look   time.Duration // how often a device that is away is looked for in a hurry
+	rest   time.Duration // how often otherwise
+	haste  time.Duration // how long a hurry lasts
 	wait   time.Duration // for how long, before Run returns
 	settle time.Duration // for how long a new device may be refused
 
@@ -155,7 +157,7 @@ func New(c Config, log *slog.Logger) (*Source, error) {
 	}
 	// Where nothing but counting finds the next frame, a silence begins anew.
 	c.Framing.DropHalf = c.Framing.DropHalf || !c.Framing.Resyncs()
-	s := &Source{config: c, log: log, look: lookEvery, wait: waitFor, settle: settle, state: Stopped, taps: newTaps()}
+	s := &Source{config: c, log: log, look: lookEvery, rest: restEvery, haste: hurryFor, wait: waitFor, settle: settle, state: Stopped, taps: newTaps()}
 	if len(c.Confirm) > 0 {
 		var err error
 		if s.echoes, err = newEchoes(c.Framing); err != nil {

@@ -62,6 +62,7 @@ func OpenOwn(path string, names []string, now func() time.Time, log *slog.Logger
 	}
 	pair, err := readOwn(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		err = errors.Join(err, os.Rename(path, path+".broken")) // who knows what it was
 		log.Warn("the certificate has to be made anew: its fingerprint changes", "err", err)
 	}
 	o.pair = pair
@@ -129,6 +130,15 @@ func (o *Own) Fingerprint() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return Fingerprint(o.pair)
+}
+
+// OwnFingerprint returns the fingerprint of the certificate at path.
+func OwnFingerprint(path string) (string, error) {
+	pair, err := readOwn(path)
+	if err != nil {
+		return "", err
+	}
+	return Fingerprint(pair), nil
 }
 
 // Fingerprint is the SHA-256 of a certificate as browsers show it: AB:CD:…

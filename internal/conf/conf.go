@@ -14,10 +14,12 @@
 // Struct fields are booleans, strings, integers, floats (float64; a whole number
 // will do in the file, nan and inf will not), slices of these, types with
 // UnmarshalText, structs (tables) and slices of structs (arrays of tables). The
-// fields of an embedded struct are keys of the table that it is in. A pointer is
-// optional: absent, or "" in the file, leaves it nil. A table type whose pointer
-// has SetDefaults gets them before each [[element]] is filled; everything else
-// keeps what it held before Decode.
+// fields of an embedded struct are keys of the table that it is in. A map of strings
+// takes whatever keys there are. A pointer is optional: absent, or "" in the file,
+// leaves it nil. A table type whose pointer has SetDefaults gets them before each
+// [[element]] is filled; everything else keeps what it held before Decode.
+//
+// Pieces takes a text apart, for who has to change one and leave the rest as it is.
 package conf
 
 import "fmt"

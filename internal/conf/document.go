@@ -28,22 +28,30 @@ type Document struct {
 // before the problems, as the file's name. Where the text has a problem, into
 // keeps what it held.
 func Decode(name string, text []byte, into any) *Document {
+	d, tree := parse(name, text)
+	if tree != nil {
+		d.places = locate(d.text)
+		fill(d, tree, into)
+	}
+	return d
+}
+
+// parse reads a text; nil if it is no TOML.
+func parse(name string, text []byte) (*Document, map[string]any) {
 	// Editors on Windows begin UTF-8 files with a byte order mark, which is a
 	// syntax error in TOML.
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	d := &Document{name: name, text: text, refused: map[string]bool{}}
 	if len(text) > MaxBytes {
 		d.problems = Problems{{File: name, What: fmt.Sprintf("larger than %v", Size(MaxBytes)), Hint: "check that it is a configuration file"}}
-		return d
+		return d, nil
 	}
 	tree := map[string]any{}
 	if err := toml.Unmarshal(text, &tree); err != nil {
 		d.refuseSyntax(err)
-		return d
+		return d, nil
 	}
-	d.places = locate(text)
-	fill(d, tree, into)
-	return d
+	return d, tree
 }
 
 // Refuse reports a problem with the value of a key, "" being the whole file.

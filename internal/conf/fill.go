@@ -51,6 +51,8 @@ func (f filler) value(path string, dst reflect.Value, src any) {
 		f.structure(path, dst, src)
 	case reflect.Slice:
 		f.list(path, dst, src)
+	case reflect.Map:
+		f.texts(path, dst, src)
 	default:
 		f.plain(path, dst, src)
 	}
@@ -96,6 +98,23 @@ func (f filler) structure(path string, dst reflect.Value, src any) {
 	default:
 		f.wrongType(path, src, "a table")
 	}
+}
+
+// texts fills a map from whatever keys to texts. They may be secrets, so that no problem
+// shows one.
+func (f filler) texts(path string, dst reflect.Value, src any) {
+	table, ok := src.(map[string]any)
+	if !ok {
+		f.doc.Refuse(path, fmt.Sprintf("write [%s], and lines of NAME = \"text\" below it", path), "is no table")
+		return
+	}
+	all := map[string]string{}
+	for key, value := range table {
+		if all[key], ok = value.(string); !ok {
+			f.doc.Refuse(join(path, key), "put it into quotes", "is no text")
+		}
+	}
+	dst.Set(reflect.ValueOf(all))
 }
 
 func (f filler) list(path string, dst reflect.Value, src any) {

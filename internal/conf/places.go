@@ -151,3 +151,6 @@ func lineColumn(text []byte, offset uint32) (line, column int) {
 	start := bytes.LastIndexByte(before, '\n') + 1
 	return 1 + bytes.Count(before, []byte{'\n'}), 1 + utf8.RuneCount(before[start:])
 }
+
+// Path returns the path of a key in a table, for Refuse, whatever the key contains.
+func Path(table, key string) string { return join(table, key) }

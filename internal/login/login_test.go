@@ -330,3 +330,27 @@ func TestEventsAreCountedAndLoggedWithMeasure(t *testing.T) {
 		}
 	})
 }
+
+func TestAFileMakesAnOperatorBeforeTheGatewayRuns(t *testing.T) {
+	if err := Fit("north-7", good); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"tiny", "north-7-2026!", "password123"} {
+		if err := Fit("north-7", bad); !errors.Is(err, ErrUnfit) || strings.Contains(err.Error(), bad) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	b := newBench(t) // with a set-up code
+	sum := sha256.Sum256([]byte(good))
+	name, text, err := Kept("quick "+hex.EncodeToString(sum[:]), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, name), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.restart()
+	if _, err := b.SignIn(t.Context(), other, good); err != nil || b.PrintedCode() != "" {
+		t.Errorf("%v, code %q", err, b.PrintedCode())
+	}
+}

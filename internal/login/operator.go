@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -46,7 +47,7 @@ func readOperator(path string, parse parseHash) (*operator, error) {
 			return nil, errors.New("was damaged, and set aside before")
 		}
 		return nil, nil
-	case errors.As(err, new(*fs.PathError)):
+	case errors.As(err, new(*fs.PathError)), errors.Is(err, errLater):
 		return nil, err
 	case err == nil && o.Version != fileVersion:
 		err = fmt.Errorf("version %d", o.Version)
@@ -57,6 +58,19 @@ func readOperator(path string, parse parseHash) (*operator, error) {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return o, nil
+}
+
+// Kept returns the name, in the folder of a gate, and the text of the file that makes
+// somebody the operator whose password has this hash: for a gateway that does not run.
+func Kept(hashed string, now time.Time) (name string, text []byte, err error) {
+	text, err = json.Marshal(&operator{Version: fileVersion, Password: hashed, Changed: now.UTC().Truncate(time.Second)})
+	return operatorFile, append(text, '\n'), err
+}
+
+// Fit says what is wrong with a password that is to be the operator's of a gateway of
+// that name. Its error does not show it.
+func Fit(gateway, password string) error {
+	return (&Gate{config: Config{Gateway: gateway}}).fit(password)
 }
 
 // Peek says whether the gateway whose folder it is has an operator, without
@@ -79,6 +93,11 @@ func (g *Gate) loadOperator(log *slog.Logger) {
 	}
 	if errors.Is(err, errDamaged) {
 		err = errors.Join(err, os.Rename(path, path+setAside))
+	}
+	if errors.Is(err, errLater) {
+		g.spoiled = fmt.Errorf("%s %w: it is kept for that — hint: install that version again, or set a password with \"tidegate operator passwd\" on the gateway itself", operatorFile, err)
+		log.Error("nobody can sign in", "err", g.spoiled)
+		return
 	}
 	g.spoiled = fmt.Errorf("%s: %w — hint: set a password with \"tidegate operator passwd\" on the gateway itself", operatorFile, err)
 	log.Error("nobody can sign in", "err", g.spoiled)
@@ -281,6 +300,11 @@ func (g *Gate) Reset() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	path := g.path(operatorFile)
+	if errors.Is(load(path, &struct{}{}), errLater) {
+		if err := keepLater(path); err != nil {
+			return err
+		}
+	}
 	if err := errors.Join(erase(path+setAside), erase(path)); err != nil {
 		return err
 	}

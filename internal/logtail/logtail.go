@@ -64,6 +64,8 @@ type memory struct {
 	now     func() time.Time
 	last    uint64
 	changed chan struct{} // closed when something is added
+	// repeated receives when something was counted that is to be told of.
+	repeated chan struct{}
 	usual   ring
 	debug   ring
 	repeats repeats
@@ -76,7 +78,7 @@ func New(next slog.Handler) *Tail { return newTail(next, time.Now) }
 
 func newTail(next slog.Handler, now func() time.Time) *Tail {
 	m := &memory{
-		now: now, last: uint64(max(now().UnixMilli(), 0)) * 1000, changed: make(chan struct{}),
+		now: now, last: uint64(max(now().UnixMilli(), 0)) * 1000, changed: make(chan struct{}), repeated: make(chan struct{}, 1),
 		usual: ring{records: mostRecords, bytes: mostBytes}, debug: ring{records: mostDebugRecords, bytes: mostDebugBytes},
 	}
 	return &Tail{memory: m, next: next, about: writeAttrs(&m.scratch, unchanged), kind: writeAttrs(&m.scratch, withoutNumbers)}
@@ -102,6 +104,10 @@ func (t *Tail) Handle(ctx context.Context, r slog.Record) error {
 	said := t.repeats.expire(t.now())
 	if !t.repeats.isNew(r.Level.String()+" "+r.Message+" "+kind, t, r, t.now()) {
 		t.mu.Unlock()
+		select {
+		case t.repeated <- struct{}{}:
+		default: // Run will look at all of them
+		}
 		return t.sayAll(ctx, said)
 	}
 	t.mu.Unlock()
@@ -116,6 +122,9 @@ func (t *Tail) say(ctx context.Context, r slog.Record, repeats int) error {
 	})
 	if !t.next.Enabled(ctx, r.Level) {
 		return nil
+	}
+	if repeats > 0 {
+		r.AddAttrs(slog.Int("repeats", repeats))
 	}
 	return t.next.Handle(ctx, r)
 }
@@ -169,17 +178,35 @@ func (m *memory) keep(r Record) {
 
 // Run tells of repeats at the end of their minute, until ctx ends.
 func (t *Tail) Run(ctx context.Context) error {
-	ticker := time.NewTicker(window / 6)
-	defer ticker.Stop()
+	timer := time.NewTimer(window)
+	defer timer.Stop()
 	for {
+		var due <-chan time.Time // nothing repeats itself most of the time
+		if rest, any := t.due(); any {
+			timer.Reset(rest)
+			due = timer.C
+		}
 		select {
-		case <-ticker.C:
+		case <-t.repeated:
+		case <-due:
 			t.flush(ctx, t.now())
 		case <-ctx.Done():
 			t.flush(context.WithoutCancel(ctx), t.now().Add(window))
 			return nil
 		}
 	}
+}
+
+// due returns how long it is until something must be told of, if anything must.
+func (t *Tail) due() (rest time.Duration, any bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, o := range t.repeats.all {
+		if left := window - t.now().Sub(o.began); o.n > 0 && (!any || left < rest) {
+			rest, any = left, true
+		}
+	}
+	return rest, any
 }
 
 func (t *Tail) flush(ctx context.Context, now time.Time) {

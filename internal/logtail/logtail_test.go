@@ -74,7 +74,7 @@ func TestRepeatsAreToldOfOnce(t *testing.T) {
 		if strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if lines := strings.Count(out.String(), "\n"); lines != len(want) || !strings.Contains(out.String(), `level=WARN msg="it broke … 312 more in 60 s" sink=cloud`) {
+		if lines := strings.Count(out.String(), "\n"); lines != len(want) || !strings.Contains(out.String(), `level=WARN msg="it broke … 312 more in 60 s" sink=cloud in=312ns err="read 127.0.0.1:312: reset" repeats=312`) {
 			t.Errorf("the journal has %d lines:\n%s", lines, out)
 		}
 		for _, r := range all(tail) {

@@ -308,3 +308,42 @@ func BenchmarkNextLogin(b *testing.B) {
 const foreign = `seven:$7$101$AAECAwQFBgcICQoL$lp0Cm29zl+CI/RXyXDKvLye7OxM3OuE6RMzgXTX/f3imS/pFh2Ur7yarLDpKRUKpB0tOj6l0UrRv41zqxmD4tg==
 six:$6$AAECAwQFBgcICQoL$5W8GCQ9GLgmhmQvoa8jmRaPnsh82mRigdSv6mQsK0sMIII/WznlQb1g+RWddfoAKTMzBJP1deJU+Rp/1QZ0zZg==
 `
+
+func TestALineIsMadeOfAPasswordOrItsHash(t *testing.T) {
+	hashed := Hash([]byte("correct horse"))
+	for given, password := range map[string]string{"battery staple": "battery staple", hashed: "correct horse"} {
+		line, err := Line("pump", given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		users, err := Parse("p", []byte(line+"\n"))
+		if err != nil || !users.Check(t.Context(), "pump", []byte(password)) || users.Check(t.Context(), "pump", []byte("x")) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	old := "$6$c2FsdA==$" + strings.Repeat("A", 86) + "=="
+	if line, err := Line("pump", old); err != nil || line != "pump:"+old {
+		t.Errorf("%q, %v", line, err)
+	}
+	for user, given := range map[string]string{"a:b": "hunter2hunter", "a": "", "b": "$7$hunter2", "c": "hunter2" + strings.Repeat("x", MaxPassword)} {
+		if line, err := Line(user, given); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q, %v", line, err)
+		}
+	}
+}
+
+func TestANewFileIsForTheFoldersGroup(t *testing.T) {
+	for mode, want := range map[os.FileMode]os.FileMode{0o1775 | os.ModeSticky: 0o640, 0o755: 0o600} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "passwords")
+		if err := Set(path, "pump", []byte("correct horse")); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("in a folder of %v: %v, %v", mode, info.Mode(), err)
+		}
+	}
+}

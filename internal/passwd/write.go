@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -25,6 +26,30 @@ func Set(path, user string, password []byte) error {
 	}
 	_, err := edit(path, user, appendLine(nil, user, hash(password)))
 	return err
+}
+
+// Line returns the line of a user, without its end. What looks like a hash of the kinds
+// $7$ and $6$ is one; else it is the password. No error shows it.
+func Line(user, password string) (string, error) {
+	if err := checkName(user); err != nil {
+		return "", err
+	}
+	switch {
+	case strings.HasPrefix(password, "$7$"), strings.HasPrefix(password, "$6$"):
+		e, err := parseHash(password)
+		if err != nil {
+			return "", err
+		}
+		if e.rounds > 0 {
+			return string(appendLine(nil, user, e)), nil
+		}
+		return user + ":" + password, nil
+	case password == "":
+		return "", errors.New("the password is empty")
+	case len(password) > MaxPassword:
+		return "", fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	}
+	return string(appendLine(nil, user, hash([]byte(password)))), nil
 }
 
 // Hash returns a password as it stands behind a user's name: $7$rounds$salt$hash.
@@ -115,11 +140,19 @@ func fill(temp *os.File, path string, text []byte) error {
 }
 
 // keepOwner gives a file the owner and group of the one that it will replace,
-// and lets the group read it where it could.
+// and lets the group read it where it could. A new file is for the folder's group as well,
+// if that may write there: who edits passwords is root, and who reads them the gateway.
 func keepOwner(temp *os.File, path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		folder, err := os.Stat(filepath.Dir(path))
+		if err != nil || folder.Mode()&0o020 == 0 {
+			return err
+		}
+		if owner, ok := folder.Sys().(*syscall.Stat_t); ok && temp.Chown(-1, int(owner.Gid)) == nil {
+			return temp.Chmod(0o640)
+		}
+		return nil // whoever may not give it away reads it himself
 	}
 	if err != nil {
 		return err

@@ -93,7 +93,7 @@ func TestMaxMessage(t *testing.T) {
 
 // TestWhoForgetsWhatItHasAcknowledged: five of them have an acknowledged message
 // after kill -9, and two of them only after they were asked to end. The doors out
-// rely on it, and docs/servers.md says so.
+// rely on it, and docs/understand/servers.md says so.
 func TestWhoForgetsWhatItHasAcknowledged(t *testing.T) {
 	t.Parallel() // servers are waited for most of the time
 	for _, c := range servers() {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tidegate/tidegate/internal/rerun"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -159,7 +159,7 @@ func TestKillNineForgetsNoMoreThanStated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lte")
 	var before int64
 	for range 5 {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKillNineForgetsNoMoreThanStated$")
+		cmd := rerun.Command("-test.run=^TestKillNineForgetsNoMoreThanStated$")
 		cmd.Env = append(os.Environ(), "CARRIER_TEST_STATE="+path)
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -14,11 +14,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/tidegate/tidegate/internal/rerun"
 )
 
 // The tests in this file's manner need networks of their own: a test runs itself
@@ -75,7 +78,7 @@ func apart(t *testing.T) *nets {
 		t.Skip("networks of its own need root")
 	}
 	t.Parallel() // they wait most of the time
-	cmd := exec.Command("unshare", "--net", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=150s")
+	cmd := exec.Command("unshare", slices.Concat([]string{"--net"}, rerun.Program(), []string{"-test.run=^" + t.Name() + "$", "-test.v", "-test.timeout=150s"})...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+roleApart)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
@@ -91,7 +94,7 @@ func apart(t *testing.T) *nets {
 // spawn starts this binary in a new namespace.
 func (n *nets) spawn(role string) (pid int) {
 	n.t.Helper()
-	cmd := exec.Command("unshare", "--net", os.Args[0])
+	cmd := exec.Command("unshare", slices.Concat([]string{"--net"}, rerun.Program())...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	cmd.Stderr = os.Stderr
 	in, err1 := cmd.StdinPipe()

@@ -7,12 +7,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/rerun"
 )
 
 // killDir tells the test binary that it is the gateway to be killed, and killForm
@@ -102,7 +103,7 @@ func TestKillNineLosesNothingAcked(t *testing.T) {
 // acknowledgement, and returns which messages were acknowledged.
 func killDuring(t *testing.T, dir, form string, from int, life time.Duration) (acked []int) {
 	t.Helper()
-	child := exec.Command(os.Args[0])
+	child := rerun.Command()
 	child.Env = append(os.Environ(), killDir+"="+dir, killForm+"="+form, fmt.Sprintf("TIDEGATE_FILEOUT_KILL_FROM=%d", from))
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()

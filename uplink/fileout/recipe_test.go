@@ -40,7 +40,7 @@ func lines(t *testing.T, n int) uplink.Message {
 	return m
 }
 
-// The recipe of docs/receivers stores what files hold, once, in whatever form and
+// The recipe of docs/connect/receivers stores what files hold, once, in whatever form and
 // however often they come.
 func TestRecipeCountsOnce(t *testing.T) {
 	for _, tool := range []string{"sqlite3", "zstd", "gzip"} {
@@ -68,7 +68,7 @@ func TestRecipeCountsOnce(t *testing.T) {
 	}
 	files = append(files, damaged)
 	for range 2 {
-		if out, err := exec.Command("sh", append([]string{"../../docs/receivers/files.sh", db}, files...)...).CombinedOutput(); err != nil {
+		if out, err := exec.Command("sh", append([]string{"../../docs/connect/receivers/files.sh", db}, files...)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/tidegate/tidegate/wire"
 )
 
-// recipe is docs/receivers/over_http.py as a process.
+// recipe is docs/connect/receivers/over_http.py as a process.
 type recipe struct {
 	*testing.T
 	database, port string
@@ -47,7 +47,7 @@ func newRecipe(t *testing.T) *recipe {
 
 func (r *recipe) start() {
 	r.Helper()
-	r.process = exec.Command("python3", "../../docs/receivers/over_http.py", r.database, r.port, "s3cret")
+	r.process = exec.Command("python3", "../../docs/connect/receivers/over_http.py", r.database, r.port, "s3cret")
 	r.process.Stderr = io.Discard // it logs every request
 	if err := r.process.Start(); err != nil {
 		r.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/tidegate/tidegate/internal/rerun"
 )
 
 // childDir is the variable of the environment that makes the test program a
@@ -74,7 +76,7 @@ func (b *broker) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.cmd = exec.Command(os.Args[0])
+	b.cmd = rerun.Command()
 	b.cmd.Env = append(os.Environ(), childDir+"="+b.dir, childPort+"="+port)
 	b.cmd.Stderr = os.Stderr
 	if err := b.cmd.Start(); err != nil {

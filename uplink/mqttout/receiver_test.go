@@ -124,7 +124,7 @@ type program struct {
 func receive(t *testing.T, s *servertest.Server, database string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, python, "../../docs/receivers/mqtt.py", s.Addr("mqtt"), "tidegate/north-7/#", database, "gw", "s3cret")
+	cmd := exec.CommandContext(ctx, python, "../../docs/connect/receivers/mqtt.py", s.Addr("mqtt"), "tidegate/north-7/#", database, "gw", "s3cret")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 )
 
 // TestWhatMosquittoSaysToWhatItDoesNotWant: in MQTT 5 a reason, in MQTT 3.1.1
-// that all is well, which no client can see through. docs/reference/mqtt-uplink.md
+// that all is well, which no client can see through. docs/connect/mqtt-uplink.md
 // warns of it; a mosquitto that hangs up instead would make this test fail, and
 // the page better.
 func TestWhatMosquittoSaysToWhatItDoesNotWant(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/tidegate/tidegate/internal/netfault"
+	"github.com/tidegate/tidegate/internal/rerun"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -202,7 +203,7 @@ func TestRealCatchesLiars(t *testing.T) {
 			if c.lie == "holds on" {
 				timeout = "-test.timeout=5s" // it would for ever
 			}
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRealOfALiar$/^"+c.caughtBy+"$", timeout)
+			cmd := rerun.Command("-test.run=^TestRealOfALiar$/^"+c.caughtBy+"$", timeout)
 			cmd.Env = append(os.Environ(), lieVariable+"="+c.lie)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError

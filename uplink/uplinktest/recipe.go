@@ -22,7 +22,7 @@ import (
 // python is Debian's, which knows Debian's packages.
 const python = "/usr/bin/python3"
 
-// Recipe is a receiver of docs/receivers, with what it needs to run.
+// Recipe is a receiver of docs/connect/receivers, with what it needs to run.
 type Recipe struct {
 	// Script is the file's name. Module is what it imports, of Debian's Package.
 	Script, Module, Package string

@@ -13,7 +13,7 @@ import (
 	"github.com/tidegate/tidegate/uplink/encode"
 )
 
-// recipe is docs/receivers/websocket.py as a process.
+// recipe is docs/connect/receivers/websocket.py as a process.
 type recipe struct {
 	*testing.T
 	database, port string
@@ -40,7 +40,7 @@ func newRecipe(t *testing.T) *recipe {
 
 func (r *recipe) start() {
 	r.Helper()
-	r.process = exec.Command("/usr/bin/python3", "../../docs/receivers/websocket.py", r.database, r.port, "s3cret")
+	r.process = exec.Command("/usr/bin/python3", "../../docs/connect/receivers/websocket.py", r.database, r.port, "s3cret")
 	r.process.Stderr = &r.said
 	if err := r.process.Start(); err != nil {
 		r.Fatal(err)

@@ -22,7 +22,7 @@
 //	{"refused":{"epoch":"00000000000004d2","lane":"normal","first":1,"last":99,
 //	  "class":"retry","retry_after":30,"reason":"the store is full"}}
 //
-// docs/reference/websocket-uplink.md has all of it, for whoever writes the other
+// docs/connect/websocket-uplink.md has all of it, for whoever writes the other
 // side. What answers, close codes and the status of the handshake mean is in one
 // file, answer.go.
 package wsout

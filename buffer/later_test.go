@@ -1,0 +1,145 @@
+package buffer
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/reading"
+)
+
+// laterVersion leaves a folder as a later version does, of eight readings of which the
+// sink has three: a segment of its own records, and a state.db of its own schema if
+// withState. It returns the segment's path.
+func laterVersion(t *testing.T, dir string, withState bool) (path string) {
+	t.Helper()
+	r := start(t, dir, nil)
+	for v := range 8 {
+		r.accept("a", float64(v))
+	}
+	if err := r.Cursor("cloud").Ack(reading.Normal, 1, 3); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	path = lastSegment(t, dir)
+	setVersion(t, path, '9')
+	if withState {
+		changeState(t, dir, put(bucketMeta, []byte(schemaKey), schema+1))
+	}
+	return path
+}
+
+// setVersion changes the version of all records of a segment.
+func setVersion(t *testing.T, path string, version byte) {
+	t.Helper()
+	damage(t, path, func(b []byte) []byte {
+		for at, end := 0, recordsEnd(b); at < end; at = nextRecord(b, at) {
+			b[at+len(recordMagic)] = version
+		}
+		return b
+	})
+}
+
+// What a later version has acknowledged outlives this one, whatever that does: it is
+// neither delivered nor declared lost nor written over, takes no room of others, and
+// the later version delivers it when it comes back, with what came meanwhile.
+func TestReadingsOfALaterVersionWaitForIt(t *testing.T) {
+	for name, withState := range map[string]bool{"records": false, "records and state.db": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := laterVersion(t, dir, withState)
+			before := contents(t, path)
+
+			r, log := startLogged(t, dir)
+			if said := log.String(); !strings.Contains(said, "readings of a later version of the program are kept for it") || !strings.Contains(said, path) {
+				t.Errorf("it says %q", said)
+			}
+			if got := r.numbers("cloud"); got != "" {
+				t.Errorf("numbers %s are delivered", got)
+			}
+			for n := range 80 { // of a MiB each, in a buffer of 64
+				r.acceptAll(noise("b", n, 1<<20))
+			}
+			ackAll(t, r, "cloud")
+			if r.Stats().Later == 0 {
+				t.Error("nobody is told")
+			}
+			if !bytes.Equal(contents(t, path), before) {
+				t.Error("the segment was written over")
+			}
+			r.stop()
+			r, _ = startLogged(t, dir)
+			r.accept("c", 1)
+			ackAll(t, r, "cloud")
+			gapsBefore := r.gapList()
+			r.stop()
+
+			setVersion(t, path, recordVersion) // it can be read again
+			if withState {
+				aside := filepath.Join(dir, stateFile+".later-1")
+				if _, err := os.Stat(aside); err != nil {
+					t.Error(err)
+				}
+			}
+			r, log = startLogged(t, dir)
+			want := "4-8"
+			if withState {
+				want = "1-8" // it is not known how far they were delivered
+			}
+			if got := r.numbers("cloud"); got != want {
+				t.Errorf("the later version delivers %s, want %s", got, want)
+			}
+			if got := r.gapList(); got != gapsBefore || strings.Contains(got, ReasonDamaged) || strings.Contains(got, ReasonMissing) {
+				t.Errorf("declared lost: %q, and before: %q", got, gapsBefore)
+			}
+			if said := log.String(); said != "" {
+				t.Errorf("it says %q", said)
+			}
+		})
+	}
+}
+
+func contents(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// ackAll delivers everything that there is.
+func ackAll(t *testing.T, r *running, sink string) {
+	t.Helper()
+	c := r.Cursor(sink)
+	for {
+		ready, cancel := context.WithCancel(t.Context())
+		cancel()
+		blocks, err := c.Next(ready, reading.AllLanes, 1<<20)
+		if err != nil {
+			return
+		}
+		for _, b := range blocks {
+			if err := c.Ack(b.Lane, b.First, b.Last()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A state.db of a later version is never written over, however often somebody goes
+// back and forth.
+func TestEachStateOfALaterVersionIsKept(t *testing.T) {
+	dir := t.TempDir()
+	start(t, dir, nil).stop()
+	for range mostAside + 2 {
+		changeState(t, dir, put(bucketMeta, []byte(schemaKey), schema+1))
+		start(t, dir, nil).stop()
+	}
+	if aside := asideFiles(t, dir); len(aside) != mostAside+2 {
+		t.Errorf("set aside: %q", aside)
+	}
+}

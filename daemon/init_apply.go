@@ -1,0 +1,175 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/internal/login"
+	"github.com/tidegate/tidegate/internal/ontrial"
+)
+
+// beforeInit is what the name of the configuration ends in that was there before.
+const beforeInit = ".before-init"
+
+// initStep is one thing that is written, whole or not at all. What is written later may
+// need what is written before, and all may be done twice: so a power cut in between, and
+// the same file at the next boot, are as if nothing had happened.
+type initStep struct {
+	what string // as in "wrote ..."
+	do   func() error
+}
+
+// ground is where a provision is put.
+type ground struct {
+	config string // the path of the configuration
+	own    owned  // whose the configuration is, or is to be
+	state  owned  // whose what is in data_dir is to be
+	root   owned  // whose secrets are
+	now    []byte // the text of the configuration; nil for none
+}
+
+// survey finds out what there is. It follows no link: whoever may write the folder must
+// not choose which files root writes.
+func survey(config, dataDir string) (ground, error) {
+	g := ground{config: config, own: owned{0o640, -1, -1}, state: owned{0o600, -1, -1}, root: owned{0o600, -1, -1}}
+	is, kind, err := ownerOf(config)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if is, _, err = ownerOf(dataDir); err != nil {
+			is.uid, is.gid, g.own.mode = -1, -1, 0o644 // whoever the gateway runs as must read it
+		}
+		is.mode = g.own.mode
+	case err != nil:
+		return g, err
+	case kind != 0:
+		return g, fmt.Errorf("%s is no regular file — hint: write the name of the file itself behind -config", config)
+	default:
+		if g.now, err = ontrial.Read(config); err != nil {
+			return g, err
+		}
+	}
+	if g.own.mode = is.mode; os.Geteuid() == 0 {
+		g.own, g.root.uid, g.root.gid = is, 0, 0
+		g.state.uid, g.state.gid = is.uid, is.gid
+		if of, _, err := ownerOf(dataDir); err == nil {
+			g.state.uid, g.state.gid = of.uid, of.gid
+		}
+	}
+	return g, nil
+}
+
+// beside is a name in the folder of the configuration.
+func (g ground) beside(names ...string) string {
+	return filepath.Join(append([]string{filepath.Dir(g.config)}, names...)...)
+}
+
+// steps are what there is to do, the configuration last: nothing that it names is missing
+// when it counts.
+func (p provision) steps(g ground) []initStep {
+	var all []initStep
+	add := func(what string, do func() error) { all = append(all, initStep{what, do}) }
+	for _, name := range slices.Sorted(maps.Keys(p.Credential)) {
+		path, text := g.beside(credentialsFolder, name), p.Credential[name]
+		add(fmt.Sprintf("%s (a secret)", path), func() error {
+			if err := g.credentials(); err != nil {
+				return err
+			}
+			return placeFile(path, []byte(text), g.root)
+		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.File)) {
+		path, text := g.beside(name), p.File[name]
+		add(fmt.Sprintf("%s (%d bytes)", path, len(text)), func() error {
+			return placeFile(path, []byte(text), owned{0o644, g.root.uid, g.root.gid})
+		})
+	}
+	if p.passwords != nil {
+		path := p.cfg.Ingest.MQTT.PasswordFile
+		add(fmt.Sprintf("%s (%s)", path, count(uint64(len(p.Users)), "user")), func() error {
+			return placeFile(path, p.passwords, owned{0o640, g.root.uid, g.own.gid})
+		})
+	}
+	if p.operator != "" {
+		add("the operator's password", func() error { return p.writeOperator(g) })
+	}
+	if p.config != nil && !bytes.Equal(p.config, g.now) {
+		what := g.config
+		if g.now != nil {
+			what += "; it was what " + filepath.Base(g.config) + beforeInit + " is now"
+		}
+		add(what, func() error { return p.writeConfig(g) })
+	}
+	return all
+}
+
+// credentials makes the folder for secrets. One that somebody else has made is his.
+func (g ground) credentials() error {
+	path := g.beside(credentialsFolder)
+	if err := os.Mkdir(path, 0o700); err == nil {
+		return syncDir(g.beside())
+	}
+	is, kind, err := ownerOf(path)
+	if err == nil && (kind != fs.ModeDir || is.uid != os.Geteuid()) {
+		err = fmt.Errorf("%s is no folder of this user, so what is in it is no secret — hint: look who made it, and remove it", path)
+	}
+	return err
+}
+
+func (p provision) writeOperator(g ground) error {
+	dir := p.cfg.Gateway.DataDir
+	name, text, err := login.Kept(p.operator, time.Now())
+	if err == nil {
+		err = g.makeState(dir)
+	}
+	if err != nil {
+		return err
+	}
+	return placeFile(filepath.Join(dir, name), text, g.state)
+}
+
+// makeState makes data_dir, which the gateway otherwise does.
+func (g ground) makeState(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		return err
+	}
+	return errors.Join(os.Chown(dir, g.state.uid, g.state.gid), syncDir(filepath.Dir(dir)))
+}
+
+func (p provision) writeConfig(g ground) error {
+	if g.now != nil {
+		if err := placeFile(g.config+beforeInit, g.now, g.own); err != nil {
+			return err
+		}
+	}
+	return placeFile(g.config, p.config, g.own)
+}
+
+// missing are the names of secrets that the configuration wants and nobody has.
+func (p provision) missing(g ground) (names []string) {
+	for line := range strings.Lines(string(p.config)) {
+		_, rest, found := strings.Cut(line, `"credential:`)
+		name, _, closed := strings.Cut(rest, `"`)
+		if !found || !closed || strings.HasPrefix(strings.TrimSpace(line), "#") {
+			continue
+		}
+		_, err := os.Lstat(g.beside(credentialsFolder, name))
+		if _, given := p.Credential[name]; !given && errors.Is(err, fs.ErrNotExist) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,218 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/tidegate/tidegate/internal/erase"
+	"github.com/tidegate/tidegate/internal/ontrial"
+)
+
+// resetMark follows the configuration's name. As long as that file is there, a factory
+// reset has begun and is not over.
+const resetMark = ".reset"
+
+// reset is a factory reset: what is to be erased, and so what its mark says. It is the
+// same after any of its steps, so that whoever starts next can go on.
+type reset struct {
+	config string // the path of the configuration
+	// DataDir loses everything that is in it.
+	DataDir string `json:"data_dir"`
+	// KeepConfig leaves the configuration, and what is beside it, as it is.
+	KeepConfig bool `json:"keep_config,omitempty"`
+	// Files are those beside the configuration that are erased.
+	Files []string `json:"files,omitempty"`
+}
+
+// planReset finds out what there is to erase for a configuration, which may be wrong.
+func planReset(config string, cfg Config, keep bool) (reset, error) {
+	config, err := filepath.Abs(config)
+	if err != nil {
+		return reset{}, err
+	}
+	r := reset{config: config, KeepConfig: keep}
+	if r.DataDir, err = filepath.Abs(cfg.Gateway.DataDir); err == nil {
+		err = r.doubt()
+	}
+	if err != nil || keep {
+		return r, err
+	}
+	entries, err := os.ReadDir(filepath.Dir(config))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	for _, e := range entries {
+		if r.ours(e.Name()) {
+			r.Files = append(r.Files, filepath.Join(filepath.Dir(config), e.Name()))
+		}
+	}
+	for _, reach := range cfg.reaches() {
+		path, err := filepath.Abs(reach.path)
+		if err == nil && reach.key != "port" && reach.key != "dir" && r.isBeside(path) && !slices.Contains(r.Files, path) {
+			r.Files = append(r.Files, path)
+		}
+	}
+	return r, nil
+}
+
+// ours says whether what has this name beside the configuration is the gateway's, whatever
+// the configuration says. A folder that has the program's name has nothing else in it,
+// but for what its cloud may have.
+func (r reset) ours(name string) bool {
+	base := filepath.Base(r.config)
+	switch {
+	case name == base, name == base+resetMark:
+		return false
+	case filepath.Base(filepath.Dir(r.config)) == "tidegate":
+		return !strings.HasPrefix(name, "cloud") && !strings.HasPrefix(name, "tidegate-cloud")
+	}
+	return strings.HasPrefix(name, base+".") || name == base+"~" || name == credentialsFolder
+}
+
+// isBeside says whether a file is in the configuration's folder, or in one there.
+func (r reset) isBeside(path string) bool {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	root, other := filepath.EvalSymlinks(filepath.Dir(r.config))
+	return err == nil && other == nil && (dir == root || strings.HasPrefix(dir, root+"/")) && path != r.config && path != r.config+resetMark
+}
+
+// doubt says why a folder is certainly not a gateway's alone.
+func (r reset) doubt() error {
+	const hint = "set gateway.data_dir to the gateway's own folder, or empty this one by hand"
+	system := []string{"/", "/boot", "/dev", "/etc", "/home", "/media", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/tmp"}
+	real, err := filepath.EvalSymlinks(r.DataDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case slices.Contains(system, r.DataDir), slices.Contains(system, real):
+		return fmt.Errorf("data_dir is %s, which the gateway has not for itself — hint: %s", r.DataDir, hint)
+	case strings.HasPrefix(r.config, real+"/"), strings.HasPrefix(r.config, r.DataDir+"/"):
+		return fmt.Errorf("the configuration %s lies in data_dir — hint: move it out of there", r.config)
+	}
+	entries, err := os.ReadDir(r.DataDir)
+	if err != nil {
+		return err
+	}
+	if len(entries) > 0 && len(foreign(entries)) == len(entries) {
+		return fmt.Errorf("nothing in data_dir, which is %s, is a gateway's — hint: %s", r.DataDir, hint)
+	}
+	return nil
+}
+
+// foreign are the names in data_dir that no gateway makes.
+func foreign(entries []fs.DirEntry) (names []string) {
+	own := []string{"journal", "links", identityFile, ownCertificate, appliedFile, "operator.json", "operator.json.damaged", "tokens.json", "tokens.json.damaged",
+		"setup-code", "starts.json", goodFile, goodFile + ".new", "admin.sock", "lost+found"}
+	for _, e := range entries {
+		if n := e.Name(); !slices.Contains(own, n) && !strings.HasPrefix(n, ".") {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// steps do it. The mark is first, and goes last; secrets go before readings; and until
+// the rest is gone, the configuration says where it was.
+func (r reset) steps() []initStep {
+	all := []initStep{{"the mark of a reset that has begun", r.mark}}
+	add := func(what string, do func() error) { all = append(all, initStep{what, do}) }
+	for _, path := range r.Files {
+		add(path, func() error {
+			// The unit wants the folder of secrets to be there. Nobody else can put a
+			// link in the place of one that is ours.
+			if is, kind, err := ownerOf(path); err == nil && kind == fs.ModeDir && is.uid == os.Geteuid() && filepath.Base(path) == credentialsFolder {
+				return erase.Folder(path, nil)
+			}
+			return erase.Path(path)
+		})
+	}
+	add("what is in "+r.DataDir, func() error {
+		return erase.Folder(r.DataDir, func(name string) bool { return name == "lost+found" })
+	})
+	if !r.KeepConfig {
+		add(r.config, r.shipped)
+	}
+	return append(all, initStep{"the end of the reset", func() error { return erase.Path(r.config + resetMark) }})
+}
+
+func (r reset) mark() error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return placeFile(r.config+resetMark, append(text, '\n'), owned{0o644, -1, -1})
+}
+
+// shipped makes the configuration what the package installs.
+func (r reset) shipped() error {
+	g, err := survey(r.config, r.DataDir)
+	if err != nil {
+		return err
+	}
+	return placeFile(r.config, []byte(ExampleConfig()), g.own)
+}
+
+// do does the steps, each of which before may forbid, if it is not nil.
+func (r reset) do(before func(what string) error) error {
+	c := initCall{before: before}
+	for _, step := range r.steps() {
+		if err := c.do(step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishReset ends a reset that a power cut has interrupted, if there is one. Only its own
+// mark counts for a user: others may write the folder, and what a mark says is erased.
+func finishReset(config string, out io.Writer) error {
+	config, err := filepath.Abs(config)
+	if err != nil {
+		return err
+	}
+	is, kind, err := ownerOf(config + resetMark)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	if err == nil && (kind != 0 || is.uid != os.Geteuid()) {
+		err = fmt.Errorf("%s: a factory reset is not over that another user has begun — hint: run \"sudo tidegate init\"; if nobody has begun one, remove this file", config+resetMark)
+	}
+	if err != nil {
+		return err
+	}
+	text, err := ontrial.Read(config + resetMark)
+	if err != nil {
+		return err
+	}
+	r := reset{config: config}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return fmt.Errorf("%s: %w — hint: remove this file, and reset the gateway again", config+resetMark, err)
+	}
+	if err := r.doubtFiles(); err != nil {
+		return err
+	}
+	if err := r.do(nil); err != nil {
+		return fmt.Errorf("the factory reset is not over yet: %w", err)
+	}
+	_, err = fmt.Fprintln(out, "a factory reset that was interrupted is over: this is a new gateway")
+	return err
+}
+
+// doubtFiles looks at what was written down once more, as far as it can be known now.
+func (r reset) doubtFiles() error {
+	for _, path := range r.Files {
+		if _, err := os.Lstat(path); err == nil && !r.isBeside(path) {
+			return fmt.Errorf("%s: %s is not beside the configuration — hint: remove this file, and reset the gateway again", r.config+resetMark, path)
+		}
+	}
+	return nil
+}
