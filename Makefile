@@ -55,6 +55,15 @@ fuzz: ## every fuzz target for SECONDS=10
 		done; \
 	done
 
+corpus: ## what this program leaves on flash, as the next version will find it; part of every release
+	cd daemon && CORPUS=$${CORPUS:-$$(go run ../cmd/tidegate version | cut -d' ' -f2)} CORPUS_END=$${CORPUS_END:-kill} \
+		CORPUS_COMMIT=$${CORPUS_COMMIT:-$$(git rev-parse --short HEAD)} go test -count=1 -run MakeCorpus .
+
+downgrade: ## this program, then the one of FROM=COMMIT on the same data, and this one again
+	@test -n "$(FROM)" || { echo "FROM=COMMIT is missing"; exit 2; }
+	dir=$$(mktemp -d) && git archive $(FROM) | tar -xC $$dir && (cd $$dir && go build -buildvcs=false -o tidegate ./cmd/tidegate) && \
+		(cd daemon && DOWNGRADE=$$dir/tidegate go test -count=1 -run GoingBackAndForth .); done=$$?; rm -rf $$dir; exit $$done
+
 bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside its rivals
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 	./bin/tidebench
@@ -100,4 +109,4 @@ deb-check: deb ## looks into the packages, builds them again, installs, upgrades
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross arm demo deb deb-check clean
+.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross arm demo deb deb-check clean corpus downgrade
