@@ -20,7 +20,7 @@ SLOW    = Nasty
 RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no C compiler, no race detector: apt-get install gcc" >&2)
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t12
 
 build: ## the programs, in bin/
 	@$(BUILD) -o bin/ ./cmd/...
@@ -85,7 +85,10 @@ deb: build ## Debian packages, in dist/; ARCHES=amd64 for one architecture
 	@$(foreach arch,$(ARCHES),GOARCH=$(call GOARCHOF,$(arch)) $(BUILD) -buildvcs=false -o bin/deb/$(arch)/ ./cmd/tidegate ./cmd/tidegate-cloud ./cmd/firmware-sim &&) true
 	@packaging/build $(ARCHES)
 
+deb-check: deb ## looks into the packages, builds them again, installs, upgrades, removes and purges them; as root
+	packaging/check $(ARCHES)
+
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross demo deb clean
+.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross demo deb deb-check clean

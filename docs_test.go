@@ -278,7 +278,11 @@ func TestPathsInDocumentsExist(t *testing.T) {
 	}
 }
 
+var credential = regexp.MustCompile(`"credential:([^"]+)"`)
+
 func TestConfigurationsInDocumentsParse(t *testing.T) {
+	given := t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", given)
 	seen := 0
 	for _, d := range documents(t) {
 		text := strings.Join(d.fenced("toml"), "\n")
@@ -286,6 +290,11 @@ func TestConfigurationsInDocumentsParse(t *testing.T) {
 			continue
 		}
 		seen++
+		for _, m := range credential.FindAllStringSubmatch(text, -1) {
+			if err := os.WriteFile(path.Join(given, "tidegate_"+m[1]), []byte("secret"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if _, err := daemon.Parse(d.path, []byte(text)); err != nil {
 			t.Errorf("the configuration in %s: %v", d.path, err)
 		}

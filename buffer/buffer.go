@@ -82,6 +82,7 @@ type Buffer struct {
 	open   *group        // takes readings; never nil
 	room   chan struct{} // closed when open was taken by a commit
 	closed bool
+	knocks *Receipt // of those who knock; nil if nobody does
 	// committing is the receipt of the group that was taken last.
 	committing *Receipt
 
@@ -137,11 +138,14 @@ type counters struct {
 // once; it blocks only for back-pressure, while a full group waits for the one
 // before it. An error means that nothing of them was taken. The slice belongs
 // to the caller again when Accept returns. The notes become durable in the same
-// commit as the readings.
+// commit as the readings. A note without a key makes nothing durable: see knock.
 func (b *Buffer) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (*Receipt, error) {
 	text, err := measure(rs, notes)
 	if err != nil {
 		return nil, err
+	}
+	if len(rs) == 0 && isKnock(notes) {
+		return b.knock()
 	}
 	b.mu.Lock()
 	for b.open.full() && !b.closed {

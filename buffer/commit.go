@@ -61,6 +61,7 @@ func (b *Buffer) take(ctx context.Context) *group {
 	defer timer.Stop()
 	for {
 		b.tend()
+		b.answer()
 		g, wait := b.takeDue(ctx.Err() != nil)
 		if g != nil {
 			return g
@@ -309,6 +310,10 @@ func (b *Buffer) refuseAll() {
 	defer b.mu.Unlock()
 	b.closed = true
 	b.open.receipt.resolve(ErrClosed)
+	if b.knocks != nil {
+		b.knocks.resolve(ErrClosed)
+		b.knocks = nil
+	}
 	close(b.room)
 	b.room = make(chan struct{})
 }

@@ -103,6 +103,9 @@ func (g *group) add(rs []reading.Reading, text int, now time.Time) {
 // note adds notes; the last one of a key counts.
 func (g *group) note(notes []reading.Note) {
 	for _, n := range notes {
+		if n.Key == "" {
+			continue // see knock
+		}
 		if g.noted == nil {
 			g.noted = map[string]int{}
 		}

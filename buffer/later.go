@@ -2,11 +2,9 @@ package buffer
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
-	"math"
-	"os"
 	"slices"
+
+	"github.com/tidegate/tidegate/internal/aside"
 )
 
 // What a later version of the program wrote is kept for it. Segments with records that
@@ -47,21 +45,11 @@ func knows(dir string, number uint64) bool {
 	return ok && slices.Contains([]byte{recordVersion, recordVersion1}, header[len(recordMagic)])
 }
 
-// laterSuffix names a state.db that a later version wrote.
-const laterSuffix = ".later-"
-
-// setAsideName is the first of the file's names that is free. Of damaged ones there
-// are a few, and the last of them makes room; one of a later version is never written
-// over.
+// setAsideName is the name that a file gets: of damaged ones there are a few, and one
+// of a later version is never written over.
 func setAsideName(path string, why error) string {
-	suffix, most := ".broken-", mostAside
 	if errors.Is(why, errNewer) {
-		suffix, most = laterSuffix, math.MaxInt
+		return aside.Name(path)
 	}
-	for n := 1; ; n++ {
-		aside := fmt.Sprint(path, suffix, n)
-		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) || n == most {
-			return aside
-		}
-	}
+	return freeName(path)
 }

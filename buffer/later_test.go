@@ -11,14 +11,25 @@ import (
 	"github.com/tidegate/tidegate/reading"
 )
 
-// laterVersion makes of a folder one that a later version has left: a segment of its
-// own records, and a state.db of its own schema if withState.
-func laterVersion(t *testing.T, dir string, withState bool) {
+// laterVersion leaves a folder as a later version does, of eight readings of which the
+// sink has three: a segment of its own records, and a state.db of its own schema if
+// withState. It returns the segment's path.
+func laterVersion(t *testing.T, dir string, withState bool) (path string) {
 	t.Helper()
-	setVersion(t, lastSegment(t, dir), '9')
+	r := start(t, dir, nil)
+	for v := range 8 {
+		r.accept("a", float64(v))
+	}
+	if err := r.Cursor("cloud").Ack(reading.Normal, 1, 3); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	path = lastSegment(t, dir)
+	setVersion(t, path, '9')
 	if withState {
 		changeState(t, dir, put(bucketMeta, []byte(schemaKey), schema+1))
 	}
+	return path
 }
 
 // setVersion changes the version of all records of a segment.
@@ -39,16 +50,7 @@ func TestReadingsOfALaterVersionWaitForIt(t *testing.T) {
 	for name, withState := range map[string]bool{"records": false, "records and state.db": true} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			r := start(t, dir, nil)
-			for v := range 8 {
-				r.accept("a", float64(v))
-			}
-			if err := r.Cursor("cloud").Ack(reading.Normal, 1, 3); err != nil {
-				t.Fatal(err)
-			}
-			r.stop()
-			laterVersion(t, dir, withState)
-			path := lastSegment(t, dir)
+			path := laterVersion(t, dir, withState)
 			before := contents(t, path)
 
 			r, log := startLogged(t, dir)
@@ -77,7 +79,7 @@ func TestReadingsOfALaterVersionWaitForIt(t *testing.T) {
 
 			setVersion(t, path, recordVersion) // it can be read again
 			if withState {
-				aside := filepath.Join(dir, stateFile+laterSuffix+"1")
+				aside := filepath.Join(dir, stateFile+".later-1")
 				if _, err := os.Stat(aside); err != nil {
 					t.Error(err)
 				}

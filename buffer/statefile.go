@@ -141,6 +141,17 @@ func (s *state) replace(why error) (aside string, err error) {
 	return aside, syncDir(s.dir)
 }
 
+// freeName is the first of the file's names that is free, or the last.
+func freeName(path string) (aside string) {
+	for n := 1; n <= mostAside; n++ {
+		aside = fmt.Sprintf("%s.broken-%d", path, n)
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return aside
+}
+
 // createState makes a file under a name of its own: bbolt cannot tell one whose
 // making was interrupted from a damaged one.
 func createState(path string) error {

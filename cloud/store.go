@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -42,7 +43,17 @@ var (
 	rangesBucket = []byte("ranges") // lane, first → last: the numbers that are here
 	blocksBucket = []byte("blocks") // lane, first → extent: the readings themselves
 	gapsBucket   = []byte("gaps")   // lane, lane and number of the report → gap
+	metaBucket   = []byte("meta")   // schemaKey → schema; a store without one is of schema 1
 )
+
+var schemaKey = []byte("schema")
+
+// schema is the version of what the buckets mean: a number in decimal.
+const schema = 1
+
+// errLater means that a later version of the program wrote the file. Nothing of it is
+// changed: what that one has acknowledged must be found again.
+var errLater = errors.New("it is of a later version of this program")
 
 // Store keeps readings in one bbolt file, each exactly once. It is safe for
 // concurrent use and has no goroutines of its own.
@@ -88,6 +99,9 @@ func Open(c StoreConfig) (*Store, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open store %s: %w — hint: if the file is damaged, keep it, move it aside and start anew", path, err)
 	}
+	if err := s.view(checkSchema); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w — hint: install that version again; or start in another folder, and import into the later one what came meanwhile", path, err), s.db.Close())
+	}
 	if c.ReadOnly {
 		return s, nil
 	}
@@ -97,16 +111,27 @@ func Open(c StoreConfig) (*Store, error) {
 	return s, nil
 }
 
+func checkSchema(tx *bbolt.Tx) error {
+	meta := tx.Bucket(metaBucket)
+	if meta == nil {
+		return nil
+	}
+	if text := string(meta.Get(schemaKey)); text != "" && text != strconv.Itoa(schema) {
+		return fmt.Errorf("%w: schema %.20q, and this one knows %d", errLater, text, schema)
+	}
+	return nil
+}
+
 // prepare makes the buckets and fixes the new file in its folder: an
 // acknowledgement is worth nothing when a power cut takes the file's name away.
 func (s *Store) prepare(dir string) error {
 	err := s.update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{lanesBucket, rangesBucket, blocksBucket, gapsBucket, commandsBucket} {
+		for _, name := range [][]byte{lanesBucket, rangesBucket, blocksBucket, gapsBucket, commandsBucket, metaBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
-		return nil
+		return tx.Bucket(metaBucket).Put(schemaKey, strconv.AppendInt(nil, schema, 10))
 	})
 	if err != nil {
 		return err

@@ -26,7 +26,10 @@ type memory struct {
 
 // record is what is noted of a command.
 type record struct {
-	ID      string `json:"-"` // stands in the key
+	ID string `json:"-"` // stands in the key
+	// Version is 0, and larger where a later version of the program gives the rest
+	// another meaning.
+	Version int    `json:"v,omitempty"`
 	Courier string `json:"courier"`
 	Sender  string `json:"sender,omitempty"`
 	ReplyTo string `json:"reply_to,omitempty"`
@@ -111,6 +114,12 @@ func seconds64(d time.Duration) int64 {
 func parseNote(n reading.Note, k Clock) (*entry, error) {
 	id, ok := strings.CutPrefix(n.Key, notePrefix)
 	e := &entry{noted: true}
+	var of struct {
+		Version int `json:"v"`
+	}
+	if json.Unmarshal(n.Value, &of) == nil && of.Version > 0 {
+		return nil, errLater
+	}
 	if err := json.Unmarshal(n.Value, &e.record); err != nil {
 		return nil, err
 	}
@@ -134,8 +143,9 @@ func parseNote(n reading.Note, k Clock) (*entry, error) {
 const maxNoted = 10 * 366 * 24 * 3600
 
 var (
-	errNote = errors.New("note is damaged, or of another version")
-	errFull = errors.New("too many commands are known that have not expired — hint: let them expire sooner, or raise max_remembered")
+	errNote  = errors.New("note is damaged")
+	errLater = errors.New("note is of a later version of the program")
+	errFull  = errors.New("too many commands are known that have not expired — hint: let them expire sooner, or raise max_remembered")
 )
 
 // makeRoom forgets what need not be remembered any more, and what might be if
@@ -185,11 +195,15 @@ func (d *Desk) load(ctx context.Context) error {
 	if d.isLoaded() {
 		return nil
 	}
-	damaged := 0
+	damaged, later := 0, 0
 	err := d.ledger.Notes(ctx, notePrefix, func(n reading.Note) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		e, err := parseNote(n, d.cfg.Clock)
+		if errors.Is(err, errLater) {
+			later++ // and kept
+			return nil
+		}
 		if err != nil {
 			damaged++
 			d.memory.forget = append(d.memory.forget, n.Key)
@@ -203,6 +217,9 @@ func (d *Desk) load(ctx context.Context) error {
 	}
 	if damaged > 0 {
 		d.log.Warn("notes of commands are damaged; these commands would be published again", "n", damaged)
+	}
+	if later > 0 {
+		d.log.Warn("notes of commands are of a later version of the program, and kept for it; these commands would be published again", "n", later)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

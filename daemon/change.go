@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime/debug"
 	"time"
 
 	"github.com/tidegate/tidegate/ingest/linein"
@@ -18,7 +17,7 @@ const openTime = 5 * time.Second
 // runFirst runs the first generation. Ways out and links run until they are ended,
 // doors and commands at the longest until ctx ends.
 func (d *Daemon) runFirst(ctx, send context.Context, g *generation) {
-	debug.SetMemoryLimit(int64(g.cfg.Gateway.Memory))
+	d.limitMemory(g.cfg.Gateway.Memory)
 	for _, w := range g.network.but(&network{}) {
 		d.runWayOut(send, w)
 	}
@@ -68,7 +67,7 @@ func (d *Daemon) change(ctx, send context.Context, cfg Config) error {
 		old.commands.passOn(next.commands)
 		d.runCommands(ctx, next.commands)
 	}
-	debug.SetMemoryLimit(int64(cfg.Gateway.Memory))
+	d.limitMemory(cfg.Gateway.Memory)
 	cfg.tellClients(d.log)
 	return nil
 }

@@ -49,7 +49,7 @@ func (k *checklist) machine(ctx context.Context, c Config) {
 	k.identity(c.Gateway, thisMachine())
 	k.clock(time.Now(), bootclock.Synced())
 	k.dataDir(c.Gateway.DataDir, int64(c.Buffer.MaxBytes))
-	k.starts(c.Gateway.DataDir, starts.Itself(Version))
+	k.starts(c.Gateway.DataDir, c.Gateway.SocketPath(), starts.Itself(Version))
 	k.listener("ingest.mqtt", c.Ingest.MQTT.Listen, c.Gateway.SocketPath())
 	if plain := c.Ingest.MQTT.PlainListen; plain != "" {
 		k.listener("ingest.mqtt (plain)", plain, c.Gateway.SocketPath())

@@ -159,6 +159,15 @@ func (g *entrance) problems() []string {
 	return nil
 }
 
+// abroad is what helps who has the code and cannot reach the page.
+const abroad = "from another machine: sudo tidegate init -lan"
+
+// homely says that nobody but the machine itself reaches the page.
+func (p Dashboard) homely() bool {
+	host, _, err := net.SplitHostPort(p.Listen)
+	return err == nil && isLoopback(host)
+}
+
 // secure says whether the page is reached over TLS.
 func (p Dashboard) secure() bool { return p.TLSGenerate || p.TLSCert+p.TLSKey != "" }
 

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
@@ -102,7 +104,8 @@ func (c *initCall) run(ctx context.Context) error {
 		return unreadableError{err}
 	}
 	var said bytes.Buffer
-	err = c.apply(ctx, s, text, io.MultiWriter(c.stdout, &said))
+	err = c.apply(ctx, s, text, &said)
+	_, _ = c.stdout.Write(said.Bytes())
 	if err != nil {
 		fmt.Fprintf(&said, "this did not work:\n%v\n", err)
 	}
@@ -196,7 +199,7 @@ func setKey(text []byte, table, key, value string) ([]byte, error) {
 	header := -1
 	for i, p := range pieces {
 		switch {
-		case p.Key != "" && conf.Path(p.Path, p.Key) == conf.Path(table, key):
+		case p.Key != "" && strings.TrimPrefix(p.Path+"."+p.Key, ".") == table+"."+key:
 			pieces[i].Body = []byte(string(p.Name) + " = " + value + "\n")
 			return joined(pieces), nil
 		case p.Path == table && p.Key == "" && p.Table != "":
@@ -206,13 +209,13 @@ func setKey(text []byte, table, key, value string) ([]byte, error) {
 	if header < 0 {
 		return fmt.Appendf(bytes.TrimRight(text, "\n"), "\n\n[%s]\n%s", table, line), nil
 	}
-	pieces[header].Body = append(append(bytes.TrimRight(pieces[header].Body, "\r\n"), '\n'), line...)
+	pieces[header].Body = slices.Concat(bytes.TrimRight(pieces[header].Body, "\r\n"), []byte("\n"+line))
 	return joined(pieces), nil
 }
 
 func joined(pieces []conf.Piece) (text []byte) {
 	for _, p := range pieces {
-		text = append(append(append(text, p.Before...), p.Body...), p.After...)
+		text = slices.Concat(text, p.Before, p.Body, p.After)
 	}
 	return text
 }

@@ -60,8 +60,7 @@ func (c *initCall) openLAN(ctx context.Context) error {
 // lanConfig returns a configuration with a page that others reach over TLS, and its text.
 func lanConfig(text []byte, now Config) ([]byte, Config, error) {
 	want, set := now, map[string]string{}
-	host, _, err := net.SplitHostPort(now.Dashboard.Listen)
-	if now.Dashboard.Listen == "" || err == nil && isLoopback(host) {
+	if now.Dashboard.Listen == "" || now.Dashboard.homely() {
 		want.Dashboard.Listen, set["listen"] = lanListen, `"`+lanListen+`"`
 	}
 	if !now.Dashboard.secure() {
@@ -70,13 +69,14 @@ func lanConfig(text []byte, now Config) ([]byte, Config, error) {
 	if text == nil {
 		text = []byte(ExampleConfig())
 	}
+	var err error
 	for key, value := range set {
-		if text, err = setKey(text, "dashboard", key, value); err != nil {
-			return nil, now, err
+		if err == nil {
+			text, err = setKey(text, "dashboard", key, value)
 		}
 	}
-	got, err := Parse(defaultConfig, text)
-	if err != nil || !reflect.DeepEqual(got, want) {
+	got, wrong := Parse(defaultConfig, text)
+	if err = errors.Join(err, wrong); err != nil || !reflect.DeepEqual(got, want) {
 		return nil, now, errors.Join(fmt.Errorf("the page cannot be opened by itself here — hint: write listen = %q and tls_generate = true below [dashboard]", lanListen), err)
 	}
 	return text, got, nil

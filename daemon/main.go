@@ -61,6 +61,9 @@ Usage:
   tidegate quarantine  ls | show | retry | drop
                                           what an uplink refused for good
   tidegate command log                    what devices were told from upstream
+  tidegate plan    [-readings 20/s] [-outage 7d] [-json]
+                                          how much buffer, flash and link it takes;
+                                          "tidegate plan -help" tells more
   tidegate ports   [-json] [-watch]       list the serial ports of this machine
   tidegate probe   PORT                   find out how a device at a port speaks
   tidegate tap     serial:NAME | PORT     show the bytes of a serial line
@@ -84,7 +87,8 @@ type entry func(args []string, stdout, stderr io.Writer) int
 // is none of that name.
 func groupCommand(name string) entry {
 	return map[string]entry{
-		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain, "init": initMain, "factory-reset": resetMain,
+		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain,
+		"init": initMain, "factory-reset": resetMain, "plan": planMain,
 		"setup-code": operatorEntry("setup-code"), "operator": operatorEntry("operator"), "token": operatorEntry("token"),
 	}[name]
 }
@@ -326,6 +330,9 @@ func (d *Daemon) addresses() []string {
 	}
 	if d.page != nil {
 		lines = append(lines, "dashboard  "+pageURL(d.page.Addr().String(), d.entrance.tls != nil)+d.entrance.invitation())
+		if d.entrance.PrintedCode() != "" && cfg.Dashboard.homely() {
+			lines = append(lines, "           "+abroad)
+		}
 	}
 	return append(lines, "buffer     "+cfg.Gateway.DataDir)
 }

@@ -148,6 +148,9 @@ func (c *operatorCall) showCode(path string) error {
 	if s.Fingerprint != "" {
 		fmt.Fprintf(c.stderr, "certificate SHA-256 %s\n", s.Fingerprint)
 	}
+	if cfg.Dashboard.homely() {
+		fmt.Fprintln(c.stderr, abroad)
+	}
 	return nil
 }
 

@@ -110,10 +110,10 @@ func (r reset) doubt() error {
 
 // foreign are the names in data_dir that no gateway makes.
 func foreign(entries []fs.DirEntry) (names []string) {
-	own := []string{"journal", identityFile, ownCertificate, appliedFile, "operator.json", "operator.json.damaged", "tokens.json", "tokens.json.damaged",
+	own := []string{"journal", "links", identityFile, ownCertificate, appliedFile, "operator.json", "operator.json.damaged", "tokens.json", "tokens.json.damaged",
 		"setup-code", "starts.json", "admin.sock", "lost+found"}
 	for _, e := range entries {
-		if n := e.Name(); !slices.Contains(own, n) && !strings.HasPrefix(n, ".") && !strings.HasPrefix(n, "link-") {
+		if n := e.Name(); !slices.Contains(own, n) && !strings.HasPrefix(n, ".") {
 			names = append(names, n)
 		}
 	}

@@ -92,7 +92,7 @@ func (c *resetCall) run(ctx context.Context) error {
 	}
 	c.show(r, cfg, inv, unknown, id)
 	if !c.yes && !c.agreed(id) {
-		return usageError{errors.New("nothing was changed")}
+		return usageError{errors.New("nothing was changed — hint: type the id as it is shown, or use -yes")}
 	}
 	if err := r.do(c.before); err != nil {
 		return fmt.Errorf("%w — hint: the next start of the gateway, or the same again, goes on", err)
@@ -146,5 +146,8 @@ func (c *resetCall) show(r reset, cfg Config, inv buffer.Inventory, unknown erro
 func (c *resetCall) agreed(id string) bool {
 	fmt.Fprintf(c.stdout, "Type %s to go on: ", id)
 	line, _ := bufio.NewReader(io.LimitReader(c.in, 1000)).ReadString('\n')
+	if line == "" {
+		fmt.Fprintln(c.stdout) // nobody has ended the line
+	}
 	return strings.TrimSpace(line) == id
 }

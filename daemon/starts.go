@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,15 +66,19 @@ func (d *Daemon) versionProblems() (all []string) {
 }
 
 // starts looks at how the last starts went, and at who used data_dir before.
-func (k *checklist) starts(dir string, itself starts.Program) {
+func (k *checklist) starts(dir, socket string, itself starts.Program) {
 	record, err := starts.Read(dir)
-	later := laterFiles(dir)
+	if conn, err := net.Dial("unix", socket); err == nil {
+		conn.Close()
+		record.Failed-- // the one that goes on
+	}
 	switch {
 	case err != nil:
 		k.warn("it is read and written by the gateway alone; what it cannot read it begins anew, or leaves to a later version", "data_dir: %v", err)
 	case starts.Later(record.Last.Version, itself.Version):
 		k.warn("install that version again, or read docs/operate/upgrade.md on going back", "%s", lastUsedBy(record.Last))
-	case len(later) > 0:
+	}
+	if later := laterFiles(dir); len(later) > 0 {
 		k.warn("they are for that version; when nobody will install it again, they can be deleted", "data_dir has files that a later version left: %s", strings.Join(later, ", "))
 	}
 	if loops := record.Loops(record.Last); loops != "" {

@@ -43,18 +43,18 @@ func (d *Daemon) attend(ctx context.Context) error {
 	_ = opened(ctx, d.current().doors) // the line says what does not
 	said := d.condition(time.Now())
 	d.heed(d.systemd.Ready(said))
-	look := time.NewTimer(restless)
+	look := time.NewTimer(0)
 	defer look.Stop()
-	for {
+	for p := (pulse{Daemon: d, probe: d.prove, within: d.systemd.Watchdog()}); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-look.C:
 		}
-		next := calm
+		next := min(calm, p.beat(ctx))
 		if line := d.condition(time.Now()); line != said {
 			d.heed(d.systemd.Status(line))
-			said, next = line, restless
+			said, next = line, min(next, restless)
 		}
 		look.Reset(next)
 	}

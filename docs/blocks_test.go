@@ -2,6 +2,7 @@
 // what they print. A block that is shown is a promise like any other.
 //
 //	toml       a configuration; all of a page are one, and the gateway of its session
+//	toml init  a provisioning file, read by the tests of tidegate init
 //	sh         commands, which the page's session runs from top to bottom
 //	console    commands behind "$ ", and below each what it prints
 //	(nothing)  what the commands before it print
@@ -96,6 +97,15 @@ func (b block) commands() bool {
 	return (b.language() == "sh" || b.language() == "console") && b.rest() == ""
 }
 
+// extends says whether the block is one of docs/extend that TestWhatIsAddedByThePagesWorks
+// applies or runs.
+func (b block) extends() bool {
+	if !strings.HasPrefix(b.page, "docs/extend/") {
+		return false
+	}
+	return b.rest() == "extended" || b.rest() != "" && (b.language() == "go" || b.language() == "diff")
+}
+
 // asked says whether the block shows an answer of the gateway.
 func (b block) asked() bool { return b.language() == "json" && strings.HasPrefix(b.rest(), "GET /") }
 
@@ -105,7 +115,9 @@ func TestEveryBlockIsHeld(t *testing.T) {
 		ran := false
 		for _, b := range blocksOf(t, page) {
 			switch {
-			case b.language() == "toml" || b.commands() || b.asked():
+			case b.extends():
+			case b.info == "toml init": // a provisioning file: TestAFileOnTheBootPartitionMakesAGateway
+			case b.info == "toml" || b.commands() || b.asked():
 				ran = ran || b.commands()
 			case b.language() == "sh":
 				if machine[b.rest()] == "" {

@@ -15,6 +15,7 @@ import (
 var elsewhere = map[string]string{
 	"README.md: sensors":                       "a picture",
 	"docs/understand/WALK.md: socket → guard":  "a picture",
+	"docs/understand/threat-model.md: sensors": "a picture",
 	"docs/connect/amqp-uplink.md: basic.publ":  "TestReceiverCountsEachReadingOnce reads these with a client of its own",
 	"docs/connect/amqp1-uplink.md: header":     "TestRealReadersGetWhatHasLongNames reads these with a client of its own",
 	"docs/connect/coap.md: # identity:key":     "the session has a file of this form, TestPages",

@@ -29,6 +29,8 @@ type preparation struct {
 	cloud   bool              // there is a tidegate-cloud on port 8440
 	refuses bool              // on port 8086 is a server that refuses everything
 	idle    bool              // the page starts its gateway itself, or has none
+	apart   bool              // and then stands for itself
+	inOrder bool              // the configuration is written where the page shows it, not before all else
 	stored  []string          // what is on flash in the end: "device metric value", * for anything
 }
 
@@ -79,7 +81,7 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 	}
 	configuration := prep.more
 	for _, b := range blocks {
-		if b.language() == "toml" {
+		if b.info == "toml" && !prep.inOrder {
 			configuration += "\n" + b.text
 		}
 	}
@@ -101,6 +103,11 @@ func runPage(t *testing.T, blocks []block, prep preparation) {
 	for _, b := range blocks {
 		s.step(prep.steps, b)
 		switch {
+		case b.info == "toml" && prep.inOrder:
+			if configuration += "\n" + b.text; prep.apart {
+				configuration = b.text
+			}
+			s.configure(configuration)
 		case b.asked():
 			s.ask(b)
 		case b.commands() && b.language() == "console":

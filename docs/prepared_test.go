@@ -3,12 +3,55 @@ package docs_test
 // prepared says, by page, what its commands find when they are run.
 var prepared = map[string]preparation{
 	"README.md": {
-		files: map[string]string{"tokens.txt": "press-hall-3 0123456789abcdef0123456789abcdef\n",
-			"/run/credentials/tidegate.service/cloud.token": "0123456789abcdef0123456789abcdef\n"},
-		replace: []string{"bin/tidegate-cloud", "tidegate-cloud", " -cert cert.pem -key key.pem", "", "https://cloud.example/v1/ingest", "http://127.0.0.1:{8440}/v1/ingest"},
-		after:   "mosquitto_pub -p {1883} -q 1 -t alarms/press-1/overheat -m true",
+		cloud:   true,
+		files:   map[string]string{"/run/credentials/tidegate_cloud.token": "0123456789abcdef0123456789abcdef\n"},
+		replace: []string{"https://cloud.example/v1/ingest", "http://127.0.0.1:{8440}/v1/ingest"},
+		after: `mosquitto_pub -p {1883} -q 1 -t alarms/press-1/overheat -m true
+until tidegate-cloud export -url http://127.0.0.1:8440 | grep overheat; do sleep 0.1; done`,
+		needs:  []string{"mosquitto_pub"},
+		stored: []string{"alarm * press-1 overheat true"},
+	},
+	"docs/start/first-readings.md": {
 		needs:   []string{"mosquitto_pub"},
-		stored:  []string{"alarm * press-1 overheat true"},
+		inOrder: true,
+		stored:  []string{"plant/press-1 temp 21.5"},
+	},
+	"docs/start/first-uplink.md": {
+		idle:  true,
+		needs: []string{"mosquitto_pub", "openssl"},
+		steps: map[string]string{"$ tidegate check": "cp cloud.token /etc/tidegate/credentials/\n@start",
+			"$ tidegate-cloud export -url http://127.0.0.1:8440": "until tidegate-cloud export -url http://127.0.0.1:8440 | grep temp; do sleep 0.1; done"},
+		stored: []string{"plant/press-1 temp 21.5"},
+	},
+	"docs/operate/troubleshooting.md": {
+		more: `[[ingest.serial]]
+name = "boiler"
+port = "/dev/ttyUSB7"
+[[uplink.http]]
+name = "cloud"
+url = "http://127.0.0.1:9/v1/ingest"
+[[uplink.file]]
+name = "stick"
+dir = "/media/stick"
+`,
+		needs: []string{"mosquitto_pub"},
+		before: `mosquitto_pub -p {1883} -q 1 -t boiler/temp -m 21.5
+until tidegate status | grep 'cloud is down' && tidegate trace boiler temp | grep acknowledged; do sleep 0.1; done`,
+		steps: map[string]string{"$ tidegate buffer peek -metric raw -n 1": "mosquitto_pub -p {1883} -q 1 -t field/node-7 -m T=21,5"},
+	},
+	"docs/operate/backup.md": {
+		inOrder: true, apart: true, // the configuration of the page is for a card in a reader
+		more:   "[[uplink.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:9/v1/ingest\"\n",
+		needs:  []string{"mosquitto_pub"},
+		before: `mosquitto_pub -p {1883} -q 1 -t boiler -m '{"temp":21.5,"on":true}'`,
+		steps:  map[string]string{"mkdir -p /var/backups": "", "$ tidegate buffer check": "@stop\nmkdir -p /media/card/var/lib\ncp -a /var/lib/tidegate /media/card/var/lib/"},
+	},
+	"docs/operate/monitoring.md": {
+		cloud: true,
+		more:  "[[uplink.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:9/v1/ingest\"\n[[uplink.http]]\nname = \"other\"\nurl = \"http://127.0.0.1:8440/v1/ingest\"\n",
+		needs: []string{"mosquitto_pub", "curl"},
+		before: `mosquitto_pub -p {1883} -q 1 -t boiler -m '{"temp":21.5,"on":true}'
+until tidegate-cloud ledger -url http://127.0.0.1:8440 | grep north-7; do sleep 0.1; done`,
 	},
 	"docs/connect/http.md": {
 		files:  map[string]string{"/etc/tidegate/tokens": "pump-7 2b7e151628aed2a6abf7158809cf4f3c\n"},

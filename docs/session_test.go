@@ -46,9 +46,9 @@ func newSession(t *testing.T, replaced []string, env ...string) *session {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &session{T: t, dir: dir, ports: make(map[int]int)}
 	s.replaced = replaced
-	s.env = append(os.Environ(), append([]string{"TIDEGATE_CONFIG=" + s.path("/etc/tidegate/tidegate.toml"), "HOME=" + s.path("/desk"), "LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0"}, env...)...)
+	s.env = append(os.Environ(), append([]string{"TIDEGATE_CONFIG=" + s.path("/etc/tidegate/tidegate.toml"), "HOME=" + s.path("/desk"), "CREDENTIALS_DIRECTORY=" + s.path("/run/credentials"), "LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0"}, env...)...)
 	for _, folder := range []string{"/etc/tidegate/credentials", "/var/lib/tidegate", "/dev/serial/by-id", "/tmp", "/media/stick", "/media/usb", "/desk", "/srv", "/run/tidegate"} {
-		if err := os.MkdirAll(s.path(folder), 0o755); err != nil {
+		if err := os.MkdirAll(s.path(folder), 0o750); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,7 +92,8 @@ func freePort(t *testing.T) int {
 var (
 	folders  = regexp.MustCompile(`(^|[\s"'=@:(])(/etc/tidegate|/var/lib|/var/backups|/run/tidegate|/run/credentials|/media|/srv|/tmp|/dev/tty|/dev/serial)\b`)
 	hostPort = regexp.MustCompile(`\b(?:127\.0\.0\.1|0\.0\.0\.0|localhost|gateway\.lan|192\.168\.\d+\.\d+|192\.0\.2\.\d+|10\.\d+\.\d+\.\d+|[\w-]+\.example):(\d+)\b`)
-	barePort = regexp.MustCompile(`(127\.0\.0\.1 |--port |-p |= ":)(\d{4,5})\b`)
+	barePort = regexp.MustCompile(`(127\.0\.0\.1 |--port |-p |TCP-LISTEN:|= ":)(\d{4,5})\b`)
+	toBroker = regexp.MustCompile(`\b(mosquitto_[ps]ub)( -[qtmv])`)
 	forHow   = regexp.MustCompile(`-for \d+s\b`)
 	coapHost = regexp.MustCompile(`(coaps?)://(?:127\.0\.0\.1|gateway\.lan)/`)
 )
@@ -100,6 +101,7 @@ var (
 // here puts this machine into a text of the page.
 func (s *session) here(text string) string {
 	text = strings.NewReplacer(s.replaced...).Replace(text)
+	text = toBroker.ReplaceAllString(text, fmt.Sprintf("${1} -p %d${2}", s.port(1883)))
 	text = forHow.ReplaceAllString(text, "-for 1s")
 	text = folders.ReplaceAllString(text, "${1}"+s.dir+"${2}")
 	text = hostPort.ReplaceAllStringFunc(text, func(m string) string {

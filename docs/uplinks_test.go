@@ -78,7 +78,7 @@ func (d doorOut) deliver(s *session) {
 	}
 	text := ""
 	for _, b := range blocksOf(s, "docs/connect/"+d.page+".md") {
-		if b.language() == "toml" {
+		if b.info == "toml" {
 			text += strings.NewReplacer(replace...).Replace(b.text)
 		}
 	}

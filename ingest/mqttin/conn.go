@@ -20,6 +20,8 @@ type conn struct {
 	broker *broker
 	gate   *gate
 	topics topics
+	probe  bool      // the gateway's own, to see whether it works; see Probe
+	stats  *counters // the broker's, but for a probe
 
 	version     byte          // of MQTT; zero before CONNECT
 	user        string        // who the peer is, once that is known; empty for anonymous
@@ -47,10 +49,14 @@ type conn struct {
 	subscribing []packets.Subscription // what the SUBSCRIBE at hand asked for
 }
 
-func newConn(b *broker, nc net.Conn) *conn {
-	c := &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc, b.cfg), ended: make(chan struct{})}
-	c.gate.traffic = &b.stats.traffic
-	c.pace = pace{rate: float64(b.cfg.MaxRate), byteRate: float64(b.cfg.MaxByteRate), began: time.Now()}
+func newConn(b *broker, nc net.Conn, probe bool) *conn {
+	c := &conn{Conn: nc, broker: b, gate: newGate(b.ctx, nc, b.cfg), ended: make(chan struct{}), probe: probe, stats: b.stats}
+	if probe {
+		c.stats = new(counters) // which nobody reads
+	} else {
+		c.pace = pace{rate: float64(b.cfg.MaxRate), byteRate: float64(b.cfg.MaxByteRate), began: time.Now()}
+	}
+	c.gate.traffic = &c.stats.traffic
 	return c
 }
 
@@ -104,7 +110,7 @@ func (c *conn) refuse(err error) {
 	if v == errDenied {
 		c.countDenied()
 	} else if v != errNotStored {
-		c.broker.stats.malformed.Add(1)
+		c.stats.malformed.Add(1)
 		c.broker.log.Debug("mqtt peer broke the protocol", "remote", c.RemoteAddr().String(), "err", err)
 	}
 	c.gate.disconnect(v.code)
@@ -197,6 +203,10 @@ func (c *conn) look() (frame, lane, error) {
 	if err != nil {
 		return f, brokerLane, err
 	}
+	if c.probe && c.established {
+		c.addProbe(p)
+		return f, expressLane, nil
+	}
 	t, err := c.topics.find(c.broker.cfg.Routes, c.rights, p.topic)
 	if err != nil {
 		return f, brokerLane, err
@@ -230,7 +240,7 @@ func (c *conn) connect(f frame) error {
 		return err
 	}
 	c.version = h.version
-	c.broker.stats.traffic.connects.Add(1)
+	c.stats.traffic.connects.Add(1)
 	// One and a half times the keep-alive [MQTT-3.1.2-22].
 	c.silence = time.Duration(h.keepalive) * time.Second * 3 / 2
 	return nil

@@ -70,7 +70,7 @@ func (c *conn) publish(f frame, p publish) error {
 
 // notStored answers a publish that custody did not take.
 func (c *conn) notStored(qos byte, id uint16) error {
-	c.broker.stats.notStored.Add(1)
+	c.stats.notStored.Add(1)
 	switch c.broker.notStored(c.version, qos) {
 	case refuse:
 		c.gate.acknowledge(nil, appendRefusal(nil, id), 1)

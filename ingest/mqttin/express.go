@@ -22,6 +22,7 @@ type batch struct {
 	readings []reading.Reading
 	ids      []uint16 // of the QoS 1 publishes, in their order
 	answers  []byte
+	notes    []reading.Note // of a probe
 	counts   counts
 	now      int64 // when the first came, in nanoseconds since the Unix epoch
 }
@@ -44,7 +45,7 @@ func (b *batch) isFull() bool {
 func (b *batch) reset() {
 	b.intake.Leave()
 	clear(b.readings)
-	b.readings, b.ids, b.answers, b.counts, b.now = b.readings[:0], b.ids[:0], b.answers[:0], counts{}, 0
+	b.readings, b.ids, b.answers, b.notes, b.counts, b.now = b.readings[:0], b.ids[:0], b.answers[:0], nil, counts{}, 0
 }
 
 // add decodes a publish into the batch.
@@ -108,11 +109,11 @@ func (c *conn) flush() error {
 }
 
 func (c *conn) deliver(b *batch) error {
-	c.broker.stats.add(&b.counts)
+	c.stats.add(&b.counts)
 	var receipt ingest.Receipt
-	if len(b.readings) > 0 || b.intake.Owes() {
+	if len(b.readings)+len(b.notes) > 0 || b.intake.Owes() {
 		var err error
-		if receipt, err = b.intake.Accept(c.broker.ctx, b.readings); err != nil {
+		if receipt, err = b.intake.Accept(c.broker.ctx, b.readings, b.notes...); err != nil {
 			return c.refuseBatch(b)
 		}
 	}
@@ -127,7 +128,7 @@ func (c *conn) deliver(b *batch) error {
 
 // refuseBatch answers the messages of a batch that custody did not take.
 func (c *conn) refuseBatch(b *batch) error {
-	c.broker.stats.notStored.Add(b.counts.messages[0] + b.counts.messages[1])
+	c.stats.notStored.Add(b.counts.messages[0] + b.counts.messages[1])
 	if len(b.ids) == 0 {
 		return nil
 	}

@@ -43,13 +43,14 @@ func (h *hooks) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 // OnACLCheck decides what a client may subscribe to. What it may publish, and be
 // sent, is not the server's business.
 func (h *hooks) OnACLCheck(cl *mqtt.Client, filter string, _ bool) bool {
-	if cl.Net.Conn.(*conn).rights.maySubscribe(filter) {
+	c := cl.Net.Conn.(*conn)
+	if c.rights.maySubscribe(filter) {
 		return true
 	}
 	b := h.broker
-	b.stats.denied.Add(1)
+	c.stats.denied.Add(1)
 	if b.said.First(cl.ID, time.Now()) {
-		b.log.Warn("mqtt client may not subscribe there", "event", "acl_denied", "client", cl.ID, "user", cl.Net.Conn.(*conn).user, "filter", filter)
+		b.log.Warn("mqtt client may not subscribe there", "event", "acl_denied", "client", cl.ID, "user", c.user, "filter", filter)
 	}
 	return false
 }
@@ -73,7 +74,7 @@ func (h *hooks) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 func (h *hooks) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := cl.Net.Conn.(*conn)
 	c.establish()
-	h.broker.stats.clients.Add(1)
+	c.stats.clients.Add(1)
 	c.session.attach(c)
 }
 
@@ -102,7 +103,7 @@ func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packe
 	case packets.Suback, packets.Unsuback:
 		pk.Properties.User = nil // of the request
 	case packets.Disconnect:
-		h.broker.stats.malformed.Add(1) // the only reason that the server has
+		c.stats.malformed.Add(1) // the only reason that the server has
 		if c.version < 5 {
 			pk.FixedHeader.Type = packets.Reserved // only clients may send it
 		}
@@ -169,7 +170,7 @@ func (h *hooks) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasons []byte)
 	c := cl.Net.Conn.(*conn)
 	for i, reason := range reasons {
 		if pk.Filters[i].Filter == "" {
-			h.broker.stats.oversubscribed.Add(1)
+			c.stats.oversubscribed.Add(1)
 			if c.version == 5 {
 				reasons[i] = codeQuotaExceeded
 			}

@@ -83,7 +83,7 @@ func (c *conn) fill(need int) error {
 	c.in.end += n
 	c.busy = c.in.end >= smallInput
 	c.read += n
-	c.broker.stats.bytes.Add(uint64(n))
+	c.stats.bytes.Add(uint64(n))
 	return err
 }
 
@@ -91,7 +91,7 @@ func (c *conn) fill(need int) error {
 // connections share are slow.
 func (c *conn) countPackets() {
 	if c.packets > 0 {
-		c.broker.stats.traffic.packets.Add(uint64(c.packets))
+		c.stats.traffic.packets.Add(uint64(c.packets))
 		c.packets = 0
 	}
 }
@@ -102,7 +102,7 @@ func (c *conn) slowDown() {
 		return
 	}
 	if wait := c.pace.add(c.packets, c.read, time.Now()); wait > 0 {
-		c.broker.stats.slowed.Add(1)
+		c.stats.slowed.Add(1)
 		c.gate.pause(wait)
 	}
 	c.read = 0
@@ -128,7 +128,7 @@ func (c *conn) borrow() {
 	c.in.end = copy(c.in.bytes, c.carry)
 	c.in.bytes[c.in.end] = c.first[0]
 	c.in.end++
-	c.broker.stats.bytes.Add(1)
+	c.stats.bytes.Add(1)
 }
 
 // release gives the input back.

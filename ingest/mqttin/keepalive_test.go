@@ -24,7 +24,7 @@ func inBubble(t *testing.T, test func(c *client, connected time.Time)) {
 			t.Fatal(err)
 		}
 		ours, theirs := net.Pipe()
-		go b.serve(theirs)
+		go b.serve(theirs, false)
 		c := &client{Conn: ours, t: t, in: bufio.NewReader(ours), version: 4}
 		c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "c", Clean: true, Keepalive: 10}})
 		test(c, time.Now())

@@ -47,7 +47,7 @@ func TestFasterThanAllowedIsSlowedDown(t *testing.T) {
 				t.Fatal(err)
 			}
 			ours, theirs := net.Pipe()
-			b.ended.Go(func() { b.serve(theirs) })
+			b.ended.Go(func() { b.serve(theirs, false) })
 			c := newClient(t, ours)
 			c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "c", Clean: true}})
 			began := time.Now()

@@ -20,6 +20,7 @@ type notebook struct {
 	arrivals map[uint64]map[uint16]arrival
 	retained []*message
 	foreign  []string // keys of what belongs to nobody
+	later    int      // notes of a later version of the program
 	last     uint64   // the highest number
 }
 
@@ -41,6 +42,10 @@ func (b *broker) restore(ctx context.Context) error {
 	for _, number := range slices.Sorted(maps.Keys(book.sessions)) {
 		b.restoreSession(number, book)
 	}
+	if book.later > 0 { // what they belong to cannot be told from what belongs to nobody
+		b.log.Warn("notes of the mqtt broker are of a later version of the program, and kept for it: those sessions and messages are not there meanwhile", "n", book.later)
+		return nil
+	}
 	book.dropOrphans(b)
 	if n := len(book.foreign); n > 0 {
 		b.stats.damagedNotes.Add(uint64(n))
@@ -58,7 +63,9 @@ func (b *broker) readNotes(ctx context.Context) (*notebook, error) {
 		copies: map[uint64][]*outgoing{}, arrivals: map[uint64]map[uint16]arrival{},
 	}
 	return book, b.intake.Notes(ctx, notePrefix, func(n reading.Note) error {
-		if err := book.read(n, b.clock); err != nil {
+		if err := book.read(n, b.clock); err != nil && len(n.Value) > 0 && n.Value[0] > noteVersion {
+			book.later++
+		} else if err != nil {
 			book.foreign = append(book.foreign, n.Key)
 		}
 		return nil

@@ -42,7 +42,9 @@ func (b *broker) begin(c *conn, cl *mqtt.Client, pk packets.Packet) error {
 		s = nil
 	}
 	if s == nil {
-		b.limitSessions()
+		if !c.probe {
+			b.limitSessions()
+		}
 		s = newSession(c, cl)
 	} else {
 		b.checkRights(s, c.rights)

@@ -101,6 +101,7 @@ type Source struct {
 	clock clock
 
 	places *listening.Places // that of Listen is the first
+	own    ownAddresses      // of probes
 
 	mu     sync.Mutex
 	broker *broker
@@ -191,7 +192,8 @@ func (s *Source) acceptAll(ctx context.Context, b *broker, listener net.Listener
 		switch {
 		case err == nil:
 			pause = 0
-			b.ended.Go(func() { b.serve(nc) })
+			nc, probe := s.own.claim(nc)
+			b.ended.Go(func() { b.serve(nc, probe) })
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default:
@@ -216,7 +218,7 @@ func (s *Source) ServeConn(nc net.Conn) {
 		nc.Close()
 		return
 	}
-	b.serve(nc)
+	b.serve(nc, false)
 }
 
 // running returns the broker of the current Run; nil while there is none.

@@ -37,7 +37,7 @@ func inSysBubble(t *testing.T, cfg Config, test func(custody *ingesttest.Custody
 		test(custody, func(id string) *client {
 			ours, theirs := net.Pipe()
 			pipes = append(pipes, ours)
-			b.ended.Go(func() { b.serve(theirs) })
+			b.ended.Go(func() { b.serve(theirs, false) })
 			c := newClient(t, ours)
 			c.version = 5
 			c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: id, Clean: true}})
@@ -245,7 +245,7 @@ func TestANewSessionCanBeCounted(t *testing.T) {
 	here, there := net.Pipe()
 	defer here.Close()
 	defer there.Close()
-	c := newConn(b, here)
+	c := newConn(b, here, false)
 	s := newSession(c, b.server.NewClient(nil, "mqtt", "new", false))
 	if messages, filters := s.holds(); messages != 0 || len(filters) != 0 {
 		t.Errorf("%d messages, %v", messages, filters)

@@ -97,7 +97,7 @@ func TestTrapClockStepExpiresNothing(t *testing.T) {
 		}
 		join := func(id string, present bool) *client {
 			ours, theirs := net.Pipe()
-			b.ended.Go(func() { b.serve(theirs) })
+			b.ended.Go(func() { b.serve(theirs, false) })
 			c := newClient(t, ours)
 			c.version = 5
 			ack := c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: id},

@@ -27,23 +27,41 @@ func Left(dir string, perDay float64) string {
 }
 
 func left(sys string, major, minor uint32, perDay float64) string {
-	block, err := filepath.EvalSymlinks(filepath.Join(sys, "dev/block", fmt.Sprintf("%d:%d", major, minor)))
-	if err != nil || perDay <= 0 {
+	bears := endurance(sys, major, minor)
+	if bears == 0 || perDay <= 0 {
 		return ""
+	}
+	return word(bears/perDay) + fmt.Sprintf(" (%d erasures a cell assumed)", eraseCycles)
+}
+
+// Endurance returns how many bytes the device under dir is assumed to bear from now
+// on: its size, a thousand times, less what it tells of its wear; 0 when its size is
+// not known.
+func Endurance(dir string) float64 {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil {
+		return 0
+	}
+	return endurance("/sys", unix.Major(st.Dev), unix.Minor(st.Dev))
+}
+
+func endurance(sys string, major, minor uint32) float64 {
+	block, err := filepath.EvalSymlinks(filepath.Join(sys, "dev/block", fmt.Sprintf("%d:%d", major, minor)))
+	if err != nil {
+		return 0
 	}
 	if _, err := os.Stat(filepath.Join(block, "partition")); err == nil {
 		block = filepath.Dir(block)
 	}
 	text, err := os.ReadFile(filepath.Join(block, "size"))
 	if err != nil {
-		return ""
+		return 0
 	}
 	sectors, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil || sectors == 0 {
-		return ""
+	if err != nil {
+		return 0
 	}
-	days := float64(sectors) * 512 * eraseCycles * (1 - worn(block)) / perDay
-	return word(days) + fmt.Sprintf(" (%d erasures a cell assumed)", eraseCycles)
+	return float64(sectors) * 512 * eraseCycles * (1 - worn(block))
 }
 
 // worn is the part of its life that the device says is used, 0 if it does not

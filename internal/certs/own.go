@@ -62,6 +62,7 @@ func OpenOwn(path string, names []string, now func() time.Time, log *slog.Logger
 	}
 	pair, err := readOwn(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		err = errors.Join(err, os.Rename(path, path+".broken")) // who knows what it was
 		log.Warn("the certificate has to be made anew: its fingerprint changes", "err", err)
 	}
 	o.pair = pair

@@ -25,11 +25,45 @@ func load(path string, into any) error {
 	if err != nil {
 		return err
 	}
+	var of struct {
+		Version int `json:"version"`
+	}
+	if json.Unmarshal(text, &of) == nil && of.Version > fileVersion {
+		return fmt.Errorf("%w (file version %d, this program knows %d)", errLater, of.Version, fileVersion)
+	}
 	return json.Unmarshal(text, into)
+}
+
+// errLater is for a file that a later version of the program wrote. It stays where it
+// is, until another one is to be written.
+var errLater = errors.New("is of a later version of the program")
+
+// laterSuffix follows the name of a file that a later version wrote, before a number,
+// once there is another in its place.
+const laterSuffix = ".later-"
+
+// keepLater moves such a file out of the way, to the first name that is free. Its
+// error is of [ErrNotKept].
+func keepLater(path string) error {
+	for n := 1; ; n++ {
+		name := fmt.Sprint(path, laterSuffix, n)
+		if _, err := os.Lstat(name); err == nil {
+			continue
+		}
+		if err := os.Rename(path, name); err != nil {
+			return notKept(path, err)
+		}
+		return syncFolder(path)
+	}
 }
 
 // save writes value as JSON.
 func save(path string, value any) error {
+	if err := load(path, &struct{}{}); errors.Is(err, errLater) {
+		if err := keepLater(path); err != nil {
+			return err
+		}
+	}
 	text, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", filepath.Base(path), err)

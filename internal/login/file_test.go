@@ -14,7 +14,7 @@ import (
 func TestDamagedOperatorFileIsForTheMachineItself(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "cut off": `{"version":1,"password":"quick`, "no hash": `{"version":1,"password":"hunter2"}`, "zeros": "\x00\x00\x00",
-		"newer": `{"version":9,"password":"quick ` + strings.Repeat("a", 64) + `"}`,
+		"of no version": `{"version":0,"password":"quick ` + strings.Repeat("a", 64) + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := operated(t)

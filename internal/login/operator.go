@@ -47,7 +47,7 @@ func readOperator(path string, parse parseHash) (*operator, error) {
 			return nil, errors.New("was damaged, and set aside before")
 		}
 		return nil, nil
-	case errors.As(err, new(*fs.PathError)):
+	case errors.As(err, new(*fs.PathError)), errors.Is(err, errLater):
 		return nil, err
 	case err == nil && o.Version != fileVersion:
 		err = fmt.Errorf("version %d", o.Version)
@@ -93,6 +93,11 @@ func (g *Gate) loadOperator(log *slog.Logger) {
 	}
 	if errors.Is(err, errDamaged) {
 		err = errors.Join(err, os.Rename(path, path+setAside))
+	}
+	if errors.Is(err, errLater) {
+		g.spoiled = fmt.Errorf("%s %w: it is kept for that — hint: install that version again, or set a password with \"tidegate operator passwd\" on the gateway itself", operatorFile, err)
+		log.Error("nobody can sign in", "err", g.spoiled)
+		return
 	}
 	g.spoiled = fmt.Errorf("%s: %w — hint: set a password with \"tidegate operator passwd\" on the gateway itself", operatorFile, err)
 	log.Error("nobody can sign in", "err", g.spoiled)
@@ -295,6 +300,11 @@ func (g *Gate) Reset() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	path := g.path(operatorFile)
+	if errors.Is(load(path, &struct{}{}), errLater) {
+		if err := keepLater(path); err != nil {
+			return err
+		}
+	}
 	if err := errors.Join(erase(path+setAside), erase(path)); err != nil {
 		return err
 	}

@@ -65,6 +65,8 @@ func (g *Gate) loadTokens(log *slog.Logger) {
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.As(err, new(*fs.PathError)):
 		log.Error("no token is valid", "err", err)
+	case errors.Is(err, errLater):
+		log.Error("no token is valid: their file is kept for the version that wrote it — hint: install that version again, or make others with \"tidegate token add\"", "err", fmt.Errorf("%s %w", tokensFile, err))
 	default:
 		err = errors.Join(err, os.Rename(path, path+setAside))
 		log.Error("the file of tokens was damaged, and is set aside: none is valid — hint: make them anew with \"tidegate token add\"", "err", err)

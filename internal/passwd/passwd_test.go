@@ -331,3 +331,19 @@ func TestALineIsMadeOfAPasswordOrItsHash(t *testing.T) {
 		}
 	}
 }
+
+func TestANewFileIsForTheFoldersGroup(t *testing.T) {
+	for mode, want := range map[os.FileMode]os.FileMode{0o1775 | os.ModeSticky: 0o640, 0o755: 0o600} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "passwords")
+		if err := Set(path, "pump", []byte("correct horse")); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("in a folder of %v: %v, %v", mode, info.Mode(), err)
+		}
+	}
+}

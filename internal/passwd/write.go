@@ -140,11 +140,19 @@ func fill(temp *os.File, path string, text []byte) error {
 }
 
 // keepOwner gives a file the owner and group of the one that it will replace,
-// and lets the group read it where it could.
+// and lets the group read it where it could. A new file is for the folder's group as well,
+// if that may write there: who edits passwords is root, and who reads them the gateway.
 func keepOwner(temp *os.File, path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		folder, err := os.Stat(filepath.Dir(path))
+		if err != nil || folder.Mode()&0o020 == 0 {
+			return err
+		}
+		if owner, ok := folder.Sys().(*syscall.Stat_t); ok && temp.Chown(-1, int(owner.Gid)) == nil {
+			return temp.Chmod(0o640)
+		}
+		return nil // whoever may not give it away reads it himself
 	}
 	if err != nil {
 		return err

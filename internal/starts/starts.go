@@ -59,6 +59,7 @@ func Itself(version string) Program {
 	return p
 }
 
+// String is the version, and the build in brackets.
 func (p Program) String() string { return fmt.Sprintf("%s (%s)", p.Version, p.Build) }
 
 // Record is what is known of the starts before.
@@ -96,11 +97,12 @@ func Read(dir string) (r Record, err error) {
 }
 
 func parse(text []byte) (r Record, err error) {
-	if err := json.Unmarshal(text, &r); err != nil {
-		return Record{}, fmt.Errorf("%s: %w", recordFile, err)
-	}
-	if r.Format > format {
+	err = json.Unmarshal(text, &r)
+	switch {
+	case r.Format > format: // whatever else it holds
 		return Record{}, fmt.Errorf("%s %w", recordFile, errLater)
+	case err != nil:
+		return Record{}, fmt.Errorf("%s: %w", recordFile, err)
 	}
 	r.Failed = max(r.Failed, 0)
 	return r, nil

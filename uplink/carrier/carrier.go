@@ -102,6 +102,13 @@ type Clock struct {
 	Uptime func() time.Duration // since boot
 }
 
+// Company returns for how many bytes, and how long at the most, readings wait
+// before they travel; both are 0 when they do not.
+func (c Config) Company() (bytes int, age time.Duration) {
+	c = c.withDefaults()
+	return c.MinBytes, c.MinAge
+}
+
 // withDefaults returns c with every field set.
 func (c Config) withDefaults() Config {
 	minBytes, minAge, keepalive := 0, time.Duration(0), DefaultKeepalive

@@ -1,6 +1,8 @@
 package carrier
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -302,6 +304,30 @@ func TestAForeignStateIsSetAside(t *testing.T) {
 	s.close()
 	if text, err := os.ReadFile(aside); err != nil || string(text) != "hello" {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// What a later version has counted is never written over, and damage is.
+func TestAStateOfALaterVersionIsKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lte")
+	later := append([]byte("tidegate-link 2 7 1 {} 00000000\n"), make([]byte, slotBytes)...)
+	for n := 1; n <= 3; n++ {
+		if err := os.WriteFile(path, later, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, r, kept, err := openState(path)
+		if err != nil || r != nil || kept != fmt.Sprint(path, ".later-", n) {
+			t.Fatal(r, kept, err)
+		}
+		s.close()
+		if text, err := os.ReadFile(kept); err != nil || !bytes.Equal(text, later) {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+	for _, text := range []string{"tidegate-link 1 x", "tidegate-link 22", "tidegate-link two 2", "tidegate-links 2 "} {
+		if isLater([]byte(text)) {
+			t.Errorf("%q is taken for a later version's", text)
+		}
 	}
 }
 

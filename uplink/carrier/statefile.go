@@ -1,15 +1,19 @@
 package carrier
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidegate/tidegate/internal/aside"
 )
 
 // slotBytes is the size of each of the two slots of a state file. A save writes
@@ -94,32 +98,52 @@ func parseRecord(slot []byte) (r record, err error) {
 
 // openState opens the file, or makes it, and returns the newer of its records,
 // or nil: also when the file cannot be written. A file that holds none is set
-// aside; aside is its new name then.
-func openState(path string) (s *statefile, r *record, aside string, err error) {
+// aside; kept is its new name then.
+func openState(path string) (s *statefile, r *record, kept string, err error) {
 	raw, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = createState(path)
 	case err == nil:
 		if r = newest(raw); r == nil {
-			aside = path + ".broken"
-			if err = os.Rename(path, aside); err == nil {
+			if kept, err = outOfTheWay(path, raw); err == nil {
 				err = createState(path)
 			}
 		}
 	}
 	if err != nil {
-		return nil, r, aside, fmt.Errorf("state of a link: %w", err)
+		return nil, r, kept, fmt.Errorf("state of a link: %w", err)
 	}
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, r, aside, fmt.Errorf("state of a link: %w", err)
+		return nil, r, kept, fmt.Errorf("state of a link: %w", err)
 	}
 	s = &statefile{path: path, file: file}
 	if r != nil {
 		s.seq = r.seq
 	}
-	return s, r, aside, nil
+	return s, r, kept, nil
+}
+
+// outOfTheWay sets a file aside that holds no record: a damaged one in the place of
+// the damaged one before, and never in that of one of a later version.
+func outOfTheWay(path string, raw []byte) (name string, err error) {
+	if isLater(raw) {
+		return aside.Keep(path)
+	}
+	return path + ".broken", os.Rename(path, path+".broken")
+}
+
+// isLater says that a later version of the program wrote the file.
+func isLater(raw []byte) bool {
+	for at := 0; at < len(raw); at += slotBytes {
+		rest, ok := bytes.CutPrefix(raw[at:], []byte("tidegate-link "))
+		version, _, whole := bytes.Cut(rest[:min(len(rest), 10)], []byte(" "))
+		if n, err := strconv.Atoi(string(version)); ok && whole && err == nil && n > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 func newest(raw []byte) (best *record) {

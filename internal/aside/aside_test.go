@@ -1,0 +1,29 @@
+package aside
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestNothingIsWrittenOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	for _, text := range []string{"one", "two", "three"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		name, err := Keep(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := os.ReadFile(name); err != nil || string(kept) != text {
+			t.Errorf("%s holds %q, %v", name, kept, err)
+		}
+	}
+	if all, _ := filepath.Glob(path + "*"); len(all) != 3 {
+		t.Errorf("there are %q", all)
+	}
+	if _, err := Keep(path); err == nil {
+		t.Error("a file that is not there was kept")
+	}
+}
