@@ -11,6 +11,9 @@ SECONDS = 10
 BENCH   = .
 STORM   = 1
 VERSION = $(shell sed -n 's/^const Version = "\(.*\)"$$/\1/p' daemon/main.go)
+VM      = amd64
+VM_CUTS = 6
+VM_RUN  = .
 # Debian's names of the architectures that packages are made for.
 ARCHES  = arm64 armhf amd64 riscv64
 GOARCHOF = $(patsubst armhf,arm GOARM=6,$(1))
@@ -74,6 +77,10 @@ storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STO
 	cd buffer && go test -timeout=0 -run 'Accident|Model|KillNine' -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
 	cd daemon && go test -timeout=0 -run 'KillNine|StormOf' -count=$$((5 * $(STORM)))
 
+vm: ## the package on Debian 12 in qemu: its life, serial lines, an upgrade, VM_CUTS=6 power cuts; VM=arm64
+	@$(MAKE) deb ARCHES=$(VM)
+	TIDEGATE_VM=$(VM) VM_CUTS=$(VM_CUTS) go test -count=1 -timeout=0 -v -run '$(VM_RUN)' ./packaging/vm
+
 e2e: ## the doors out against real servers, which are installed with apt-get; docs/understand/servers.md
 	.ci/servers
 	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/... ./command/...
@@ -109,4 +116,4 @@ deb-check: deb ## looks into the packages, builds them again, installs, upgrades
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross arm demo deb deb-check clean corpus downgrade
+.PHONY: help build size page test short lint fuzz bench storm vm e2e bare cover cross arm demo deb deb-check clean corpus downgrade
