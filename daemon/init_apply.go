@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/login"
@@ -156,20 +155,4 @@ func (p provision) writeConfig(g ground) error {
 		}
 	}
 	return placeFile(g.config, p.config, g.own)
-}
-
-// missing are the names of secrets that the configuration wants and nobody has.
-func (p provision) missing(g ground) (names []string) {
-	for line := range strings.Lines(string(p.config)) {
-		_, rest, found := strings.Cut(line, `"credential:`)
-		name, _, closed := strings.Cut(rest, `"`)
-		if !found || !closed || strings.HasPrefix(strings.TrimSpace(line), "#") {
-			continue
-		}
-		_, err := os.Lstat(g.beside(credentialsFolder, name))
-		if _, given := p.Credential[name]; !given && errors.Is(err, fs.ErrNotExist) {
-			names = append(names, name)
-		}
-	}
-	return names
 }

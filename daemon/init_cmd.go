@@ -124,7 +124,7 @@ func (c *initCall) existing() (cfg Config, wrong error) {
 	case err != nil:
 		return Default(), unreadableError{err}
 	}
-	return Parse(c.file, text)
+	return Parse(c.file, withSecrets(c.file, text, nil))
 }
 
 // apply does what the file says, or says what it would do.
@@ -155,9 +155,6 @@ func (c *initCall) apply(ctx context.Context, s initSource, text []byte, out io.
 	}
 	if len(steps) == 0 {
 		fmt.Fprintf(out, "everything is as %s wants it\n", s.path)
-	}
-	for _, name := range p.missing(g) {
-		fmt.Fprintf(out, "! the configuration names credential:%s, and there is no such secret — hint: write %s = \"...\" below [credential]\n", name, name)
 	}
 	fmt.Fprintf(out, "this gateway is %s\n", p.gateway)
 	if c.dryRun {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidegate/tidegate/internal/conf"
@@ -61,7 +63,7 @@ func parseInit(name string, text []byte, path string, now Config, wrong error) (
 	doc := conf.Decode(name, ours, &p.initFile)
 	var problems conf.Problems
 	if p.config != nil {
-		p.cfg, wrong = Parse(name, rest)
+		p.cfg, wrong = Parse(name, withSecrets(path, rest, p.Credential))
 	}
 	if wrong != nil && !errors.As(wrong, &problems) {
 		return provision{}, wrong
@@ -79,6 +81,22 @@ func parseInit(name string, text []byte, path string, now Config, wrong error) (
 		return provision{}, problems
 	}
 	return p, nil
+}
+
+// secretName matches a secret that a configuration names.
+var secretName = regexp.MustCompile(`["']credential:([\w.-]+)["']`)
+
+// withSecrets names files in the place of the secrets that there are, or that are given:
+// systemd hands those to the gateway, and not to who writes them.
+func withSecrets(config string, text []byte, given map[string]string) []byte {
+	return secretName.ReplaceAllFunc(text, func(found []byte) []byte {
+		name := string(secretName.FindSubmatch(found)[1])
+		path := filepath.Join(filepath.Dir(config), credentialsFolder, name)
+		if _, ok := given[name]; !ok && !isRegular(path) {
+			return found
+		}
+		return strconv.AppendQuote(nil, path)
+	})
 }
 
 // divide returns the text of our tables, and the rest, each with blanks in the place of

@@ -35,7 +35,7 @@ func (c *initCall) openLAN(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, cfg, err := lanConfig(g.now, now)
+	text, cfg, err := lanConfig(c.file, g.now, now)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (c *initCall) openLAN(ctx context.Context) error {
 }
 
 // lanConfig returns a configuration with a page that others reach over TLS, and its text.
-func lanConfig(text []byte, now Config) ([]byte, Config, error) {
+func lanConfig(file string, text []byte, now Config) ([]byte, Config, error) {
 	want, set := now, map[string]string{}
 	if now.Dashboard.Listen == "" || now.Dashboard.homely() {
 		want.Dashboard.Listen, set["listen"] = lanListen, `"`+lanListen+`"`
@@ -67,7 +67,7 @@ func lanConfig(text []byte, now Config) ([]byte, Config, error) {
 		want.Dashboard.TLSGenerate, set["tls_generate"] = true, "true"
 	}
 	if text == nil {
-		text = []byte(ExampleConfig())
+		text = []byte(shippedConfig)
 	}
 	var err error
 	for key, value := range set {
@@ -75,7 +75,7 @@ func lanConfig(text []byte, now Config) ([]byte, Config, error) {
 			text, err = setKey(text, "dashboard", key, value)
 		}
 	}
-	got, wrong := Parse(defaultConfig, text)
+	got, wrong := Parse(file, withSecrets(file, text, nil))
 	if err = errors.Join(err, wrong); err != nil || !reflect.DeepEqual(got, want) {
 		return nil, now, errors.Join(fmt.Errorf("the page cannot be opened by itself here — hint: write listen = %q and tls_generate = true below [dashboard]", lanListen), err)
 	}

@@ -22,7 +22,7 @@ func TestThePageIsOpenedAndNothingElseChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, cfg, err := lanConfig([]byte(c.before), now)
+		text, cfg, err := lanConfig("tidegate.toml", []byte(c.before), now)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue
@@ -49,7 +49,7 @@ func TestAPageThatCannotBeOpenedIsLeftAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _, err := lanConfig([]byte(text), now); err == nil || !strings.Contains(err.Error(), `hint: write listen = ":8443" and tls_generate = true`) {
+		if got, _, err := lanConfig("tidegate.toml", []byte(text), now); err == nil || !strings.Contains(err.Error(), `hint: write listen = ":8443" and tls_generate = true`) {
 			t.Errorf("%s: %s, %v", what, got, err)
 		}
 	}

@@ -127,7 +127,7 @@ func treeNames(tree map[string]string) string {
 // provisioned fails unless the machine is what the fleet's file wants.
 func (n *newcomer) provisioned() {
 	n.Helper()
-	cfg, err := Load(n.config())
+	cfg, err := Parse("config", withSecrets(n.config(), []byte(readFile(n.T, n.config())), nil))
 	if err != nil {
 		n.Fatal(err)
 	}

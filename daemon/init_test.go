@@ -214,12 +214,21 @@ func TestSecretsAloneLeaveTheConfiguration(t *testing.T) {
 	}
 }
 
-func TestASecretThatNobodyHasIsTold(t *testing.T) {
+// TestSecretsAreFoundBeforeTheyAreHanded: the configuration is read before systemd has
+// given the gateway what it names.
+func TestSecretsAreFoundBeforeTheyAreHanded(t *testing.T) {
 	n := newNewcomer(t)
-	fleet := strings.ReplaceAll(hashedBefore(n.fleet()), `"cloud.token" =`, `"clod.token" =`)
-	writeFile(t, n.file(), fleet)
-	if said := n.mustInit(); !strings.Contains(said, "! the configuration names credential:cloud.token, and there is no such secret — hint: ") {
-		t.Errorf("said: %s", said)
+	writeFile(t, filepath.Join(n.etc, credentialsFolder, "there"), "x")
+	for text, want := range map[string]string{
+		`a = "credential:given"`:   fmt.Sprintf("a = %q", filepath.Join(n.etc, credentialsFolder, "given")),
+		`a = 'credential:there'`:   fmt.Sprintf("a = %q", filepath.Join(n.etc, credentialsFolder, "there")),
+		`a = "credential:nobody"`:  `a = "credential:nobody"`,
+		`a = "credential:../a"`:    `a = "credential:../a"`,
+		`a = "a credential:there"`: `a = "a credential:there"`,
+	} {
+		if got := string(withSecrets(n.config(), []byte(text), map[string]string{"given": "x"})); got != want {
+			t.Errorf("%s became %s", text, got)
+		}
 	}
 }
 

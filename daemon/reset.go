@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegate/tidegate/internal/erase"
 	"github.com/tidegate/tidegate/internal/ontrial"
+	"github.com/tidegate/tidegate/internal/starts"
 )
 
 // resetMark follows the configuration's name. As long as that file is there, a factory
@@ -111,7 +112,7 @@ func (r reset) doubt() error {
 // foreign are the names in data_dir that no gateway makes.
 func foreign(entries []fs.DirEntry) (names []string) {
 	own := []string{"journal", "links", identityFile, ownCertificate, appliedFile, "operator.json", "operator.json.damaged", "tokens.json", "tokens.json.damaged",
-		"setup-code", "starts.json", "admin.sock", "lost+found"}
+		"setup-code", "starts.json", "crash.txt", starts.CrashFile, goodFile, goodFile + ".new", "admin.sock", "lost+found"}
 	for _, e := range entries {
 		if n := e.Name(); !slices.Contains(own, n) && !strings.HasPrefix(n, ".") {
 			names = append(names, n)
@@ -152,13 +153,21 @@ func (r reset) mark() error {
 	return placeFile(r.config+resetMark, append(text, '\n'), owned{0o644, -1, -1})
 }
 
+// shippedConfig is what the package installs, to the letter: so an upgrade does not take it
+// for somebody's.
+const shippedConfig = `# The configuration of this gateway. What is not here has its default, so an empty file
+# is a working gateway. All keys, their defaults and what they mean:
+#   man tidegate.toml, or /usr/share/doc/tidegate/examples/tidegate.toml
+# After a change: "tidegate check", then "tidegate reload". Or let the page change it.
+`
+
 // shipped makes the configuration what the package installs.
 func (r reset) shipped() error {
 	g, err := survey(r.config, r.DataDir)
 	if err != nil {
 		return err
 	}
-	return placeFile(r.config, []byte(ExampleConfig()), g.own)
+	return placeFile(r.config, []byte(shippedConfig), g.own)
 }
 
 // do does the steps, each of which before may forbid, if it is not nil.

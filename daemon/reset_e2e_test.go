@@ -152,7 +152,9 @@ func TestNothingOfItsUserIsInAGatewayAfterAFactoryReset(t *testing.T) {
 			t.Errorf("the set-up code is %q again", now)
 		}
 	})
-	if got, want := treeNames(treeOf(t, r.data)), treeNames(treeOf(t, fresh.data)); strings.ReplaceAll(got, " data/lost+found data/lost+found/kept", "") != want {
+	// A run that ends at once may not have come to making the file for its last words.
+	sometimes := strings.NewReplacer(" data/lost+found data/lost+found/kept", "", " data/crash.txt", "")
+	if got, want := treeNames(treeOf(t, r.data)), treeNames(treeOf(t, fresh.data)); sometimes.Replace(got) != sometimes.Replace(want) {
 		t.Errorf("a first start makes\n%s, and this\n%s", want, got)
 	}
 	if said, ok := r.run("", "factory-reset", "-yes", "-config", r.config); !ok {
@@ -161,7 +163,7 @@ func TestNothingOfItsUserIsInAGatewayAfterAFactoryReset(t *testing.T) {
 	if got := treeNames(treeOf(t, r.data, r.etc)); got != "data data/lost+found data/lost+found/kept tidegate tidegate/credentials tidegate/tidegate.toml" {
 		t.Errorf("left: %s", got)
 	}
-	if readFile(t, r.config) != ExampleConfig() {
+	if readFile(t, r.config) != shippedConfig {
 		t.Error("the configuration is not what is shipped")
 	}
 }

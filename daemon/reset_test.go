@@ -53,7 +53,7 @@ func TestAFactoryResetLeavesWhatIsNotTheGateways(t *testing.T) {
 		if got := treeNames(treeOf(t, data, filepath.Dir(config))); got != want {
 			t.Errorf("left: %s, want %s", got, want)
 		}
-		if readFile(t, config) != ExampleConfig() {
+		if readFile(t, config) != shippedConfig {
 			t.Error("the configuration is not what is shipped")
 		}
 	}
@@ -96,7 +96,7 @@ func TestAPowerCutInAFactoryResetIsMadeUpFor(t *testing.T) {
 			if got := treeNames(after); got != want {
 				t.Errorf("cut %d, keep %v: left %s, want %s", cut, keep, got, want)
 			}
-			if keep == (readFile(t, config) == ExampleConfig()) {
+			if keep == (readFile(t, config) == shippedConfig) {
 				t.Errorf("cut %d, keep %v: the configuration is another", cut, keep)
 			}
 		}
@@ -214,7 +214,13 @@ func TestAResetWorksWhenTheConfigurationDoesNot(t *testing.T) {
 	if code := Main([]string{"factory-reset", "-yes", "-config", config}, &out, &said); code != exitOK {
 		t.Fatalf("%d: %s%s", code, &out, &said)
 	}
-	if got := treeNames(treeOf(t, data)); got != "data" || readFile(t, config) != ExampleConfig() {
+	if got := treeNames(treeOf(t, data)); got != "data" || readFile(t, config) != shippedConfig {
 		t.Errorf("left: %s", got)
+	}
+}
+
+func TestWhatIsShippedIsWhatThePackageInstalls(t *testing.T) {
+	if got := readFile(t, "../packaging/tidegate.toml"); got != shippedConfig {
+		t.Errorf("the package installs\n%s", got)
 	}
 }

@@ -6,6 +6,7 @@
 //	sh         commands, which the page's session runs from top to bottom
 //	console    commands behind "$ ", and below each what it prints
 //	(nothing)  what the commands before it print
+//	ini [NAME] a drop-in of the unit, which is tidegate's if it says nothing
 //	json GET … what the session's gateway answers, by the shape of it; also json POST
 //	           with a path and a body, and the last line of several
 //	sh WORD    commands that no session can run: see machine
@@ -133,6 +134,7 @@ func TestEveryBlockIsHeld(t *testing.T) {
 				if machine[b.rest()] == "" {
 					t.Errorf("%v is marked %q: one of %v, or nothing, so that it is run", b, b.info, machine)
 				}
+			case b.language() == "ini": // a drop-in: TestDropInsAreTaken
 			case b.info == "" && ran:
 			case page == cliPage: // TestCLIPageIsWhatTheProgramsSay
 			case b.info == "json":
