@@ -35,7 +35,6 @@ var elsewhere = map[string]string{
 	"docs/operate/dashboard.md: dashboard  ht": "TestPages: every gateway prints it at its start",
 	"docs/operate/dashboard.md: level=WARN ms": "TestWrongPasswordsAreToldHowLongToWait",
 	"docs/operate/diagnose.md: $ tidegate dia": "a link over a modem and a clock that is wrong; TestEveryFaultOfTheNetworkHasItsVerdict, TestEveryFaultOfEncryptionHasItsVerdict",
-	"docs/operate/sizing.md: $ tidegate plan":  "TestExamplesOfSizingAreWhatIsPrinted",
 	"docs/reference/api.md: {\"id\": \"cloud/": "TestQuarantineIsListedReadInPagesAndChanged",
 	"docs/reference/api.md: [{\"mount\"":       "no session has a stick; TestOnlyWhatSomebodyMayPullIsAStick",
 	"docs/reference/api.md: {\"mount\"":        "the body of a request; TestAStickGetsAWholeFileOrNone",
