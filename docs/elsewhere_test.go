@@ -16,7 +16,7 @@ var elsewhere = map[string]string{
 	"README.md: sensors":                       "a picture",
 	"docs/understand/WALK.md: socket → guard":  "a picture",
 	"docs/understand/threat-model.md: sensors": "a picture",
-	"docs/operate/sizing.md: $ tidegate plan":  "TestExamplesOfSizingAreWhatIsPrinted, to the letter",
+	"docs/operate/sizing.md: $ tidegate plan":  "TestExamplesOfSizingAreWhatIsPrinted",
 	"docs/operate/install.md: SUBSYSTEM==":     "a rule of udev, which no session has",
 	"docs/connect/amqp-uplink.md: basic.publ":  "TestReceiverCountsEachReadingOnce reads these with a client of its own",
 	"docs/connect/amqp1-uplink.md: header":     "TestRealReadersGetWhatHasLongNames reads these with a client of its own",
