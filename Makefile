@@ -10,12 +10,19 @@ MOST    = 15900000
 SECONDS = 10
 BENCH   = .
 STORM   = 1
-# Debian's names of the architectures that packages are made for. Version control would
-# leave a mark in the programs that a tarball's do not have.
+VERSION = $(shell sed -n 's/^const Version = "\(.*\)"$$/\1/p' daemon/main.go)
+VM      = amd64
+VM_CUTS = 6
+VM_RUN  = .
+# Debian's names of the architectures that packages are made for.
 ARCHES  = arm64 armhf amd64 riscv64
 GOARCHOF = $(patsubst armhf,arm GOARM=6,$(1))
 # These skip themselves with the race detector, which makes minutes of them.
 SLOW    = Nasty
+# A Raspberry Pi Zero. What computes for minutes there is left to the other machines.
+EMULATE = qemu-arm-static -cpu arm1176
+ONARM   = TIDEGATE_EMULATOR='$(EMULATE)' CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -vet=off -short -timeout=20m -exec='$(EMULATE)'
+LONG    = ReadingsOfMergedBlocks|WhatIsDamagedIsNotMerged|NoDayOfAnyLoad
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no C compiler, no race detector: apt-get install gcc" >&2)
 
@@ -51,6 +58,15 @@ fuzz: ## every fuzz target for SECONDS=10
 		done; \
 	done
 
+corpus: ## what this program leaves on flash, as the next version will find it; part of every release
+	cd daemon && CORPUS=$${CORPUS:-$$(go run ../cmd/tidegate version | cut -d' ' -f2)} CORPUS_END=$${CORPUS_END:-kill} \
+		CORPUS_COMMIT=$${CORPUS_COMMIT:-$$(git rev-parse --short HEAD)} go test -count=1 -run MakeCorpus .
+
+downgrade: ## this program, then the one of FROM=COMMIT on the same data, and this one again
+	@test -n "$(FROM)" || { echo "FROM=COMMIT is missing"; exit 2; }
+	dir=$$(mktemp -d) && git archive $(FROM) | tar -xC $$dir && (cd $$dir && go build -buildvcs=false -o tidegate ./cmd/tidegate) && \
+		(cd daemon && DOWNGRADE=$$dir/tidegate go test -count=1 -run GoingBackAndForth .); done=$$?; rm -rf $$dir; exit $$done
+
 bench: build ## benchmarks, BENCH=name for some; then the whole gateway beside its rivals
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 	./bin/tidebench
@@ -60,6 +76,10 @@ storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STO
 	cd buffer && go test -timeout=0 -run 'PowerCut' -powercuts=$$((10000 * $(STORM)))
 	cd buffer && go test -timeout=0 -run 'Accident|Model|KillNine' -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
 	cd daemon && go test -timeout=0 -run 'KillNine|StormOf' -count=$$((5 * $(STORM)))
+
+vm: ## the package on Debian 12 in qemu: its life, serial lines, an upgrade, VM_CUTS=6 power cuts; VM=arm64
+	@$(MAKE) deb ARCHES=$(VM)
+	TIDEGATE_VM=$(VM) VM_CUTS=$(VM_CUTS) go test -count=1 -timeout=0 -v -run '$(VM_RUN)' ./packaging/vm
 
 e2e: ## the doors out against real servers, which are installed with apt-get; docs/understand/servers.md
 	.ci/servers
@@ -78,11 +98,16 @@ cross: ## build for the boards: arm64, ARMv6, RISC-V
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 go build ./...
 	CGO_ENABLED=0 GOARCH=riscv64 go build ./...
 
+arm: ## the suites of the core on an ARMv6 processor, emulated: qemu-user-static
+	$(ONARM) ./reading ./wire ./ingest/frame ./ingest/decode ./ingest/dialect ./ingest/refine ./internal/conf
+	$(ONARM) ./buffer -skip='$(LONG)' -powercuts=8
+
 demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdict
 	./bin/firmware-sim demo
 
 deb: build ## Debian packages, in dist/; ARCHES=amd64 for one architecture
-	@$(foreach arch,$(ARCHES),GOARCH=$(call GOARCHOF,$(arch)) $(BUILD) -buildvcs=false -o bin/deb/$(arch)/ ./cmd/tidegate ./cmd/tidegate-cloud ./cmd/firmware-sim &&) true
+	@# Version control would leave a mark in the programs that a tarball's do not have.
+	@$(foreach arch,$(ARCHES),GOARCH=$(call GOARCHOF,$(arch)) $(BUILD) -ldflags='-s -w -X main.packaged=$(VERSION)' -buildvcs=false -o bin/deb/$(arch)/ ./cmd/tidegate ./cmd/tidegate-cloud ./cmd/firmware-sim &&) true
 	@packaging/build $(ARCHES)
 
 deb-check: deb ## looks into the packages, builds them again, installs, upgrades, removes and purges them; as root
@@ -91,4 +116,4 @@ deb-check: deb ## looks into the packages, builds them again, installs, upgrades
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size test short lint fuzz bench storm e2e bare cover cross demo deb deb-check clean
+.PHONY: help build size page test short lint fuzz bench storm vm e2e bare cover cross arm demo deb deb-check clean corpus downgrade

@@ -62,6 +62,21 @@ func (d document) fenced(language string) []string {
 	return lines
 }
 
+// commands returns the lines that somebody types: of blocks for a shell, whoever
+// runs them, and behind the prompts of those that show what is printed.
+func (d document) commands() []string {
+	var lines []string
+	for _, mark := range []string{"sh", "sh root", "sh build", "sh hardware", "sh abroad"} {
+		lines = append(lines, d.fenced(mark)...)
+	}
+	for _, line := range d.fenced("console") {
+		if command, ok := strings.CutPrefix(line, "$ "); ok {
+			lines = append(lines, command)
+		}
+	}
+	return lines
+}
+
 // prose calls f for every line outside fences, with the package that the last
 // heading names, or else that the document lies in.
 func (d document) prose(packages []string, f func(scope, line string)) {
@@ -309,8 +324,8 @@ var calling = regexp.MustCompile(`(?:^|[ /])(tidegate|tidegate-cloud|firmware-si
 
 func TestCommandsInDocumentsExist(t *testing.T) {
 	for _, d := range documents(t) {
-		for _, line := range d.fenced("sh") {
-			line, _, _ = strings.Cut(line, "#")
+		for _, line := range d.commands() {
+			line, _, _ = strings.Cut(line, " #")
 			m := calling.FindStringSubmatch(line)
 			if m == nil {
 				continue
@@ -323,7 +338,7 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 			}
 			for _, word := range strings.Fields(m[3]) {
 				name, _, _ := strings.Cut(word, "=")
-				if strings.HasPrefix(name, "-") && !strings.Contains(usage, name+" ") && !strings.Contains(usage, name+"\n") && !strings.Contains(usage, name+"]") {
+				if strings.HasPrefix(name, "-") && !strings.Contains(usage, name+" ") && !strings.Contains(usage, name+"\t") && !strings.Contains(usage, name+"\n") && !strings.Contains(usage, name+"]") {
 					t.Errorf("%s calls %q: %s %s has no flag %s", d.path, line, program, command, name)
 				}
 			}

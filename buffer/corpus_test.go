@@ -176,3 +176,48 @@ func TestEachVersionBeginsASegmentOfItsOwn(t *testing.T) {
 		t.Errorf("the earlier segment was written to, or there are %d segments: %v", len(segments(t, journal)), err)
 	}
 }
+
+// FuzzRecordBody: a body is refused or whole, in each version, and takes no more
+// memory than a multiple of its length.
+func FuzzRecordBody(f *testing.F) {
+	for _, name := range []string{"1-first", "2-ranges", "8-page"} {
+		dir := f.TempDir()
+		corpustest.Unpack(f, name, dir)
+		text, err := os.ReadFile(segmentPath(filepath.Join(dir, "data", "journal"), 1))
+		if err != nil {
+			f.Fatal(err)
+		}
+		for at := 0; at+recordHeader < len(text); {
+			_, n, ok := recordLength(text[at:], 1)
+			if !ok {
+				break
+			}
+			at += recordHeader
+			f.Add(text[at : at+n])
+			at += n
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, parse := range []func(*record, []byte) bool{(*record).parse, (*record).parse1} {
+			var r record
+			if !parse(&r, body) {
+				continue
+			}
+			size := 0
+			for _, b := range r.blocks {
+				size += len(b.Raw)
+			}
+			for _, m := range r.cursors {
+				size += len(m.name) + 1 + reading.Lanes
+				for _, rs := range m.acked {
+					if len(rs) > maxRanges {
+						t.Errorf("%d ranges", len(rs))
+					}
+				}
+			}
+			if size > len(body) {
+				t.Errorf("%d bytes were made of %d", size, len(body))
+			}
+		}
+	})
+}

@@ -160,7 +160,7 @@ func TestABundleHasNoSecrets(t *testing.T) {
 		"README.txt": "No passwords, tokens and keys", "config.toml": `url = "https://***@cloud.example/api/v1/***/telemetry?org=***&token=***"`,
 		"status.json": `"gateway": "north-7"`, "metrics.txt": "tidegate_build_info{", "log.ndjson": "boiler-3",
 		"buffer.json": `"segments"`, "goroutines.txt": "goroutine ", "version.txt": "tidegate " + Version, "network.txt": "lo ",
-		"disks.txt": "free of", "memory.txt": "MemTotal", "serial.json": "[", "sticks.json": "[", "check.txt": " fine, ",
+		"disks.txt": "free of", "memory.txt": "MemTotal", "serial.json": "[", "sticks.json": "[", "check.txt": " fine, ", "starts.txt": "",
 	} {
 		if !strings.Contains(got[name], want) {
 			t.Errorf("%s does not say %q:\n%.2000s", name, want, got[name])

@@ -88,7 +88,7 @@ func (m *corpusMaker) make(clean bool) {
 	shore := m.start(m.shore, "run", "-listen", m.cloud, "-data", filepath.Join(m.dir, "cloud"))
 	m.begin()
 	m.publishUpTo(6)
-	picky.end()
+	m.want.Refused = picky.end()
 	m.publishUpTo(40)
 	m.sessions()
 	m.operator()
@@ -109,7 +109,6 @@ func (m *corpusMaker) make(clean bool) {
 	} else {
 		m.running.kill()
 	}
-	m.want.Refused = m.count("block refused and set aside") // which each says when it is so
 }
 
 // settle writes the configuration of an entry.
@@ -198,7 +197,7 @@ type picky struct {
 
 	mu    sync.Mutex
 	last  time.Time
-	alone bool // a block has come that cannot be cut
+	alone map[string]int // how often a block came that cannot be cut
 }
 
 func (s *site) startPicky() *picky {
@@ -207,7 +206,7 @@ func (s *site) startPicky() *picky {
 	if err != nil {
 		s.Fatal(err)
 	}
-	p := &picky{site: s, address: listener.Addr().String()}
+	p := &picky{site: s, address: listener.Addr().String(), alone: map[string]int{}}
 	p.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if body, err := io.ReadAll(r.Body); err == nil {
 			p.note(body)
@@ -224,19 +223,26 @@ func (p *picky) note(body []byte) {
 	defer p.mu.Unlock()
 	p.last = time.Now()
 	if chunk, err := wire.ParseChunk(body); err == nil && len(chunk.Blocks) == 1 {
-		p.alone = true
+		p.alone[fmt.Sprint(chunk.Blocks[0].Lane, chunk.Blocks[0].First)]++
 	}
 }
 
-// end waits until nothing has come for a while.
-func (p *picky) end() {
+// end waits until nothing has come for a while, and returns how many blocks were set
+// aside: those that were asked about twice.
+func (p *picky) end() (n int) {
 	p.Helper()
 	p.eventually("something was refused, and nothing is tried any more", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.alone && time.Since(p.last) > 3*time.Second
+		return len(p.alone) > 0 && time.Since(p.last) > 3*time.Second
 	})
 	if err := p.server.Close(); err != nil {
 		p.Error(err)
 	}
+	for _, asked := range p.alone {
+		if asked > 1 {
+			n++
+		}
+	}
+	return n
 }

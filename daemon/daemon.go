@@ -50,6 +50,7 @@ type Daemon struct {
 	*watch
 
 	file       string // of the configuration; empty for none
+	good       string // where the text is kept that ran last; empty for nowhere
 	generation atomic.Pointer[generation]
 	texts      atomic.Pointer[texts]
 	orders     chan order // for the one who changes the configuration

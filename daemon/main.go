@@ -35,7 +35,8 @@ const (
 const usage = `tidegate takes readings from sensors onto flash and forwards them when a link lets it.
 
 Usage:
-  tidegate run     [-config FILE]         run the gateway
+  tidegate run     [-config FILE] [-fallback]
+                                          run the gateway
   tidegate check   [-config FILE]         look for anything that would go wrong
   tidegate status  [-config FILE] [-json] show what a running gateway does
   tidegate diagnose [UPLINK] | -door [DOOR]
@@ -126,6 +127,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	switch name {
 	case "status":
 		c.flags.BoolVar(&c.json, "json", false, "print JSON")
+	case "run":
+		c.flags.BoolVar(&c.fallback, "fallback", false, "when the configuration cannot be used, run the one that ran last")
 	case "passwd":
 		c.flags.StringVar(&c.passwords, "file", "", "the password `FILE`, if not the configuration's")
 		c.flags.BoolVar(&c.delete, "delete", false, "delete the user")
@@ -150,6 +153,7 @@ type call struct {
 	flags          *flag.FlagSet
 	file           string
 	json           bool
+	fallback       bool // of run
 
 	user, passwords string // of passwd
 	delete          bool
@@ -255,7 +259,7 @@ func (c *call) run() error {
 	if err := finishReset(c.file, c.stdout); err != nil {
 		return err
 	}
-	cfg, text, err := c.loadText()
+	d, err := c.build()
 	if err != nil {
 		return err
 	}
@@ -265,11 +269,6 @@ func (c *call) run() error {
 	// acknowledged lives only in memory.
 	context.AfterFunc(ctx, stop)
 
-	d, err := New(cfg, logger(cfg.Log, c.stderr))
-	if err != nil {
-		return err
-	}
-	d.from(c.file, text)
 	if d.systemd, err = sdnotify.FromEnvironment(os.Getenv); err != nil {
 		d.log.Warn("systemd is not told how the gateway is", "err", err)
 	}

@@ -184,7 +184,7 @@ func (p *plan) observe(ctx context.Context, cfg Config) error {
 	p.note("small blocks are merged in an outage, so the buffer may last several times longer")
 	s, err := askStatus(ctx, cfg.Gateway.SocketPath())
 	if up := time.Duration(s.Now-s.Started) * time.Millisecond; err != nil || up < leastObserved {
-		p.note("flash and links are observed of a gateway that has run for %v", leastObserved)
+		p.note("for flash and links, ask while the gateway runs, %.0f minutes after its start or later", leastObserved.Minutes())
 	} else {
 		p.running(cfg, s, up.Seconds()/(24*60*60))
 	}
@@ -224,7 +224,7 @@ func (p *plan) conclude(cfg Config) {
 	if unix.Statfs(dir, &st) == nil {
 		p.Room = int64(st.Bavail)*int64(st.Bsize) + usedBytes(dir)
 	}
-	if _, err := os.Stat(dir); err == nil && p.Endurance == 0 {
+	if _, err := os.Stat(dir); err == nil && p.Endurance == 0 && len(p.Flash) > 0 {
 		if p.Endurance = cardlife.Endurance(dir); p.Endurance > 0 {
 			p.note("of the card, a thousand erasures a cell are assumed: -endurance takes what its maker says")
 		}

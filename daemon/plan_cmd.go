@@ -104,7 +104,8 @@ func (c *planCall) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := plan{MaxBytes: int64(cfg.Buffer.MaxBytes), Outage: c.outage.span().Seconds(), Endurance: float64(c.endurance)}
+	p := plan{MaxBytes: int64(cfg.Buffer.MaxBytes), Outage: c.outage.span().Seconds(), Endurance: float64(c.endurance),
+		Uplinks: []plannedLink{}, Flash: []plannedWear{}, Notes: []string{}} // lists in JSON, even when they are empty
 	if c.readings > 0 {
 		p.state(cfg, sizing.Load{Readings: float64(c.readings), Devices: c.devices, Metrics: c.metrics})
 	} else if err := p.observe(ctx, cfg); err != nil {

@@ -73,8 +73,8 @@ func TestExamplesOfSizingAreWhatIsPrinted(t *testing.T) {
 	}
 }
 
-// planned runs "tidegate plan -json" and returns what it says.
-func planned(t *testing.T, config string, args ...string) (p plan) {
+// planOf runs "tidegate plan -json" and returns what it says.
+func planOf(t *testing.T, config string, args ...string) (p plan) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "tidegate.toml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
@@ -121,7 +121,7 @@ func TestPlanObservesWhatIsOnFlash(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	p := planned(t, "[gateway]\ndata_dir = "+strconv.Quote(dir)+"\n", "-outage", "30d")
+	p := planOf(t, "[gateway]\ndata_dir = "+strconv.Quote(dir)+"\n", "-outage", "30d")
 	if p.Readings < 0.99 || p.Readings > 1.01 || p.Fresh < held*0.9 || p.Fresh > held*1.1 {
 		t.Errorf("%v a second of %v bytes, want 1 of %v", p.Readings, p.Fresh, held)
 	}
@@ -152,11 +152,11 @@ func TestPlanTakesWearAndLinksFromARunningGateway(t *testing.T) {
 
 func TestPlanSaysWhatFollows(t *testing.T) {
 	const config = "[gateway]\ndata_dir = \"/nowhere\"\n[buffer]\nmax_bytes = \"64MiB\"\n[buffer.normal]\nmax_age = \"1h\"\n"
-	p := planned(t, config, "-readings", "3000/min", "-devices", "10", "-outage", "60d", "-endurance", "10TB")
+	p := planOf(t, config, "-readings", "3000/min", "-devices", "10", "-outage", "60d", "-endurance", "10TB")
 	if p.Readings != 50 || p.Holds > p.Outage || !strings.Contains(p.Verdict, "does not fit") || !strings.Contains(strings.Join(p.Notes, "\n"), "max_age drops") {
 		t.Errorf("%+v", p)
 	}
-	again := planned(t, strings.Replace(config, "64MiB", conf64(p.Needs), 1), "-readings", "50/s", "-devices", "10", "-outage", "60d")
+	again := planOf(t, strings.Replace(config, "64MiB", conf64(p.Needs), 1), "-readings", "50/s", "-devices", "10", "-outage", "60d")
 	if again.Holds < again.Outage {
 		t.Errorf("what it said to set lasts for %v of %v s", again.Holds, again.Outage)
 	}

@@ -112,7 +112,7 @@ func (r reset) doubt() error {
 // foreign are the names in data_dir that no gateway makes.
 func foreign(entries []fs.DirEntry) (names []string) {
 	own := []string{"journal", "links", identityFile, ownCertificate, appliedFile, "operator.json", "operator.json.damaged", "tokens.json", "tokens.json.damaged",
-		"setup-code", "starts.json", "crash.txt", starts.CrashFile, "admin.sock", "lost+found"}
+		"setup-code", "starts.json", "crash.txt", starts.CrashFile, goodFile, goodFile + ".new", "admin.sock", "lost+found"}
 	for _, e := range entries {
 		if n := e.Name(); !slices.Contains(own, n) && !strings.HasPrefix(n, ".") {
 			names = append(names, n)

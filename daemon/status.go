@@ -56,7 +56,7 @@ func (d *Daemon) status() dashboard.Status {
 	s.Access = d.entrance.status()
 	s.Revision, s.Trial = d.texts.Load().revision, d.trialStatus()
 	s.Identify = d.signal.How()
-	s.Problems = slices.Concat(d.versionProblems(), problems(s), d.entrance.problems())
+	s.Problems = slices.Concat(d.fallen(), d.versionProblems(), problems(s), d.entrance.problems())
 	return s
 }
 

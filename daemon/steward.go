@@ -21,6 +21,7 @@ type texts struct {
 	// runs is what runs: kept, or what is on trial until ends.
 	runs, revision string
 	ends           time.Time // zero if nothing is on trial
+	wrong          string    // why kept cannot be used, and runs is what ran before
 }
 
 // isOnTrial says whether what runs is undone unless somebody keeps it.
@@ -53,7 +54,8 @@ type steward struct {
 
 // trial is a configuration that is undone unless somebody keeps it.
 type trial struct {
-	before Config // that is kept
+	before Config // that ran
+	was    *texts
 	staged *ontrial.Staged
 	by     string
 	over   *time.Timer
@@ -125,6 +127,7 @@ func (s *steward) reload(ctx, send context.Context, by string) error {
 		return err
 	}
 	s.inEffect(string(text), string(text), time.Time{})
+	s.rememberGood()
 	s.retire(before.cfg)
 	s.log.Info("configuration read again", "event", "config_reloaded", "by", by, "revision", revision(string(text)), "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
@@ -152,7 +155,7 @@ func (s *steward) apply(ctx, send context.Context, o api.ConfigOrder) error {
 		return errOnTrial
 	case s.file == "":
 		return errNoFile
-	case o.Revision != revision(now.kept):
+	case o.Revision != now.revision:
 		return errOther
 	}
 	cfg, err := Parse(s.file, []byte(o.Text))
@@ -173,7 +176,7 @@ func (s *steward) apply(ctx, send context.Context, o api.ConfigOrder) error {
 	if err := s.change(ctx, send, cfg); err != nil {
 		return err
 	}
-	s.trial = &trial{before: before.cfg, staged: staged, by: o.By, over: time.NewTimer(o.Within)}
+	s.trial = &trial{before: before.cfg, was: now, staged: staged, by: o.By, over: time.NewTimer(o.Within)}
 	s.inEffect(now.kept, o.Text, time.Now().Add(o.Within))
 	s.log.Warn("configuration on trial", "event", "config_trial", "by", o.By, "revision", revision(o.Text), "before", o.Revision, "for", o.Within, "changes", strings.Join(before.becoming(s.current()), "; "))
 	return nil
@@ -221,6 +224,7 @@ func (s *steward) keep(which, by string) error {
 	s.trial.over.Stop()
 	s.trial = nil
 	s.inEffect(now.runs, now.runs, time.Time{})
+	s.rememberGood()
 	s.log.Info("configuration kept", "event", "config_kept", "by", by, "revision", which)
 	return nil
 }
@@ -235,11 +239,11 @@ func (s *steward) undo(ctx, send context.Context, by string) error {
 		return err
 	}
 	s.trial.over.Stop()
+	undone, was := s.texts.Load(), s.trial.was
 	s.trial = nil
-	now := s.texts.Load()
-	s.inEffect(now.kept, now.kept, time.Time{})
+	s.texts.Store(was)
 	s.retire(tried.cfg)
-	s.log.Warn("configuration undone", "event", "config_undone", "by", by, "revision", now.revision, "now", revision(now.kept))
+	s.log.Warn("configuration undone", "event", "config_undone", "by", by, "revision", undone.revision, "now", was.revision)
 	return nil
 }
 

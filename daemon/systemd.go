@@ -64,7 +64,7 @@ func (d *Daemon) attend(ctx context.Context) error {
 // the readings are.
 func (d *Daemon) condition(now time.Time) string {
 	g, b := d.current(), d.buffer.Stats()
-	var all []string
+	all := d.fallen()
 	if b.Problem != "" {
 		all = append(all, "nothing is acknowledged: "+b.Problem)
 	}

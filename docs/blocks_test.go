@@ -6,7 +6,9 @@
 //	sh         commands, which the page's session runs from top to bottom
 //	console    commands behind "$ ", and below each what it prints
 //	(nothing)  what the commands before it print
-//	json GET … what the session's gateway answers, by the shape of it
+//	ini [NAME] a drop-in of the unit, which is tidegate's if it says nothing
+//	json GET … what the session's gateway answers, by the shape of it; also json POST
+//	           with a path and a body, and the last line of several
 //	sh WORD    commands that no session can run: see machine
 //
 // Everything else stands in the table elsewhere, with a reason.
@@ -86,11 +88,15 @@ func pages(t testing.TB) []string {
 
 // machine says who runs the commands of a block "sh WORD", since no session can.
 var machine = map[string]string{
-	"root":     "changes the machine: packages, units, users. The virtual machine of packaging/vm does it",
+	"root": "changes the machine, or reads its journal. packaging/vm and packaging/lifecycle install, start, upgrade, reset and " +
+		"purge on machines of their own; here, commands and flags are looked at",
 	"hardware": "wants a device that no machine of a test has",
 	"abroad":   "wants a service or a program that Debian does not have",
 	"build":    "builds or tests the repository: this is what the tests are run by",
 }
+
+// ofTheMachine matches lines that a test must not run, wherever it runs.
+var ofTheMachine = regexp.MustCompile(`(?m)^(\$ )?(sudo (apt|install|systemctl|dpkg|rm|sh|tee)|apt|apt-get|dpkg|systemctl|journalctl|systemd-\w+|reboot|poweroff|ssh|scp|rm -rf /)\b`)
 
 // commands are the languages of blocks that a session runs.
 func (b block) commands() bool {
@@ -107,13 +113,18 @@ func (b block) extends() bool {
 }
 
 // asked says whether the block shows an answer of the gateway.
-func (b block) asked() bool { return b.language() == "json" && strings.HasPrefix(b.rest(), "GET /") }
+func (b block) asked() bool {
+	return b.language() == "json" && regexp.MustCompile("^(GET|POST) /").MatchString(b.rest())
+}
 
 func TestEveryBlockIsHeld(t *testing.T) {
 	used := make(map[string]bool)
 	for _, page := range pages(t) {
 		ran := false
 		for _, b := range blocksOf(t, page) {
+			if b.commands() && ofTheMachine.MatchString(b.text) {
+				t.Errorf("%v has %q: mark it \"sh root\"", b, strings.TrimSpace(ofTheMachine.FindString(b.text)))
+			}
 			switch {
 			case b.extends():
 			case b.info == "toml init": // a provisioning file: TestAFileOnTheBootPartitionMakesAGateway
@@ -123,6 +134,7 @@ func TestEveryBlockIsHeld(t *testing.T) {
 				if machine[b.rest()] == "" {
 					t.Errorf("%v is marked %q: one of %v, or nothing, so that it is run", b, b.info, machine)
 				}
+			case b.language() == "ini": // a drop-in: TestDropInsAreTaken
 			case b.info == "" && ran:
 			case page == cliPage: // TestCLIPageIsWhatTheProgramsSay
 			case b.info == "json":

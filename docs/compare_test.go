@@ -9,7 +9,7 @@ import (
 )
 
 // What differs from run to run: times, sizes, numbers, digests, random names.
-var varies = regexp.MustCompile(`…|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}(?::[0-9.]+)?|\b[0-9a-f]{8,}\b|[0-9]+(?:\.[0-9]+)*(?:[KMGT]i?B)?|\s+`)
+var varies = regexp.MustCompile(`…|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}(?::[0-9.]+)?|\b[0-9a-f]{8,}\b|[0-9]+(?:\.[0-9]+)*(?:[KMGT]i?B|ns|µs|ms|s\b)?|\s+`)
 
 // likeness is the pattern of what a shown line stands for: its words as they are,
 // any number for a number, anything for "…".
@@ -26,7 +26,7 @@ func likeness(line string) *regexp.Regexp {
 		case strings.TrimSpace(found) == "":
 			b.WriteString(`\s+`)
 		default:
-			b.WriteString(`[0-9a-f.:-]+(?:[KMGT]i?B|B)?`)
+			b.WriteString(`[0-9a-f.:-]+(?:[KMGT]i?B|B|ns|µs|ms|s)?`)
 		}
 		at = m[1]
 	}
@@ -118,6 +118,7 @@ func TestWhatIsShownIsComparedLoosely(t *testing.T) {
 		same           bool
 	}{
 		{"2402 readings in 2 chunks, 1.3KiB, to …", "12 readings in 1 chunks, 800B, to x", true},
+		{"a sync takes 1.4ms", "a sync takes 500µs", true},
 		{"2402 readings", "no readings", false},
 		{"one\ntwo", "zero\none\nand a half\ntwo\n", true},
 		{"one\ntwo", "two\none\n", false},

@@ -52,7 +52,7 @@ func sudo() {
 		args = args[2:]
 	}
 	program, err := exec.LookPath(args[0])
-	if err != nil {
+	if err != nil || !slices.Contains([]string{"tidegate", "tidegate-cloud", "firmware-sim"}, args[0]) {
 		os.Exit(127)
 	}
 	cmd := exec.Command(program, args[1:]...)

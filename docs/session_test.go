@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long anything may take that should happen at all.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // session is a page's machine: a folder in which its paths lie, free ports in
 // place of its own, and the processes that its commands start.
@@ -288,7 +288,10 @@ func (s *session) startGateway() {
 }
 
 // get asks the gateway on its admin socket.
-func (s *session) get(url string) (string, error) {
+func (s *session) get(url string) (string, error) { return s.request(http.MethodGet, url, "") }
+
+// request sends the gateway a request on its admin socket, and returns the answer.
+func (s *session) request(method, url, body string) (string, error) {
 	if strings.HasPrefix(url, "/api/v1/session") { // is asked of the page only
 		return s.run(fmt.Sprintf("curl -fsS 'http://127.0.0.1:%d%s'", s.port(8080), url))
 	}
@@ -296,15 +299,20 @@ func (s *session) get(url string) (string, error) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", s.path("/var/lib/tidegate/admin.sock"))
 		}}}
-	resp, err := client.Get("http://tidegate" + url)
+	req, err := http.NewRequestWithContext(s.Context(), method, "http://tidegate"+url, strings.NewReader(body))
 	if err != nil {
 		return "", err
 	}
-	body, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err == nil && resp.StatusCode >= 300 {
-		err = fmt.Errorf("%s: %s", resp.Status, body)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
 	}
-	return string(body), err
+	answer, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err == nil && resp.StatusCode >= 300 {
+		err = fmt.Errorf("%s: %s", resp.Status, answer)
+	}
+	return string(answer), err
 }
 
 // eventuallyStored waits until the reading is on flash: "device metric value".

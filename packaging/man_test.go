@@ -123,6 +123,7 @@ func TestUsageIsUnderstood(t *testing.T) {
 	for _, tt := range []struct{ program, command, sub, flag, value, choices, takes string }{
 		{"tidegate", "run", "", "-config", "FILE", "", ""},
 		{"tidegate", "apply", "", "-confirm", "TIME", "", "FILE"},
+		{"tidegate", "init", "", "-config", "FILE", "", "FILE"},
 		{"tidegate", "log", "", "-level", "LEVEL", "debug info warn error", ""},
 		{"tidegate", "passwd", "", "-delete", "", "", "USER"},
 		{"tidegate", "buffer", "export", "-format", "ndjson|csv|packed", "ndjson csv packed", ""},

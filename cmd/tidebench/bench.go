@@ -43,6 +43,8 @@ func cells() []cell {
 		{"wire", (*bench).wire},
 		{"disk", (*bench).disk},
 		{"rss", (*bench).rss},
+		{"idle", (*bench).idle},
+		{"start", (*bench).starting},
 		{"drain", (*bench).drain},
 		{"slow", (*bench).slow},
 		{"e2e", (*bench).e2e},

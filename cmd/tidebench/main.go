@@ -15,6 +15,8 @@
 //	wire    bytes sent for a reading
 //	disk    bytes written to the disk for a reading (as root, on a loop device)
 //	rss     memory: idle, with a backlog, with a thousand clients
+//	idle    a gateway that has nothing to do: wake-ups a second, and memory
+//	start   how long a start takes with a gigabyte waiting (as root, cold as well)
 //	drain   a million messages over a link that has come back
 //	slow    ten thousand over 256 kbit/s and 300 ms
 //	e2e     from a publish to the cloud's disk

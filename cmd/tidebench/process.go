@@ -34,18 +34,25 @@ type child struct {
 	leash io.Closer
 	ended chan struct{} // closed when it has ended; then err says how
 	err   error
+	// isProgram says that it is no part of this one, and knows no leash.
+	isProgram bool
 }
 
 // start starts a system under test and returns when it listens. dir is its
 // folder.
 func (b *bench) start(ctx context.Context, kind, addr, dir string, args ...string) (*child, error) {
 	args = append([]string{"serve", kind, "-listen", addr, "-dir", dir}, args...)
+	return startCommand(ctx, exec.Command(b.program, args...), kind, addr, dir)
+}
+
+// startCommand starts a program that ends when its standard input does.
+func startCommand(ctx context.Context, cmd *exec.Cmd, kind, addr, dir string) (*child, error) {
 	log, err := os.Create(filepath.Join(dir, kind+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // the child has its own descriptor
-	c := &child{kind: kind, log: log.Name(), addr: addr, cmd: exec.Command(b.program, args...), ended: make(chan struct{})}
+	c := &child{kind: kind, log: log.Name(), addr: addr, cmd: cmd, ended: make(chan struct{})}
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	if c.leash, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -91,6 +98,9 @@ func (c *child) failure() error {
 // it did not end as it should.
 func (c *child) stop() error {
 	c.leash.Close()
+	if c.isProgram {
+		c.cmd.Process.Signal(unix.SIGTERM)
+	}
 	insist := time.AfterFunc(stopPatience, func() { c.cmd.Process.Kill() })
 	defer insist.Stop()
 	<-c.ended
@@ -123,8 +133,10 @@ func cpuOf(pid int) (time.Duration, error) {
 }
 
 // memory is the child's resident memory in MiB.
-func (c *child) memory() (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+func (c *child) memory() (float64, error) { return memoryOf(c.cmd.Process.Pid) }
+
+func memoryOf(pid int) (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/tidegate/tidegate/cloud"
 	"github.com/tidegate/tidegate/daemon"
+
+	"golang.org/x/sys/unix"
 )
 
 // seat is where a system under test sits.
@@ -31,6 +33,7 @@ func serve(args []string, stdin io.Reader) error {
 		"naive":    serveNaive,
 		"blocking": serveBlocking,
 		"tidegate": serveGateway,
+		"run":      serveProgram,
 		"cloud":    serveCloud,
 		"kafka":    serveKafka,
 		"poster":   servePoster,
@@ -68,6 +71,16 @@ func serveGateway(ctx context.Context, s seat) error {
 		return err
 	}
 	return d.Run(ctx)
+}
+
+// serveProgram is "tidegate run", with all that the program does around the gateway.
+func serveProgram(ctx context.Context, s seat) error {
+	stop := context.AfterFunc(ctx, func() { unix.Kill(os.Getpid(), unix.SIGTERM) })
+	defer stop()
+	if code := daemon.Main([]string{"run", "-config", s.config}, os.Stdout, os.Stderr); code != 0 {
+		return fmt.Errorf("tidegate run: exit code %d", code)
+	}
+	return nil
 }
 
 // serveCloud is what "tidegate-cloud run" does.

@@ -84,8 +84,15 @@ func dispatch(ctx context.Context, args []string, s streams) error {
 	}
 }
 
-// version is the version that the toolchain recorded in the binary.
+// packaged is the version of the Debian package, which "make deb" has the linker fill
+// in. It is empty in other builds.
+var packaged = ""
+
+// version is that of the package, or else what the toolchain recorded in the binary.
 func version() string {
+	if packaged != "" {
+		return packaged
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/cloud"
+	"github.com/tidegate/tidegate/internal/sdnotify"
 )
 
 // stopGrace is how long requests may take to finish when the program stops.
@@ -65,6 +66,14 @@ func run(ctx context.Context, args []string, s streams) error {
 		c.Received = func(d cloud.Delivery) { printDelivery(s.out, d) }
 	}
 	receiver := cloud.NewReceiver(c, store, log)
+	systemd, err := sdnotify.FromEnvironment(os.Getenv)
+	if err == nil {
+		err = systemd.Ready("receives at " + listener.Addr().String())
+	}
+	if err != nil {
+		log.Warn("systemd is not told that this runs", "err", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = systemd.Stopping() })()
 	log.Info("receiving", "address", listener.Addr().String(), "data", f.data, "gateways", len(tokens))
 	err = serve(ctx, listener, cloud.Routes(receiver, store), receiver.Close, log)
 	return errors.Join(err, store.Close())

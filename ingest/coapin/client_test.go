@@ -57,7 +57,8 @@ func runSource(t testing.TB, intake *ingest.Intake, s *Source) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx, intake) }()
+	runs, over := context.WithCancel(t.Context())
+	go func() { err := s.Run(ctx, intake); over(); ended <- err }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -75,7 +76,9 @@ func runSource(t testing.TB, intake *ingest.Intake, s *Source) (stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	s.Addrs(t.Context())
+	if s.Addrs(runs); runs.Err() != nil { // it has ended: stop says of what
+		t.FailNow()
+	}
 	return stop
 }
 

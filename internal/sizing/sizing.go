@@ -1,6 +1,6 @@
 // Package sizing computes what a load of readings takes: of the buffer, of flash and
 // of the link. Its figures are fitted to what was measured of the buffer and the
-// doors out (docs/benchmarks.md); its tests hold them against the real ones. They are
+// doors out (docs/understand/benchmarks.md); its tests hold them against the real ones. They are
 // for sensors whose values drift, with a decimal or two. Noise takes up to eight bytes
 // a reading more, and what has been observed of a gateway is better than any model.
 package sizing
@@ -138,7 +138,7 @@ func Needs(outage time.Duration, rate, fresh, kept float64) int64 {
 }
 
 // around returns what a message takes beside its body, headers of the protocol and of
-// TCP and IP, acknowledgements as well: cell "sinks" of docs/benchmarks.md, a message
+// TCP and IP, acknowledgements as well: cell "sinks" of docs/understand/benchmarks.md, a message
 // of four readings on a line without delay, less its body.
 func around(kind string) (bytes float64, known bool) {
 	bytes, known = map[string]float64{

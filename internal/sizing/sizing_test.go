@@ -205,7 +205,7 @@ func TestBufferHoldsWhatIsPromised(t *testing.T) {
 	<-ended
 }
 
-// TestModelAgreesWithTheBenchmarks holds it against docs/benchmarks.md: what a device
+// TestModelAgreesWithTheBenchmarks holds it against docs/understand/benchmarks.md: what a device
 // of its own was given, and what was on the line.
 func TestModelAgreesWithTheBenchmarks(t *testing.T) {
 	lone, fleet, many := Load{40, 100, 4}, Load{4000, 100, 4}, Load{4000, 1000, 4}

@@ -14,7 +14,7 @@ func (c Command) parsed(p Program) Command {
 	}
 	prose, filters := "", ""
 	if c.Own {
-		prose, filters = without(c.Help, "Usage:", "Examples:"), section(c.Help, "Filters:")
+		prose, filters = withoutCalls(without(c.Help, "Examples:"), p.Name), section(c.Help, "Filters:")
 	}
 	subs := make(map[string][]string)
 	var order []string
@@ -78,12 +78,19 @@ func callsOf(help, program, command string) []string {
 	return calls
 }
 
-// without returns a help without some of its sections.
-func without(help string, headings ...string) string {
-	for _, heading := range headings {
-		if cut := section(help, heading); cut != "" {
-			help = strings.ReplaceAll(help, cut, "")
-		}
+// without returns a help without one of its sections.
+func without(help, heading string) string {
+	if cut := section(help, heading); cut != "" {
+		return strings.ReplaceAll(help, cut, "")
+	}
+	return help
+}
+
+// withoutCalls returns a help without the calls that it shows, of any command: their
+// flags are theirs.
+func withoutCalls(help, program string) string {
+	for _, call := range callsOf(help, program, "[a-z][a-z-]*") {
+		help = strings.ReplaceAll(help, call+"\n", "")
 	}
 	return help
 }

@@ -226,15 +226,21 @@ func (m *machine) comesBack() {
 	}
 }
 
+// comesBackFromHanging stops the process, as a deadlock would. The unit's watchdog is made
+// quicker for the time being: what it waits for is not what is tested.
 func (m *machine) comesBackFromHanging() {
-	if limit := m.property("WatchdogUSec"); limit == "0" || limit == "infinity" {
+	limit := m.property("WatchdogUSec")
+	if limit == "0" || limit == "infinity" {
 		m.Error("the unit has no watchdog")
 		return
 	}
-	m.restarts("stopped with SIGSTOP", "kill -STOP $pid")
-	if cause := m.must("journalctl -b --no-pager | grep -c 'tidegate.service: Watchdog timeout'"); cause == "0" {
-		m.Error("it was not the watchdog")
-	}
+	const dropIn = "/run/systemd/system/tidegate.service.d"
+	m.must("mkdir -p " + dropIn + "; printf '[Service]\\nWatchdogSec=30s\\n' >" + dropIn + "/quick.conf; systemctl daemon-reload; systemctl restart tidegate")
+	m.active()
+	m.restarts("stopped with SIGSTOP, a watchdog of 30 s instead of "+limit, "kill -STOP $pid")
+	m.must("journalctl -b --no-pager | grep 'tidegate.service: Watchdog timeout'")
+	m.must("rm -r " + dropIn + "; systemctl daemon-reload; systemctl restart tidegate")
+	m.active()
 }
 
 func (m *machine) startsWithoutSecrets() {

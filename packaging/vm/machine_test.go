@@ -43,6 +43,7 @@ type machine struct {
 	dir     string   // of its sockets, its disk and what it says
 	disk    disk     // what it boots from
 	devices []string // more arguments of qemu
+	only    string   // more arguments of the kernel
 	ports   [][2]string
 	power   *power // nil: off
 	boots   int
@@ -204,7 +205,7 @@ func (m *machine) arguments() []string {
 	args := []string{"-M", m.machine, "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "512",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(m.image, "vmlinuz"), "-initrd", filepath.Join(m.image, "initrd"),
-		"-append", "console=" + m.recipe.console + " root=/dev/vda ro quiet mitigations=off systemd.show_status=0",
+		"-append", "console=" + m.recipe.console + " root=/dev/vda ro quiet mitigations=off no_timer_check nokaslr net.ifnames=0 systemd.show_status=0 " + m.only,
 		"-chardev", "file,id=console,append=on,path=" + m.file("console.log"), "-serial", "chardev:console",
 		"-chardev", "socket,id=agent,path=" + m.file("agent"), "-device", "virtio-serial-pci",
 		"-device", "virtserialport,chardev=agent,name=agent",
