@@ -159,6 +159,7 @@ const shippedConfig = `# The configuration of this gateway. What is not here has
 # is a working gateway. All keys, their defaults and what they mean:
 #   man tidegate.toml, or /usr/share/doc/tidegate/examples/tidegate.toml
 # After a change: "tidegate check", then "tidegate reload". Or let the page change it.
+schema = 1
 `
 
 // shipped makes the configuration what the package installs.
