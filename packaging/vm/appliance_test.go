@@ -70,9 +70,8 @@ func (m *machine) step(name string, run func(*machine)) {
 		inner.T = t
 		defer func() {
 			m.power, m.boots = inner.power, inner.boots
-			if t.Failed() && m.power != nil {
-				_, said := m.try("systemctl status --no-pager -n 0 tidegate; journalctl --no-pager -n 40 -u tidegate")
-				t.Log(said)
+			if t.Failed() {
+				inner.explain()
 			}
 		}()
 		run(&inner)

@@ -90,11 +90,13 @@ func (s *storm) round() {
 		return
 	}
 	if !s.fleets[0].awaitAck(s.patience()) {
+		s.explain()
 		s.Fatalf("nothing was acknowledged within %v", s.patience())
 	}
 	s.first = append(s.first, time.Since(s.power.on))
 	s.pass(time.Duration(20 * float64(time.Millisecond) * math.Pow(250, s.random.Float64()))) // up to 5 s
 	s.cut()
+	s.Logf("cut %d, the first acknowledgement came after %v", s.disk.total.Cut, s.first[len(s.first)-1].Round(100*time.Millisecond))
 }
 
 // pass lets time pass where the instant of an accident is the point of a test.
@@ -123,6 +125,7 @@ func (s *storm) settle() firmwaresim.Verdict {
 	s.boot()
 	for _, f := range s.fleets {
 		if !f.awaitAck(s.patience()) {
+			s.explain()
 			s.Fatalf("nothing was acknowledged within %v", s.patience())
 		}
 	}

@@ -92,6 +92,8 @@ func newMachine(t *testing.T, more ...string) *machine {
 	t.Cleanup(func() {
 		if m.Failed() {
 			m.Logf("last words of the machine:\n%s", tail(m.console(), 4000))
+			m.Logf("all of the machine is kept: %s", dir)
+			return
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			m.Error(err)
@@ -306,6 +308,21 @@ func (m *machine) try(script string) (int, string) {
 		m.Fatalf("%s: %v", script, err)
 	}
 	return code, strings.TrimSpace(said)
+}
+
+// explain logs what the machine says of the gateway, if it still says anything.
+func (m *machine) explain() {
+	m.Helper()
+	if m.power == nil {
+		return
+	}
+	select {
+	case <-m.power.agent.ready:
+		_, said, err := m.power.agent.run("uptime; systemctl status --no-pager -n 0 tidegate; journalctl --no-pager -n 60; ss -ltn; df /", m.patience())
+		m.Logf("%v %s", err, said)
+	default:
+		m.Log("the machine has not come as far as its agent")
+	}
 }
 
 // must runs a script whose every command has to succeed, and returns what it said.
