@@ -22,7 +22,7 @@ SLOW    = Nasty
 # A Raspberry Pi Zero. What computes for minutes there is left to the other machines.
 EMULATE = qemu-arm-static -cpu arm1176
 ONARM   = TIDEGATE_EMULATOR='$(EMULATE)' CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -vet=off -short -timeout=20m -exec='$(EMULATE)'
-LONG    = ReadingsOfMergedBlocks|WhatIsDamagedIsNotMerged|NoDayOfAnyLoad
+LONG    = ReadingsOfMergedBlocks|WhatIsDamagedIsNotMerged|NoDayOfAnyLoad|EveryStepOfAnExchange
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    = $(shell command -v $$(go env CC) >/dev/null && echo -race || echo "no C compiler, no race detector: apt-get install gcc" >&2)
 
@@ -99,8 +99,8 @@ cross: ## build for the boards: arm64, ARMv6, RISC-V
 	CGO_ENABLED=0 GOARCH=riscv64 go build ./...
 
 arm: ## the suites of the core on an ARMv6 processor, emulated: qemu-user-static
-	$(ONARM) ./reading ./wire ./ingest/frame ./ingest/decode ./ingest/dialect ./ingest/refine ./internal/conf
-	$(ONARM) ./buffer -skip='$(LONG)' -powercuts=8
+	@$(ONARM) ./reading ./wire ./ingest/frame ./ingest/decode ./ingest/dialect ./ingest/refine ./internal/conf & others=$$!; \
+	$(ONARM) ./buffer -skip='$(LONG)' -powercuts=8; core=$$?; wait $$others && exit $$core
 
 demo: build ## devices, a gateway, a cloud and a cut cable: a minute and a verdict
 	./bin/firmware-sim demo

@@ -87,7 +87,7 @@ func clockState() wire.ClockState {
 // custody is the arrow from the doors to the buffer: neither knows the other.
 type custody struct {
 	buffer *buffer.Buffer
-	came   chan<- struct{} // receives when something was taken; may be nil
+	came   chan<- struct{} // receives when readings were taken; may be nil
 }
 
 func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
@@ -98,9 +98,11 @@ func (c custody) Accept(ctx context.Context, rs []reading.Reading, notes ...read
 	case err != nil:
 		return nil, err
 	}
-	select {
-	case c.came <- struct{}{}:
-	default: // who listens knows already
+	if len(rs) > 0 {
+		select {
+		case c.came <- struct{}{}:
+		default: // who listens knows already
+		}
 	}
 	return receipt, nil
 }

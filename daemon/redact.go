@@ -170,8 +170,9 @@ const (
 // itself, and everybody can read, stay.
 func (r *redactor) scrubber() *strings.Replacer {
 	var all []string
+	example := ExampleConfig()
 	for _, secret := range r.secrets[:min(len(r.secrets), mostSecrets)] {
-		if len(secret) < shortest || strings.Contains(exampleConfig, secret) {
+		if len(secret) < shortest || strings.Contains(example, secret) {
 			continue
 		}
 		all = append(all, secret, url.QueryEscape(secret), url.PathEscape(secret))

@@ -114,7 +114,7 @@ func TestShippedConfiguration(t *testing.T) {
 // that is no product of packaging/build.
 func TestPackagesShipWhatIsThere(t *testing.T) {
 	build := read(t, "build")
-	for _, want := range []string{"packaging/debian", "packaging/grafana", "packaging/prometheus", "packaging/tidegate.toml", "CHANGELOG.md", "docs/operate/install.md", "daemon/example.toml"} {
+	for _, want := range []string{"packaging/debian", "packaging/grafana", "packaging/prometheus", "packaging/tidegate.toml", "CHANGELOG.md", "docs/operate/install.md", "docs/operate/upgrade.md", "daemon/example.toml"} {
 		if !strings.Contains(build, want) {
 			t.Errorf("packaging/build does not copy %s", want)
 		}

@@ -184,7 +184,9 @@ func (b *broker) depart(c *conn, clean bool) {
 	}
 	if !lasts {
 		b.end(s)
-	} else if w == nil {
+		return
+	}
+	if w == nil {
 		b.noteLeaving(s)
 	}
 	b.rouse()

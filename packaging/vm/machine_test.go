@@ -20,16 +20,17 @@ import (
 // recipe is how qemu is run for an architecture.
 type recipe struct {
 	program, machine, cpu, console string
-	// slow multiplies patience where every instruction is emulated.
+	// slow multiplies patience where every instruction is emulated, on a machine that
+	// others want, too.
 	slow time.Duration
 }
 
 // recipes returns that of an architecture as Debian calls it.
 func recipes() map[string]recipe {
 	return map[string]recipe{
-		"amd64": {"qemu-system-x86_64", "q35", "qemu64", "ttyS0", 4},
-		"arm64": {"qemu-system-aarch64", "virt", "cortex-a53", "ttyAMA0", 6},
-		"armhf": {"qemu-system-arm", "virt,highmem=off", "cortex-a15", "ttyAMA0", 8},
+		"amd64": {"qemu-system-x86_64", "q35", "qemu64", "ttyS0", 10},
+		"arm64": {"qemu-system-aarch64", "virt", "cortex-a53", "ttyAMA0", 15},
+		"armhf": {"qemu-system-arm", "virt,highmem=off", "cortex-a15", "ttyAMA0", 20},
 	}
 }
 

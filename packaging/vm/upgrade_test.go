@@ -19,8 +19,8 @@ func TestUpgradeUnderLoadLosesNothing(t *testing.T) {
 	m.install(m.repack("0.0.1~before"))
 	m.configure(m.site(shore.url, ""))
 	newer := m.give(m.deb())
-	once := m.startFleet(firmwaresim.FleetConfig{Prefix: "once-", QoS: 1, Devices: 16, Rate: 20}, ledger)
-	exactly := m.startFleet(firmwaresim.FleetConfig{Prefix: "exactly-", QoS: 2, Devices: 4, Rate: 10}, ledger)
+	once := m.startFleet(firmwaresim.FleetConfig{Prefix: "once-", QoS: 1, Devices: 16, Rate: 4}, ledger)
+	exactly := m.startFleet(firmwaresim.FleetConfig{Prefix: "exactly-", QoS: 2, Devices: 4, Rate: 4}, ledger)
 	for _, f := range []*fleet{once, exactly} {
 		if !f.awaitAck(m.patience()) {
 			t.Fatal("nothing was acknowledged")
