@@ -288,7 +288,10 @@ func (m *machine) cut() {
 // shutDown ends the machine as it should be ended, which keeps everything.
 func (m *machine) shutDown() {
 	m.Helper()
-	m.must("systemctl poweroff --no-block")
+	// It may be off before it has answered.
+	if code, said, err := m.power.agent.run("systemctl poweroff --no-block", m.patience()); err == nil && code != 0 {
+		m.Fatalf("poweroff: exit code %d\n%s", code, said)
+	}
 	select {
 	case <-m.power.ended:
 	case <-time.After(m.patience()):
