@@ -321,7 +321,7 @@ func (m *machine) explain() {
 	}
 	select {
 	case <-m.power.agent.ready:
-		_, said, err := m.power.agent.run("uptime; systemctl status --no-pager -n 0 tidegate; journalctl --no-pager -n 60; ss -ltn; df /", m.patience())
+		_, said, err := m.power.agent.run("uptime; systemctl status --no-pager -n 0 tidegate; journalctl --no-pager -n 60 -u tidegate; dmesg | tail -5; ss -ltn; df /", m.patience())
 		m.Logf("%v %s", err, said)
 	default:
 		m.Log("the machine has not come as far as its agent")
