@@ -3,6 +3,7 @@ package buffer
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,7 @@ func setVersion(t *testing.T, path string, version byte) {
 	damage(t, path, func(b []byte) []byte {
 		for at, end := 0, recordsEnd(b); at < end; at = nextRecord(b, at) {
 			b[at+len(recordMagic)] = version
+			binary.LittleEndian.PutUint32(b[at+4:], headerSum(b[at:at+recordHeader]))
 		}
 		return b
 	})
