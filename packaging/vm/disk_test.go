@@ -78,7 +78,7 @@ func (m *machine) makeVolatile(seed uint64, lies bool) (*volatileDisk, func()) {
 	plain := m.disk.(plainDisk)
 	d := &volatileDisk{T: m.T, socket: m.file("nbd"), control: m.file("cut")}
 	d.server = exec.Command(m.buildVolatile(), "-disk", plain.file, "-socket", d.socket, "-control", d.control,
-		fmt.Sprintf("-seed=%d", seed), fmt.Sprintf("-lie=%t", lies))
+		fmt.Sprintf("-seed=%d", seed), fmt.Sprintf("-lie=%t", lies), "-flush=20ms")
 	d.server.Stderr = os.Stderr
 	d.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := d.server.StdoutPipe()

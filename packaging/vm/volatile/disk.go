@@ -9,7 +9,9 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A sector is written or it is not: what a disk promises, and no more.
@@ -19,13 +21,17 @@ const sector = 512
 // sectors.
 const piece = 64 << 10
 
+var errDead = errors.New("the power is away")
+
 // disk is a file with a volatile write cache before it. Its methods may be called
 // at the same time. Ranges are whole sectors within size: who calls sees to that.
 type disk struct {
 	file *os.File
-	size int64 // bytes, whole sectors
-	most int   // sectors that the cache holds
-	lie  bool  // flushes and FUA do nothing
+	size int64         // bytes, whole sectors
+	most int           // sectors that the cache holds
+	lie  bool          // flushes and FUA do nothing
+	slow time.Duration // of a flush, before it has done anything
+	dead atomic.Bool   // the power is being cut: a flush under way does nothing any more
 
 	mu     sync.RWMutex
 	cache  map[int64]*[sector]byte // by number; nil is a sector of zeros
@@ -151,8 +157,12 @@ func (d *disk) put(n int64, kept *[sector]byte) error {
 // flush writes to the file what the cache holds, which is at least everything
 // that was answered before: a writer has the lock until it is done.
 func (d *disk) flush() error {
+	time.Sleep(d.slow)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.dead.Load() {
+		return errDead
+	}
 	if d.lie {
 		return nil
 	}
