@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/internal/login"
-	"github.com/tidegate/tidegate/internal/ontrial"
 )
 
 // beforeInit is what the name of the configuration ends in that was there before.
@@ -33,32 +32,28 @@ type ground struct {
 	state  owned  // whose what is in data_dir is to be
 	root   owned  // whose secrets are
 	now    []byte // the text of the configuration; nil for none
+	// chosen says that the user of the configuration, who is not root, has said where
+	// data_dir is.
+	chosen bool
 }
 
 // survey finds out what there is. It follows no link: whoever may write the folder must
 // not choose which files root writes.
 func survey(config, dataDir string) (ground, error) {
 	g := ground{config: config, own: owned{0o640, -1, -1}, state: owned{0o600, -1, -1}, root: owned{0o600, -1, -1}}
-	is, kind, err := ownerOf(config)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if is, _, err = ownerOf(dataDir); err != nil {
+	text, is, err := readOwned(config)
+	if g.now = text; errors.Is(err, fs.ErrNotExist) {
+		if is, err = folderOf(dataDir); err != nil {
 			is.uid, is.gid, g.own.mode = -1, -1, 0o644 // whoever the gateway runs as must read it
 		}
-		is.mode = g.own.mode
-	case err != nil:
+		g.now, is.mode = nil, g.own.mode
+	} else if err != nil {
 		return g, err
-	case kind != 0:
-		return g, fmt.Errorf("%s is no regular file — hint: write the name of the file itself behind -config", config)
-	default:
-		if g.now, err = ontrial.Read(config); err != nil {
-			return g, err
-		}
 	}
 	if g.own.mode = is.mode; os.Geteuid() == 0 {
 		g.own, g.root.uid, g.root.gid = is, 0, 0
 		g.state.uid, g.state.gid = is.uid, is.gid
-		if of, _, err := ownerOf(dataDir); err == nil {
+		if of, err := folderOf(dataDir); err == nil {
 			g.state.uid, g.state.gid = of.uid, of.gid
 		}
 	}
@@ -134,9 +129,14 @@ func (p provision) writeOperator(g ground) error {
 	return placeFile(filepath.Join(dir, name), text, g.state)
 }
 
-// makeState makes data_dir, which the gateway otherwise does.
+// makeState makes data_dir, which the gateway otherwise does. Root makes no folder, and
+// writes into none of others, because the gateway's user says so.
 func (g ground) makeState(dir string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+	is, err := folderOf(dir)
+	if g.chosen && (err != nil || is.uid != g.own.uid) {
+		return fmt.Errorf("data_dir is %s, which is no folder of the user who has written the configuration — hint: start the gateway first, or write [gateway] data_dir into the provisioning file", dir)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
@@ -117,7 +118,7 @@ func (c *initCall) run(ctx context.Context) error {
 
 // existing returns the configuration that there is, the default one if there is none.
 func (c *initCall) existing() (cfg Config, wrong error) {
-	text, err := ontrial.Read(c.file)
+	text, _, err := readOwned(c.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Default(), nil
@@ -135,13 +136,19 @@ func (c *initCall) apply(ctx context.Context, s initSource, text []byte, out io.
 		return err
 	}
 	if s.applied(p.cfg.Gateway.DataDir, text) {
-		_, err := fmt.Fprintf(out, "%s was applied before, so nothing is done: \"tidegate init %s\" does it again\n", s.path, s.path)
-		return err
+		fmt.Fprintf(out, "%s was applied before, so nothing is done: \"tidegate init %s\" does it again\n", s.path, s.path)
+		if s.boot && !c.dryRun { // it could not be taken away then
+			if err := s.take(p); err != nil {
+				fmt.Fprintln(out, err)
+			}
+		}
+		return nil
 	}
 	g, err := survey(c.file, p.cfg.Gateway.DataDir)
 	if err != nil {
 		return err
 	}
+	g.chosen = p.config == nil && g.now != nil && g.own.choosy()
 	steps := p.steps(g)
 	for _, step := range steps {
 		if c.dryRun {
@@ -179,6 +186,8 @@ func (c *initCall) do(step initStep) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: %w — hint: try it with sudo", step.what, err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%s: %w — hint: mount it to be written; if it is, let the unit write there, too: ReadWritePaths= by \"systemctl edit tidegate-init\"", step.what, err)
 	case err != nil:
 		return fmt.Errorf("%s: %w", step.what, err)
 	}

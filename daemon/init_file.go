@@ -173,7 +173,7 @@ func (p *provision) validate(r refuse, path string, valid bool) {
 	}
 	p.validateOperator(r)
 	if valid {
-		p.validateUsers(r, filepath.Dir(path))
+		p.validateUsers(r, path)
 	}
 }
 
@@ -217,13 +217,14 @@ func (p *provision) validateOperator(r refuse) {
 }
 
 // validateUsers makes the file that the configuration names.
-func (p *provision) validateUsers(r refuse, dir string) {
+func (p *provision) validateUsers(r refuse, path string) {
 	if len(p.Users) == 0 {
 		return
 	}
-	file := p.cfg.Ingest.MQTT.PasswordFile
+	dir, file := filepath.Dir(path), p.cfg.Ingest.MQTT.PasswordFile
 	name := filepath.Base(file)
-	if _, twice := p.File[name]; file == "" || filepath.Clean(file) != filepath.Join(dir, name) || twice || name == credentialsFolder {
+	_, twice := p.File[name]
+	if file == "" || filepath.Clean(file) != filepath.Join(dir, name) || twice || name == credentialsFolder || strings.HasPrefix(name, filepath.Base(path)) {
 		r("users", fmt.Sprintf("write password_file = %q into [ingest.mqtt]", filepath.Join(dir, "passwords")),
 			"there are users, and ingest.mqtt.password_file is no file for them beside the configuration")
 		return

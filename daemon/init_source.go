@@ -59,8 +59,8 @@ func findInit(credentials string, boots []string) initSource {
 // eraseSpent ends what a power cut has interrupted.
 func eraseSpent(boots []string) {
 	for _, dir := range boots {
-		if path := filepath.Join(dir, initSpent); isRegular(path) {
-			_ = erase.Path(path) // nothing else would be done about it
+		if isRegular(filepath.Join(dir, initSpent)) {
+			_ = erase.Path(dir, initSpent) // nothing else would be done about it
 		}
 	}
 }
@@ -105,15 +105,23 @@ func (s initSource) finish(p provision, g ground, text []byte) error {
 	if !s.boot {
 		return p.remember(g, text)
 	}
+	if err := s.take(p); err != nil {
+		return errors.Join(err, p.remember(g, text))
+	}
+	return nil
+}
+
+// take takes the file away from a boot partition.
+func (s initSource) take(p provision) error {
 	dir := filepath.Dir(s.path)
 	err := placeFile(filepath.Join(dir, initDone), p.done, owned{0, -1, -1})
 	if err == nil {
 		if err = os.Rename(s.path, filepath.Join(dir, initSpent)); err == nil {
-			err = errors.Join(syncDir(dir), erase.Path(filepath.Join(dir, initSpent)))
+			err = errors.Join(syncDir(dir), erase.Path(dir, initSpent))
 		}
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("%s stays as it is, with its secrets: %w — hint: mount %s to be written, or delete the file", s.path, err, dir), p.remember(g, text))
+		return fmt.Errorf("%s stays as it is, with its secrets: %w — hint: mount %s to be written, or delete the file", s.path, err, dir)
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/tidegate/tidegate/internal/erase"
-	"github.com/tidegate/tidegate/internal/ontrial"
 	"github.com/tidegate/tidegate/internal/starts"
 )
 
@@ -28,21 +27,31 @@ type reset struct {
 	DataDir string `json:"data_dir"`
 	// KeepConfig leaves the configuration, and what is beside it, as it is.
 	KeepConfig bool `json:"keep_config,omitempty"`
+	// Owner is whose DataDir must be, -1 for anybody's: a user who may write the
+	// configuration can name any folder in it, and root would erase that.
+	Owner int `json:"owner"`
 	// Files are those beside the configuration that are erased.
 	Files []string `json:"files,omitempty"`
 }
 
-// planReset finds out what there is to erase for a configuration, which may be wrong.
-func planReset(config string, cfg Config, keep bool) (reset, error) {
-	config, err := filepath.Abs(config)
+// planReset finds out what there is to erase for a configuration, which may be wrong, and
+// which is as's.
+func planReset(config string, as owned, cfg Config, keep bool) (reset, error) {
+	config, err := besideLinks(config)
 	if err != nil {
 		return reset{}, err
 	}
-	r := reset{config: config, KeepConfig: keep}
+	r := reset{config: config, KeepConfig: keep, Owner: -1}
+	if as.choosy() {
+		r.Owner = as.uid
+	}
 	if r.DataDir, err = filepath.Abs(cfg.Gateway.DataDir); err == nil {
-		err = r.doubt()
+		err = errors.Join(r.doubt(), r.doubtOwner())
 	}
 	if err != nil || keep {
+		return r, err
+	}
+	if _, err := survey(config, r.DataDir); err != nil { // or it would not end
 		return r, err
 	}
 	entries, err := os.ReadDir(filepath.Dir(config))
@@ -55,12 +64,25 @@ func planReset(config string, cfg Config, keep bool) (reset, error) {
 		}
 	}
 	for _, reach := range cfg.reaches() {
-		path, err := filepath.Abs(reach.path)
+		path, err := besideLinks(reach.path)
 		if err == nil && reach.key != "port" && reach.key != "dir" && r.isBeside(path) && !slices.Contains(r.Files, path) {
 			r.Files = append(r.Files, path)
 		}
 	}
 	return r, nil
+}
+
+// besideLinks returns a path whose folder is named without links.
+func besideLinks(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	return filepath.Join(dir, filepath.Base(path)), err
 }
 
 // ours says whether what has this name beside the configuration is the gateway's, whatever
@@ -84,9 +106,38 @@ func (r reset) isBeside(path string) bool {
 	return err == nil && other == nil && (dir == root || strings.HasPrefix(dir, root+"/")) && path != r.config && path != r.config+resetMark
 }
 
+// doubtHint is what to do about a folder that is not erased.
+const doubtHint = "set gateway.data_dir to the gateway's own folder, or empty this one by hand"
+
+// doubtOwner says whether a user who is not root has named a folder that is not his own.
+func (r reset) doubtOwner() error {
+	is, err := folderOf(r.DataDir)
+	if err != nil || r.Owner < 0 || is.uid == r.Owner {
+		return nil
+	}
+	return fmt.Errorf("data_dir is %s, which user %d owns, and the configuration that says so user %d — hint: %s", r.DataDir, is.uid, r.Owner, doubtHint)
+}
+
 // doubt says why a folder is certainly not a gateway's alone.
 func (r reset) doubt() error {
-	const hint = "set gateway.data_dir to the gateway's own folder, or empty this one by hand"
+	if err := r.doubtSystem(); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(r.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(foreign(entries)) > 0 && !slices.ContainsFunc(entries, isOwn) {
+		return fmt.Errorf("nothing in data_dir, which is %s, is a gateway's — hint: %s", r.DataDir, doubtHint)
+	}
+	return nil
+}
+
+// doubtSystem refuses folders of the system, and that of the configuration.
+func (r reset) doubtSystem() error {
 	system := []string{"/", "/boot", "/dev", "/etc", "/home", "/media", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/tmp"}
 	real, err := filepath.EvalSymlinks(r.DataDir)
 	switch {
@@ -95,30 +146,28 @@ func (r reset) doubt() error {
 	case err != nil:
 		return err
 	case slices.Contains(system, r.DataDir), slices.Contains(system, real):
-		return fmt.Errorf("data_dir is %s, which the gateway has not for itself — hint: %s", r.DataDir, hint)
+		return fmt.Errorf("data_dir is %s, which the gateway has not for itself — hint: %s", r.DataDir, doubtHint)
 	case strings.HasPrefix(r.config, real+"/"), strings.HasPrefix(r.config, r.DataDir+"/"):
 		return fmt.Errorf("the configuration %s lies in data_dir — hint: move it out of there", r.config)
-	}
-	entries, err := os.ReadDir(r.DataDir)
-	if err != nil {
-		return err
-	}
-	if len(entries) > 0 && len(foreign(entries)) == len(entries) {
-		return fmt.Errorf("nothing in data_dir, which is %s, is a gateway's — hint: %s", r.DataDir, hint)
 	}
 	return nil
 }
 
 // foreign are the names in data_dir that no gateway makes.
 func foreign(entries []fs.DirEntry) (names []string) {
-	own := []string{"journal", "links", identityFile, ownCertificate, appliedFile, "operator.json", "operator.json.damaged", "tokens.json", "tokens.json.damaged",
-		"setup-code", "starts.json", "crash.txt", starts.CrashFile, goodFile, goodFile + ".new", "admin.sock", "lost+found"}
 	for _, e := range entries {
-		if n := e.Name(); !slices.Contains(own, n) && !strings.HasPrefix(n, ".") {
+		if n := e.Name(); !isOwn(e) && n != "lost+found" && !strings.HasPrefix(n, ".new-") {
 			names = append(names, n)
 		}
 	}
 	return names
+}
+
+// isOwn says whether something in data_dir has a name that a gateway gives.
+func isOwn(e fs.DirEntry) bool {
+	own := []string{"journal", "links", identityFile, ownCertificate, appliedFile, "operator.json", "operator.json.damaged", "tokens.json", "tokens.json.damaged",
+		"setup-code", "starts.json", "crash.txt", starts.CrashFile, goodFile, goodFile + ".new", "admin.sock"}
+	return slices.Contains(own, e.Name())
 }
 
 // steps do it. The mark is first, and goes last; secrets go before readings; and until
@@ -131,18 +180,28 @@ func (r reset) steps() []initStep {
 			// The unit wants the folder of secrets to be there. Nobody else can put a
 			// link in the place of one that is ours.
 			if is, kind, err := ownerOf(path); err == nil && kind == fs.ModeDir && is.uid == os.Geteuid() && filepath.Base(path) == credentialsFolder {
-				return erase.Folder(path, nil)
+				return erase.Folder(path, -1, nil)
 			}
-			return erase.Path(path)
+			return r.eraseBeside(path)
 		})
 	}
 	add("what is in "+r.DataDir, func() error {
-		return erase.Folder(r.DataDir, func(name string) bool { return name == "lost+found" })
+		return erase.Folder(r.DataDir, r.Owner, func(name string) bool { return name == "lost+found" })
 	})
 	if !r.KeepConfig {
 		add(r.config, r.shipped)
 	}
-	return append(all, initStep{"the end of the reset", func() error { return erase.Path(r.config + resetMark) }})
+	return append(all, initStep{"the end of the reset", func() error { return r.eraseBeside(r.config + resetMark) }})
+}
+
+// eraseBeside erases what is in the folder of the configuration, or in one there. Whose
+// that is may put a link in its place at any time.
+func (r reset) eraseBeside(path string) error {
+	name, err := filepath.Rel(filepath.Dir(r.config), path)
+	if err != nil {
+		return err
+	}
+	return erase.Path(filepath.Dir(r.config), name)
 }
 
 func (r reset) mark() error {
@@ -159,6 +218,7 @@ const shippedConfig = `# The configuration of this gateway. What is not here has
 # is a working gateway. All keys, their defaults and what they mean:
 #   man tidegate.toml, or /usr/share/doc/tidegate/examples/tidegate.toml
 # After a change: "tidegate check", then "tidegate reload". Or let the page change it.
+schema = 1
 `
 
 // shipped makes the configuration what the package installs.
@@ -184,7 +244,7 @@ func (r reset) do(before func(what string) error) error {
 // finishReset ends a reset that a power cut has interrupted, if there is one. Only its own
 // mark counts for a user: others may write the folder, and what a mark says is erased.
 func finishReset(config string, out io.Writer) error {
-	config, err := filepath.Abs(config)
+	config, err := besideLinks(config)
 	if err != nil {
 		return err
 	}
@@ -198,11 +258,14 @@ func finishReset(config string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	text, err := ontrial.Read(config + resetMark)
+	text, is, err := readOwned(config + resetMark)
+	if err == nil && is.uid != os.Geteuid() {
+		err = erase.ErrOwner // since it was looked at
+	}
 	if err != nil {
 		return err
 	}
-	r := reset{config: config}
+	r := reset{config: config, Owner: -1}
 	if err := json.Unmarshal(text, &r); err != nil {
 		return fmt.Errorf("%s: %w — hint: remove this file, and reset the gateway again", config+resetMark, err)
 	}
@@ -218,6 +281,12 @@ func finishReset(config string, out io.Writer) error {
 
 // doubtFiles looks at what was written down once more, as far as it can be known now.
 func (r reset) doubtFiles() error {
+	if !filepath.IsAbs(r.DataDir) {
+		return fmt.Errorf("%s: %q is no data_dir — hint: remove this file, and reset the gateway again", r.config+resetMark, r.DataDir)
+	}
+	if err := errors.Join(r.doubtSystem(), r.doubtOwner()); err != nil {
+		return err
+	}
 	for _, path := range r.Files {
 		if _, err := os.Lstat(path); err == nil && !r.isBeside(path) {
 			return fmt.Errorf("%s: %s is not beside the configuration — hint: remove this file, and reset the gateway again", r.config+resetMark, path)

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/internal/conf"
-	"github.com/tidegate/tidegate/internal/ontrial"
 )
 
 const resetUsage = `tidegate factory-reset makes a new gateway of this one: it erases what is in data_dir
@@ -36,6 +36,23 @@ type resetCall struct {
 	yes, keep bool
 	in        io.Reader
 	before    func(what string) error // as in initCall
+	broken    error                   // the configuration is no TOML, and why
+}
+
+// dataDirLine matches where data_dir is in a text that is no TOML.
+var dataDirLine = regexp.MustCompile(`(?m)^[ \t]*(?:gateway\.)?data_dir[ \t]*=[ \t]*["']([^"'\n]+)["']`)
+
+// understand takes from a configuration what can be read of it: a reset is for when it
+// cannot. Where data_dir is must not be missed: what is in there would stay.
+func understand(name string, text []byte, cfg *Config) (broken error) {
+	conf.Decode(name, text, cfg)
+	if _, broken = conf.Pieces(name, text); broken == nil {
+		return nil
+	}
+	if m := dataDirLine.FindSubmatch(text); m != nil {
+		cfg.Gateway.DataDir = string(m[1])
+	}
+	return broken
 }
 
 func resetMain(args []string, stdout, stderr io.Writer) int {
@@ -63,8 +80,9 @@ func (c *resetCall) main(args []string) int {
 
 func (c *resetCall) run(ctx context.Context) error {
 	cfg := Default()
-	if text, err := ontrial.Read(c.file); err == nil {
-		conf.Decode(c.file, text, &cfg) // as far as it can be read: a reset is for when it cannot
+	text, as, err := readOwned(c.file)
+	if err == nil {
+		c.broken = understand(c.file, text, &cfg)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return unreadableError{err}
 	}
@@ -82,7 +100,7 @@ func (c *resetCall) run(ctx context.Context) error {
 	if _, err := os.Stat(bufferConfig(cfg).Dir); errors.Is(err, os.ErrNotExist) {
 		unknown = nil // none
 	}
-	r, err := planReset(c.file, cfg, c.keep)
+	r, err := planReset(c.file, as, cfg, c.keep)
 	if err != nil {
 		return err
 	}
@@ -105,6 +123,9 @@ func (c *resetCall) run(ctx context.Context) error {
 func (c *resetCall) show(r reset, cfg Config, inv buffer.Inventory, unknown error, id string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "This erases all that the gateway %s has:\n", id)
+	if c.broken != nil {
+		fmt.Fprintf(&b, "  ! the configuration cannot be read, so look whether this is the right data_dir: %v\n", c.broken)
+	}
 	all, _ := inv.Waiting(buffer.Sink{})
 	switch {
 	case unknown != nil:

@@ -34,7 +34,11 @@ func lived(t *testing.T, etc string) (config, data string, cfg Config) {
 
 func resetting(t *testing.T, config string, cfg Config, keep bool) reset {
 	t.Helper()
-	r, err := planReset(config, cfg, keep)
+	as, _, err := ownerOf(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := planReset(config, as, cfg, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +133,8 @@ func TestAMarkThatSomebodyElseHasMadeErasesNothing(t *testing.T) {
 	for what, c := range map[string]struct{ mark, want string }{
 		"a link":                    {"", "another user has begun"},
 		"no mark":                   {"{", "remove this file"},
+		"a name that is remembered": {`{"id":"tg-0123456789ab"}`, "is no data_dir"},
+		"a folder of the system":    {`{"data_dir":"/var/lib"}`, "which the gateway has not for itself"},
 		"a file that is not beside": {`{"data_dir":"DATA","files":["` + precious + `/file"]}`, "is not beside the configuration"},
 		"by way of a link":          {`{"data_dir":"DATA","files":["ETC/away/file"]}`, "is not beside the configuration"},
 	} {
@@ -172,18 +178,19 @@ func TestAFolderThatIsNotTheGatewaysIsNotErased(t *testing.T) {
 	config, data, cfg := lived(t, "tidegate")
 	foreign := t.TempDir()
 	writeFile(t, filepath.Join(foreign, "photos"), "precious")
+	writeFile(t, filepath.Join(foreign, ".bashrc"), "precious") // nor is that a gateway's
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink("/var/lib", link); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{"/", "/etc", "/var/lib/../lib", link, foreign, filepath.Dir(config), filepath.Dir(data)} {
 		cfg.Gateway.DataDir = dir
-		if r, err := planReset(config, cfg, false); err == nil || !strings.Contains(err.Error(), " — hint: ") {
+		if r, err := planReset(config, owned{}, cfg, false); err == nil || !strings.Contains(err.Error(), " — hint: ") {
 			t.Errorf("%s: %+v, %v", dir, r, err)
 		}
 	}
 	cfg.Gateway.DataDir = filepath.Join(foreign, "nowhere")
-	if _, err := planReset(config, cfg, false); err != nil {
+	if _, err := planReset(config, owned{}, cfg, false); err != nil {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 }

@@ -231,12 +231,31 @@ func (p *spoken) String() string {
 	return p.text.String()
 }
 
+// lifeline is a pipe into which nobody writes: its end is that of the test's process,
+// however that comes about.
+var lifeline = sync.OnceValue(func() (l struct {
+	read, write *os.File // the latter is kept open
+	err         error
+}) {
+	l.read, l.write, l.err = os.Pipe()
+	return l
+})
+
+// leash ends a group of processes with the test.
+const leash = "(read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &\n"
+
 // start starts what does not end by itself. It is killed with the session, and must
 // not have failed before. ready is called until it is true.
 func (s *session) start(text string, ready func(said string) bool) *spoken {
 	s.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd, out := s.command(ctx, "[ ! -e .env ] || . ./.env\nexec "+s.here(text)), &spoken{}
+	cmd, out := s.command(ctx, leash+"[ ! -e .env ] || . ./.env\nexec 3<&-\nexec "+s.here(text)), &spoken{}
+	line := lifeline()
+	if line.err != nil {
+		cancel()
+		s.Fatal(line.err)
+	}
+	cmd.ExtraFiles = []*os.File{line.read}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		cancel()

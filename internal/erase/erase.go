@@ -9,30 +9,55 @@ package erase
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// Small is how many bytes a file may have that is written over. Larger ones hold readings:
-// writing over those would wear the flash out for nothing.
-const Small = 256 << 10
+// Small is how many bytes a file may have that is written over: as many as a configuration
+// may. Larger ones hold readings: writing over those would wear the flash out for nothing.
+const Small = 1 << 20
+
+// ErrOwner means that a folder is another user's than it was said to be.
+var ErrOwner = errors.New("the folder is another user's")
 
 // Folder removes what is in a folder but what spare wants kept, nil standing for nothing,
 // by its name in the folder itself. It goes on after an error, and returns all of them. A
-// folder that is not there is empty.
-func Folder(path string, spare func(name string) bool) error {
-	return in(unix.AT_FDCWD, path, 0, func(dir *os.File) error { return folder(dir, spare) })
+// folder that is not there is empty. One that is not owner's, unless that is -1, is left
+// alone: somebody else may have said where it is, or put a link in its place.
+func Folder(path string, owner int, spare func(name string) bool) error {
+	return in(unix.AT_FDCWD, path, 0, func(dir *os.File) error {
+		var is unix.Stat_t
+		if err := unix.Fstat(int(dir.Fd()), &is); err != nil {
+			return err
+		}
+		if owner >= 0 && int(is.Uid) != owner {
+			return fmt.Errorf("%s: %w", path, ErrOwner)
+		}
+		return folder(dir, spare)
+	})
 }
 
-// Path removes a file, a link, or a folder with all that is in it. What is not there is
-// removed.
-func Path(path string) error {
-	return in(unix.AT_FDCWD, filepath.Dir(path), 0, func(dir *os.File) error {
-		return errors.Join(remove(dir, filepath.Base(path)), dir.Sync())
-	})
+// Path removes what has this name in a folder, or, if it is several with slashes, in
+// folders below that: a file, a link, or a folder with all that is in it. What is not
+// there is removed.
+func Path(dir, name string) error {
+	if !filepath.IsLocal(name) || name == "." {
+		return fmt.Errorf("%q is no name below %s", name, dir)
+	}
+	return in(unix.AT_FDCWD, dir, 0, func(dir *os.File) error { return below(dir, filepath.Clean(name)) })
+}
+
+// below removes what is in a folder, following no link on the way.
+func below(dir *os.File, name string) error {
+	if first, rest, deeper := strings.Cut(name, "/"); deeper {
+		return in(int(dir.Fd()), first, unix.O_NOFOLLOW, func(sub *os.File) error { return below(sub, rest) })
+	}
+	return errors.Join(remove(dir, name), dir.Sync())
 }
 
 // in opens a folder of another one, and no link if flags say so.
@@ -77,6 +102,8 @@ func remove(dir *os.File, name string) error {
 	switch {
 	case err == nil, err == unix.ENOENT:
 		return nil
+	case err == unix.EBUSY && flags != 0:
+		return nil // a disk is mounted there, which is empty now
 	}
 	return &fs.PathError{Op: "remove", Path: filepath.Join(dir.Name(), name), Err: err}
 }
