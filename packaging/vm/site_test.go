@@ -168,8 +168,10 @@ func (s *shore) renew() {
 	s.routes.Store(&routes)
 }
 
-// delivered is a script that succeeds when nothing is waiting on the machine.
-const delivered = `tidegate status -json | grep -o '"waiting":[0-9]*\|"in_flight":[0-9]*' | awk -F: '{ n += $2; k++ } END { exit !(k >= 2 && n == 0) }'`
+// delivered is a script that succeeds when nothing is waiting on the machine: neither in
+// the buffer, nor for the uplink, nor on its way.
+const delivered = `tidegate status -json | grep -o '"\(waiting\|in_flight\)": *[0-9]\+' |
+	awk -F: '{ n += $2; k++ } END { print k + 0, "counts, together", n + 0; exit !(k == 3 && n == 0) }'`
 
 // awaitDelivery waits until nothing on the machine is waiting any more.
 func (s *shore) awaitDelivery() {
