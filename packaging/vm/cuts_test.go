@@ -224,6 +224,7 @@ func (s *storm) lie(seed uint64) (v firmwaresim.Verdict) {
 	var makePlain func()
 	s.disk, makePlain = s.makeVolatile(seed, true)
 	s.ledger = firmwaresim.NewLedger()
+	s.shore.renew()
 	s.startLoad()
 	s.shore.cable.Cut()
 	s.start()
@@ -238,7 +239,7 @@ func (s *storm) lie(seed uint64) (v firmwaresim.Verdict) {
 	s.Logf("the disk lied about %d sectors, and lost %d", s.disk.total.Unflushed, s.disk.total.Lost)
 	s.shore.cable.Restore()
 	s.start()
-	if s.startsAgain() {
+	if s.startsAgain() && s.disk.total.Lost > 0 {
 		v = s.shore.audit(s.ledger)
 		s.Logf("it starts again: %v", v)
 	}

@@ -71,14 +71,19 @@ func (m *machine) buildVolatile() string {
 }
 
 // makeVolatile puts the machine's plain disk, which is off, behind a volatile cache. A disk that
-// lies answers flushes and does nothing. The function that it returns writes
+// lies answers flushes, does nothing, and forgets everything in a cut. The function that it returns writes
 // everything and makes it the plain disk again.
 func (m *machine) makeVolatile(seed uint64, lies bool) (*volatileDisk, func()) {
 	m.Helper()
+	keep := -1 // at random
+	if lies {
+		keep = 0 // nothing since it was switched on: an old state, but a whole one, which starts
+	}
 	plain := m.disk.(plainDisk)
 	d := &volatileDisk{T: m.T, socket: m.file("nbd"), control: m.file("cut")}
 	d.server = exec.Command(m.buildVolatile(), "-disk", plain.file, "-socket", d.socket, "-control", d.control,
-		fmt.Sprintf("-seed=%d", seed), fmt.Sprintf("-lie=%t", lies))
+		fmt.Sprintf("-seed=%d", seed), fmt.Sprintf("-lie=%t", lies),
+		fmt.Sprintf("-keep=%d", keep), "-flush=20ms")
 	d.server.Stderr = os.Stderr
 	d.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := d.server.StdoutPipe()

@@ -2,11 +2,14 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/cloud"
@@ -111,25 +114,18 @@ func (f *fleet) awaitAck(atMost time.Duration) bool {
 // shore is a cloud in the test's process, which keeps its power, and the cable to
 // it.
 type shore struct {
-	m     *machine
-	store *cloud.Store
-	cable *firmwaresim.Link
-	url   string // as the machine sees it, through the cable
+	m      *machine
+	store  *cloud.Store
+	routes atomic.Pointer[http.Handler]
+	cable  *firmwaresim.Link
+	url    string // as the machine sees it, through the cable
 }
 
 func (m *machine) openShore() *shore {
 	m.Helper()
-	dir, err := os.MkdirTemp("", "shore")
-	if err != nil {
-		m.Fatal(err)
-	}
-	m.Cleanup(func() { os.RemoveAll(dir) })
-	store, err := cloud.Open(cloud.StoreConfig{Dir: dir})
-	if err != nil {
-		m.Fatal(err)
-	}
-	receiver := cloud.NewReceiver(cloud.ReceiverConfig{}, store, slog.New(slog.DiscardHandler))
-	server := httptest.NewServer(cloud.Routes(receiver, store))
+	s := &shore{m: m}
+	s.renew()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.routes.Load()).ServeHTTP(w, r) }))
 	cable, err := firmwaresim.OpenLink("127.0.0.1:0", server.Listener.Addr().String())
 	if err != nil {
 		m.Fatal(err)
@@ -144,16 +140,38 @@ func (m *machine) openShore() *shore {
 		}
 		server.CloseClientConnections()
 		server.Close()
-		if err := store.Close(); err != nil {
-			m.Error(err)
-		}
 	})
 	_, port, _ := strings.Cut(cable.Addr(), ":")
-	return &shore{m: m, store: store, cable: cable, url: "http://" + inside + ":" + port + "/v1/ingest"}
+	s.cable, s.url = cable, "http://"+inside+":"+port+"/v1/ingest"
+	return s
 }
 
-// delivered is a script that succeeds when nothing is waiting on the machine.
-const delivered = `tidegate status -json | grep -o '"waiting":[0-9]*\|"in_flight":[0-9]*' | awk -F: '{ n += $2; k++ } END { exit !(k >= 2 && n == 0) }'`
+// renew replaces the cloud by one that has nothing yet. A machine whose disk is an
+// older copy gives numbers to its readings that the last cloud has seen.
+func (s *shore) renew() {
+	s.m.Helper()
+	dir, err := os.MkdirTemp("", "shore")
+	if err != nil {
+		s.m.Fatal(err)
+	}
+	store, err := cloud.Open(cloud.StoreConfig{Dir: dir})
+	if err != nil {
+		s.m.Fatal(err)
+	}
+	s.m.Cleanup(func() {
+		if err := errors.Join(store.Close(), os.RemoveAll(dir)); err != nil {
+			s.m.Error(err)
+		}
+	})
+	routes := cloud.Routes(cloud.NewReceiver(cloud.ReceiverConfig{}, store, slog.New(slog.DiscardHandler)), store)
+	s.store = store
+	s.routes.Store(&routes)
+}
+
+// delivered is a script that succeeds when nothing is waiting on the machine: neither in
+// the buffer, nor for the uplink, nor on its way.
+const delivered = `tidegate status -json | grep -o '"\(waiting\|in_flight\)": *[0-9]\+' |
+	awk -F: '{ n += $2; k++ } END { print k + 0, "counts, together", n + 0; exit !(k == 3 && n == 0) }'`
 
 // awaitDelivery waits until nothing on the machine is waiting any more.
 func (s *shore) awaitDelivery() {

@@ -9,7 +9,9 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A sector is written or it is not: what a disk promises, and no more.
@@ -19,13 +21,18 @@ const sector = 512
 // sectors.
 const piece = 64 << 10
 
+var errDead = errors.New("the power is away")
+
 // disk is a file with a volatile write cache before it. Its methods may be called
 // at the same time. Ranges are whole sectors within size: who calls sees to that.
 type disk struct {
 	file *os.File
-	size int64 // bytes, whole sectors
-	most int   // sectors that the cache holds
-	lie  bool  // flushes and FUA do nothing
+	size int64         // bytes, whole sectors
+	most int           // sectors that the cache holds
+	lie  bool          // flushes and FUA do nothing
+	slow time.Duration // of a flush, before it has done anything
+	keep float64       // share of what is not flushed that a cut keeps; below 0: at random
+	dead atomic.Bool   // the power is being cut: a flush under way does nothing any more
 
 	mu     sync.RWMutex
 	cache  map[int64]*[sector]byte // by number; nil is a sector of zeros
@@ -69,7 +76,7 @@ func open(name string, most int, seed uint64, lie bool) (*disk, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &disk{file: file, size: size, most: most, lie: lie,
+	return &disk{file: file, size: size, most: most, lie: lie, keep: -1,
 		cache: make(map[int64]*[sector]byte), random: rand.New(rand.NewPCG(seed, 0))}, nil
 }
 
@@ -135,7 +142,7 @@ func (d *disk) zero(at, length int64, fua bool) error {
 // before, and one in two does: after a cut a sector has any of the values that it
 // had since the last flush, not only the first and the last.
 func (d *disk) put(n int64, kept *[sector]byte) error {
-	if old, ok := d.cache[n]; ok && d.random.IntN(2) == 0 {
+	if old, ok := d.cache[n]; ok && d.keep < 0 && d.random.IntN(2) == 0 {
 		if err := d.store([]int64{n}, func(int64) *[sector]byte { return old }); err != nil {
 			return err
 		}
@@ -151,8 +158,12 @@ func (d *disk) put(n int64, kept *[sector]byte) error {
 // flush writes to the file what the cache holds, which is at least everything
 // that was answered before: a writer has the lock until it is done.
 func (d *disk) flush() error {
+	time.Sleep(d.slow)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.dead.Load() {
+		return errDead
+	}
 	if d.lie {
 		return nil
 	}
@@ -179,6 +190,9 @@ func (d *disk) cut() (report, error) {
 		chance = 0
 	case 1:
 		chance = 1
+	}
+	if d.keep >= 0 {
+		chance = d.keep
 	}
 	var kept []int64
 	for _, n := range slices.Sorted(maps.Keys(d.cache)) { // the seed decides, not the map's order

@@ -4,7 +4,7 @@
 // not flushed reaches the file, and the rest is gone; then it serves again with what
 // survived. The seed decides the part, as far as requests come in the same order.
 //
-//	volatile -disk FILE -socket S -control C [-seed N] [-lie] [-cache MiB]
+//	volatile -disk FILE -socket S -control C [-seed N] [-lie] [-flush 20ms] [-keep 0] [-cache MiB]
 //	echo cut | socat - UNIX:C        a line of JSON says what was lost
 //	echo state | socat - UNIX:C      what is not flushed at present
 //
@@ -51,6 +51,8 @@ func run(args []string, out, diagnosis io.Writer) error {
 	control := flags.String("control", "", "`path` of the socket that takes commands")
 	seed := flags.Uint64("seed", 0, "decides what survives a cut; 0: one of its own, which is printed")
 	lie := flags.Bool("lie", false, "answer flushes and do nothing")
+	slow := flags.Duration("flush", 0, "how long a flush takes, as on a card: `20ms`")
+	keep := flags.Float64("keep", -1, "`share`, from 0 to 1, of what is not flushed that a cut keeps; -1: at random")
 	mib := flags.Int("cache", 256, "`MiB` of the cache; when it is full, everything goes to the file")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -65,6 +67,7 @@ func run(args []string, out, diagnosis io.Writer) error {
 	if err != nil {
 		return err
 	}
+	d.slow, d.keep = *slow, *keep
 	s := &server{disk: d, peers: make(map[net.Conn]bool)}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
@@ -179,7 +182,9 @@ func (s *server) command(line string, out io.Writer) {
 	switch line {
 	case "cut":
 		s.gate.Lock()
+		s.disk.dead.Store(true)
 		s.hangUp()
+		s.disk.dead.Store(false)
 		r, err := s.disk.cut()
 		s.gate.Unlock()
 		if answer = r; err != nil {

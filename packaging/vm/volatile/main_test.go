@@ -192,7 +192,7 @@ func TestFlushesHoldForAllWhileThePowerIsCut(t *testing.T) {
 						return
 					}
 					if i%3 == 0 {
-						if _, err := flusher.do(3, 0, 0, 0, nil, nil); err != nil {
+						if code, err := flusher.do(3, 0, 0, 0, nil, nil); err != nil || code != 0 {
 							return
 						}
 						safe[m] = sent[m]
