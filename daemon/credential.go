@@ -73,6 +73,16 @@ func (c credentials) file(name string) (string, error) {
 		name, filepath.Join(c.store, name))
 }
 
+// source is the file that a credential comes from: what systemd has made of it cannot be
+// changed, or only until the next start. Other files are their own.
+func (c credentials) source(file string) (string, bool) {
+	name, ok := strings.CutPrefix(filepath.Base(file), handed("", ""))
+	if dir := filepath.Dir(file); ok && (dir == c.given || dir == c.unit) {
+		return filepath.Join(c.store, name), true
+	}
+	return file, filepath.Dir(file) == c.store
+}
+
 // has says whether a file is a credential of the gateway.
 func (c credentials) has(file string) bool {
 	return slices.Contains([]string{c.given, c.unit, c.store}, filepath.Dir(file))

@@ -117,3 +117,21 @@ func TestAMissingCredentialIsFoundInTheFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// "tidegate passwd" must not change what systemd has made of a credential, which is gone
+// with the next start.
+func TestAPasswordIsChangedWhereItsCredentialComesFrom(t *testing.T) {
+	c := credentials{given: "/run/given", unit: "/run/unit", store: "/etc/store"}
+	for file, want := range map[string]string{
+		"/run/given/tidegate_users": "/etc/store/users", "/run/unit/tidegate_users": "/etc/store/users", "/etc/store/users": "/etc/store/users",
+	} {
+		if got, restart := c.source(file); got != want || !restart {
+			t.Errorf("%s comes from %s, to be given at the start: %v", file, got, restart)
+		}
+	}
+	for _, file := range []string{"/etc/tidegate/users", "/etc/tidegate/tidegate_users", "users", "/run/unit/users"} {
+		if got, restart := c.source(file); got != file || restart {
+			t.Errorf("%s comes from %s, to be given at the start: %v", file, got, restart)
+		}
+	}
+}

@@ -16,9 +16,9 @@ import (
 )
 
 // passwd sets or deletes the password of an MQTT user. A running gateway takes
-// notice by itself.
+// notice by itself, unless the file is a credential.
 func (c *call) passwd() error {
-	path := c.passwords
+	path, restart := c.passwords, false
 	if path == "" {
 		cfg, err := c.load()
 		if err != nil {
@@ -27,7 +27,17 @@ func (c *call) passwd() error {
 		if path = cfg.Ingest.MQTT.PasswordFile; path == "" {
 			return errors.New("the configuration names no password file — hint: set ingest.mqtt.password_file, or use -file")
 		}
+		path, restart = machineCredentials().source(path)
 	}
+	if err := c.edit(path); err != nil || !restart {
+		return err
+	}
+	_, err := fmt.Fprintf(c.stderr, "%s is a credential, which the gateway is given when it starts: systemctl restart tidegate\n", path)
+	return err
+}
+
+// edit changes the file of passwords.
+func (c *call) edit(path string) error {
 	if c.delete {
 		return passwd.Delete(path, c.user)
 	}

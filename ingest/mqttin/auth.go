@@ -19,6 +19,9 @@ import (
 // its session when it may.
 func (c *conn) login(cl *mqtt.Client, pk packets.Packet) (reason byte) {
 	if c.probe {
+		if !c.broker.own.named(cl.ID) {
+			return codeNotAuthorized // it connects again, and from another address
+		}
 		c.session, _ = c.broker.claimSession(c, cl.ID)
 		return 0
 	}

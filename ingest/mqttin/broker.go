@@ -43,6 +43,7 @@ type broker struct {
 	// roused receives when there is something to tend.
 	roused chan struct{}
 	sys    *sys // nil when nothing is announced
+	own    *ownAddresses
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier, also of those who are away
@@ -65,6 +66,7 @@ func newBroker(ctx context.Context, s *Source, intake *ingest.Intake) (*broker, 
 		conns:    make(map[*conn]bool),
 		hosts:    make(map[string]int),
 		roused:   make(chan struct{}, 1),
+		own:      s.own,
 	}
 	b.ctx, b.quit = context.WithCancel(ctx)
 	b.batches = make(chan *batch, runtime.GOMAXPROCS(0)+2)

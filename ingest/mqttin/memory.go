@@ -122,6 +122,7 @@ func (m *memory) again(notes []reading.Note) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.waiting = slices.Concat(notes, m.waiting)
+	signal(m.roused)
 }
 
 func (m *memory) waits() bool {

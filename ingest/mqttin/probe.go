@@ -3,14 +3,16 @@ package mqttin
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,7 +25,8 @@ import (
 // a note without a key instead of readings: custody says when it could have been
 // committed, and keeps nothing; see [reading.Note]. It counts nowhere and takes nobody's
 // place. It does not go through TLS, passwords, rules and decoders: a door knows its own
-// probe by the address that it comes from, which is a socket of this process.
+// probe by the address that it comes from, which is a socket of this process, and by a
+// name that nobody else is told.
 //
 // Where this machine does not let it reach Listen, say because of a firewall or of an
 // address that has gone, it comes in behind the accept loop.
@@ -50,7 +53,7 @@ func (s *Source) Probe(ctx context.Context) error {
 	defer nc.Close()
 	defer s.own.forget(nc.LocalAddr())
 	defer context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })()
-	if err := exchangeProbe(nc); err != nil {
+	if err := exchangeProbe(nc, s.own.nameOne()); err != nil {
 		return fmt.Errorf("mqtt probe: %w", errors.Join(err, ctx.Err()))
 	}
 	return nil
@@ -58,9 +61,8 @@ func (s *Source) Probe(ctx context.Context) error {
 
 // exchangeProbe speaks MQTT 3.1.1: one CONNECT with a clean session and no keep-alive,
 // one PUBLISH, one DISCONNECT.
-func exchangeProbe(nc net.Conn) error {
+func exchangeProbe(nc net.Conn, name string) error {
 	const id = 1
-	name := fmt.Appendf(nil, "tidegate-probe-%016x", rand.Uint64())
 	hello := append([]byte{0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, byte(len(name))}, name...)
 	for _, step := range []struct{ say, want []byte }{
 		{append([]byte{typeConnect << 4, byte(len(hello))}, hello...), []byte{typeConnack << 4, 2, 0, 0}},
@@ -88,16 +90,28 @@ func (c *conn) addProbe(p publish) {
 		c.batch = <-c.broker.batches
 	}
 	b := c.broker
-	for _, shared := range []sync.Locker{&b.claim, &b.mu, &b.memory.mu, &b.retained.change, &b.retained.mu, &b.throttle.mu} {
+	for _, shared := range b.locks() {
 		shared.Lock() // that it can be is all
 		shared.Unlock()
 	}
+	b.server.Topics.Unsubscribe(nobodys, c.client.ID) // of its locks, that of the root is not to be had
 	c.batch.notes = []reading.Note{{}}
 	c.batch.ids = append(c.batch.ids, p.id)
 	c.batch.counts.messages[1]++ // so that it is full some day; they are a probe's
 }
 
-// reach is how long a probe tries to connect.
+// locks are those that connections share.
+func (b *broker) locks() []sync.Locker {
+	all := []sync.Locker{
+		&b.claim, &b.mu, &b.memory.mu, &b.retained.change, &b.retained.mu, &b.throttle.mu, b.server.Clients, b.server.Topics.Retained,
+	}
+	if b.sys != nil {
+		all = append(all, &b.sys.mu)
+	}
+	return all
+}
+
+// reach is how long a probe tries to connect, if it has twice that.
 const reach = 5 * time.Second
 
 // knock connects to a listener of this process, from an address that it knows before
@@ -112,7 +126,11 @@ func (s *Source) knock(ctx context.Context, at net.Addr) (net.Conn, error) {
 		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	var from netip.AddrPort
-	d := net.Dialer{Timeout: reach, KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) error {
+	patience := reach
+	if until, ends := ctx.Deadline(); ends {
+		patience = min(patience, time.Until(until)/2)
+	}
+	d := net.Dialer{Timeout: patience, KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) error {
 		bound := errors.New("no address")
 		if err := raw.Control(func(fd uintptr) { from, bound = bindTo(int(fd), ip) }); err != nil {
 			return err
@@ -149,11 +167,27 @@ func bindTo(fd int, ip netip.Addr) (netip.AddrPort, error) {
 }
 
 // ownAddresses are those that this process connects from, at the moment, to its own
-// door. While it does, nobody else can come from there.
+// door. While it does, nobody else can come from there, unless something on the way
+// translates addresses, or the port was given away in the instant after it was closed.
+// What such a device sends must not be taken for a probe's, which is acknowledged and
+// not kept: so there is a name, too.
 type ownAddresses struct {
+	name string // begins the client identifiers of probes
+	last atomic.Uint64
+
 	mu  sync.Mutex
 	all map[netip.AddrPort]bool
 }
+
+func newOwnAddresses() *ownAddresses {
+	return &ownAddresses{name: "tidegate-probe-" + rand.Text() + "-"}
+}
+
+// nameOne returns the client identifier of another probe.
+func (o *ownAddresses) nameOne() string { return fmt.Sprintf("%s%x", o.name, o.last.Add(1)) }
+
+// named says whether a client identifier is a probe's.
+func (o *ownAddresses) named(id string) bool { return strings.HasPrefix(id, o.name) }
 
 func (o *ownAddresses) add(a netip.AddrPort) {
 	o.mu.Lock()
@@ -172,10 +206,13 @@ func (o *ownAddresses) remove(a netip.AddrPort) {
 
 func (o *ownAddresses) forget(a net.Addr) { o.remove(plainAddress(a)) }
 
-// claim says whether an accepted connection is a probe's, and takes TLS away from it.
+// claim says whether an accepted connection comes from a probe's address, and takes TLS
+// away from it. There is one from each.
 func (o *ownAddresses) claim(nc net.Conn) (net.Conn, bool) {
+	from := plainAddress(nc.RemoteAddr())
 	o.mu.Lock()
-	mine := len(o.all) > 0 && o.all[plainAddress(nc.RemoteAddr())]
+	mine := o.all[from]
+	delete(o.all, from)
 	o.mu.Unlock()
 	if secure, ok := nc.(*tls.Conn); ok && mine {
 		return secure.NetConn(), true

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/reading"
@@ -140,6 +142,9 @@ func TestADeadlockKeepsAProbeWaiting(t *testing.T) {
 		"claim":    func(b *broker) sync.Locker { return &b.claim },
 		"memory":   func(b *broker) sync.Locker { return &b.memory.mu },
 		"retained": func(b *broker) sync.Locker { return &b.retained.mu },
+		"changes":  func(b *broker) sync.Locker { return &b.retained.change },
+		"$SYS":     func(b *broker) sync.Locker { return &b.sys.mu },
+		"index":    func(b *broker) sync.Locker { return b.server.Topics.Retained },
 		"throttle": func(b *broker) sync.Locker { return &b.throttle.mu },
 		"clients":  func(b *broker) sync.Locker { return b.server.Clients },
 	} {
@@ -225,7 +230,7 @@ func TestADoorThatIsNotOpenHasNoProbe(t *testing.T) {
 
 // Only an address that this process connects from is a probe's.
 func TestNobodyElseIsTakenForAProbe(t *testing.T) {
-	var own ownAddresses
+	own := newOwnAddresses()
 	own.add(netip.MustParseAddrPort("127.0.0.1:1"))
 	for _, other := range []net.Addr{
 		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2},
@@ -238,9 +243,37 @@ func TestNobodyElseIsTakenForAProbe(t *testing.T) {
 		}
 	}
 	for _, mine := range []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv4(127, 0, 0, 1).To16()} {
-		if _, ok := own.claim(from{&net.TCPAddr{IP: mine, Port: 1}}); !ok {
-			t.Errorf("%v is not taken for a probe", mine)
+		own.add(netip.MustParseAddrPort("127.0.0.1:1"))
+		for _, want := range []bool{true, false} { // whoever comes next is another
+			if _, ok := own.claim(from{&net.TCPAddr{IP: mine, Port: 1}}); ok != want {
+				t.Errorf("%v is taken for a probe: %v", mine, ok)
+			}
 		}
+	}
+}
+
+// Something on the way gives a device the address that a probe comes from: what it sends
+// must not be acknowledged, for nobody would keep it.
+func TestADeviceFromTheAddressOfAProbeIsNoProbe(t *testing.T) {
+	custody := instant()
+	src := start(t, custody, Config{})
+	at := src.Addr(t.Context())
+	nc, err := (&net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) {
+			if mine, err := bindTo(int(fd), netip.MustParseAddr("127.0.0.1")); err == nil {
+				src.own.add(mine)
+			}
+		})
+	}}).DialContext(t.Context(), "tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, nc)
+	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, ProtocolVersion: 4,
+		Connect: packets.ConnectParams{ProtocolName: []byte("MQTT"), ClientIdentifier: "d", Clean: true}})
+	got := make([]byte, 4)
+	if _, err := io.ReadFull(nc, got); err == nil && got[3] == 0 {
+		t.Errorf("it is let in as a probe: %x", got)
 	}
 }
 

@@ -31,6 +31,9 @@ func (b *broker) reconcile(ctx context.Context) error {
 			b.memory.later(reading.Note{Key: sessionKey(number)})
 		}
 	}
+	if book.later > 0 { // a session of a later version may need the rest; see restore
+		return nil
+	}
 	for number := range book.messages {
 		if !needed[number] {
 			b.memory.later(reading.Note{Key: messageKey(number)})

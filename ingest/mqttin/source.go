@@ -101,7 +101,7 @@ type Source struct {
 	clock clock
 
 	places *listening.Places // that of Listen is the first
-	own    ownAddresses      // of probes
+	own    *ownAddresses     // of probes
 
 	mu     sync.Mutex
 	broker *broker
@@ -109,7 +109,7 @@ type Source struct {
 
 // New returns a Source that does nothing yet.
 func New(cfg Config, log *slog.Logger) *Source {
-	return &Source{cfg: cfg.withDefaults(), log: log, clock: machineClock(), places: listening.New()}
+	return &Source{cfg: cfg.withDefaults(), log: log, clock: machineClock(), places: listening.New(), own: newOwnAddresses()}
 }
 
 // Run listens and serves until ctx ends or a listener breaks. When it returns,

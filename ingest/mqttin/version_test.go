@@ -3,6 +3,7 @@ package mqttin
 import (
 	"bytes"
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -23,11 +24,14 @@ func (w *world) notesOf() map[string]string {
 	return all
 }
 
-// setNoteVersion replaces the first byte of every note, which is its version.
-func (w *world) setNoteVersion(version byte) {
+// setNoteVersion replaces the first byte of the notes under a prefix, which is their version.
+func (w *world) setNoteVersion(prefix string, version byte) {
 	w.t.Helper()
 	var notes []reading.Note
 	for key, value := range w.notesOf() {
+		if !strings.HasPrefix(key, prefix) {
+			continue
+		}
 		changed := []byte(value)
 		changed[0] = version
 		notes = append(notes, reading.Note{Key: key, Value: changed})
@@ -53,7 +57,7 @@ func TestNotesOfALaterVersionWaitForIt(t *testing.T) {
 	writer.publish("orders", "go", 1, 2)
 	writer.expect(packets.Puback, 2)
 	w.restart()
-	w.setNoteVersion(noteVersion + 1)
+	w.setNoteVersion(notePrefix, noteVersion+1)
 	before := w.notesOf()
 	if len(before) < 4 {
 		t.Fatalf("notes: %q", before)
@@ -69,7 +73,7 @@ func TestNotesOfALaterVersionWaitForIt(t *testing.T) {
 	if after := w.notesOf(); !maps.Equal(before, after) {
 		t.Errorf("the notes were %q, and are %q", before, after)
 	}
-	w.setNoteVersion(noteVersion)
+	w.setNoteVersion(notePrefix, noteVersion)
 	w.restart()
 	late := connect(t, w.src, 4, "late")
 	late.subscribe(1, 1, "kept")
@@ -79,5 +83,29 @@ func TestNotesOfALaterVersionWaitForIt(t *testing.T) {
 	reader = resume(t, w.src, 4, "reader")
 	if got := reader.read(); !bytes.Equal(got.Payload, []byte("go")) {
 		t.Errorf("the session gets %q", got.Payload)
+	}
+}
+
+// A commit that fails has what is noted looked through: what belongs to a session of a
+// later version belongs to nobody that is known, and stays.
+func TestALookAtTheNotesLeavesThoseOfALaterVersion(t *testing.T) {
+	w := newWorld(t, Config{})
+	reader := resume(t, w.src, 4, "reader")
+	reader.subscribe(1, 1, "orders")
+	bye(reader)
+	publishAcked(connect(t, w.src, 4, "writer"), "orders", "go")
+	w.restart()
+	w.setNoteVersion(sessionNotes, noteVersion+1)
+	before := w.notesOf()
+	if len(before) != 3 {
+		t.Fatalf("notes: %q", before)
+	}
+	w.restart()
+	if err := serving(w.src).reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.flush()
+	if after := w.notesOf(); !maps.Equal(before, after) {
+		t.Errorf("the notes were %q, and are %q", before, after)
 	}
 }
