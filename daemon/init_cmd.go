@@ -100,12 +100,13 @@ func (c *initCall) run(ctx context.Context) error {
 			return err
 		}
 	}
+	var said bytes.Buffer
 	text, err := ontrial.Read(s.path)
 	if err != nil {
-		return unreadableError{err}
+		err = unreadableError{err}
+	} else {
+		err = c.apply(ctx, s, text, &said)
 	}
-	var said bytes.Buffer
-	err = c.apply(ctx, s, text, &said)
 	_, _ = c.stdout.Write(said.Bytes())
 	if err != nil {
 		fmt.Fprintf(&said, "this did not work:\n%v\n", err)

@@ -81,6 +81,17 @@ func TestUsersDoNotGoIntoTheConfigurationsOwnFiles(t *testing.T) {
 	}
 }
 
+func TestAFileThatCannotBeReadIsToldOnTheCard(t *testing.T) {
+	n := newNewcomer(t)
+	writeFile(t, n.file(), strings.Repeat("# x\n", 300_000))
+	if _, err := n.init(); err == nil {
+		t.Error("nothing is wrong with it")
+	}
+	if log := readFile(t, filepath.Join(n.boot, initLog)); !strings.Contains(log, "larger than 1024 KiB") {
+		t.Errorf("the card says %s", log)
+	}
+}
+
 // TestABrokenFileTellsNoSecret: what is wrong is told on the card, which anybody can read.
 func TestABrokenFileTellsNoSecret(t *testing.T) {
 	for _, line := range []string{`a = hunter2`, `a = "hunter2`, `a = 'hunter2`, `a = "hunter2" x`, `a = "\qhunter2"`, `a = "x"` + "\n" + `a = "hunter2"`,
@@ -93,6 +104,16 @@ func TestABrokenFileTellsNoSecret(t *testing.T) {
 			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "unter") {
 				t.Errorf("%s: %q: %v", table, line, err)
 			}
+		}
+	}
+}
+
+// TestAURLThatIsWrongTellsNoPassword: it stands in the configuration part of the file.
+func TestAURLThatIsWrongTellsNoPassword(t *testing.T) {
+	for _, url := range []string{"https://gw:hunter2@host:99999/", "htps://gw:hunter2@host/", "https://gw:hunter2@/", "https://gw:hunter2@host/%zz", "https://gw:hunter2@host/#x"} {
+		_, err := parseInit("fleet", fmt.Appendf(nil, "[[uplink.http]]\nname = \"cloud\"\nurl = %q\n", url), "/etc/tidegate/tidegate.toml", Default(), nil)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", url, err)
 		}
 	}
 }
