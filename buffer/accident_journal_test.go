@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,7 +37,13 @@ func recordAccidents() []accident {
 		{name: "bit rot in a cursor's mark", kept: "4-5", gaps: "damaged 3-3", says: damaged, happen: flip(2, recordHeader+3)},
 		{name: "bit rot in a note", kept: "3-3 5-5", gaps: "damaged 4-4", says: "what doors remembered is forgotten", happen: flip(3, recordHeader+3)},
 		{name: "record of a newer version", kept: "3-3 5-5", forgotten: true, says: "readings of a later version of the program are kept for it",
-			happen: rewrite(func(b []byte) []byte { b[recordAt(b, 3)+len(recordMagic)]++; return b })},
+			happen: rewrite(func(b []byte) []byte {
+				header := b[recordAt(b, 3):][:recordHeader]
+				header[len(recordMagic)]++
+				binary.LittleEndian.PutUint32(header[4:], headerSum(header))
+				return b
+			})},
+		{name: "bit rot in a record's version", kept: "3-5", happen: rewrite(func(b []byte) []byte { b[recordAt(b, 3)+len(recordMagic)] ^= 1; return b })},
 		{name: "segment of a newer version", by: TestReadingsOfALaterVersionWaitForIt},
 		{name: "segment of an earlier version", by: TestJournalsOfEarlierProgramsComeOut},
 		{name: "block of a newer version", by: TestRecordsOfANewerVersionAreNotOverwritten},

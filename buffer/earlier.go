@@ -13,8 +13,10 @@ import (
 // What earlier versions wrote is read for ever. Records are read as they lie, and
 // state.db is brought up to date once, in one transaction.
 
-// recordVersion1 was without notes.
-const recordVersion1 = '1'
+const (
+	recordVersion1 = '1' // was without notes
+	recordVersion2 = '2'
+)
 
 // parse1 parses a body of version 1, in which a cursor's mark was once a single
 // number a lane: all up to that is elsewhere. Blocks have checksums, so only one of

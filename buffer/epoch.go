@@ -87,7 +87,7 @@ func (r *recovery) beginEpoch() {
 	if r.epoch == 0 || r.before.File == 0 {
 		r.epoch = cmp.Or(r.newestEpoch(), r.epoch)
 	}
-	if r.leap && !clean {
+	if r.leap = r.leap && !clean; r.leap {
 		for lane := range r.next {
 			r.next[lane] += leap
 		}

@@ -126,16 +126,16 @@ func own(b wire.Block) wire.Block {
 // hole passes over the numbers before the block. Those of its own segment should
 // be there, and are lost. Before the segment's first there may be a hole without
 // a loss: a new cursor begins at the oldest there is, and what was evicted has
-// been declared.
+// been declared; or they are in a segment that is kept, and a later version will
+// deliver them.
 func (c *Cursor) hole(lane reading.Lane, h *head, blk wire.Block) {
-	if c.buf.index.keepsLater() {
-		return // they may be there, and a later version will deliver them
-	}
 	info, there := c.buf.index.segment(h.scan.number)
-	if first := max(h.next, info.Lanes[lane].First); there && first < blk.First {
+	if first := max(h.next, info.Lanes[lane].First); there && !info.kept() && first < blk.First && !leapt(first, blk.First) {
 		c.lose(lane, numberRange{first, blk.First - 1}, blk.Epoch, ReasonDamaged)
 	}
-	c.pass(lane, h.next, blk.First-1)
+	if !c.buf.index.keepsLater() {
+		c.pass(lane, h.next, blk.First-1)
+	}
 }
 
 // lose declares numbers lost, unless the sink has them, and passes over them.

@@ -42,7 +42,11 @@ func notKept(all []segmentInfo) []segmentInfo { return slices.DeleteFunc(all, se
 // begins a segment of its own.
 func knows(dir string, number uint64) bool {
 	header, ok := firstHeader(dir, number)
-	return ok && slices.Contains([]byte{recordVersion, recordVersion1}, header[len(recordMagic)])
+	if !ok {
+		return false
+	}
+	version, _ := versionOf(header)
+	return version == recordVersion || version == recordVersion1
 }
 
 // setAsideName is the name that a file gets: of damaged ones there are a few, and one

@@ -12,7 +12,7 @@ import (
 // A record is one commit in a segment:
 //
 //	0  magic "tgR", version "2"
-//	4  CRC-32C of bytes 8..32
+//	4  CRC-32C of bytes 8..32; in a version after "2", of those and the version
 //	8  number of the segment
 //	16 number of the record, ascending over all segments
 //	24 length of the body
@@ -23,7 +23,7 @@ import (
 // the old records of a recycled file are never taken for new ones.
 const (
 	recordMagic   = "tgR"
-	recordVersion = '2'
+	recordVersion = recordVersion2
 	recordHeader  = 32
 )
 
@@ -70,7 +70,29 @@ func sealRecord(rec []byte, segment, number uint64) {
 	le.PutUint64(rec[16:], number)
 	le.PutUint32(rec[24:], uint32(len(body)))
 	le.PutUint32(rec[28:], crc32c(body))
-	le.PutUint32(rec[4:], crc32c(rec[8:recordHeader]))
+	le.PutUint32(rec[4:], headerSum(rec))
+}
+
+// headerSum is the checksum of a header. Those of the first two versions leave the
+// version out; a later one has it in, so that rot of that byte makes none of them.
+func headerSum(header []byte) uint32 {
+	sum, version := crc32c(header[8:recordHeader]), header[len(recordMagic)]
+	if version == recordVersion1 || version == recordVersion2 {
+		return sum
+	}
+	return crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), []byte{version})
+}
+
+// versionOf returns the version of a record. It is false unless the header is whole.
+// One that is whole but for its version is of this version, or an earlier one.
+func versionOf(header []byte) (version byte, ok bool) {
+	switch binary.LittleEndian.Uint32(header[4:]) {
+	case headerSum(header):
+		return header[len(recordMagic)], true
+	case crc32c(header[8:recordHeader]):
+		return recordVersion2, true
+	}
+	return 0, false
 }
 
 // recordLength returns the length of the body that the header announces. It
@@ -78,8 +100,10 @@ func sealRecord(rec []byte, segment, number uint64) {
 // in all versions: none may overwrite what a later one acknowledged.
 func recordLength(header []byte, segment uint64) (number uint64, body int, ok bool) {
 	le := binary.LittleEndian
-	if len(header) < recordHeader || !bytes.HasPrefix(header, []byte(recordMagic)) ||
-		le.Uint32(header[4:]) != crc32c(header[8:recordHeader]) || le.Uint64(header[8:]) != segment {
+	if len(header) < recordHeader || !bytes.HasPrefix(header, []byte(recordMagic)) || le.Uint64(header[8:]) != segment {
+		return 0, 0, false
+	}
+	if _, ok := versionOf(header); !ok {
 		return 0, 0, false
 	}
 	n := le.Uint32(header[24:])
@@ -93,10 +117,14 @@ func parseBody(header, body []byte) (record, bool) {
 		return record{}, false
 	}
 	rec := record{number: binary.LittleEndian.Uint64(header[16:]), size: recordHeader + len(body)}
-	rec.version = header[len(recordMagic)]
+	rec.version, _ = versionOf(header)
 	switch rec.version {
 	case recordVersion:
 		rec.unknown = !rec.parse(body)
+		if rec.unknown && header[len(recordMagic)] != rec.version { // it is rotten, and may have been an earlier one
+			rec.notes = nil
+			rec.unknown = !rec.parse1(body)
+		}
 	case recordVersion1:
 		rec.unknown = !rec.parse1(body)
 	default:

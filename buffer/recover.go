@@ -345,8 +345,10 @@ func (r *recovery) continueSegment() {
 	if !ok || info.Number == r.sealed || info.Size != segmentSize {
 		return // what is noted in state.db must not change any more, nor what was written anew
 	}
-	if info.kept() || info.End > 0 && info.version != recordVersion {
-		return // each version has segments of its own, which an earlier one passes over as a whole
+	if info.kept() || r.leap || info.End > 0 && info.version != recordVersion {
+		// Each version has segments of its own, which an earlier one passes over as a whole, and
+		// numbers never leap within one.
+		return
 	}
 	seg, err := openSegment(r.cfg.Dir, info.Number, info.End)
 	if err != nil {

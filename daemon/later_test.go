@@ -92,6 +92,7 @@ func (s *site) everyFile() map[string][]byte {
 // setRecordVersion changes the version of all records in the segments.
 func setRecordVersion(t *testing.T, segments []string, version byte) {
 	t.Helper()
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
 	for _, path := range segments {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -99,6 +100,11 @@ func setRecordVersion(t *testing.T, segments []string, version byte) {
 		}
 		for at := 0; bytes.HasPrefix(text[at:], []byte("tgR")); {
 			text[at+3] = version
+			sum := crc32.Checksum(text[at+8:at+32], castagnoli)
+			if version > '2' {
+				sum = crc32.Update(sum, castagnoli, []byte{version})
+			}
+			binary.LittleEndian.PutUint32(text[at+4:], sum)
 			at += 32 + int(binary.LittleEndian.Uint32(text[at+24:]))
 		}
 		if err := os.WriteFile(path, text, 0o600); err != nil {

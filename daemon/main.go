@@ -48,6 +48,7 @@ Usage:
   tidegate log     [-f] [-level LEVEL]    show what a running gateway has said
   tidegate diag    [-o FILE]              pack what support wants to see, without secrets
   tidegate identify [-for SECONDS]        let the gateway show which one it is
+  tidegate clock   [-wait FILE]           say whether the clock is set, or wait until it is
   tidegate passwd  [-config FILE] [-file FILE] [-delete] USER
                                           set or delete a password for MQTT
   tidegate init    [-lan | FILE]          set this gateway up: from one file, or with its

@@ -17,7 +17,7 @@ import (
 	"github.com/tidegate/tidegate/internal/logtail"
 )
 
-// opsCall is one call of log, diag or identify.
+// opsCall is one call of log, diag, identify or clock.
 type opsCall struct {
 	call
 	follow  bool
@@ -29,7 +29,7 @@ type opsCall struct {
 // opsCommand returns the command for operators that has the name, or nil.
 func opsCommand(name string) entry {
 	run := map[string]func(*opsCall, context.Context) error{
-		"log": (*opsCall).log, "diag": (*opsCall).diag, "identify": (*opsCall).identify,
+		"log": (*opsCall).log, "diag": (*opsCall).diag, "identify": (*opsCall).identify, "clock": (*opsCall).clock,
 	}[strings.TrimLeft(name, "-")]
 	if run == nil {
 		return nil
@@ -52,8 +52,12 @@ func opsCommand(name string) entry {
 }
 
 func (c *opsCall) declare(name string) {
-	c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
+	if name != "clock" {
+		c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE`")
+	}
 	switch name {
+	case "clock":
+		c.flags.StringVar(&c.out, "wait", "", "wait until it is, and make this `FILE`")
 	case "log":
 		c.flags.BoolVar(&c.follow, "f", false, "go on with what comes")
 		c.flags.StringVar(&c.level, "level", "info", "this `LEVEL` and above: debug, info, warn or error")

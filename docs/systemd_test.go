@@ -11,7 +11,7 @@ import (
 )
 
 // units are those that systemd starts programs by.
-var units = []string{"tidegate", "tidegate-cloud"}
+var units = []string{"tidegate", "tidegate-clock", "tidegate-init", "tidegate-cloud"}
 
 // verified returns what systemd says about a unit with a drop-in: nothing if it is
 // fine. The programs are not installed, so others stand for them.

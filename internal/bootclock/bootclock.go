@@ -48,11 +48,3 @@ func Uptime() time.Duration {
 	}
 	return time.Duration(ts.Nano())
 }
-
-// Synced reports whether the kernel says that the wall clock is disciplined by
-// a time source: adjtimex(2) without STA_UNSYNC.
-func Synced() bool {
-	var tx unix.Timex
-	state, err := unix.Adjtimex(&tx)
-	return err == nil && state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0
-}

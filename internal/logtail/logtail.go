@@ -66,10 +66,10 @@ type memory struct {
 	changed chan struct{} // closed when something is added
 	// repeated receives when something was counted that is to be told of.
 	repeated chan struct{}
-	usual   ring
-	debug   ring
-	repeats repeats
-	scratch bytes.Buffer // what about and kind have written
+	usual    ring
+	debug    ring
+	repeats  repeats
+	scratch  bytes.Buffer // what about and kind have written
 }
 
 // New returns a Tail in front of a handler, which it asks for nothing below the

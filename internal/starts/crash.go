@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// CrashFile keeps what the program said when it last ended by a panic.
+// CrashFile keeps what the program said when it last ended by a panic, or by a signal
+// after which the runtime says where everything was.
 const CrashFile = "last-crash.txt"
 
 const (
@@ -40,7 +41,7 @@ func collect(dir string) (crash string, err error) {
 }
 
 // FirstWords returns the line that says why the program ended when it last ended by a
-// panic; empty if it never did.
+// panic, or by a signal as the watchdog's SIGABRT; empty if it never did.
 func FirstWords(dir string) string {
 	text, err := os.ReadFile(filepath.Join(dir, CrashFile))
 	if err != nil {
@@ -48,7 +49,7 @@ func FirstWords(dir string) string {
 	}
 	for line := range bytes.Lines(text) {
 		line := strings.TrimSpace(string(line))
-		for _, begin := range []string{"panic: ", "fatal error: ", "runtime: "} {
+		for _, begin := range []string{"panic: ", "fatal error: ", "runtime: ", "SIG"} {
 			if strings.HasPrefix(line, begin) {
 				return line[:min(len(line), 300)]
 			}

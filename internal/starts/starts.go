@@ -141,8 +141,8 @@ func Later(a, b string) bool {
 type Start struct {
 	// Before is what was known when it began. Failed counts this program only.
 	Before Record
-	// Crash is what the program said last when it ended by a panic before this start;
-	// empty if it did not.
+	// Crash is what the program said last when it ended by a panic or a signal before
+	// this start; empty if it said nothing.
 	Crash string
 
 	dir string

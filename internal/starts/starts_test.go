@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,6 +229,26 @@ func TestTheLastWordsOfAPanicAreKept(t *testing.T) {
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, CrashFile)); err != nil || strings.Count(string(text), "panic: ") != 1 || !strings.Contains(string(text), "starts_test.go") {
 		t.Errorf("the last one is kept, and only that: %s, %v", text, err)
+	}
+}
+
+// systemd's watchdog ends a program that hangs with SIGABRT.
+func TestTheWatchdogsEndIsToldLikeAPanic(t *testing.T) {
+	if dir := os.Getenv(crasher); dir != "" {
+		begin(t, dir, before())
+		if err := syscall.Kill(os.Getpid(), syscall.SIGABRT); err != nil {
+			t.Fatal(err)
+		}
+		select {}
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), crasher+"="+dir)
+	if err := cmd.Run(); err == nil {
+		t.Fatal("it did not end")
+	}
+	if s := begin(t, dir, before()); s.Crash != "SIGABRT: abort" {
+		t.Errorf("it says %q", s.Crash)
 	}
 }
 

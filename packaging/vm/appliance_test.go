@@ -243,9 +243,9 @@ func (m *machine) comesBackFromHanging() {
 }
 
 func (m *machine) startsWithoutSecrets() {
-	m.must("mv /etc/tidegate/credentials /root/credentials && systemctl restart tidegate")
+	m.must("mv /etc/tidegate/credentials /var/tmp/credentials && systemctl restart tidegate")
 	m.active()
-	m.must("rm -rf /etc/tidegate/credentials; mv /root/credentials /etc/tidegate/credentials && systemctl restart tidegate")
+	m.must("rm -rf /etc/tidegate/credentials; mv /var/tmp/credentials /etc/tidegate/credentials && systemctl restart tidegate")
 	m.active()
 }
 
@@ -263,7 +263,7 @@ func (m *machine) getsSecret() {
 	}))
 	defer server.Close()
 	m.write("/etc/tidegate/credentials/cloud-token", "root", "600", secret)
-	m.must("cp -a /etc/tidegate/tidegate.toml /root/")
+	m.must("cp -a /etc/tidegate/tidegate.toml /var/tmp/")
 	m.configure(m.site(m.outside(server.Listener.Addr())+"/v1/ingest", "token_file = \"credential:cloud-token\""))
 	m.publish(firmwaresim.FleetConfig{QoS: 1, Count: 1}, nil)
 	select {
@@ -275,7 +275,7 @@ func (m *machine) getsSecret() {
 		m.Error("the cloud was shown nothing")
 	}
 	m.eventually("a warning in the journal", "journalctl -q --no-pager -p warning _SYSTEMD_UNIT=tidegate.service | grep .")
-	m.must("cp -a --remove-destination /root/tidegate.toml /etc/tidegate/; rm /etc/tidegate/credentials/cloud-token; systemctl restart tidegate")
+	m.must("cp -a --remove-destination /var/tmp/tidegate.toml /etc/tidegate/; rm /etc/tidegate/credentials/cloud-token; systemctl restart tidegate")
 	m.active()
 }
 

@@ -240,6 +240,7 @@ func (s *storm) lie(seed uint64) (v firmwaresim.Verdict) {
 	s.start()
 	if s.startsAgain() {
 		v = s.shore.audit(s.ledger)
+		s.Logf("it starts again: %v", v)
 	}
 	s.cut()
 	makePlain()
@@ -252,8 +253,10 @@ func (s *storm) startsAgain() bool {
 	select {
 	case <-s.power.agent.ready:
 	case <-s.power.ended:
+		s.Log("the machine gives up: its file system is gone")
 		return false
-	case <-time.After(s.patience() / 2):
+	case <-time.After(s.patience() / 4):
+		s.Log("the machine does not start")
 		return false
 	}
 	code, said, err := s.power.agent.run(s.timed("it delivers", delivered), s.patience())

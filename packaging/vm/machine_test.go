@@ -288,7 +288,10 @@ func (m *machine) cut() {
 // shutDown ends the machine as it should be ended, which keeps everything.
 func (m *machine) shutDown() {
 	m.Helper()
-	m.must("systemctl poweroff --no-block")
+	// It may be off before it has answered.
+	if code, said, err := m.power.agent.run("systemctl poweroff --no-block", m.patience()); err == nil && code != 0 {
+		m.Fatalf("poweroff: exit code %d\n%s", code, said)
+	}
 	select {
 	case <-m.power.ended:
 	case <-time.After(m.patience()):
@@ -318,7 +321,7 @@ func (m *machine) explain() {
 	}
 	select {
 	case <-m.power.agent.ready:
-		_, said, err := m.power.agent.run("uptime; systemctl status --no-pager -n 0 tidegate; journalctl --no-pager -n 60; ss -ltn; df /", m.patience())
+		_, said, err := m.power.agent.run("uptime; systemctl status --no-pager -n 0 tidegate; journalctl --no-pager -n 60 -u tidegate; dmesg | tail -5; ss -ltn; df /", m.patience())
 		m.Logf("%v %s", err, said)
 	default:
 		m.Log("the machine has not come as far as its agent")

@@ -33,12 +33,12 @@ func (m *machine) deb() string {
 	return found[0]
 }
 
-// give puts a file into the machine's /root, and returns its name there.
+// give puts a file into the machine, and returns its name there.
 func (m *machine) give(file string) string {
 	m.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) }))
 	defer server.Close()
-	to := "/root/" + filepath.Base(file)
+	to := "/var/tmp/" + filepath.Base(file)
 	m.must("rm -f " + to + "; /usr/lib/apt/apt-helper download-file " + m.outside(server.Listener.Addr()) + "/ " + to)
 	return to
 }
@@ -88,8 +88,8 @@ func (m *machine) configure(text string) {
 // write replaces a file of the machine.
 func (m *machine) write(file, owner, mode, text string) {
 	m.Helper()
-	m.must("cat >/root/written <<'END OF FILE'\n" + strings.TrimSuffix(text, "\n") + "\nEND OF FILE\n" +
-		"install -o " + owner + " -g " + owner + " -m " + mode + " /root/written " + file + "; rm /root/written; sync")
+	m.must("cat >/var/tmp/written <<'END OF FILE'\n" + strings.TrimSuffix(text, "\n") + "\nEND OF FILE\n" +
+		"install -o " + owner + " -g " + owner + " -m " + mode + " /var/tmp/written " + file + "; rm /var/tmp/written; sync")
 }
 
 // active waits until the gateway is started.
