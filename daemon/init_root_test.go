@@ -71,6 +71,21 @@ func TestWhatWasAppliedIsTakenAwayWhenThatIsPossible(t *testing.T) {
 	}
 }
 
+func TestAFolderInTheWayOfAFileIsNamed(t *testing.T) {
+	n := newNewcomer(t)
+	writeFile(t, filepath.Join(n.etc, "ca.pem", "x"), "")
+	writeFile(t, n.file(), hashedBefore(n.fleet()))
+	if _, err := n.init(); err == nil || !strings.Contains(err.Error(), "ca.pem") || !strings.Contains(err.Error(), " — hint: a folder is in its place") {
+		t.Errorf("%v", err)
+	}
+	if log := readFile(t, filepath.Join(n.boot, initLog)); !strings.Contains(log, "a folder is in its place") {
+		t.Errorf("the card says %s", log)
+	}
+	if left, _ := filepath.Glob(filepath.Join(n.etc, ".new-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestUsersDoNotGoIntoTheConfigurationsOwnFiles(t *testing.T) {
 	for _, name := range []string{"tidegate.toml", "tidegate.toml.reset", "tidegate.toml.before-init", credentialsFolder} {
 		n := newNewcomer(t)
