@@ -165,14 +165,14 @@ func (u Upstream) validateURL(r refuse, key, text, example string, schemes ...st
 	switch {
 	case err != nil:
 		r(key, hint, "is no URL")
+	case at.User != nil: // before anything that shows the text
+		r(key, "put secrets into a file and name it in the key that ends in _file", "holds credentials, which end up in logs")
 	case !slices.Contains(schemes, at.Scheme):
 		r(key, hint, "%q begins with neither %s://", text, strings.Join(schemes, ":// nor "))
 	case at.Hostname() == "":
 		r(key, hint, "%q names no host", text)
 	case !isPort(at.Port()):
 		r(key, "write a number from 1 to 65535 after the colon", "%q has no valid port", text)
-	case at.User != nil:
-		r(key, "put secrets into a file and name it in the key that ends in _file", "holds credentials, which end up in logs")
 	case at.Fragment != "":
 		r(key, "leave out what begins with #", "%q has a fragment, which is never sent", text)
 	case !u.isSafe(at, schemes[0]):

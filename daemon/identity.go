@@ -97,6 +97,9 @@ func (g Gateway) identify(m machine) (identity, error) {
 		is.doubt = fmt.Sprintf("which name this gateway had is not known any more: %v — hint: set gateway.id if it had another", err)
 		err = nil
 	}
+	if errors.Is(err, fs.ErrPermission) && g.ID == "" {
+		is.doubt = fmt.Sprintf("whether this gateway has a name that it remembers cannot be seen: %v — hint: try it with sudo", err)
+	}
 	name, passing, none := m.derived()
 	switch {
 	case none == nil && !passing:

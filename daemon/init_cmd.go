@@ -100,12 +100,13 @@ func (c *initCall) run(ctx context.Context) error {
 			return err
 		}
 	}
+	var said bytes.Buffer
 	text, err := ontrial.Read(s.path)
 	if err != nil {
-		return unreadableError{err}
+		err = unreadableError{err}
+	} else {
+		err = c.apply(ctx, s, text, &said)
 	}
-	var said bytes.Buffer
-	err = c.apply(ctx, s, text, &said)
 	_, _ = c.stdout.Write(said.Bytes())
 	if err != nil {
 		fmt.Fprintf(&said, "this did not work:\n%v\n", err)
@@ -186,6 +187,8 @@ func (c *initCall) do(step initStep) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: %w — hint: try it with sudo", step.what, err)
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s: %w — hint: a folder is in its place: look what it is, and move it away", step.what, err)
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%s: %w — hint: mount it to be written; if it is, let the unit write there, too: ReadWritePaths= by \"systemctl edit tidegate-init\"", step.what, err)
 	case err != nil:

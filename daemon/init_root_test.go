@@ -71,6 +71,21 @@ func TestWhatWasAppliedIsTakenAwayWhenThatIsPossible(t *testing.T) {
 	}
 }
 
+func TestAFolderInTheWayOfAFileIsNamed(t *testing.T) {
+	n := newNewcomer(t)
+	writeFile(t, filepath.Join(n.etc, "ca.pem", "x"), "")
+	writeFile(t, n.file(), hashedBefore(n.fleet()))
+	if _, err := n.init(); err == nil || !strings.Contains(err.Error(), "ca.pem") || !strings.Contains(err.Error(), " — hint: a folder is in its place") {
+		t.Errorf("%v", err)
+	}
+	if log := readFile(t, filepath.Join(n.boot, initLog)); !strings.Contains(log, "a folder is in its place") {
+		t.Errorf("the card says %s", log)
+	}
+	if left, _ := filepath.Glob(filepath.Join(n.etc, ".new-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestUsersDoNotGoIntoTheConfigurationsOwnFiles(t *testing.T) {
 	for _, name := range []string{"tidegate.toml", "tidegate.toml.reset", "tidegate.toml.before-init", credentialsFolder} {
 		n := newNewcomer(t)
@@ -78,6 +93,17 @@ func TestUsersDoNotGoIntoTheConfigurationsOwnFiles(t *testing.T) {
 		if _, err := n.init(); err == nil || !strings.Contains(err.Error(), "write password_file = ") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAFileThatCannotBeReadIsToldOnTheCard(t *testing.T) {
+	n := newNewcomer(t)
+	writeFile(t, n.file(), strings.Repeat("# x\n", 300_000))
+	if _, err := n.init(); err == nil {
+		t.Error("nothing is wrong with it")
+	}
+	if log := readFile(t, filepath.Join(n.boot, initLog)); !strings.Contains(log, "larger than 1024 KiB") {
+		t.Errorf("the card says %s", log)
 	}
 }
 
@@ -93,6 +119,16 @@ func TestABrokenFileTellsNoSecret(t *testing.T) {
 			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "unter") {
 				t.Errorf("%s: %q: %v", table, line, err)
 			}
+		}
+	}
+}
+
+// TestAURLThatIsWrongTellsNoPassword: it stands in the configuration part of the file.
+func TestAURLThatIsWrongTellsNoPassword(t *testing.T) {
+	for _, url := range []string{"https://gw:hunter2@host:99999/", "htps://gw:hunter2@host/", "https://gw:hunter2@/", "https://gw:hunter2@host/%zz", "https://gw:hunter2@host/#x"} {
+		_, err := parseInit("fleet", fmt.Appendf(nil, "[[uplink.http]]\nname = \"cloud\"\nurl = %q\n", url), "/etc/tidegate/tidegate.toml", Default(), nil)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", url, err)
 		}
 	}
 }

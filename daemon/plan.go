@@ -83,6 +83,9 @@ type plannedWear struct {
 // foreseen.
 const noise = 8
 
+// unitMemory is MemoryMax= of systemd/tidegate.service.
+const unitMemory = 256 << 20
+
 // state computes everything from a load.
 func (p *plan) state(cfg Config, l sizing.Load) {
 	p.Load = fmt.Sprintf("%s from %s of %s, as stated", rateText(l.Readings), counted(l.Devices, "device"), counted(l.Metrics, "metric"))
@@ -117,6 +120,9 @@ func (p *plan) state(cfg Config, l sizing.Load) {
 			line.Month = 30 * line.Day
 			p.Uplinks = append(p.Uplinks, line)
 		}
+	}
+	if p.Memory > unitMemory {
+		p.note("the unit allows the process %s of memory: raise its MemoryMax=, and gateway.memory", conf.Size(unitMemory))
 	}
 	if len(p.Uplinks) > 0 {
 		p.note("TLS is not counted; an uplink whose link lets readings wait for company (min_batch_age) takes less, one that was away as well")
@@ -251,7 +257,7 @@ func (p *plan) verdict() string {
 	most, holds := conf.Size(p.MaxBytes), spanText(math.Floor(p.Holds))
 	need := p.MaxBytes
 	text := fmt.Sprintf("Without a link the buffer lasts for %s, with max_bytes = %q.", holds, most)
-	if p.Needs > 0 && p.Holds >= p.Outage {
+	if p.Needs > 0 && p.Holds >= min(p.Outage, century) {
 		text = fmt.Sprintf("An outage of %s fits: max_bytes = %q lasts for %s.", spanText(p.Outage), most, holds)
 		if p.Noise > 0 && p.Noise < p.Outage {
 			text = fmt.Sprintf("An outage of %s fits if values drift as those of most sensors do: max_bytes = %q lasts for %s then, and for %s if they jump.", spanText(p.Outage), most, holds, spanText(p.Noise))

@@ -14,11 +14,11 @@ func (p plan) text() string {
 	fmt.Fprintf(&b, "%s\n\n", p.Verdict)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "LOAD\t%s\n", p.Load)
-	bytes := fmt.Sprintf("%.2g bytes a reading", p.Kept)
+	bytes := readingText(p.Kept)
 	if p.Kept < p.Fresh {
-		bytes = fmt.Sprintf("%.2g bytes a reading, %.2g after merging", p.Fresh, p.Kept)
+		bytes = fmt.Sprintf("%s, %.2g after merging", readingText(p.Fresh), p.Kept)
 	}
-	fmt.Fprintf(t, "BUFFER\t%v lasts for %s or more: %s\n", conf.Size(p.MaxBytes), spanText(p.Holds), bytes)
+	fmt.Fprintf(t, "BUFFER\t%v lasts for %s or more: %s\n", conf.Size(p.MaxBytes), strings.TrimSuffix(spanText(p.Holds), orMore), bytes)
 	if p.Noise > 0 {
 		fmt.Fprintf(t, "\t%s if values do not drift but jump, with all their digits: %d bytes more\n", spanText(p.Noise), noise)
 	}
@@ -89,11 +89,23 @@ func rangeText(low, high string) string {
 	return low + " to " + high
 }
 
+// readingText is a size of readings in the buffer.
+func readingText(bytes float64) string {
+	if bytes >= 100 {
+		return fmt.Sprintf("%.0f bytes a reading", bytes)
+	}
+	return fmt.Sprintf("%.2g bytes a reading", bytes)
+}
+
 func sizeText(bytes float64) string { return conf.Size(min(bytes, 1<<60)).Approx() }
 
 // rateText is a rate of readings for people.
 func rateText(perSecond float64) string {
-	return strings.Replace(perText(perSecond), " ", " readings ", 1)
+	text := perText(perSecond)
+	if strings.HasPrefix(text, "1 ") {
+		return strings.Replace(text, " ", " reading ", 1)
+	}
+	return strings.Replace(text, " ", " readings ", 1)
 }
 
 // perText is how often something happens: "20 a second", "30 an hour".
@@ -105,22 +117,33 @@ func perText(perSecond float64) string {
 		return fmt.Sprintf("%.3g a second", perSecond)
 	case perSecond*60 >= 0.5:
 		return fmt.Sprintf("%.3g a minute", perSecond*60)
+	case perSecond*60*60 >= 0.5:
+		return fmt.Sprintf("%.3g an hour", perSecond*60*60)
 	}
-	return fmt.Sprintf("%.3g an hour", perSecond*60*60)
+	return fmt.Sprintf("%.3g a day", perSecond*24*60*60)
 }
+
+// century is the longest time that anything is said of, and orMore what is said then.
+const (
+	century = 100 * 365 * 24 * 60 * 60
+	orMore  = " or more"
+)
 
 // spanText is a span of time for people, in the unit of which there are two or more.
 func spanText(seconds float64) string {
 	const day = 24 * 60 * 60
 	switch {
-	case seconds >= 100*365*day:
-		return "100 years or more"
+	case seconds >= century:
+		return "100 years" + orMore
 	case seconds >= 2*365*day:
 		return fmt.Sprintf("%.0f years", seconds/(365*day))
 	case seconds >= 2*day:
 		return fmt.Sprintf("%.0f days", seconds/day)
 	case seconds >= 2*60*60:
 		return fmt.Sprintf("%.0f hours", seconds/(60*60))
+	}
+	if seconds < 2*60 {
+		return fmt.Sprintf("%.0f seconds", seconds)
 	}
 	return fmt.Sprintf("%.0f minutes", seconds/60)
 }

@@ -202,3 +202,37 @@ func TestCallsOfPlanThatMakeNoSense(t *testing.T) {
 		t.Errorf("nothing to observe: exit %d, %q", code, out.String())
 	}
 }
+
+// TestPlansOfExtremesReadWell states loads at both ends.
+func TestPlansOfExtremesReadWell(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "c.toml")
+	writeFile(t, config, "[gateway]\ndata_dir = \"nowhere\"\n")
+	for args, want := range map[string][]string{
+		"-readings 1/h -metrics 1":               {"lasts for 100 years or more: 123 bytes a reading, 0.36 after merging", "1 reading an hour from"},
+		"-readings 1/d -metrics 1 -outage 30s":   {"An outage of 30 seconds fits", "1 reading a day from"},
+		"-readings 1/d -outage 40000d":           {"An outage of 100 years or more fits"},
+		"-readings 1e7/s -devices 1000000":       {"MEMORY  34.2GiB", "the unit allows the process 256MiB of memory"},
+		"-readings 20/s -devices 50 -outage 36h": {"An outage of 36 hours fits"},
+	} {
+		var out bytes.Buffer
+		if code := Main(append([]string{"plan", "-config", config}, strings.Fields(args)...), &out, &out); code != exitOK {
+			t.Fatalf("%s: %s", args, &out)
+		}
+		for _, want := range want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: no %q in\n%s", args, want, &out)
+			}
+		}
+		for _, never := range []string{"e+", "e-", "or more or more", " 0 minutes", "1 readings"} {
+			if strings.Contains(out.String(), never) {
+				t.Errorf("%s: %q in\n%s", args, never, &out)
+			}
+		}
+	}
+}
+
+func TestUnitAllowsTheMemoryThatAPlanTells(t *testing.T) {
+	if unit := readFile(t, "../systemd/tidegate.service"); !strings.Contains(unit, "\nMemoryMax=256M\n") || unitMemory != 256<<20 {
+		t.Error("systemd/tidegate.service says another MemoryMax=")
+	}
+}

@@ -156,7 +156,7 @@ func (r reset) doubtSystem() error {
 // foreign are the names in data_dir that no gateway makes.
 func foreign(entries []fs.DirEntry) (names []string) {
 	for _, e := range entries {
-		if n := e.Name(); !isOwn(e) && n != "lost+found" && !strings.HasPrefix(n, ".new-") {
+		if n := e.Name(); !isOwn(e) && n != "lost+found" && !strings.HasPrefix(n, ".new-") && !strings.HasPrefix(n, ".login-") {
 			names = append(names, n)
 		}
 	}

@@ -19,7 +19,7 @@ until tidegate-cloud export -url http://127.0.0.1:8440 | grep overheat; do sleep
 	"docs/start/first-uplink.md": {
 		idle:  true,
 		needs: []string{"mosquitto_pub", "openssl"},
-		steps: map[string]string{"$ tidegate check": "cp cloud.token /etc/tidegate/credentials/\n@start",
+		steps: map[string]string{"$ tidegate check": "mkdir -p /run/credentials\ncp cloud.token /run/credentials/tidegate_cloud.token\n@start",
 			"$ tidegate-cloud export -url http://127.0.0.1:8440": "until tidegate-cloud export -url http://127.0.0.1:8440 | grep temp; do sleep 0.1; done"},
 		stored: []string{"plant/press-1 temp 21.5"},
 	},
