@@ -96,6 +96,10 @@ func TestAResetThatCouldNotEndDoesNotBegin(t *testing.T) {
 func TestDataDirIsFoundInAConfigurationThatIsTorn(t *testing.T) {
 	config, data, _ := lived(t, "tidegate")
 	writeFile(t, config, fmt.Sprintf("[gateway]\nid = \"hall-7\"\n data_dir = %q\n[ingest.mq", data))
+	cfg := Default()
+	if broken := understand(config, []byte(readFile(t, config)), &cfg); broken == nil || cfg.Gateway.DataDir != data {
+		t.Fatalf("%v: data_dir is taken to be %s, which this test does not erase", broken, cfg.Gateway.DataDir)
+	}
 	var out, said bytes.Buffer
 	if code := Main([]string{"factory-reset", "-yes", "-config", config}, &out, &said); code != exitOK {
 		t.Fatalf("%d: %s%s", code, &out, &said)
