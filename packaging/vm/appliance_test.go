@@ -40,6 +40,7 @@ func TestAppliance(t *testing.T) {
 		{"is hardened", (*machine).isHardened},
 		{"owns what it should", (*machine).owns},
 		{"answers", (*machine).answers},
+		{"learns that the clock is set", (*machine).learnsOfTheClock},
 		{"can be edited", (*machine).canBeEdited},
 		{"comes back after kill -9", (*machine).comesBack},
 		{"comes back when it hangs", (*machine).comesBackFromHanging},
@@ -123,6 +124,15 @@ func (m *machine) isHardened() {
 		m.Errorf("%s: at most %v %v", said, exposed, err)
 	}
 	m.Log(said)
+}
+
+// learnsOfTheClock has no time server: nobody sets the clock, until somebody says so.
+func (m *machine) learnsOfTheClock() {
+	m.must("systemctl is-active tidegate-clock && ! tidegate clock")
+	m.must(`tidegate status | head -1 | grep "clock unsynced"`)
+	m.must("touch /run/tidegate-clock/set")
+	m.must(`tidegate status | head -1 | grep "clock synced"`)
+	m.must("rm /run/tidegate-clock/set")
 }
 
 func (m *machine) owns() {
