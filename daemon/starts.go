@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/starts"
 )
@@ -18,7 +19,7 @@ import (
 func (d *Daemon) begins(dir string) {
 	now := starts.Itself(Version)
 	var err error
-	if d.begun, err = starts.Begin(dir, now); err != nil && !errors.Is(err, fs.ErrNotExist) { // the folder is made later
+	if d.begun, err = starts.Begin(dir, now, bootclock.BootID()); err != nil && !errors.Is(err, fs.ErrNotExist) { // the folder is made later
 		d.log.Warn("how this start goes is not noted: a crash loop would not be told of", "err", err)
 	}
 	before := d.begun.Before

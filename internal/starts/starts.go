@@ -68,6 +68,8 @@ type Record struct {
 	// Last began last, at Began by a clock that may have been wrong.
 	Last  Program   `json:"last"`
 	Began time.Time `json:"began"`
+	// Boot is the boot of the machine that it began in; 0 if that is not known.
+	Boot uint32 `json:"boot,omitempty"`
 	// Failed is how many starts of Last in a row did not end well, the last one
 	// included while it is not known to.
 	Failed int `json:"failed"`
@@ -153,14 +155,18 @@ type Start struct {
 }
 
 // Begin notes that p begins, and that it has failed unless something else is noted
-// later. An error means that it is not noted; the Start can be used all the same.
-func Begin(dir string, p Program) (*Start, error) {
+// later. boot names this boot of the machine. An error means that it is not noted; the
+// Start can be used all the same.
+func Begin(dir string, p Program, boot uint32) (*Start, error) {
 	s := &Start{dir: dir}
 	var err error
 	if s.Before, err = Read(dir); errors.Is(err, errLater) {
 		return s, err // its own program will read it
 	}
-	s.record = Record{Format: format, Last: p, Began: time.Now().UTC().Truncate(time.Second), Good: s.Before.Good}
+	if is := s.Before.Boot; is != 0 && is != boot && s.Before.Failed > 0 {
+		s.Before.Failed-- // the machine ended that one, maybe by a power cut, and not the program itself
+	}
+	s.record = Record{Format: format, Last: p, Began: time.Now().UTC().Truncate(time.Second), Boot: boot, Good: s.Before.Good}
 	if s.Before.Last == p {
 		s.record.Failed = s.Before.Failed
 	}
