@@ -24,7 +24,19 @@ type credentials struct {
 }
 
 func machineCredentials() credentials {
-	return credentials{os.Getenv("CREDENTIALS_DIRECTORY"), "/run/credentials/tidegate.service", "/etc/tidegate/credentials"}
+	return credentials{os.Getenv("CREDENTIALS_DIRECTORY"), "/run/credentials/tidegate.service", credentialStore(defaultConfig)}
+}
+
+// credentialStore is the folder of secrets that belongs to a configuration:
+// /etc/credstore/tidegate, in the place that systemd.exec(5) recommends. It is not below
+// the configuration's folder, which is the gateway's: who took the gateway over could
+// put a link there, and systemd would read for it what only root may.
+func credentialStore(config string) string {
+	if all, err := filepath.Abs(config); err == nil {
+		config = all
+	}
+	of := filepath.Dir(config)
+	return filepath.Join(filepath.Dir(of), "credstore", filepath.Base(of))
 }
 
 // handed is the file that systemd makes of one of the store: the unit loads the whole

@@ -113,7 +113,7 @@ token_file = "credential:cloud.token"
 func TestAMissingCredentialIsFoundInTheFile(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", t.TempDir())
 	_, err := Parse("tidegate.toml", []byte("[[uplink.http]]\nname = \"north\"\nurl = \"https://a.example/\"\ntoken_file = \"credential:cloud.token\"\n"))
-	if err == nil || !strings.HasPrefix(err.Error(), "tidegate.toml:4:") || !strings.Contains(err.Error(), "/etc/tidegate/credentials/cloud.token") {
+	if err == nil || !strings.HasPrefix(err.Error(), "tidegate.toml:4:") || !strings.Contains(err.Error(), "/etc/credstore/tidegate/cloud.token") {
 		t.Error(err)
 	}
 }

@@ -71,7 +71,7 @@ func (p provision) steps(g ground) []initStep {
 	var all []initStep
 	add := func(what string, do func() error) { all = append(all, initStep{what, do}) }
 	for _, name := range slices.Sorted(maps.Keys(p.Credential)) {
-		path, text := g.beside(credentialsFolder, name), p.Credential[name]
+		path, text := filepath.Join(credentialStore(g.config), name), p.Credential[name]
 		add(fmt.Sprintf("%s (a secret)", path), func() error {
 			if err := g.credentials(); err != nil {
 				return err
@@ -106,9 +106,14 @@ func (p provision) steps(g ground) []initStep {
 
 // credentials makes the folder for secrets. One that somebody else has made is his.
 func (g ground) credentials() error {
-	path := g.beside(credentialsFolder)
+	path := credentialStore(g.config)
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err == nil {
+		if err := syncDir(filepath.Dir(filepath.Dir(path))); err != nil {
+			return err
+		}
+	}
 	if err := os.Mkdir(path, 0o700); err == nil {
-		return syncDir(g.beside())
+		return syncDir(filepath.Dir(path))
 	}
 	is, kind, err := ownerOf(path)
 	if err == nil && (kind != fs.ModeDir || is.uid != os.Geteuid()) {

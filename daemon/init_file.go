@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	credentialsFolder = "credentials" // beside the configuration
 	// maxInitNames bounds each table of a provisioning file: every password in it is
 	// hashed, which takes a small processor a tenth of a second.
 	maxInitNames = 100
@@ -91,7 +90,7 @@ var secretName = regexp.MustCompile(`["']credential:([\w.-]+)["']`)
 func withSecrets(config string, text []byte, given map[string]string) []byte {
 	return secretName.ReplaceAllFunc(text, func(found []byte) []byte {
 		name := string(secretName.FindSubmatch(found)[1])
-		path := filepath.Join(filepath.Dir(config), credentialsFolder, name)
+		path := filepath.Join(credentialStore(config), name)
 		if _, ok := given[name]; !ok && !isRegular(path) {
 			return found
 		}
@@ -183,7 +182,7 @@ func (r refuse) fileName(key, name, config string) {
 	switch {
 	case !isName(name) || name[0] == '.':
 		r(key, nameHint+", no dot at the beginning", "%q is no name of a file here", name)
-	case config != "" && (strings.HasPrefix(name, config) || name == credentialsFolder):
+	case config != "" && strings.HasPrefix(name, config):
 		r(key, "choose another name; the configuration itself stands in this file as it is", "%q has another use", name)
 	}
 }
@@ -224,7 +223,7 @@ func (p *provision) validateUsers(r refuse, path string) {
 	dir, file := filepath.Dir(path), p.cfg.Ingest.MQTT.PasswordFile
 	name := filepath.Base(file)
 	_, twice := p.File[name]
-	if file == "" || filepath.Clean(file) != filepath.Join(dir, name) || twice || name == credentialsFolder || strings.HasPrefix(name, filepath.Base(path)) {
+	if file == "" || filepath.Clean(file) != filepath.Join(dir, name) || twice || strings.HasPrefix(name, filepath.Base(path)) {
 		r("users", fmt.Sprintf("write password_file = %q into [ingest.mqtt]", filepath.Join(dir, "passwords")),
 			"there are users, and ingest.mqtt.password_file is no file for them beside the configuration")
 		return

@@ -134,7 +134,7 @@ func (n *newcomer) provisioned() {
 	if id, err := cfg.Gateway.Identity(); err != nil || !strings.HasPrefix(id, "farm-") {
 		n.Errorf("it is called %q, %v", id, err)
 	}
-	if got := readFile(n.T, filepath.Join(n.etc, "credentials", "cloud.token")); got != "3xLqtv8hTbW1" {
+	if got := readFile(n.T, filepath.Join(credentialStore(n.config()), "cloud.token")); got != "3xLqtv8hTbW1" {
 		n.Errorf("the token is %q", got)
 	}
 	if got := readFile(n.T, filepath.Join(n.etc, "ca.pem")); !strings.HasPrefix(got, "-----BEGIN CERTIFICATE-----\n") {
@@ -147,8 +147,8 @@ func (n *newcomer) provisioned() {
 	if operated, err := login.Peek(n.state, passwd.ParseHash); err != nil || !operated {
 		n.Errorf("operated %v, %v", operated, err)
 	}
-	for path, mode := range map[string]fs.FileMode{"credentials": 0o700 | fs.ModeDir, "credentials/cloud.token": 0o600, "passwords": 0o640, "ca.pem": 0o644} {
-		if info, err := os.Stat(filepath.Join(n.etc, path)); err != nil || info.Mode() != mode {
+	for path, mode := range map[string]fs.FileMode{credentialStore(n.config()): 0o700 | fs.ModeDir, filepath.Join(credentialStore(n.config()), "cloud.token"): 0o600, filepath.Join(n.etc, "passwords"): 0o640, filepath.Join(n.etc, "ca.pem"): 0o644} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
 			n.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 	}

@@ -148,7 +148,7 @@ func TestARehearsalWritesAndTellsNothing(t *testing.T) {
 	if !maps.Equal(before, treeOf(t, n.etc, n.state, n.boot)) {
 		t.Errorf("there is %s", treeNames(treeOf(t, n.etc, n.state, n.boot)))
 	}
-	for _, want := range []string{"would write " + n.etc + "/credentials/cloud.token (a secret)", "passwords (1 user)", "would write the operator's password", "would write " + n.config()} {
+	for _, want := range []string{"would write " + filepath.Join(credentialStore(n.config()), "cloud.token") + " (a secret)", "passwords (1 user)", "would write the operator's password", "would write " + n.config()} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %q in\n%s", want, said)
 		}
@@ -209,7 +209,7 @@ func TestSecretsAloneLeaveTheConfiguration(t *testing.T) {
 	if got := readFile(t, n.config()); got != config {
 		t.Errorf("the configuration is %q", got)
 	}
-	if got := treeNames(treeOf(t, n.etc)); got != "tidegate tidegate/credentials tidegate/credentials/cloud.token tidegate/tidegate.toml" {
+	if got := treeNames(treeOf(t, n.etc, filepath.Dir(credentialStore(n.config())))); got != "credstore credstore/tidegate credstore/tidegate/cloud.token tidegate tidegate/tidegate.toml" {
 		t.Errorf("there is %s", got)
 	}
 }
@@ -218,10 +218,10 @@ func TestSecretsAloneLeaveTheConfiguration(t *testing.T) {
 // given the gateway what it names.
 func TestSecretsAreFoundBeforeTheyAreHanded(t *testing.T) {
 	n := newNewcomer(t)
-	writeFile(t, filepath.Join(n.etc, credentialsFolder, "there"), "x")
+	writeFile(t, filepath.Join(credentialStore(n.config()), "there"), "x")
 	for text, want := range map[string]string{
-		`a = "credential:given"`:   fmt.Sprintf("a = %q", filepath.Join(n.etc, credentialsFolder, "given")),
-		`a = 'credential:there'`:   fmt.Sprintf("a = %q", filepath.Join(n.etc, credentialsFolder, "there")),
+		`a = "credential:given"`:   fmt.Sprintf("a = %q", filepath.Join(credentialStore(n.config()), "given")),
+		`a = 'credential:there'`:   fmt.Sprintf("a = %q", filepath.Join(credentialStore(n.config()), "there")),
 		`a = "credential:nobody"`:  `a = "credential:nobody"`,
 		`a = "credential:../a"`:    `a = "credential:../a"`,
 		`a = "a credential:there"`: `a = "a credential:there"`,
@@ -234,20 +234,23 @@ func TestSecretsAreFoundBeforeTheyAreHanded(t *testing.T) {
 
 // TestNobodyLeadsRootAway puts links where root is going to write.
 func TestNobodyLeadsRootAway(t *testing.T) {
-	for _, name := range []string{"tidegate.toml", "credentials", "ca.pem", "passwords", "tidegate.toml" + beforeInit} {
+	for _, name := range []string{"tidegate.toml", "../credstore/tidegate", "ca.pem", "passwords", "tidegate.toml" + beforeInit} {
 		n := newNewcomer(t)
 		away := t.TempDir()
 		writeFile(t, filepath.Join(away, "precious"), "precious")
 		target := filepath.Join(away, "precious")
-		if name == "credentials" {
+		if filepath.Base(name) == "tidegate" {
 			target = away
+			if err := os.Mkdir(filepath.Join(n.etc, "../credstore"), 0o700); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := os.Symlink(target, filepath.Join(n.etc, name)); err != nil {
 			t.Fatal(err)
 		}
 		writeFile(t, n.file(), hashedBefore(n.fleet()))
 		_, err := n.init()
-		refused := name == "tidegate.toml" || name == "credentials"
+		refused := name == "tidegate.toml" || filepath.Base(name) == "tidegate"
 		if refused != (err != nil) || refused && !strings.Contains(err.Error(), " — hint: ") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -96,7 +96,7 @@ func (r reset) ours(name string) bool {
 	case filepath.Base(filepath.Dir(r.config)) == "tidegate":
 		return !strings.HasPrefix(name, "cloud") && !strings.HasPrefix(name, "tidegate-cloud")
 	}
-	return strings.HasPrefix(name, base+".") || name == base+"~" || name == credentialsFolder
+	return strings.HasPrefix(name, base+".") || name == base+"~"
 }
 
 // isBeside says whether a file is in the configuration's folder, or in one there.
@@ -176,14 +176,11 @@ func (r reset) steps() []initStep {
 	all := []initStep{{"the mark of a reset that has begun", r.mark}}
 	add := func(what string, do func() error) { all = append(all, initStep{what, do}) }
 	for _, path := range r.Files {
-		add(path, func() error {
-			// The unit wants the folder of secrets to be there. Nobody else can put a
-			// link in the place of one that is ours.
-			if is, kind, err := ownerOf(path); err == nil && kind == fs.ModeDir && is.uid == os.Geteuid() && filepath.Base(path) == credentialsFolder {
-				return erase.Folder(path, -1, nil)
-			}
-			return r.eraseBeside(path)
-		})
+		add(path, func() error { return r.eraseBeside(path) })
+	}
+	if store, ok := r.secrets(); ok {
+		// The unit wants the folder to be there.
+		add("what is in "+store, func() error { return erase.Folder(store, os.Geteuid(), nil) })
 	}
 	add("what is in "+r.DataDir, func() error {
 		return erase.Folder(r.DataDir, r.Owner, func(name string) bool { return name == "lost+found" })
@@ -192,6 +189,14 @@ func (r reset) steps() []initStep {
 		add(r.config, r.shipped)
 	}
 	return append(all, initStep{"the end of the reset", func() error { return r.eraseBeside(r.config + resetMark) }})
+}
+
+// secrets is the folder of secrets, if there is one that is erased. That of others is
+// theirs.
+func (r reset) secrets() (store string, ok bool) {
+	store = credentialStore(r.config)
+	is, kind, err := ownerOf(store)
+	return store, !r.KeepConfig && err == nil && kind == fs.ModeDir && is.uid == os.Geteuid()
 }
 
 // eraseBeside erases what is in the folder of the configuration, or in one there. Whose

@@ -155,8 +155,11 @@ func (c *resetCall) show(r reset, cfg Config, inv buffer.Inventory, unknown erro
 	for _, path := range r.Files {
 		fmt.Fprintf(&b, "  %s\n", path)
 	}
+	if store, ok := r.secrets(); ok {
+		fmt.Fprintf(&b, "  what is in %s\n", store)
+	}
 	if r.KeepConfig {
-		fmt.Fprintf(&b, "  %s stays as it is, and so do the secrets beside it\n", r.config)
+		fmt.Fprintf(&b, "  %s stays as it is, and so do its secrets\n", r.config)
 	} else {
 		fmt.Fprintf(&b, "  %s becomes the one that is shipped\n", r.config)
 	}

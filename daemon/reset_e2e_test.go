@@ -54,7 +54,7 @@ func newResettable(t *testing.T) *resettable {
 	r := &resettable{site: newSite(t)}
 	r.etc = filepath.Join(r.dir, "tidegate")
 	r.config = filepath.Join(r.etc, "tidegate.toml")
-	token := filepath.Join(r.etc, credentialsFolder, "cloud.token")
+	token := filepath.Join(credentialStore(r.config), "cloud.token")
 	writeFile(t, token, "a-token-of-the-cloud")
 	users := filepath.Join(r.etc, "passwords")
 	writeFile(t, users, "pump:$6$c2FsdA==$"+strings.Repeat("A", 86)+"==\n")
@@ -160,7 +160,7 @@ func TestNothingOfItsUserIsInAGatewayAfterAFactoryReset(t *testing.T) {
 	if said, ok := r.run("", "factory-reset", "-yes", "-config", r.config); !ok {
 		t.Fatal(said)
 	}
-	if got := treeNames(treeOf(t, r.data, r.etc)); got != "data data/lost+found data/lost+found/kept tidegate tidegate/credentials tidegate/tidegate.toml" {
+	if got := treeNames(treeOf(t, r.data, r.etc, filepath.Dir(credentialStore(r.config)))); got != "credstore credstore/tidegate data data/lost+found data/lost+found/kept tidegate tidegate/tidegate.toml" {
 		t.Errorf("left: %s", got)
 	}
 	if readFile(t, r.config) != shippedConfig {

@@ -20,7 +20,7 @@ func lived(t *testing.T, etc string) (config, data string, cfg Config) {
 	text := fmt.Sprintf("[gateway]\nid = \"hall-7\"\ndata_dir = %q\n[ingest.mqtt]\npassword_file = %q\n", data, filepath.Join(dir, etc, "sub", "users"))
 	for path, text := range map[string]string{
 		config: text, filepath.Join(dir, etc, "sub", "users"): "", config + ".previous": "x", config + "~": "x", filepath.Join(dir, etc, "notes"): "x",
-		filepath.Join(dir, etc, credentialsFolder, "token"): "secret", filepath.Join(dir, etc, "tidegate-cloud.toml"): "x",
+		filepath.Join(credentialStore(config), "token"): "secret", filepath.Join(dir, etc, "tidegate-cloud.toml"): "x",
 		filepath.Join(data, "journal", "00000001.seg"): "readings", filepath.Join(data, "operator.json"): "secret", filepath.Join(data, identityFile): `{"id":"hall-7"}`,
 	} {
 		writeFile(t, path, text)
@@ -47,14 +47,14 @@ func resetting(t *testing.T, config string, cfg Config, keep bool) reset {
 
 func TestAFactoryResetLeavesWhatIsNotTheGateways(t *testing.T) {
 	for etc, want := range map[string]string{
-		"tidegate":  "data tidegate tidegate/credentials tidegate/tidegate-cloud.toml tidegate/tidegate.toml",
-		"elsewhere": "data elsewhere elsewhere/credentials elsewhere/notes elsewhere/sub elsewhere/tidegate-cloud.toml elsewhere/tidegate.toml",
+		"tidegate":  "credstore credstore/tidegate data tidegate tidegate/tidegate-cloud.toml tidegate/tidegate.toml",
+		"elsewhere": "credstore credstore/elsewhere data elsewhere elsewhere/notes elsewhere/sub elsewhere/tidegate-cloud.toml elsewhere/tidegate.toml",
 	} {
 		config, data, cfg := lived(t, etc)
 		if err := resetting(t, config, cfg, false).do(nil); err != nil {
 			t.Fatal(err)
 		}
-		if got := treeNames(treeOf(t, data, filepath.Dir(config))); got != want {
+		if got := treeNames(treeOf(t, data, filepath.Dir(config), filepath.Dir(credentialStore(config)))); got != want {
 			t.Errorf("left: %s, want %s", got, want)
 		}
 		if readFile(t, config) != shippedConfig {
@@ -70,7 +70,7 @@ func TestAPowerCutInAFactoryResetIsMadeUpFor(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		for cut, more := 0, true; more; cut++ {
 			config, data, cfg := lived(t, "tidegate")
-			before := treeOf(t, data, filepath.Dir(config))
+			before := treeOf(t, data, filepath.Dir(config), filepath.Dir(credentialStore(config)))
 			step := 0
 			err := resetting(t, config, cfg, keep).do(func(string) error {
 				if step++; step > cut {
@@ -84,14 +84,14 @@ func TestAPowerCutInAFactoryResetIsMadeUpFor(t *testing.T) {
 			if err := finishReset(config, io.Discard); err != nil {
 				t.Fatalf("cut %d: %v", cut, err)
 			}
-			after := treeOf(t, data, filepath.Dir(config))
+			after := treeOf(t, data, filepath.Dir(config), filepath.Dir(credentialStore(config)))
 			if cut == 0 {
 				if !maps.Equal(before, after) {
 					t.Errorf("something was done before the mark: %s", treeNames(after))
 				}
 				continue
 			}
-			want := "data tidegate tidegate/credentials tidegate/tidegate-cloud.toml tidegate/tidegate.toml"
+			want := "credstore credstore/tidegate data tidegate tidegate/tidegate-cloud.toml tidegate/tidegate.toml"
 			if keep {
 				delete(before, "data/journal")
 				maps.DeleteFunc(before, func(name, _ string) bool { return strings.HasPrefix(name, "data/") })

@@ -47,7 +47,7 @@ func newSession(t *testing.T, replaced []string, env ...string) *session {
 	s := &session{T: t, dir: dir, ports: make(map[int]int)}
 	s.replaced = replaced
 	s.env = append(os.Environ(), append([]string{"TIDEGATE_CONFIG=" + s.path("/etc/tidegate/tidegate.toml"), "HOME=" + s.path("/desk"), "CREDENTIALS_DIRECTORY=" + s.path("/run/credentials"), "LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0"}, env...)...)
-	for _, folder := range []string{"/etc/tidegate/credentials", "/var/lib/tidegate", "/dev/serial/by-id", "/tmp", "/media/stick", "/media/usb", "/desk", "/srv", "/run/tidegate"} {
+	for _, folder := range []string{"/etc/credstore/tidegate", "/var/lib/tidegate", "/dev/serial/by-id", "/tmp", "/media/stick", "/media/usb", "/desk", "/srv", "/run/tidegate"} {
 		if err := os.MkdirAll(s.path(folder), 0o750); err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func TestCompletion(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"tidegate appl":                         "apply",
-		"tidegate c":                            "check confirm command config",
+		"tidegate c":                            "check confirm clock command config",
 		"tidegate buffer ":                      "ls check peek export purge",
 		"tidegate buffer pe":                    "peek",
 		"tidegate buffer ls -j":                 "-json",

@@ -147,8 +147,7 @@ func TestUserAndFolders(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("etc/tidegate/tidegate.toml", "", 0o644)
-	write("etc/tidegate/credentials/token", "secret", 0o644)
+	write("etc/credstore/tidegate/token", "secret", 0o644)
 	write("usr/lib/sysusers.d/tidegate.conf", read(t, "debian/tidegate.sysusers"), 0o644)
 	write("usr/lib/tmpfiles.d/tidegate.conf", read(t, "debian/tidegate.tmpfiles"), 0o644)
 	run(t, "", "systemd-sysusers", "--root="+root, "tidegate.conf")
@@ -158,11 +157,10 @@ func TestUserAndFolders(t *testing.T) {
 		t.Fatalf("no user tidegate with that home and no shell:\n%s", read(t, filepath.Join(root, "etc/passwd")))
 	}
 	for path, want := range map[string]string{
-		"etc/tidegate":                   "1775 0 " + user[2],
-		"etc/tidegate/tidegate.toml":     "640 " + user[1] + " " + user[2],
-		"etc/tidegate/credentials":       "700 0 0",
-		"etc/tidegate/credentials/token": "600 0 0",
-		"var/lib/tidegate":               "750 " + user[1] + " " + user[2],
+		"etc/tidegate":                 "755 " + user[1] + " " + user[2],
+		"etc/credstore/tidegate":       "700 0 0",
+		"etc/credstore/tidegate/token": "600 0 0",
+		"var/lib/tidegate":             "750 " + user[1] + " " + user[2],
 	} {
 		if got := strings.TrimSpace(run(t, "", "stat", "-c", "%a %u %g", filepath.Join(root, path))); got != want {
 			t.Errorf("%s is %s, want %s", path, got, want)

@@ -140,19 +140,19 @@ func fill(temp *os.File, path string, text []byte) error {
 }
 
 // keepOwner gives a file the owner and group of the one that it will replace,
-// and lets the group read it where it could. A new file is for the folder's group as well,
-// if that may write there: who edits passwords is root, and who reads them the gateway.
+// and lets the group read it where it could. A new file is whose the folder is: who edits
+// passwords is root, and who reads them the gateway.
 func keepOwner(temp *os.File, path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		folder, err := os.Stat(filepath.Dir(path))
-		if err != nil || folder.Mode()&0o020 == 0 {
+		if err != nil {
 			return err
 		}
-		if owner, ok := folder.Sys().(*syscall.Stat_t); ok && temp.Chown(-1, int(owner.Gid)) == nil {
-			return temp.Chmod(0o640)
+		if owner, ok := folder.Sys().(*syscall.Stat_t); ok {
+			_ = temp.Chown(int(owner.Uid), int(owner.Gid)) // whoever may not give it away reads it himself
 		}
-		return nil // whoever may not give it away reads it himself
+		return nil
 	}
 	if err != nil {
 		return err

@@ -76,7 +76,7 @@ func uncommented(l string) (string, bool) {
 func (r *roff) afterword() {
 	r.paragraph("Change the file, let \"tidegate check\" look at it, and say \"tidegate reload\"; or try a change with \"tidegate apply\". " +
 		"A key that does not exist is an error, with a hint. Where the file of a secret is wanted, " +
-		"\"credential:NAME\" is that of /etc/tidegate/credentials/NAME.")
+		"\"credential:NAME\" is that of /etc/credstore/tidegate/NAME.")
 }
 
 func (r *roff) table(m []string, said []string) {

@@ -84,7 +84,7 @@ func pages() []about {
 	return []about{
 		{"tidegate", [][2]string{
 			{"/etc/tidegate/tidegate.toml", "The configuration."},
-			{"/etc/tidegate/credentials/NAME", "A secret that the configuration calls \"credential:NAME\"; root's, and handed to the gateway by systemd."},
+			{"/etc/credstore/tidegate/NAME", "A secret that the configuration calls \"credential:NAME\"; root's, and handed to the gateway by systemd."},
 			{"/var/lib/tidegate", "Readings, and whatever else must survive a power cut."},
 			{"/var/lib/tidegate/admin.sock", "Where commands reach the running gateway."},
 			{"/usr/share/doc/tidegate/examples", "The configuration with every key; a dashboard for Grafana and alerts for Prometheus."},

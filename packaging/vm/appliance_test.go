@@ -146,9 +146,9 @@ func (m *machine) owns() {
 		m.Errorf("its further groups are %q", groups)
 	}
 	for file, want := range map[string]string{
-		"/etc/tidegate":               "root:tidegate 1775",
+		"/etc/tidegate":               "tidegate:tidegate 755",
 		"/etc/tidegate/tidegate.toml": "tidegate:tidegate 640",
-		"/etc/tidegate/credentials":   "root:root 700",
+		"/etc/credstore/tidegate":   "root:root 700",
 		"/var/lib/tidegate":           "tidegate:tidegate 750",
 		"/usr/bin/tidegate":           "root:root 755",
 	} {
@@ -253,9 +253,9 @@ func (m *machine) comesBackFromHanging() {
 }
 
 func (m *machine) startsWithoutSecrets() {
-	m.must("mv /etc/tidegate/credentials /var/tmp/credentials && systemctl restart tidegate")
+	m.must("mv /etc/credstore/tidegate /var/tmp/credentials && systemctl restart tidegate")
 	m.active()
-	m.must("rm -rf /etc/tidegate/credentials; mv /var/tmp/credentials /etc/tidegate/credentials && systemctl restart tidegate")
+	m.must("rm -rf /etc/credstore/tidegate; mv /var/tmp/credentials /etc/credstore/tidegate && systemctl restart tidegate")
 	m.active()
 }
 
@@ -272,7 +272,7 @@ func (m *machine) getsSecret() {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	defer server.Close()
-	m.write("/etc/tidegate/credentials/cloud-token", "root", "600", secret)
+	m.write("/etc/credstore/tidegate/cloud-token", "root", "600", secret)
 	m.must("cp -a /etc/tidegate/tidegate.toml /var/tmp/")
 	m.configure(m.site(m.outside(server.Listener.Addr())+"/v1/ingest", "token_file = \"credential:cloud-token\""))
 	m.publish(firmwaresim.FleetConfig{QoS: 1, Count: 1}, nil)
@@ -285,7 +285,7 @@ func (m *machine) getsSecret() {
 		m.Error("the cloud was shown nothing")
 	}
 	m.eventually("a warning in the journal", "journalctl -q --no-pager -p warning _SYSTEMD_UNIT=tidegate.service | grep .")
-	m.must("cp -a --remove-destination /var/tmp/tidegate.toml /etc/tidegate/; rm /etc/tidegate/credentials/cloud-token; systemctl restart tidegate")
+	m.must("cp -a --remove-destination /var/tmp/tidegate.toml /etc/tidegate/; rm /etc/credstore/tidegate/cloud-token; systemctl restart tidegate")
 	m.active()
 }
 

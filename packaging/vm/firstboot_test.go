@@ -109,7 +109,7 @@ func (m *machine) takesFile() {
 		m.Errorf("on the card is %s", got)
 	}
 	for file, want := range map[string]string{
-		"/etc/tidegate/credentials/cloud.token": "root:root 600", "/etc/tidegate/passwords": "root:tidegate 640",
+		"/etc/credstore/tidegate/cloud.token": "root:root 600", "/etc/tidegate/passwords": "root:tidegate 640",
 		"/var/lib/tidegate/operator.json": "tidegate:tidegate 600", "/etc/tidegate/tidegate.toml.before-init": "tidegate:tidegate 640",
 	} {
 		if got := m.must("stat -c '%U:%G %a' " + file); got != want {
@@ -123,7 +123,7 @@ func (m *machine) takesFile() {
 func (m *machine) startsWithWrongFile() {
 	m.card("[log]\nlevel = \"loud\"\n[credential]\na = \"s3cret\"\n")
 	m.again()
-	m.must("systemctl is-failed tidegate-init; test ! -e /etc/tidegate/credentials/a; grep 'tidegate-init.toml:2:9: log.level' /boot/firmware/tidegate-init.log; grep 'hint: ' /boot/firmware/tidegate-init.log")
+	m.must("systemctl is-failed tidegate-init; test ! -e /etc/credstore/tidegate/a; grep 'tidegate-init.toml:2:9: log.level' /boot/firmware/tidegate-init.log; grep 'hint: ' /boot/firmware/tidegate-init.log")
 	if got := m.called(); !strings.HasPrefix(got, "farm-tg-") {
 		m.Errorf("it is called %q", got)
 	}
@@ -133,7 +133,7 @@ func (m *machine) startsWithWrongFile() {
 // endsReset begins a reset as the program does, and takes the power away.
 func (m *machine) endsReset() {
 	m.must(`systemctl stop tidegate
-echo '{"data_dir":"/var/lib/tidegate","files":["/etc/tidegate/credentials","/etc/tidegate/passwords","/etc/tidegate/tidegate.toml.before-init"]}' >/etc/tidegate/tidegate.toml.reset
+echo '{"data_dir":"/var/lib/tidegate","files":["/etc/credstore/tidegate","/etc/tidegate/passwords","/etc/tidegate/tidegate.toml.before-init"]}' >/etc/tidegate/tidegate.toml.reset
 rm /etc/tidegate/passwords; sync`)
 	m.cut()
 	m.boot()
