@@ -272,6 +272,7 @@ func TestPoisonIsQuarantinedAndTheTideGoesOn(t *testing.T) {
 	s.eventuallyDelivered()
 	s.audit(ledger)
 
+	s.eventually("the cloud is told", func() bool { return len(s.gaps()) > 0 }) // in a message of its own
 	gaps := s.gaps()
 	if len(gaps) != 1 || gaps[0].Reason != buffer.ReasonQuarantined || gaps[0].Count > readings {
 		t.Fatalf("gaps: %+v, want one of the poison alone", gaps)
