@@ -133,7 +133,7 @@ func (m *machine) startsWithWrongFile() {
 // endsReset begins a reset as the program does, and takes the power away.
 func (m *machine) endsReset() {
 	m.must(`systemctl stop tidegate
-echo '{"data_dir":"/var/lib/tidegate","files":["/etc/credstore/tidegate","/etc/tidegate/passwords","/etc/tidegate/tidegate.toml.before-init"]}' >/etc/tidegate/tidegate.toml.reset
+echo '{"data_dir":"/var/lib/tidegate","files":["/etc/tidegate/passwords","/etc/tidegate/tidegate.toml.before-init"]}' >/etc/tidegate/tidegate.toml.reset
 rm /etc/tidegate/passwords; sync`)
 	m.cut()
 	m.boot()
@@ -142,9 +142,10 @@ rm /etc/tidegate/passwords; sync`)
 		m.Errorf("it is called %q", got)
 	}
 	m.must("test ! -e /etc/tidegate/tidegate.toml.reset; test ! -e /var/lib/tidegate/operator.json; test -s /var/lib/tidegate/setup-code")
-	if left := m.must("cd /etc/tidegate; find . | sort | xargs"); left != ". ./credentials ./tidegate.toml" {
+	if left := m.must("cd /etc/tidegate; find . | sort | xargs"); left != ". ./tidegate.toml" {
 		m.Errorf("left: %s", left)
 	}
+	m.must("test -d /etc/credstore/tidegate && test -z \"$(ls -A /etc/credstore/tidegate)\"")
 	if changed := m.must("dpkg -V tidegate || true"); changed != "" {
 		m.Errorf("not as the package installs it: %s", changed)
 	}
