@@ -148,7 +148,7 @@ func (m *machine) owns() {
 	for file, want := range map[string]string{
 		"/etc/tidegate":               "tidegate:tidegate 755",
 		"/etc/tidegate/tidegate.toml": "tidegate:tidegate 640",
-		"/etc/credstore/tidegate":   "root:root 700",
+		"/etc/credstore/tidegate":     "root:root 700",
 		"/var/lib/tidegate":           "tidegate:tidegate 750",
 		"/usr/bin/tidegate":           "root:root 755",
 	} {
