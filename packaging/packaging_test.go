@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 // programs returns a folder with the three programs.
 func programs(t *testing.T) string {
 	t.Helper()
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector ends a program a second late
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
