@@ -72,7 +72,7 @@ type program struct {
 func receive(t *testing.T, args ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	args[0] = filepath.Join("..", "..", "docs", "receivers", args[0])
+	args[0] = filepath.Join("..", "..", "docs", "connect", "receivers", args[0])
 	cmd := exec.CommandContext(ctx, python, slices.Clone(args)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -138,7 +138,7 @@ type program struct {
 func (r Recipe) start(t *testing.T, database string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	script := filepath.Join("..", "..", "docs", "receivers", r.Script)
+	script := filepath.Join("..", "..", "docs", "connect", "receivers", r.Script)
 	cmd := exec.CommandContext(ctx, python, append(append([]string{script}, r.Args...), database)...)
 	p := &program{cancel: cancel, lines: make(chan string), wait: cmd.Wait, said: &strings.Builder{}}
 	cmd.Stderr, cmd.Env = p.said, append(os.Environ(), r.Env...)
