@@ -27,19 +27,8 @@ func (r *record) parse1(body []byte) bool {
 
 func (r *record) parseWithMarks(body []byte, parse func([]byte) (cursorMark, []byte, bool)) bool {
 	r.cursors, r.blocks = nil, nil
-	n, used := binary.Uvarint(body)
-	if used <= 0 || n > uint64(len(body)) {
-		return false
-	}
-	body = body[used:]
-	for range n {
-		m, rest, ok := parse(body)
-		if !ok {
-			return false
-		}
-		r.cursors, body = append(r.cursors, m), rest
-	}
-	return r.parseBlocks(body)
+	body, ok := r.parseMarks(body, parse)
+	return ok && r.parseBlocks(body)
 }
 
 func (r *record) parseBlocks(body []byte) bool {

@@ -134,23 +134,31 @@ func parseBody(header, body []byte) (record, bool) {
 }
 
 func (r *record) parse(body []byte) bool {
-	n, used := binary.Uvarint(body)
-	if used <= 0 || n > uint64(len(body)) {
+	body, ok := r.parseMarks(body, parseMark)
+	if !ok {
 		return false
 	}
-	body = body[used:]
-	for range n {
-		m, rest, ok := parseMark(body)
-		if !ok {
-			return false
-		}
-		r.cursors, body = append(r.cursors, m), rest
-	}
-	var ok bool
 	if r.notes, body, ok = parseNotes(body); !ok {
 		return false
 	}
 	return r.parseBlocks(body)
+}
+
+// parseMarks parses the marks that a body begins with, each by one.
+func (r *record) parseMarks(body []byte, one func([]byte) (cursorMark, []byte, bool)) (rest []byte, ok bool) {
+	n, used := binary.Uvarint(body)
+	if used <= 0 || n > uint64(len(body)) {
+		return body, false
+	}
+	body = body[used:]
+	for range n {
+		m, rest, ok := one(body)
+		if !ok {
+			return body, false
+		}
+		r.cursors, body = append(r.cursors, m), rest
+	}
+	return body, true
 }
 
 func (m cursorMark) append(dst []byte) []byte {
