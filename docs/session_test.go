@@ -90,7 +90,7 @@ func freePort(t *testing.T) int {
 }
 
 var (
-	folders  = regexp.MustCompile(`(^|[\s"'=@:(])(/etc/tidegate|/var/lib|/var/backups|/run/tidegate|/run/credentials|/media|/srv|/tmp|/dev/tty|/dev/serial)\b`)
+	folders  = regexp.MustCompile(`(^|[\s"'=@:(])(/etc/tidegate|/var/lib|/var/backups|/run/tidegate|/run/credentials|/media|/srv|/tmp|/dev/tty\w*|/dev/serial)\b`)
 	hostPort = regexp.MustCompile(`\b(?:127\.0\.0\.1|0\.0\.0\.0|localhost|gateway\.lan|192\.168\.\d+\.\d+|192\.0\.2\.\d+|10\.\d+\.\d+\.\d+|[\w-]+\.example):(\d+)\b`)
 	barePort = regexp.MustCompile(`(127\.0\.0\.1 |--port |-p |TCP-LISTEN:|= ":)(\d{4,5})\b`)
 	toBroker = regexp.MustCompile(`\b(mosquitto_[ps]ub)( -[qtmv])`)
