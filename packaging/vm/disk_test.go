@@ -43,6 +43,10 @@ func (m *machine) copyDisk(from, to string) {
 	}
 }
 
+// flushTime is that of a bad card: a machine that waits for a flush most of the time is cut in one
+// most of the time.
+const flushTime = 100 * time.Millisecond
+
 // volatileDisk has a write cache that a power cut empties: of the sectors that were
 // not flushed, it keeps some.
 type volatileDisk struct {
@@ -83,7 +87,7 @@ func (m *machine) makeVolatile(seed uint64, lies bool) (*volatileDisk, func()) {
 	d := &volatileDisk{T: m.T, socket: m.file("nbd"), control: m.file("cut")}
 	d.server = exec.Command(m.buildVolatile(), "-disk", plain.file, "-socket", d.socket, "-control", d.control,
 		fmt.Sprintf("-seed=%d", seed), fmt.Sprintf("-lie=%t", lies),
-		fmt.Sprintf("-keep=%d", keep), "-flush=20ms")
+		fmt.Sprintf("-keep=%d", keep), "-flush="+flushTime.String())
 	d.server.Stderr = os.Stderr
 	d.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := d.server.StdoutPipe()
