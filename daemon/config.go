@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -276,6 +277,23 @@ func Load(path string) (Config, error) {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}
 	return Parse(path, text)
+}
+
+// dataDirLine matches where data_dir is in a text that is no TOML.
+var dataDirLine = regexp.MustCompile(`(?m)^[ \t]*(?:gateway\.)?data_dir[ \t]*=[ \t]*["']([^"'\n]+)["']`)
+
+// understand takes from a configuration what can be read of it. Where data_dir is must not
+// be missed: the gateway that runs is found there, the text that ran last, and what a reset
+// erases.
+func understand(name string, text []byte, cfg *Config) (broken error) {
+	conf.Decode(name, text, cfg)
+	if _, broken = conf.Pieces(name, text); broken == nil {
+		return nil
+	}
+	if m := dataDirLine.FindSubmatch(text); m != nil {
+		cfg.Gateway.DataDir = string(m[1])
+	}
+	return broken
 }
 
 // Parse reads the text of a configuration file. Its error is of type

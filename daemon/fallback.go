@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/ontrial"
 )
 
@@ -67,7 +66,7 @@ func (c *call) build() (*Daemon, error) {
 // cannot be used, either. What is wrong with the file is why, and its text is wrong.
 func (c *call) fallBack(why error, wrong []byte) *Daemon {
 	cfg := Default()
-	conf.Decode(c.file, wrong, &cfg) // as far as it can be read
+	_ = understand(c.file, wrong, &cfg)
 	good := c.good(cfg)
 	text, err := ontrial.Read(good)
 	if err != nil || bytes.Equal(text, wrong) {

@@ -49,3 +49,31 @@ func TestAFileThatIsMissingIsFoundWhenTheGatewayIsBuilt(t *testing.T) {
 		t.Errorf("the good one is %q: %v", kept, err)
 	}
 }
+
+// A file that was torn where somebody saved it is no TOML, and says all the same where the
+// text that ran last is, and whom to ask how the gateway is.
+func TestAFileThatIsNoTOMLStillSaysWhereTheDataIs(t *testing.T) {
+	dir := t.TempDir()
+	c := &call{file: filepath.Join(dir, "tidegate.toml"), fallback: true, stderr: io.Discard, flags: new(flag.FlagSet)}
+	data := filepath.Join(dir, "data")
+	good := "[gateway]\nid = \"g\"\ndata_dir = \"" + data + "\"\n[ingest.mqtt]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"\"\n"
+	for _, text := range []string{good, strings.TrimSuffix(good, "\"\"\n")} {
+		if err := os.WriteFile(c.file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := c.build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now := d.texts.Load(); now.runs != good || now.kept != text {
+			t.Errorf("it runs %q, and the file is %q", now.runs, now.kept)
+		}
+		d.closeListeners()
+		if err := d.buffer.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if socket, err := c.socket(); err != nil || filepath.Dir(socket) != data {
+		t.Errorf("it is asked at %s: %v", socket, err)
+	}
+}

@@ -251,7 +251,7 @@ func (c *call) socket() (string, error) {
 	cfg, text, err := c.loadText()
 	if errors.As(err, new(conf.Problems)) {
 		cfg, err = Default(), nil
-		conf.Decode(c.file, text, &cfg) // as far as it can be read
+		_ = understand(c.file, text, &cfg)
 	}
 	return cfg.Gateway.SocketPath(), err
 }

@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/tidegate/tidegate/buffer"
-	"github.com/tidegate/tidegate/internal/conf"
 )
 
 const resetUsage = `tidegate factory-reset makes a new gateway of this one: it erases what is in data_dir
@@ -37,22 +35,6 @@ type resetCall struct {
 	in        io.Reader
 	before    func(what string) error // as in initCall
 	broken    error                   // the configuration is no TOML, and why
-}
-
-// dataDirLine matches where data_dir is in a text that is no TOML.
-var dataDirLine = regexp.MustCompile(`(?m)^[ \t]*(?:gateway\.)?data_dir[ \t]*=[ \t]*["']([^"'\n]+)["']`)
-
-// understand takes from a configuration what can be read of it: a reset is for when it
-// cannot. Where data_dir is must not be missed: what is in there would stay.
-func understand(name string, text []byte, cfg *Config) (broken error) {
-	conf.Decode(name, text, cfg)
-	if _, broken = conf.Pieces(name, text); broken == nil {
-		return nil
-	}
-	if m := dataDirLine.FindSubmatch(text); m != nil {
-		cfg.Gateway.DataDir = string(m[1])
-	}
-	return broken
 }
 
 func resetMain(args []string, stdout, stderr io.Writer) int {
