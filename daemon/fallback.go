@@ -86,7 +86,9 @@ func (c *call) fallBack(why error, wrong []byte) *Daemon {
 }
 
 // oneLine is an error for people in a line.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n    hint: ", " — hint: ")), " ")
+}
 
 // fallen says that the configuration cannot be used, and what runs; nothing if it can.
 func (d *Daemon) fallen() []string {
