@@ -9,7 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // Set gives a user a password in the file at path, which is made if there is
@@ -109,66 +110,36 @@ func appendEnded(dst, line []byte) []byte {
 	return append(append(dst, bytes.TrimRight(line, "\n")...), '\n')
 }
 
-// replace writes a file so that whoever reads it finds the old text or the new
-// one, after a power cut too. The owner stays, because the gateway runs as
-// another user than who edits its passwords.
+// replace writes a file that is for its owner, and for its group if that could read it
+// before. The owner stays, because the gateway runs as another user than who edits its
+// passwords.
 func replace(path string, text []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".passwd-*") // of mode 0600
+	info, err := os.Stat(path)
+	switch {
+	case err == nil:
+		as := whole.Like(info)
+		as.Mode = 0o600 | as.Mode&0o040
+		err = whole.Write(path, text, as)
+	case errors.Is(err, fs.ErrNotExist):
+		err = create(path, text)
+	}
 	if err != nil {
 		return fmt.Errorf("write passwords: %w", err)
 	}
-	err = errors.Join(fill(temp, path, text), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write passwords: %w", errors.Join(err, os.Remove(temp.Name())))
-	}
-	return syncFolder(filepath.Dir(path))
+	return nil
 }
 
-// fill writes what is to replace the file at path, and waits until it is on
-// disk.
-func fill(temp *os.File, path string, text []byte) error {
-	if err := keepOwner(temp, path); err != nil {
-		return err
-	}
-	if _, err := temp.Write(text); err != nil {
-		return err
-	}
-	return temp.Sync()
-}
-
-// keepOwner gives a file the owner and group of the one that it will replace,
-// and lets the group read it where it could. A new file is whose the folder is: who edits
-// passwords is root, and who reads them the gateway.
-func keepOwner(temp *os.File, path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		folder, err := os.Stat(filepath.Dir(path))
-		if err != nil {
-			return err
-		}
-		if owner, ok := folder.Sys().(*syscall.Stat_t); ok {
-			_ = temp.Chown(int(owner.Uid), int(owner.Gid)) // whoever may not give it away reads it himself
-		}
-		return nil
-	}
+// create makes a file that is whose the folder is: who edits passwords is root, and who
+// reads them the gateway.
+func create(path string, text []byte) error {
+	info, err := os.Stat(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
-		if err := temp.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
-		}
-	}
-	return temp.Chmod(0o600 | info.Mode().Perm()&0o040)
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
+	as := whole.Like(info)
+	as.Mode = 0o600
+	if err := whole.Write(path, text, as); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return whole.Write(path, text, whole.Mine(0o600)) // whoever may not give it away reads it himself
 }
