@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/internal/login"
+	"github.com/tidegate/tidegate/internal/passwd"
 )
 
 // beforeInit is what the name of the configuration ends in that was there before.
@@ -86,13 +87,10 @@ func (p provision) steps(g ground) []initStep {
 			return whole.Write(path, []byte(text), whole.As{Mode: 0o644, UID: g.root.UID, GID: g.root.GID})
 		})
 	}
-	if p.passwords != nil {
-		path := p.cfg.Ingest.MQTT.PasswordFile
-		add(fmt.Sprintf("%s (%s)", path, count(uint64(len(p.Users)), "user")), func() error {
-			return whole.Write(path, p.passwords, whole.As{Mode: 0o640, UID: g.root.UID, GID: g.own.GID})
-		})
+	if len(p.Users) > 0 {
+		add(fmt.Sprintf("%s (%s)", p.cfg.Ingest.MQTT.PasswordFile, count(uint64(len(p.Users)), "user")), func() error { return p.writeUsers(g) })
 	}
-	if p.operator != "" {
+	if len(p.Operator) > 0 {
 		add("the operator's password", func() error { return p.writeOperator(g) })
 	}
 	if p.config != nil && !bytes.Equal(p.config, g.now) {
@@ -123,9 +121,25 @@ func (g ground) credentials() error {
 	return err
 }
 
+func (p provision) writeUsers(g ground) error {
+	var text []byte
+	for _, user := range slices.Sorted(maps.Keys(p.Users)) {
+		line, err := passwd.Line(user, p.Users[user])
+		if err != nil {
+			return err
+		}
+		text = append(append(text, line...), '\n')
+	}
+	return whole.Write(p.cfg.Ingest.MQTT.PasswordFile, text, whole.As{Mode: 0o640, UID: g.root.UID, GID: g.own.GID})
+}
+
 func (p provision) writeOperator(g ground) error {
 	dir := p.cfg.Gateway.DataDir
-	name, text, err := login.Kept(p.operator, time.Now())
+	hashed, given := p.Operator["password_hash"]
+	if !given {
+		hashed = passwd.Hash([]byte(p.Operator["password"]))
+	}
+	name, text, err := login.Kept(hashed, time.Now())
 	if err == nil {
 		err = g.makeState(dir)
 	}

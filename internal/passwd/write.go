@@ -16,11 +16,8 @@ import (
 // Set gives a user a password in the file at path, which is made if there is
 // none. Other lines stay as they are.
 func Set(path, user string, password []byte) error {
-	switch {
-	case len(password) == 0:
-		return errors.New("the password is empty")
-	case len(password) > MaxPassword:
-		return fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	if err := checkPassword(len(password)); err != nil {
+		return err
 	}
 	if err := checkName(user); err != nil {
 		return err
@@ -29,28 +26,48 @@ func Set(path, user string, password []byte) error {
 	return err
 }
 
-// Line returns the line of a user, without its end. What looks like a hash of the kinds
-// $7$ and $6$ is one; else it is the password. No error shows it.
-func Line(user, password string) (string, error) {
+// checkPassword says what is wrong with a password of so many bytes.
+func checkPassword(size int) error {
+	switch {
+	case size == 0:
+		return errors.New("the password is empty")
+	case size > MaxPassword:
+		return fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	}
+	return nil
+}
+
+// CheckLine says what is wrong with what Line is to make a line of, and costs nothing. No
+// error shows the password.
+func CheckLine(user, password string) error {
 	if err := checkName(user); err != nil {
+		return err
+	}
+	if isHash(password) {
+		_, err := parseHash(password)
+		return err
+	}
+	return checkPassword(len(password))
+}
+
+// isHash says whether this looks like a hash of the kinds $7$ and $6$.
+func isHash(password string) bool {
+	return strings.HasPrefix(password, "$7$") || strings.HasPrefix(password, "$6$")
+}
+
+// Line returns the line of a user, without its end. What looks like a hash of the kinds
+// $7$ and $6$ is one; else it is the password, and costs a hash. No error shows it.
+func Line(user, password string) (string, error) {
+	if err := CheckLine(user, password); err != nil {
 		return "", err
 	}
-	switch {
-	case strings.HasPrefix(password, "$7$"), strings.HasPrefix(password, "$6$"):
-		e, err := parseHash(password)
-		if err != nil {
-			return "", err
-		}
-		if e.rounds > 0 {
-			return string(appendLine(nil, user, e)), nil
-		}
-		return user + ":" + password, nil
-	case password == "":
-		return "", errors.New("the password is empty")
-	case len(password) > MaxPassword:
-		return "", fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	if !isHash(password) {
+		return string(appendLine(nil, user, hash([]byte(password)))), nil
 	}
-	return string(appendLine(nil, user, hash([]byte(password)))), nil
+	if e, err := parseHash(password); err == nil && e.rounds > 0 {
+		return string(appendLine(nil, user, e)), nil
+	}
+	return user + ":" + password, nil
 }
 
 // Hash returns a password as it stands behind a user's name: $7$rounds$salt$hash.
