@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/dashboard/api"
+	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink/encode"
 	"github.com/tidegate/tidegate/wire"
@@ -66,11 +67,7 @@ func writeWhole(path string, write func(io.Writer) error) error {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close(), left)
+	return errors.Join(whole.SyncFolder(filepath.Dir(path)), left)
 }
 
 // exported counts what an export has written.

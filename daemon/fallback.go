@@ -3,10 +3,10 @@ package daemon
 import (
 	"bytes"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/internal/ontrial"
 )
 
@@ -107,20 +107,7 @@ func (d *Daemon) rememberGood() {
 	if was, err := ontrial.Read(d.good); err == nil && string(was) == now.runs {
 		return
 	}
-	if err := replaceFile(d.good, []byte(now.runs)); err != nil {
+	if err := whole.Write(d.good, []byte(now.runs), whole.Mine(0o600)); err != nil {
 		d.log.Warn("the configuration that runs is not kept for a start with one that cannot be used", "err", err)
 	}
-}
-
-// replaceFile writes a file so that it is whole at any instant.
-func replaceFile(path string, text []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/internal/ontrial"
 )
 
@@ -188,7 +189,7 @@ func (is identity) keep(dir string, log *slog.Logger) {
 	}
 	text, err := json.Marshal(is.keptIdentity)
 	if err == nil {
-		err = placeFile(filepath.Join(dir, identityFile), append(text, '\n'), owned{mode: 0o600, uid: -1, gid: -1})
+		err = whole.Write(filepath.Join(dir, identityFile), append(text, '\n'), whole.Mine(0o600))
 	}
 	if err != nil {
 		log.Warn("the gateway's name could not be written down: it is looked for again at the next start", "err", err)

@@ -11,7 +11,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/internal/login"
+	"github.com/tidegate/tidegate/internal/passwd"
 )
 
 // beforeInit is what the name of the configuration ends in that was there before.
@@ -27,11 +29,11 @@ type initStep struct {
 
 // ground is where a provision is put.
 type ground struct {
-	config string // the path of the configuration
-	own    owned  // whose the configuration is, or is to be
-	state  owned  // whose what is in data_dir is to be
-	root   owned  // whose secrets are
-	now    []byte // the text of the configuration; nil for none
+	config string   // the path of the configuration
+	own    whole.As // whose the configuration is, or is to be
+	state  whole.As // whose what is in data_dir is to be
+	root   whole.As // whose secrets are
+	now    []byte   // the text of the configuration; nil for none
 	// chosen says that the user of the configuration, who is not root, has said where
 	// data_dir is.
 	chosen bool
@@ -40,21 +42,21 @@ type ground struct {
 // survey finds out what there is. It follows no link: whoever may write the folder must
 // not choose which files root writes.
 func survey(config, dataDir string) (ground, error) {
-	g := ground{config: config, own: owned{0o640, -1, -1}, state: owned{0o600, -1, -1}, root: owned{0o600, -1, -1}}
+	g := ground{config: config, own: whole.Mine(0o640), state: whole.Mine(0o600), root: whole.Mine(0o600)}
 	text, is, err := readOwned(config)
 	if g.now = text; errors.Is(err, fs.ErrNotExist) {
 		if is, err = folderOf(dataDir); err != nil {
-			is.uid, is.gid, g.own.mode = -1, -1, 0o644 // whoever the gateway runs as must read it
+			is.UID, is.GID, g.own.Mode = -1, -1, 0o644 // whoever the gateway runs as must read it
 		}
-		g.now, is.mode = nil, g.own.mode
+		g.now, is.Mode = nil, g.own.Mode
 	} else if err != nil {
 		return g, err
 	}
-	if g.own.mode = is.mode; os.Geteuid() == 0 {
-		g.own, g.root.uid, g.root.gid = is, 0, 0
-		g.state.uid, g.state.gid = is.uid, is.gid
+	if g.own.Mode = is.Mode; os.Geteuid() == 0 {
+		g.own, g.root.UID, g.root.GID = is, 0, 0
+		g.state.UID, g.state.GID = is.UID, is.GID
 		if of, err := folderOf(dataDir); err == nil {
-			g.state.uid, g.state.gid = of.uid, of.gid
+			g.state.UID, g.state.GID = of.UID, of.GID
 		}
 	}
 	return g, nil
@@ -76,22 +78,19 @@ func (p provision) steps(g ground) []initStep {
 			if err := g.credentials(); err != nil {
 				return err
 			}
-			return placeFile(path, []byte(text), g.root)
+			return whole.Write(path, []byte(text), g.root)
 		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.File)) {
 		path, text := g.beside(name), p.File[name]
 		add(fmt.Sprintf("%s (%d bytes)", path, len(text)), func() error {
-			return placeFile(path, []byte(text), owned{0o644, g.root.uid, g.root.gid})
+			return whole.Write(path, []byte(text), whole.As{Mode: 0o644, UID: g.root.UID, GID: g.root.GID})
 		})
 	}
-	if p.passwords != nil {
-		path := p.cfg.Ingest.MQTT.PasswordFile
-		add(fmt.Sprintf("%s (%s)", path, count(uint64(len(p.Users)), "user")), func() error {
-			return placeFile(path, p.passwords, owned{0o640, g.root.uid, g.own.gid})
-		})
+	if len(p.Users) > 0 {
+		add(fmt.Sprintf("%s (%s)", p.cfg.Ingest.MQTT.PasswordFile, count(uint64(len(p.Users)), "user")), func() error { return p.writeUsers(g) })
 	}
-	if p.operator != "" {
+	if len(p.Operator) > 0 {
 		add("the operator's password", func() error { return p.writeOperator(g) })
 	}
 	if p.config != nil && !bytes.Equal(p.config, g.now) {
@@ -108,37 +107,53 @@ func (p provision) steps(g ground) []initStep {
 func (g ground) credentials() error {
 	path := credentialStore(g.config)
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err == nil {
-		if err := syncDir(filepath.Dir(filepath.Dir(path))); err != nil {
+		if err := whole.SyncFolder(filepath.Dir(filepath.Dir(path))); err != nil {
 			return err
 		}
 	}
 	if err := os.Mkdir(path, 0o700); err == nil {
-		return syncDir(filepath.Dir(path))
+		return whole.SyncFolder(filepath.Dir(path))
 	}
 	is, kind, err := ownerOf(path)
-	if err == nil && (kind != fs.ModeDir || is.uid != os.Geteuid()) {
+	if err == nil && (kind != fs.ModeDir || is.UID != os.Geteuid()) {
 		err = fmt.Errorf("%s is no folder of this user, so what is in it is no secret — hint: look who made it, and remove it", path)
 	}
 	return err
 }
 
+func (p provision) writeUsers(g ground) error {
+	var text []byte
+	for _, user := range slices.Sorted(maps.Keys(p.Users)) {
+		line, err := passwd.Line(user, p.Users[user])
+		if err != nil {
+			return err
+		}
+		text = append(append(text, line...), '\n')
+	}
+	return whole.Write(p.cfg.Ingest.MQTT.PasswordFile, text, whole.As{Mode: 0o640, UID: g.root.UID, GID: g.own.GID})
+}
+
 func (p provision) writeOperator(g ground) error {
 	dir := p.cfg.Gateway.DataDir
-	name, text, err := login.Kept(p.operator, time.Now())
+	hashed, given := p.Operator["password_hash"]
+	if !given {
+		hashed = passwd.Hash([]byte(p.Operator["password"]))
+	}
+	name, text, err := login.Kept(hashed, time.Now())
 	if err == nil {
 		err = g.makeState(dir)
 	}
 	if err != nil {
 		return err
 	}
-	return placeFile(filepath.Join(dir, name), text, g.state)
+	return whole.Write(filepath.Join(dir, name), text, g.state)
 }
 
 // makeState makes data_dir, which the gateway otherwise does. Root makes no folder, and
 // writes into none of others, because the gateway's user says so.
 func (g ground) makeState(dir string) error {
 	is, err := folderOf(dir)
-	if g.chosen && (err != nil || is.uid != g.own.uid) {
+	if g.chosen && (err != nil || is.UID != g.own.UID) {
 		return fmt.Errorf("data_dir is %s, which is no folder of the user who has written the configuration — hint: start the gateway first, or write [gateway] data_dir into the provisioning file", dir)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -150,14 +165,14 @@ func (g ground) makeState(dir string) error {
 	if err := os.Mkdir(dir, 0o750); err != nil {
 		return err
 	}
-	return errors.Join(os.Chown(dir, g.state.uid, g.state.gid), syncDir(filepath.Dir(dir)))
+	return errors.Join(os.Chown(dir, g.state.UID, g.state.GID), whole.SyncFolder(filepath.Dir(dir)))
 }
 
 func (p provision) writeConfig(g ground) error {
 	if g.now != nil {
-		if err := placeFile(g.config+beforeInit, g.now, g.own); err != nil {
+		if err := whole.Write(g.config+beforeInit, g.now, g.own); err != nil {
 			return err
 		}
 	}
-	return placeFile(g.config, p.config, g.own)
+	return whole.Write(g.config, p.config, g.own)
 }

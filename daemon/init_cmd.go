@@ -149,7 +149,7 @@ func (c *initCall) apply(ctx context.Context, s initSource, text []byte, out io.
 	if err != nil {
 		return err
 	}
-	g.chosen = p.config == nil && g.now != nil && g.own.choosy()
+	g.chosen = p.config == nil && g.now != nil && choosy(g.own)
 	steps := p.steps(g)
 	for _, step := range steps {
 		if c.dryRun {

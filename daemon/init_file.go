@@ -18,7 +18,7 @@ import (
 
 const (
 	// maxInitNames bounds each table of a provisioning file: every password in it is
-	// hashed, which takes a small processor a tenth of a second.
+	// hashed when it is written, which takes a small processor a tenth of a second.
 	maxInitNames = 100
 )
 
@@ -37,16 +37,15 @@ type initFile struct {
 // initTables are those of initFile; what is in no other is the configuration's.
 func initTables() []string { return []string{"credential", "file", "operator", "users"} }
 
-// provision is a provisioning file that is understood.
+// provision is a provisioning file that is understood. Its passwords are as they stand in
+// it: they are hashed by the steps that write them, because a file may be there at every
+// boot, as systemd's credential is, and was applied at the first.
 type provision struct {
 	initFile
 	cfg     Config
 	gateway string // the gateway's name
 	config  []byte // the text of the configuration; nil leaves what there is
 	done    []byte // the file without its secrets
-
-	passwords []byte // the file of MQTT users
-	operator  string // the hash of the operator's password
 }
 
 // parseInit understands the text of a provisioning file, of this name, for a machine
@@ -203,19 +202,16 @@ func (p *provision) validateOperator(r refuse) {
 		if _, err := passwd.ParseHash(hashed); err != nil {
 			r("operator.password_hash", `write what follows the name in a line of "tidegate passwd"`, "is no hash of the kinds $7$ and $6$")
 		}
-		p.operator = hashed
 	case plain:
 		if err := login.Fit(p.gateway, password); err != nil {
 			r.because("operator.password", err)
-			return
 		}
-		p.operator = passwd.Hash([]byte(password))
 	case p.Operator != nil && len(p.Operator) == 0:
 		r("operator", "write password or password_hash into it, or take it out", "says nothing")
 	}
 }
 
-// validateUsers makes the file that the configuration names.
+// validateUsers checks the users, and that the configuration names a file for them.
 func (p *provision) validateUsers(r refuse, path string) {
 	if len(p.Users) == 0 {
 		return
@@ -229,11 +225,8 @@ func (p *provision) validateUsers(r refuse, path string) {
 		return
 	}
 	for _, user := range slices.Sorted(maps.Keys(p.Users)) {
-		line, err := passwd.Line(user, p.Users[user])
-		if err != nil {
+		if err := passwd.CheckLine(user, p.Users[user]); err != nil {
 			r.because(conf.Path("users", user), err)
-			continue
 		}
-		p.passwords = append(append(p.passwords, line...), '\n')
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/internal/erase"
 	"github.com/tidegate/tidegate/internal/ontrial"
 	"github.com/tidegate/tidegate/internal/passwd"
@@ -93,7 +94,7 @@ func (p provision) remember(g ground, text []byte) error {
 	if err := g.makeState(dir); err != nil {
 		return err
 	}
-	return placeFile(filepath.Join(dir, appliedFile), append([]byte(passwd.Hash(digest(text))), '\n'), g.state)
+	return whole.Write(filepath.Join(dir, appliedFile), append([]byte(passwd.Hash(digest(text))), '\n'), g.state)
 }
 
 // finish takes the file away from a boot partition and leaves one without secrets, or,
@@ -114,10 +115,10 @@ func (s initSource) finish(p provision, g ground, text []byte) error {
 // take takes the file away from a boot partition.
 func (s initSource) take(p provision) error {
 	dir := filepath.Dir(s.path)
-	err := placeFile(filepath.Join(dir, initDone), p.done, owned{0, -1, -1})
+	err := whole.Write(filepath.Join(dir, initDone), p.done, whole.Mine(0o600))
 	if err == nil {
 		if err = os.Rename(s.path, filepath.Join(dir, initSpent)); err == nil {
-			err = errors.Join(syncDir(dir), erase.Path(dir, initSpent))
+			err = errors.Join(whole.SyncFolder(dir), erase.Path(dir, initSpent))
 		}
 	}
 	if err != nil {
@@ -133,5 +134,5 @@ func (s initSource) tell(said []byte, now time.Time) error {
 		return nil
 	}
 	text := fmt.Appendf(nil, "%s by this machine's clock, tidegate %s\n%s", now.UTC().Format("2006-01-02 15:04:05 UTC"), Version, said)
-	return placeFile(filepath.Join(filepath.Dir(s.path), initLog), text, owned{0, -1, -1})
+	return whole.Write(filepath.Join(filepath.Dir(s.path), initLog), text, whole.Mine(0o600))
 }

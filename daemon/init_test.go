@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -183,6 +182,38 @@ func TestACredentialCountsOnce(t *testing.T) {
 	}
 }
 
+// TestPasswordsAreHashedByTheStepsThatWriteThem: a credential is understood at every boot,
+// and hashing what is in it would take longer than all the rest.
+func TestPasswordsAreHashedByTheStepsThatWriteThem(t *testing.T) {
+	n := newNewcomer(t)
+	writeFile(t, filepath.Join(n.credentials, initCredential), n.fleet())
+	p, err := parseInit("fleet", []byte(n.fleet()), n.config(), Default(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	understood := fmt.Sprintf("%s", any(p)) // texts that are bytes, too
+	if strings.Contains(understood, "$7$") || !strings.Contains(understood, "pump-7-secret") {
+		t.Errorf("understood: %s", understood)
+	}
+	for _, hashes := range []bool{true, false} {
+		c, _ := n.init("-dry-run")
+		steps := 0
+		c.before = func(string) error { steps++; return nil }
+		if err := c.run(t.Context()); err != nil || steps > 0 {
+			t.Errorf("a rehearsal: %d steps, %v", steps, err)
+		}
+		c.dryRun = false
+		if err := c.run(t.Context()); err != nil || hashes != (steps > 0) {
+			t.Errorf("hashes %v: %d steps, %v", hashes, steps, err)
+		}
+		for _, path := range []string{filepath.Join(n.etc, "passwords"), filepath.Join(n.state, "operator.json")} {
+			if text := readFile(t, path); !strings.Contains(text, "$7$") || strings.Contains(text, "pump-7-secret") || strings.Contains(text, "unrelated") {
+				t.Errorf("%s holds %s", path, text)
+			}
+		}
+	}
+}
+
 // TestACardThatCannotBeWrittenIsAppliedOnce lets something be in the way.
 func TestACardThatCannotBeWrittenIsAppliedOnce(t *testing.T) {
 	n := newNewcomer(t)
@@ -263,13 +294,11 @@ func TestNobodyLeadsRootAway(t *testing.T) {
 // FuzzInit gives parseInit whatever there is: it must not show secrets, and what it would
 // write must be what it has understood.
 func FuzzInit(f *testing.F) {
-	for _, seed := range []string{"", "[gateway]\nid = \"a\"\n[credential]\na = \"hunter2\"\n", "credential = {a = \"hunter2\"}\n", "# c\n\n[file]\na = '''\n# x'''\n[log]\n#d\nlevel=\"warn\"", "[operator]\npassword_hash=\"$6$c2FsdA==$\""} {
+	for _, seed := range []string{"", "[gateway]\nid = \"a\"\n[credential]\na = \"hunter2\"\n", "credential = {a = \"hunter2\"}\n", "# c\n\n[file]\na = '''\n# x'''\n[log]\n#d\nlevel=\"warn\"", "[operator]\npassword_hash=\"$6$c2FsdA==$\"",
+		"[operator]\npassword=\"hunter2 hunter2\"", "[ingest.mqtt]\npassword_file=\"/etc/tidegate/p\"\n[users]\na=\"hunter2\"\nb=\"$7$\""} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if bytes.Contains(text, []byte("users")) || bytes.Contains(text, []byte("operator")) {
-			return // hashing takes the time of a thousand others
-		}
 		p, err := parseInit("fleet", text, "/etc/tidegate/tidegate.toml", Default(), nil)
 		if err != nil {
 			return
@@ -279,10 +308,14 @@ func FuzzInit(f *testing.F) {
 				t.Errorf("%q: %v", p.config, err)
 			}
 		}
+		if len(p.Operator) > 0 {
+			return // what stands for his password is none
+		}
 		again, err := parseInit("done", p.done, "/etc/tidegate/tidegate.toml", Default(), nil)
 		if err != nil || len(again.Credential) > len(p.Credential) || len(again.File) > len(p.File) {
 			t.Errorf("%q: %v", p.done, err)
 		}
+		maps.Copy(again.Credential, again.Users)
 		for name, secret := range again.Credential {
 			if secret != "***" {
 				t.Errorf("%s is %q", name, secret)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/internal/erase"
 	"github.com/tidegate/tidegate/internal/starts"
 )
@@ -36,14 +37,14 @@ type reset struct {
 
 // planReset finds out what there is to erase for a configuration, which may be wrong, and
 // which is as's.
-func planReset(config string, as owned, cfg Config, keep bool) (reset, error) {
+func planReset(config string, as whole.As, cfg Config, keep bool) (reset, error) {
 	config, err := besideLinks(config)
 	if err != nil {
 		return reset{}, err
 	}
 	r := reset{config: config, KeepConfig: keep, Owner: -1}
-	if as.choosy() {
-		r.Owner = as.uid
+	if choosy(as) {
+		r.Owner = as.UID
 	}
 	if r.DataDir, err = filepath.Abs(cfg.Gateway.DataDir); err == nil {
 		err = errors.Join(r.doubt(), r.doubtOwner())
@@ -67,6 +68,9 @@ func planReset(config string, as owned, cfg Config, keep bool) (reset, error) {
 		path, err := besideLinks(reach.path)
 		if err == nil && reach.key != "port" && reach.key != "dir" && r.isBeside(path) && !slices.Contains(r.Files, path) {
 			r.Files = append(r.Files, path)
+			if left := whole.Temp(path); isRegular(left) && !slices.Contains(r.Files, left) {
+				r.Files = append(r.Files, left)
+			}
 		}
 	}
 	return r, nil
@@ -96,7 +100,7 @@ func (r reset) ours(name string) bool {
 	case filepath.Base(filepath.Dir(r.config)) == "tidegate":
 		return !strings.HasPrefix(name, "cloud") && !strings.HasPrefix(name, "tidegate-cloud")
 	}
-	return strings.HasPrefix(name, base+".") || name == base+"~"
+	return strings.HasPrefix(strings.TrimPrefix(name, "."), base+".") || name == base+"~" // with a dot before it, it was being written
 }
 
 // isBeside says whether a file is in the configuration's folder, or in one there.
@@ -112,10 +116,10 @@ const doubtHint = "set gateway.data_dir to the gateway's own folder, or empty th
 // doubtOwner says whether a user who is not root has named a folder that is not his own.
 func (r reset) doubtOwner() error {
 	is, err := folderOf(r.DataDir)
-	if err != nil || r.Owner < 0 || is.uid == r.Owner {
+	if err != nil || r.Owner < 0 || is.UID == r.Owner {
 		return nil
 	}
-	return fmt.Errorf("data_dir is %s, which user %d owns, and the configuration that says so user %d — hint: %s", r.DataDir, is.uid, r.Owner, doubtHint)
+	return fmt.Errorf("data_dir is %s, which user %d owns, and the configuration that says so user %d — hint: %s", r.DataDir, is.UID, r.Owner, doubtHint)
 }
 
 // doubt says why a folder is certainly not a gateway's alone.
@@ -156,18 +160,19 @@ func (r reset) doubtSystem() error {
 // foreign are the names in data_dir that no gateway makes.
 func foreign(entries []fs.DirEntry) (names []string) {
 	for _, e := range entries {
-		if n := e.Name(); !isOwn(e) && n != "lost+found" && !strings.HasPrefix(n, ".new-") && !strings.HasPrefix(n, ".login-") {
+		if n := e.Name(); !isOwn(e) && n != "lost+found" {
 			names = append(names, n)
 		}
 	}
 	return names
 }
 
-// isOwn says whether something in data_dir has a name that a gateway gives.
+// isOwn says whether something in data_dir has a name that a gateway gives, a power cut
+// while it writes one of its files included.
 func isOwn(e fs.DirEntry) bool {
 	own := []string{"journal", "links", identityFile, ownCertificate, appliedFile, "operator.json", "operator.json.damaged", "tokens.json", "tokens.json.damaged",
-		"setup-code", "starts.json", "crash.txt", starts.CrashFile, goodFile, goodFile + ".new", "admin.sock"}
-	return slices.Contains(own, e.Name())
+		"setup-code", "starts.json", "crash.txt", starts.CrashFile, goodFile, "admin.sock"}
+	return slices.ContainsFunc(own, func(name string) bool { return e.Name() == name || e.Name() == whole.Temp(name) })
 }
 
 // steps do it. The mark is first, and goes last; secrets go before readings; and until
@@ -196,7 +201,7 @@ func (r reset) steps() []initStep {
 func (r reset) secrets() (store string, ok bool) {
 	store = credentialStore(r.config)
 	is, kind, err := ownerOf(store)
-	return store, !r.KeepConfig && err == nil && kind == fs.ModeDir && is.uid == os.Geteuid()
+	return store, !r.KeepConfig && err == nil && kind == fs.ModeDir && is.UID == os.Geteuid()
 }
 
 // eraseBeside erases what is in the folder of the configuration, or in one there. Whose
@@ -214,7 +219,7 @@ func (r reset) mark() error {
 	if err != nil {
 		return err
 	}
-	return placeFile(r.config+resetMark, append(text, '\n'), owned{0o644, -1, -1})
+	return whole.Write(r.config+resetMark, append(text, '\n'), whole.Mine(0o644))
 }
 
 // shippedConfig is what the package installs, to the letter: so an upgrade does not take it
@@ -232,7 +237,7 @@ func (r reset) shipped() error {
 	if err != nil {
 		return err
 	}
-	return placeFile(r.config, []byte(shippedConfig), g.own)
+	return whole.Write(r.config, []byte(shippedConfig), g.own)
 }
 
 // do does the steps, each of which before may forbid, if it is not nil.
@@ -257,14 +262,14 @@ func finishReset(config string, out io.Writer) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
-	if err == nil && (kind != 0 || is.uid != os.Geteuid()) {
+	if err == nil && (kind != 0 || is.UID != os.Geteuid()) {
 		err = fmt.Errorf("%s: a factory reset is not over that another user has begun — hint: run \"sudo tidegate init\"; if nobody has begun one, remove this file", config+resetMark)
 	}
 	if err != nil {
 		return err
 	}
 	text, is, err := readOwned(config + resetMark)
-	if err == nil && is.uid != os.Geteuid() {
+	if err == nil && is.UID != os.Geteuid() {
 		err = erase.ErrOwner // since it was looked at
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // fullConfig is a gateway that keeps whatever a gateway can keep: a place in the journal for an
@@ -105,7 +106,7 @@ func (r *resettable) leftBehind() map[string]string {
 		r.Errorf("of what a gateway has left, it does not know %v, %v", foreign(entries), err)
 	}
 	for _, path := range []string{filepath.Join(r.data, "operator.json.damaged"), filepath.Join(r.data, appliedFile), filepath.Join(r.data, "lost+found", "kept"),
-		filepath.Join(r.data, "links", ".link-half"), r.config + beforeInit, r.config + ".dpkg-old", filepath.Join(r.etc, ".new-half"), filepath.Join(r.etc, "ca.pem")} {
+		whole.Temp(filepath.Join(r.data, "links", "sim")), r.config + beforeInit, r.config + ".dpkg-old", whole.Temp(r.config), filepath.Join(r.etc, "ca.pem")} {
 		writeFile(r.T, path, "planted")
 	}
 	tree := treeOf(r.T, r.data, r.etc)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // lived is the folders of a gateway that was used, in a folder of their own.
@@ -19,7 +21,7 @@ func lived(t *testing.T, etc string) (config, data string, cfg Config) {
 	config, data = filepath.Join(dir, etc, "tidegate.toml"), filepath.Join(dir, "data")
 	text := fmt.Sprintf("[gateway]\nid = \"hall-7\"\ndata_dir = %q\n[ingest.mqtt]\npassword_file = %q\n", data, filepath.Join(dir, etc, "sub", "users"))
 	for path, text := range map[string]string{
-		config: text, filepath.Join(dir, etc, "sub", "users"): "", config + ".previous": "x", config + "~": "x", filepath.Join(dir, etc, "notes"): "x",
+		config: text, filepath.Join(dir, etc, "sub", "users"): "", whole.Temp(filepath.Join(dir, etc, "sub", "users")): "x", config + ".previous": "x", whole.Temp(config): "x", config + "~": "x", filepath.Join(dir, etc, "notes"): "x",
 		filepath.Join(credentialStore(config), "token"): "secret", filepath.Join(dir, etc, "tidegate-cloud.toml"): "x",
 		filepath.Join(data, "journal", "00000001.seg"): "readings", filepath.Join(data, "operator.json"): "secret", filepath.Join(data, identityFile): `{"id":"hall-7"}`,
 	} {
@@ -185,12 +187,12 @@ func TestAFolderThatIsNotTheGatewaysIsNotErased(t *testing.T) {
 	}
 	for _, dir := range []string{"/", "/etc", "/var/lib/../lib", link, foreign, filepath.Dir(config), filepath.Dir(data)} {
 		cfg.Gateway.DataDir = dir
-		if r, err := planReset(config, owned{}, cfg, false); err == nil || !strings.Contains(err.Error(), " — hint: ") {
+		if r, err := planReset(config, whole.As{}, cfg, false); err == nil || !strings.Contains(err.Error(), " — hint: ") {
 			t.Errorf("%s: %+v, %v", dir, r, err)
 		}
 	}
 	cfg.Gateway.DataDir = filepath.Join(foreign, "nowhere")
-	if _, err := planReset(config, owned{}, cfg, false); err != nil {
+	if _, err := planReset(config, whole.As{}, cfg, false); err != nil {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 }

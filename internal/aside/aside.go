@@ -3,10 +3,11 @@
 package aside
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // Later is what follows the name of a file that was set aside, before a number.
@@ -29,9 +30,5 @@ func Keep(path string) (name string, err error) {
 	if err := os.Rename(path, name); err != nil {
 		return "", err
 	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return name, err
-	}
-	return name, errors.Join(folder.Sync(), folder.Close())
+	return name, whole.SyncFolder(filepath.Dir(path))
 }

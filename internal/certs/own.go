@@ -17,11 +17,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 const (
@@ -172,7 +173,7 @@ func (o *Own) renew(address net.IP) error {
 		return fmt.Errorf("make a certificate: %w", err)
 	}
 	o.pair = &pair
-	if err := replace(o.path, text); err != nil {
+	if err := whole.Write(o.path, text, whole.Mine(0o600)); err != nil {
 		o.log.Warn("the certificate could not be written down: its fingerprint will be another one after a restart", "err", err)
 	}
 	return nil
@@ -231,25 +232,4 @@ func distinct(all []net.IP) []net.IP {
 	}
 	slices.SortFunc(kept, func(a, b net.IP) int { return cmp.Or(cmp.Compare(len(a), len(b)), bytes.Compare(a, b)) })
 	return kept
-}
-
-// replace writes a file for its owner only, so that after a power cut there is the
-// old one or the new one.
-func replace(path string, text []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".cert-*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(text)
-	if err = errors.Join(err, temp.Sync(), temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // maxFile bounds what is read of a file, in bytes.
@@ -71,21 +73,12 @@ func save(path string, value any) error {
 	return write(path, append(text, '\n'))
 }
 
-// write replaces a file, which is for its owner only, so that after a power cut
-// there is the old one or the new one. Its error is of [ErrNotKept].
+// write replaces a file, which is for its owner only. Its error is of [ErrNotKept].
 func write(path string, text []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".login-*") // of mode 0600
-	if err != nil {
+	if err := whole.Write(path, text, whole.Mine(0o600)); err != nil {
 		return notKept(path, err)
 	}
-	_, err = temp.Write(text)
-	if err = errors.Join(err, temp.Sync(), temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return notKept(path, errors.Join(err, os.Remove(temp.Name())))
-	}
-	return syncFolder(path)
+	return nil
 }
 
 func notKept(path string, err error) error {
@@ -102,12 +95,10 @@ func erase(path string) error {
 	return syncFolder(path)
 }
 
+// syncFolder makes the name of a file survive a power cut, or its end. Its error is of
+// [ErrNotKept].
 func syncFolder(path string) error {
-	folder, err := os.Open(filepath.Dir(path))
-	if err == nil {
-		err = errors.Join(folder.Sync(), folder.Close())
-	}
-	if err != nil {
+	if err := whole.SyncFolder(filepath.Dir(path)); err != nil {
 		return notKept(path, err)
 	}
 	return nil

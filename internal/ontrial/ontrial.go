@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // MaxBytes bounds a text.
@@ -166,7 +168,7 @@ func (s *Staged) Keep() error {
 			return advise(err, s.path)
 		}
 	}
-	if err := syncFolder(s.path); err != nil {
+	if err := whole.SyncFolder(filepath.Dir(s.path)); err != nil {
 		return err // before it counts rather than after
 	}
 	if err := os.Rename(s.path+Trial, s.path); err != nil {
@@ -176,7 +178,7 @@ func (s *Staged) Keep() error {
 }
 
 // Sync makes sure that a power cut does not take back what Keep did.
-func (s *Staged) Sync() error { return syncFolder(s.path) }
+func (s *Staged) Sync() error { return whole.SyncFolder(filepath.Dir(s.path)) }
 
 // keepPrevious gives the file one more name, so that it costs no room.
 func (s *Staged) keepPrevious() error {
@@ -185,9 +187,7 @@ func (s *Staged) keepPrevious() error {
 		return err
 	}
 	if err := os.Link(s.path, fresh); err != nil {
-		if err := copyFile(s.path, fresh); err != nil { // a file system without links
-			return err
-		}
+		return s.copyPrevious() // a file system without links
 	}
 	if err := os.Rename(fresh, s.path+Previous); err != nil {
 		return err
@@ -199,28 +199,14 @@ func (s *Staged) keepPrevious() error {
 	return nil
 }
 
-func copyFile(from, to string) error {
-	text, err := Read(from)
+func (s *Staged) copyPrevious() error {
+	text, err := Read(s.path)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(from)
+	info, err := os.Stat(s.path)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// syncFolder makes the names in the folder of a file survive a power cut.
-func syncFolder(path string) error {
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return whole.Write(s.path+Previous, text, whole.Mine(info.Mode().Perm()))
 }

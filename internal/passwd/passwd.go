@@ -9,8 +9,8 @@
 // a password file is not the place to guess.
 //
 // Parse reads the text of a file, Users.Check compares, Set and Delete write. Hash
-// and ParseHash are for who keeps a password elsewhere, Line is for who writes a whole
-// file.
+// and ParseHash are for who keeps a password elsewhere, CheckLine and Line are for who
+// writes a whole file.
 package passwd
 
 import (

@@ -330,6 +330,9 @@ func TestALineIsMadeOfAPasswordOrItsHash(t *testing.T) {
 		if line, err := Line(user, given); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q, %v", line, err)
 		}
+		if err := CheckLine(user, given); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", user, err)
+		}
 	}
 }
 

@@ -9,17 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // Set gives a user a password in the file at path, which is made if there is
 // none. Other lines stay as they are.
 func Set(path, user string, password []byte) error {
-	switch {
-	case len(password) == 0:
-		return errors.New("the password is empty")
-	case len(password) > MaxPassword:
-		return fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	if err := checkPassword(len(password)); err != nil {
+		return err
 	}
 	if err := checkName(user); err != nil {
 		return err
@@ -28,28 +26,48 @@ func Set(path, user string, password []byte) error {
 	return err
 }
 
-// Line returns the line of a user, without its end. What looks like a hash of the kinds
-// $7$ and $6$ is one; else it is the password. No error shows it.
-func Line(user, password string) (string, error) {
+// checkPassword says what is wrong with a password of so many bytes.
+func checkPassword(size int) error {
+	switch {
+	case size == 0:
+		return errors.New("the password is empty")
+	case size > MaxPassword:
+		return fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	}
+	return nil
+}
+
+// CheckLine says what is wrong with what Line is to make a line of, and costs nothing. No
+// error shows the password.
+func CheckLine(user, password string) error {
 	if err := checkName(user); err != nil {
+		return err
+	}
+	if isHash(password) {
+		_, err := parseHash(password)
+		return err
+	}
+	return checkPassword(len(password))
+}
+
+// isHash says whether this looks like a hash of the kinds $7$ and $6$.
+func isHash(password string) bool {
+	return strings.HasPrefix(password, "$7$") || strings.HasPrefix(password, "$6$")
+}
+
+// Line returns the line of a user, without its end. What looks like a hash of the kinds
+// $7$ and $6$ is one; else it is the password, and costs a hash. No error shows it.
+func Line(user, password string) (string, error) {
+	if err := CheckLine(user, password); err != nil {
 		return "", err
 	}
-	switch {
-	case strings.HasPrefix(password, "$7$"), strings.HasPrefix(password, "$6$"):
-		e, err := parseHash(password)
-		if err != nil {
-			return "", err
-		}
-		if e.rounds > 0 {
-			return string(appendLine(nil, user, e)), nil
-		}
-		return user + ":" + password, nil
-	case password == "":
-		return "", errors.New("the password is empty")
-	case len(password) > MaxPassword:
-		return "", fmt.Errorf("the password has more than %d bytes", MaxPassword)
+	if !isHash(password) {
+		return string(appendLine(nil, user, hash([]byte(password)))), nil
 	}
-	return string(appendLine(nil, user, hash([]byte(password)))), nil
+	if e, err := parseHash(password); err == nil && e.rounds > 0 {
+		return string(appendLine(nil, user, e)), nil
+	}
+	return user + ":" + password, nil
 }
 
 // Hash returns a password as it stands behind a user's name: $7$rounds$salt$hash.
@@ -109,66 +127,36 @@ func appendEnded(dst, line []byte) []byte {
 	return append(append(dst, bytes.TrimRight(line, "\n")...), '\n')
 }
 
-// replace writes a file so that whoever reads it finds the old text or the new
-// one, after a power cut too. The owner stays, because the gateway runs as
-// another user than who edits its passwords.
+// replace writes a file that is for its owner, and for its group if that could read it
+// before. The owner stays, because the gateway runs as another user than who edits its
+// passwords.
 func replace(path string, text []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".passwd-*") // of mode 0600
+	info, err := os.Stat(path)
+	switch {
+	case err == nil:
+		as := whole.Like(info)
+		as.Mode = 0o600 | as.Mode&0o040
+		err = whole.Write(path, text, as)
+	case errors.Is(err, fs.ErrNotExist):
+		err = create(path, text)
+	}
 	if err != nil {
 		return fmt.Errorf("write passwords: %w", err)
 	}
-	err = errors.Join(fill(temp, path, text), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write passwords: %w", errors.Join(err, os.Remove(temp.Name())))
-	}
-	return syncFolder(filepath.Dir(path))
+	return nil
 }
 
-// fill writes what is to replace the file at path, and waits until it is on
-// disk.
-func fill(temp *os.File, path string, text []byte) error {
-	if err := keepOwner(temp, path); err != nil {
-		return err
-	}
-	if _, err := temp.Write(text); err != nil {
-		return err
-	}
-	return temp.Sync()
-}
-
-// keepOwner gives a file the owner and group of the one that it will replace,
-// and lets the group read it where it could. A new file is whose the folder is: who edits
-// passwords is root, and who reads them the gateway.
-func keepOwner(temp *os.File, path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		folder, err := os.Stat(filepath.Dir(path))
-		if err != nil {
-			return err
-		}
-		if owner, ok := folder.Sys().(*syscall.Stat_t); ok {
-			_ = temp.Chown(int(owner.Uid), int(owner.Gid)) // whoever may not give it away reads it himself
-		}
-		return nil
-	}
+// create makes a file that is whose the folder is: who edits passwords is root, and who
+// reads them the gateway.
+func create(path string, text []byte) error {
+	info, err := os.Stat(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
-		if err := temp.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
-		}
-	}
-	return temp.Chmod(0o600 | info.Mode().Perm()&0o040)
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
+	as := whole.Like(info)
+	as.Mode = 0o600
+	if err := whole.Write(path, text, as); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return whole.Write(path, text, whole.Mine(0o600)) // whoever may not give it away reads it himself
 }

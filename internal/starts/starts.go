@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 const (
@@ -238,22 +240,10 @@ func (s *Start) Withdraw() {
 	_ = write(s.dir, s.Before)
 }
 
-// write replaces the record, so that after a power cut there is the one or the other.
 func write(dir string, r Record) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(dir, ".starts-*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(append(text, '\n'))
-	if err = errors.Join(err, temp.Sync(), temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), filepath.Join(dir, recordFile))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	return nil
+	return whole.Write(filepath.Join(dir, recordFile), append(text, '\n'), whole.Mine(0o600))
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidegate/tidegate/internal/aside"
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // slotBytes is the size of each of the two slots of a state file. A save writes
@@ -138,8 +139,8 @@ func outOfTheWay(path string, raw []byte) (name string, err error) {
 func isLater(raw []byte) bool {
 	for at := 0; at < len(raw); at += slotBytes {
 		rest, ok := bytes.CutPrefix(raw[at:], []byte("tidegate-link "))
-		version, _, whole := bytes.Cut(rest[:min(len(rest), 10)], []byte(" "))
-		if n, err := strconv.Atoi(string(version)); ok && whole && err == nil && n > 1 {
+		version, _, ended := bytes.Cut(rest[:min(len(rest), 10)], []byte(" "))
+		if n, err := strconv.Atoi(string(version)); ok && ended && err == nil && n > 1 {
 			return true
 		}
 	}
@@ -160,24 +161,8 @@ func createState(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".link-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // of no effect once it is renamed
 	empty := record{}
-	_, err = file.Write(append(empty.encode(), make([]byte, slotBytes)...))
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return whole.Write(path, append(empty.encode(), make([]byte, slotBytes)...), whole.Mine(0o600))
 }
 
 // save writes the ledger into the older slot, and returns when it is on flash.
