@@ -86,24 +86,33 @@ func greetNATS(jetstream bool) greet {
 // greetHTTP wants an answer to GET path that is no failure of the server.
 func greetHTTP(path string) greet {
 	return func(conn net.Conn) error {
-		request, err := http.NewRequest(http.MethodGet, "http://localhost"+path, nil)
-		if err != nil {
-			return err
-		}
-		request.Close = true
-		if err := request.Write(conn); err != nil {
-			return err
-		}
-		answer, err := http.ReadResponse(bufio.NewReader(conn), request)
-		if err != nil {
-			return err
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode >= 500 {
-			return fmt.Errorf("GET %s: %s", path, answer.Status)
-		}
-		return nil
+		_, err := getHTTP(conn, path, "", "")
+		return err
 	}
+}
+
+// getHTTP returns what is answered to GET path, unless it is a failure of the server.
+func getHTTP(conn net.Conn, path, user, password string) ([]byte, error) {
+	request, err := http.NewRequest(http.MethodGet, "http://localhost"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Close = true
+	if user != "" {
+		request.SetBasicAuth(user, password)
+	}
+	if err := request.Write(conn); err != nil {
+		return nil, err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode >= 500 {
+		return nil, fmt.Errorf("GET %s: %s", path, answer.Status)
+	}
+	return io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 }
 
 // overTLS greets inside TLS, whatever the certificate: it may be an expired one,

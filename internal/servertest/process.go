@@ -154,7 +154,11 @@ func (e *engine) stop() error {
 	select {
 	case <-e.server.ended:
 		e.server.kill() // what it may have left in its group
+		err := e.server.err
 		e.server = nil
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Sys().(syscall.WaitStatus).Signaled() {
+			return fmt.Errorf("it did not end in order: %w", err) // and is not to be blamed for what it forgets
+		}
 		return nil
 	case <-time.After(patience):
 		return fmt.Errorf("it has not ended %v after SIGTERM", patience)

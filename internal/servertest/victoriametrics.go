@@ -1,7 +1,9 @@
 package servertest
 
 import (
+	"bytes"
 	"errors"
+	"net"
 	"testing"
 )
 
@@ -18,7 +20,7 @@ func VictoriaMetrics(t testing.TB, opts ...Option) *Server {
 }
 
 func planVictoriaMetrics(e *engine) (plan, error) {
-	scheme, greeting := httpOr(e)
+	scheme, _ := httpOr(e)
 	address, err := e.address(scheme)
 	if err != nil {
 		return plan{}, err
@@ -26,7 +28,7 @@ func planVictoriaMetrics(e *engine) (plan, error) {
 	p := plan{
 		argv: []string{"victoria-metrics", "-httpListenAddr=" + address, "-storageDataPath=" + e.dir + "/data",
 			"-retentionPeriod=100y", "-search.latencyOffset=0s", "-memory.allowedBytes=128MiB"},
-		ready: map[string]greet{scheme: greeting("/health")},
+		ready: map[string]greet{scheme: greetVictoriaMetrics(e.options)},
 	}
 	if e.options.maxMessage > 0 {
 		return plan{}, errors.New("there is no limit for messages")
@@ -42,4 +44,21 @@ func planVictoriaMetrics(e *engine) (plan, error) {
 	}
 	p.argv = append(p.argv, e.options.lines...)
 	return p, nil
+}
+
+// greetVictoriaMetrics is answered when the program waits for the signal that ends it:
+// it takes readings before that, and would forget them if it was ended then.
+func greetVictoriaMetrics(o options) greet {
+	const path = "/debug/pprof/goroutine?debug=2"
+	g := func(conn net.Conn) error {
+		text, err := getHTTP(conn, path, o.user, o.password)
+		if err == nil && !bytes.Contains(text, []byte("WaitForSigterm")) {
+			err = errors.New("it does not wait for signals yet")
+		}
+		return err
+	}
+	if o.authority == nil {
+		return g
+	}
+	return overTLS(g)
 }
