@@ -70,10 +70,11 @@ func blocksOf(t testing.TB, page string) []block {
 	return all
 }
 
-// pages returns every document that people read: the front page and docs.
+// pages returns every document that people read: those beside the code that tell them
+// what to do, and docs.
 func pages(t testing.TB) []string {
 	t.Helper()
-	all := []string{"README.md"}
+	all := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md"}
 	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() && path.Ext(name) == ".md" {
 			all = append(all, "docs/"+filepath.ToSlash(name))
