@@ -90,7 +90,7 @@ func pages(t testing.TB) []string {
 // machine says who runs the commands of a block "sh WORD", since no session can.
 var machine = map[string]string{
 	"root": "changes the machine, or reads its journal. packaging/vm and packaging/lifecycle install, start, upgrade, reset and " +
-		"purge on machines of their own; here, commands and flags are looked at",
+		"purge on machines of their own; here, commands and flags are looked at, and TestFromSourceInstallsWhatTheGatewayNeeds installs into a folder",
 	"hardware": "wants a device that no machine of a test has",
 	"abroad":   "wants a service or a program that Debian does not have",
 	"build":    "builds or tests the repository: this is what the tests are run by",
