@@ -46,6 +46,12 @@ until tidegate status | grep 'cloud is down' && tidegate trace boiler temp | gre
 		before: `mosquitto_pub -p {1883} -q 1 -t boiler -m '{"temp":21.5,"on":true}'`,
 		steps:  map[string]string{"mkdir -p /var/backups": "", "$ tidegate buffer check": "@stop\nmkdir -p /media/card/var/lib\ncp -a /var/lib/tidegate /media/card/var/lib/"},
 	},
+	"docs/operate/provisioning.md": {
+		idle:    true,
+		replace: []string{"id=$(openssl rand -hex 16)", "id=c0ffee00112233445566778899aabbcc"}, // the name of this one is held by TestTheNameIsWhatSystemdMakesOfTheMachinesID
+		needs:   []string{"openssl", "xxd"},
+		after:   `test "$name" = farm-tg-8e8e63939c75; grep -q "$(grep '^"cloud.token"' farm-south.toml | cut -d '"' -f 4)" tokens.txt; test $(stat -c %a tokens.txt) = 600`,
+	},
 	"docs/operate/monitoring.md": {
 		cloud: true,
 		more:  "[[uplink.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:9/v1/ingest\"\n[[uplink.http]]\nname = \"other\"\nurl = \"http://127.0.0.1:8440/v1/ingest\"\n",
