@@ -33,7 +33,7 @@ func installed(t *testing.T, text, machine string) {
 	text = regexp.MustCompile(`(?m)^sudo systemctl daemon-reload.*$`).ReplaceAllString(text, "")
 	text = strings.NewReplacer("sudo ", "", " bin/tidegate ", " "+program+" ", " --now", "",
 		"systemd-sysusers", "systemd-sysusers --root="+machine, "systemd-tmpfiles", "systemd-tmpfiles --root="+machine,
-		"systemctl", "systemctl --root="+machine, "-o tidegate -g tidegate", "-o $(owner) -g $(owner)").Replace(text)
+		"systemctl", "systemctl --root="+machine, "=tidegate ", "=$(owner) ").Replace(text)
 	cmd := exec.Command("sh", "-euc", "owner() { sed -n 's/^tidegate:x:\\([0-9]*\\):.*/\\1/p' "+machine+"/etc/passwd; }\n"+text)
 	cmd.Dir = root
 	if said, err := cmd.CombinedOutput(); err != nil {

@@ -44,7 +44,7 @@ until tidegate status | grep 'cloud is down' && tidegate trace boiler temp | gre
 		more:   "[[uplink.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:9/v1/ingest\"\n",
 		needs:  []string{"mosquitto_pub"},
 		before: `mosquitto_pub -p {1883} -q 1 -t boiler -m '{"temp":21.5,"on":true}'`,
-		steps:  map[string]string{"mkdir -p /var/backups": "", "$ tidegate buffer check": "@stop\nmkdir -p /media/card/var/lib\ncp -a /var/lib/tidegate /media/card/var/lib/"},
+		steps:  map[string]string{"$ tidegate buffer check": "@stop\nmkdir -p /media/card/var/lib\ncp -a /var/lib/tidegate /media/card/var/lib/"},
 	},
 	"docs/operate/provisioning.md": {
 		idle:    true,
