@@ -70,10 +70,11 @@ func blocksOf(t testing.TB, page string) []block {
 	return all
 }
 
-// pages returns every document that people read: the front page and docs.
+// pages returns every document that people read: those beside the code that tell them
+// what to do, and docs.
 func pages(t testing.TB) []string {
 	t.Helper()
-	all := []string{"README.md"}
+	all := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md"}
 	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() && path.Ext(name) == ".md" {
 			all = append(all, "docs/"+filepath.ToSlash(name))
@@ -89,7 +90,7 @@ func pages(t testing.TB) []string {
 // machine says who runs the commands of a block "sh WORD", since no session can.
 var machine = map[string]string{
 	"root": "changes the machine, or reads its journal. packaging/vm and packaging/lifecycle install, start, upgrade, reset and " +
-		"purge on machines of their own; here, commands and flags are looked at",
+		"purge on machines of their own; here, commands and flags are looked at, and TestFromSourceInstallsWhatTheGatewayNeeds installs into a folder",
 	"hardware": "wants a device that no machine of a test has",
 	"abroad":   "wants a service or a program that Debian does not have",
 	"build":    "builds or tests the repository: this is what the tests are run by",

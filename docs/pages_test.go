@@ -121,6 +121,8 @@ func (s *session) play(blocks []block, prep preparation, configuration string) {
 				configuration = b.text
 			}
 			s.configure(configuration)
+		case b.info == "toml init":
+			s.write("fleet.toml", s.here(b.text))
 		case b.asked():
 			s.ask(b)
 		case b.commands() && b.language() == "console":

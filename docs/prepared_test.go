@@ -44,7 +44,13 @@ until tidegate status | grep 'cloud is down' && tidegate trace boiler temp | gre
 		more:   "[[uplink.http]]\nname = \"cloud\"\nurl = \"http://127.0.0.1:9/v1/ingest\"\n",
 		needs:  []string{"mosquitto_pub"},
 		before: `mosquitto_pub -p {1883} -q 1 -t boiler -m '{"temp":21.5,"on":true}'`,
-		steps:  map[string]string{"mkdir -p /var/backups": "", "$ tidegate buffer check": "@stop\nmkdir -p /media/card/var/lib\ncp -a /var/lib/tidegate /media/card/var/lib/"},
+		steps:  map[string]string{"$ tidegate buffer check": "@stop\nmkdir -p /media/card/var/lib\ncp -a /var/lib/tidegate /media/card/var/lib/"},
+	},
+	"docs/operate/provisioning.md": {
+		idle:    true,
+		replace: []string{"id=$(openssl rand -hex 16)", "id=c0ffee00112233445566778899aabbcc"}, // the name of this one is held by TestTheNameIsWhatSystemdMakesOfTheMachinesID
+		needs:   []string{"openssl", "xxd"},
+		after:   `test "$name" = farm-tg-8e8e63939c75; grep -q "$(grep '^"cloud.token"' farm-south.toml | cut -d '"' -f 4)" tokens.txt; test $(stat -c %a tokens.txt) = 600`,
 	},
 	"docs/operate/monitoring.md": {
 		cloud: true,
@@ -54,14 +60,14 @@ until tidegate status | grep 'cloud is down' && tidegate trace boiler temp | gre
 until tidegate-cloud ledger -url http://127.0.0.1:8440 | grep north-7; do sleep 0.1; done`,
 	},
 	"docs/connect/http.md": {
-		files:  map[string]string{"/etc/tidegate/tokens": "pump-7 2b7e151628aed2a6abf7158809cf4f3c\n"},
+		files:  map[string]string{"/run/credentials/tidegate_http.tokens": "pump-7 2b7e151628aed2a6abf7158809cf4f3c\n"},
 		env:    []string{"TOKEN=2b7e151628aed2a6abf7158809cf4f3c"},
 		needs:  []string{"curl"},
 		stored: []string{"kitchen/stove temp 21.5", "kitchen/stove hum 40"},
 	},
 	"docs/connect/coap.md": {
 		// The file has the key in hexadecimal, the client takes it as text.
-		files:  map[string]string{"/etc/tidegate/keys": "boiler:7369787465656e636861726163746572732e\n", "frame.bin": "0123456789"},
+		files:  map[string]string{"/run/credentials/tidegate_coap.keys": "boiler:7369787465656e636861726163746572732e\n", "frame.bin": "0123456789"},
 		env:    []string{"KEY=sixteencharacters."},
 		needs:  []string{"coap-client-notls", "coap-client-openssl"},
 		stored: []string{"kitchen/stove temp 21.5", "boiler temp 64", "camera/1 raw *"},
@@ -108,7 +114,7 @@ until mosquitto_pub -p {8883} -u boiler -P 'a passphrase' -q 1 -t dev/boiler/tem
 	},
 	"docs/connect/commands.md": {
 		cloud:   true,
-		files:   map[string]string{"/etc/tidegate/command.keys": "0123456789abcdef0123456789abcdef\n", "/etc/tidegate/broker.password": "x\n"},
+		files:   map[string]string{"/run/credentials/tidegate_command.keys": "0123456789abcdef0123456789abcdef\n", "/run/credentials/tidegate_broker.password": "x\n"},
 		replace: []string{"-h broker.example", "-p {1884}", "redis-cli", "redis-cli -p {6379}"},
 		world:   []string{"mosquitto -v -p {1884}", "redis-server --port {6379}"},
 		needs:   []string{"mosquitto", "mosquitto_pub", "redis-cli", "redis-server"},

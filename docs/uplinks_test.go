@@ -84,7 +84,7 @@ func (d doorOut) deliver(s *session) {
 	}
 	for _, line := range strings.Split(text, "\n") { // secrets stand in files of their own
 		if key, value, ok := strings.Cut(line, " = "); ok && (strings.HasSuffix(key, "_file")) {
-			s.write(strings.Trim(value, `"`), secretWord+"\n")
+			s.write(secretFile(strings.Trim(value, `"`)), secretWord+"\n")
 		}
 	}
 	s.configure(d.alone(s, text))
@@ -100,6 +100,15 @@ func (d doorOut) deliver(s *session) {
 		last = arrived()
 		return strings.Contains(last, "21.5")
 	})
+}
+
+// secretFile is the file that a key names, by its path or as a credential: where systemd
+// would put that is a folder of the session.
+func secretFile(value string) string {
+	if name, ok := strings.CutPrefix(value, "credential:"); ok {
+		return "/run/credentials/tidegate_" + name
+	}
+	return value
 }
 
 // alone returns the configuration with no other uplink than this.
@@ -213,7 +222,7 @@ func toNATS(s *session) ([]string, func() string) {
 		s.Fatal(err)
 	}
 	return []string{`["tls://nats1.example", "tls://nats2.example"]`, fmt.Sprintf("[%q]", "nats://"+server.Addr("nats")),
-			`creds_file = "/etc/tidegate/north-7.creds"`, "username = \"north-7\"\npassword_file = \"/etc/tidegate/nats.password\""},
+			`creds_file = "credential:north-7.creds"`, "username = \"north-7\"\npassword_file = \"credential:nats.password\""},
 		func() string {
 			m, err := js.GetMsg("TELEMETRY", 1)
 			if err != nil {
@@ -227,7 +236,7 @@ func toMosquitto(s *session) ([]string, func() string) {
 	server := servertest.Mosquitto(s, servertest.User("north-7", secretWord))
 	_, port, _ := strings.Cut(server.Addr("mqtt"), ":")
 	// The second uplink of the page logs in nowhere, this server wants it to.
-	return []string{"retain = true", "retain = true\nusername = \"north-7\"\npassword_file = \"/etc/tidegate/broker-password\"", "mqtts://broker.example", "mqtt://" + server.Addr("mqtt")}, func() string {
+	return []string{"retain = true", "retain = true\nusername = \"north-7\"\npassword_file = \"credential:broker.password\"", "mqtts://broker.example", "mqtt://" + server.Addr("mqtt")}, func() string {
 		return asked("mosquitto_sub", "-p", port, "-u", "north-7", "-P", secretWord, "-t", "plant/north-7/boiler/temp", "-C", "1", "-W", "1") // it is retained
 	}
 }
