@@ -48,7 +48,7 @@ func (k *checklist) keysFile(c CoAP) {
 		k.fail(hint, "ingest.coap: %s", what)
 		return
 	}
-	if info, err := os.Stat(c.PSKFile); err == nil && info.Mode().Perm()&0o077 != 0 {
+	if info, err := os.Stat(c.PSKFile); err == nil && isOpen(info) {
 		k.warn("chmod 600 "+c.PSKFile, "ingest.coap: others on this machine can use %s, which has keys", c.PSKFile)
 		return
 	}
