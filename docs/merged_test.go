@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
+	"slices"
 	"testing"
 )
 
@@ -22,7 +22,7 @@ func TestNoMergeIsLeftUndone(t *testing.T) {
 			return err
 		}
 		if entry.IsDir() {
-			if made := strings.HasPrefix(entry.Name(), ".git") || entry.Name() == "bin" || entry.Name() == "dist"; made && name != root {
+			if name != root && slices.Contains([]string{".git", "bin", "dist", "node_modules"}, entry.Name()) {
 				return fs.SkipDir
 			}
 			return nil
