@@ -55,18 +55,7 @@ func TestManPages(t *testing.T) {
 		examplesOf(t, plain(read(t, filepath.Join(dir, "tidegate.1"))), filepath.Join(bin, "tidegate"))
 	})
 	t.Run("what the cloud's synopsis names is explained", func(t *testing.T) {
-		page := plain(read(t, filepath.Join(dir, "tidegate-cloud.1")))
-		_, options, ok := strings.Cut(page, "\n.SH OPTIONS\n")
-		for _, flag := range []string{"-data", "-cert", "-key", "-print"} {
-			if !ok || !regexp.MustCompile(`(?m)^(\.B )?"?.*`+flag+`\b`).MatchString(options) {
-				t.Errorf("tidegate-cloud(1) does not explain %s", flag)
-			}
-		}
-		for _, file := range []string{"/etc/default/tidegate-cloud", "/etc/tidegate-cloud/credentials"} {
-			if _, files, ok := strings.Cut(page, "\n.SH FILES\n"); !ok || !strings.Contains(files, file) {
-				t.Errorf("tidegate-cloud(1) has no file %s", file)
-			}
-		}
+		cloudExplains(t, plain(read(t, filepath.Join(dir, "tidegate-cloud.1"))))
 	})
 	t.Run("every table and key", func(t *testing.T) {
 		everyKey(t, plain(read(t, filepath.Join(dir, "tidegate.toml.5"))), run(t, "", filepath.Join(bin, "tidegate"), "config"))
@@ -120,6 +109,22 @@ func headsOf(t *testing.T, pages []string) {
 var endsInWords = regexp.MustCompile(`[\]A-Z] [a-z]+ [a-z]+[^|]*$`)
 
 func runsOn(head string) bool { return endsInWords.MatchString(head) }
+
+// cloudExplains looks for what the help of the cloud only names.
+func cloudExplains(t *testing.T, page string) {
+	t.Helper()
+	_, options, ok := strings.Cut(page, "\n.SH OPTIONS\n")
+	for _, flag := range []string{"-data", "-cert", "-key", "-print"} {
+		if !ok || !regexp.MustCompile(`(?m)^(\.B )?"?.*`+flag+`\b`).MatchString(options) {
+			t.Errorf("tidegate-cloud(1) does not explain %s", flag)
+		}
+	}
+	for _, file := range []string{"/etc/default/tidegate-cloud", "/etc/tidegate-cloud/credentials"} {
+		if _, files, ok := strings.Cut(page, "\n.SH FILES\n"); !ok || !strings.Contains(files, file) {
+			t.Errorf("tidegate-cloud(1) has no file %s", file)
+		}
+	}
+}
 
 // examplesOf looks whether the command of each example is there, and takes its flags.
 func examplesOf(t *testing.T, page, program string) {
