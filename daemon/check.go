@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,23 +48,30 @@ func Check(ctx context.Context, c Config) []Finding {
 // machine checks everything but what is on the other side of the links.
 func (k *checklist) machine(ctx context.Context, c Config) {
 	k.identity(c.Gateway, thisMachine())
-	k.clock(time.Now(), bootclock.Synced())
+	now := time.Now()
+	if k.offline { // clocks are often set later than this
+		now = later(now, c.clockFloor())
+	} else {
+		k.clock(now, bootclock.Synced())
+	}
 	k.dataDir(c.Gateway.DataDir, int64(c.Buffer.MaxBytes))
-	k.starts(c.Gateway.DataDir, c.Gateway.SocketPath(), starts.Itself(Version))
+	if !k.offline {
+		k.starts(c.Gateway.DataDir, c.Gateway.SocketPath(), starts.Itself(Version))
+	}
 	k.listener("ingest.mqtt", c.Ingest.MQTT.Listen, c.Gateway.SocketPath())
 	if plain := c.Ingest.MQTT.PlainListen; plain != "" {
 		k.listener("ingest.mqtt (plain)", plain, c.Gateway.SocketPath())
 	}
-	k.access(c.Ingest.MQTT, time.Now())
+	k.access(c.Ingest.MQTT, now)
 	k.clients(c)
-	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), time.Now())
+	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), now)
 	k.modbus(ctx, c)
 	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
 	k.coap(c.Ingest.CoAP, c.Buffer.AckDelay(), c.Gateway.SocketPath())
-	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, time.Now())
-	k.dashboard(c.Dashboard, c.Gateway.DataDir, c.Gateway.SocketPath(), time.Now())
+	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, now)
+	k.dashboard(c.Dashboard, c.Gateway.DataDir, c.Gateway.SocketPath(), now)
 	k.refinements(c)
-	k.links(c, peekNetwork(c, slog.New(slog.DiscardHandler)), time.Now())
+	k.links(c, k.network(c), now)
 }
 
 // Worst returns the highest level among the findings.
@@ -78,21 +86,49 @@ func Worst(findings []Finding) Level {
 // WriteFindings prints the findings as a checklist, and their number.
 func WriteFindings(w io.Writer, findings []Finding) error {
 	var b strings.Builder
-	var count [Fail + 1]int
 	for _, f := range findings {
-		count[f.Level]++
-		fmt.Fprintf(&b, "%c %s\n", [...]rune{'✓', '!', '✗'}[f.Level], f.What)
-		if f.Hint != "" {
-			fmt.Fprintf(&b, "    hint: %s\n", f.Hint)
-		}
+		f.write(&b)
 	}
-	fmt.Fprintf(&b, "%d fine, %d to look at, %d to fix\n", count[OK], count[Warn], count[Fail])
+	writeCount(&b, findings)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
+func (f Finding) write(b *strings.Builder) {
+	fmt.Fprintf(b, "%c %s\n", [...]rune{'✓', '!', '✗'}[f.Level], f.What)
+	if f.Hint != "" {
+		fmt.Fprintf(b, "    hint: %s\n", f.Hint)
+	}
+}
+
+func writeCount(b *strings.Builder, findings []Finding) {
+	var count [Fail + 1]int
+	for _, f := range findings {
+		count[f.Level]++
+	}
+	fmt.Fprintf(b, "%d fine, %d to look at, %d to fix\n", count[OK], count[Warn], count[Fail])
+}
+
 // checklist collects findings in the order in which they are made.
-type checklist struct{ findings []Finding }
+type checklist struct {
+	findings []Finding
+	// offline keeps it to what CheckOffline looks at.
+	offline bool
+}
+
+// parts returns n lists of the same kind, for what is looked at at once.
+func (k *checklist) parts(n int) []checklist {
+	return slices.Repeat([]checklist{{offline: k.offline}}, n)
+}
+
+// network is the links of the configuration for those who only look; none for those who
+// do not even do that.
+func (k *checklist) network(c Config) network {
+	if k.offline {
+		return network{}
+	}
+	return peekNetwork(c, slog.New(slog.DiscardHandler))
+}
 
 func (k *checklist) ok(what string, args ...any) {
 	k.findings = append(k.findings, Finding{OK, fmt.Sprintf(what, args...), ""})

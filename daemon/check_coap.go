@@ -29,6 +29,9 @@ func (k *checklist) coap(c CoAP, ackDelay time.Duration, adminSocket string) {
 
 // datagrams is listener for UDP.
 func (k *checklist) datagrams(key, listen, adminSocket string) {
+	if k.offline {
+		return
+	}
 	conn, err := net.ListenPacket("udp", listen)
 	if err == nil {
 		conn.Close()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/command"
+	"github.com/tidegate/tidegate/internal/conf"
 )
 
 // commands looks at the way down: whether there is anything to do, whether its
@@ -35,8 +36,8 @@ func (k *checklist) commands(ctx context.Context, c Config) {
 	} else if info, err := os.Stat(file); err == nil && isOpen(info) {
 		k.warn("chmod o-rwx "+file, "commands: everybody on this machine can use the keys in %s", file)
 	}
-	network := peekNetwork(c, slog.New(slog.DiscardHandler))
-	parts := make([]checklist, len(all))
+	network := k.network(c)
+	parts := k.parts(len(all))
 	var looking sync.WaitGroup
 	for i, d := range all {
 		looking.Go(func() { parts[i].comeDown(ctx, c.Gateway, network, d) })
@@ -63,7 +64,9 @@ func (k *checklist) comeDown(ctx context.Context, g Gateway, n network, d downst
 		if file == "" {
 			continue
 		}
-		if info, err := os.Stat(file); err == nil && isOpen(info) {
+		if _, err := conf.ReadSecret(file); err != nil && k.offline {
+			fault(Fail, err) // otherwise, logging in tells
+		} else if info, err := os.Stat(file); err == nil && isOpen(info) {
 			k.warn("chmod o-rwx "+file, "commands from %s: everybody on this machine can use %s", b.Name, file)
 		}
 	}
@@ -77,6 +80,9 @@ func (k *checklist) comeDown(ctx context.Context, g Gateway, n network, d downst
 	secure, err := b.tlsClient(time.Time{}, log)
 	if err != nil {
 		fault(Fail, err)
+		return
+	}
+	if k.offline {
 		return
 	}
 	courier, err := d.courier(way{gateway: gateway, dial: n.path(b.Links, nil, log).Dial, tls: secure, log: log})

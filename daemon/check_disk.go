@@ -53,13 +53,21 @@ func existingParent(path string) string {
 
 // writable writes and syncs a probe, as a commit would.
 func (k *checklist) writable(dir string, info os.FileInfo) {
-	took, err := probe(dir)
+	try := probe
+	if k.offline {
+		try = mayWrite
+	}
+	took, err := try(dir)
 	if err != nil {
 		k.fail("give it to the user who runs the gateway, and check that the file system is not read-only", "data_dir: %v", err)
 		return
 	}
 	if isOpen(info) {
 		k.warn("chmod o-rwx "+dir, "data_dir %s can be read by everybody on this machine", dir)
+	}
+	if k.offline {
+		k.ok("data_dir %s is writable", dir)
+		return
 	}
 	k.ok("data_dir %s is writable; a sync takes %v", dir, took.Round(100*time.Microsecond))
 }

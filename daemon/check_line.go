@@ -49,7 +49,7 @@ const memoryPerLine = 11 << 10
 // datagrams wait in while the gateway is busy.
 func (k *checklist) deep(key string, l Line) {
 	host, _, err := net.SplitHostPort(l.Listen)
-	if err != nil {
+	if err != nil || k.offline {
 		return
 	}
 	granted, err := linein.TryDatagrams(net.JoinHostPort(host, "0"), int(l.ReceiveBuffer))
@@ -68,6 +68,9 @@ func (k *checklist) deviceServer(ctx context.Context, key string, l Line) {
 			k.fail("check the path in server_ca, and let the user who runs the gateway read it", "%s: %v", key, err)
 			return
 		}
+	}
+	if k.offline {
+		return
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", l.Connect)
 	if err != nil {

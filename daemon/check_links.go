@@ -20,6 +20,9 @@ func (k *checklist) links(c Config, n network, now time.Time) {
 			k.warn(fmt.Sprintf("write links = [%q] in an uplink, or remove the link", l.Name), "link %s: no uplink uses it", l.Name)
 			continue
 		}
+		if k.offline {
+			continue
+		}
 		s := n.links[l.Name].Stats()
 		if s.Down != "" {
 			k.warn(`see "ip -brief address" for what there is`, "link %s: %s", l.Name, s.Down)

@@ -17,7 +17,7 @@ const busy = 0.7
 // modbus looks at the buses, all at once, because those that are out of reach
 // take their time. No slave is asked anything.
 func (k *checklist) modbus(ctx context.Context, c Config) {
-	parts := make([]checklist, len(c.Ingest.Modbus))
+	parts := k.parts(len(c.Ingest.Modbus))
 	var all sync.WaitGroup
 	for i, m := range c.Ingest.Modbus {
 		all.Go(func() {
@@ -37,7 +37,7 @@ func (k *checklist) modbus(ctx context.Context, c Config) {
 // all doors. One that is not is no failure: the gateway tries again for ever.
 func (k *checklist) reachBus(ctx context.Context, m Modbus) {
 	kind, address, err := modbusin.ParseURL(m.URL)
-	if err != nil || kind == modbusin.RTU {
+	if err != nil || kind == modbusin.RTU || k.offline {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -26,6 +26,9 @@ func (k *checklist) listener(key, listen, adminSocket string) {
 		k.ok("%s is off", key)
 		return
 	}
+	if k.offline {
+		return
+	}
 	l, err := net.Listen("tcp", listen)
 	if err == nil {
 		l.Close()
@@ -77,12 +80,15 @@ func (k *checklist) uplinks(ctx context.Context, c Config) {
 		k.warn("add an [[uplink.http]]", "there is no uplink: readings are kept until the buffer is full")
 		return
 	}
-	network := peekNetwork(c, slog.New(slog.DiscardHandler))
-	parts := make([]checklist, len(all))
+	network := k.network(c)
+	parts := k.parts(len(all))
 	var looking sync.WaitGroup
 	for i, u := range all {
 		looking.Go(func() {
-			if parts[i].secrets(u) {
+			switch readable := parts[i].secrets(u); {
+			case parts[i].offline:
+				parts[i].certificates(u)
+			case readable:
 				parts[i].reach(ctx, c.Gateway, network, u)
 			}
 		})
@@ -90,6 +96,13 @@ func (k *checklist) uplinks(ctx context.Context, c Config) {
 	looking.Wait()
 	for _, part := range parts {
 		k.findings = append(k.findings, part.findings...)
+	}
+}
+
+// certificates looks at the files that TLS needs on the gateway's side.
+func (k *checklist) certificates(u upstream) {
+	if _, err := u.settings().tlsClient(time.Time{}, slog.New(slog.DiscardHandler)); err != nil {
+		k.fault(Fail, u.settings().Name, err)
 	}
 }
 

@@ -13,10 +13,7 @@ func (k *checklist) serial(lines []lineUse, adminSocket string, host serialport.
 	if len(lines) == 0 {
 		return
 	}
-	infos, err := host.List()
-	if err != nil {
-		k.warn("is /sys mounted?", "serial ports cannot be looked at: %v", err)
-	}
+	infos, running := k.whoHas(host, adminSocket)
 	taken := map[string]string{} // devices, and the keys that lead to them
 	for _, l := range lines {
 		place, err := host.Resolve(l.port)
@@ -29,8 +26,21 @@ func (k *checklist) serial(lines []lineUse, adminSocket string, host serialport.
 			continue
 		}
 		taken[place.Device] = l.key
-		k.presentPort(l, place, infoOf(infos, place.Device), answers(adminSocket))
+		k.presentPort(l, place, infoOf(infos, place.Device), running)
 	}
+}
+
+// whoHas lists the ports and who uses them, and says whether the gateway runs, which may
+// be one of those. It looks at every process of the machine.
+func (k *checklist) whoHas(host serialport.Host, adminSocket string) (infos []serialport.Info, running bool) {
+	if k.offline {
+		return nil, false
+	}
+	infos, err := host.List()
+	if err != nil {
+		k.warn("is /sys mounted?", "serial ports cannot be looked at: %v", err)
+	}
+	return infos, answers(adminSocket)
 }
 
 func infoOf(infos []serialport.Info, device string) serialport.Info {
@@ -45,6 +55,9 @@ func infoOf(infos []serialport.Info, device string) serialport.Info {
 func (k *checklist) absentPort(l lineUse, err error) {
 	what, hint, _ := strings.Cut(err.Error(), " — hint: ")
 	if errors.Is(err, serialport.ErrAbsent) {
+		if k.offline {
+			return // adapters take their time after a boot
+		}
 		k.warn(hint, "%s: %s now; the gateway waits for it", l.key, what)
 		return
 	}

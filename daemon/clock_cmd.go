@@ -19,16 +19,21 @@ var errClockUnset = errors.New("no time source has set the clock since boot — 
 // clock says whether the clock is set, or waits for it and leaves a mark. The gateway's
 // sandbox does not let it ask, since the call that asks is the one that sets.
 func (c *opsCall) clock(ctx context.Context) error {
+	return c.clockOf(ctx, bootclock.Synced, clockLook)
+}
+
+// clockOf is clock, by whatever says whether it is set, which is asked every so often.
+func (c *opsCall) clockOf(ctx context.Context, synced func() bool, every time.Duration) error {
 	if c.out == "" {
-		if !bootclock.Synced() {
+		if !synced() {
 			return errClockUnset
 		}
 		_, err := fmt.Fprintln(c.stdout, "the clock is set:", time.Now().Format(time.RFC3339))
 		return err
 	}
-	again := time.NewTicker(clockLook)
+	again := time.NewTicker(every)
 	defer again.Stop()
-	for !bootclock.Synced() {
+	for !synced() {
 		select {
 		case <-again.C:
 		case <-ctx.Done():

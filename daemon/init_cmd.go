@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -209,7 +210,7 @@ func setKey(text []byte, table, key, value string) ([]byte, error) {
 	for i, p := range pieces {
 		switch {
 		case p.Key != "" && strings.TrimPrefix(p.Path+"."+p.Key, ".") == table+"."+key:
-			pieces[i].Body = []byte(string(p.Name) + " = " + value + "\n")
+			pieces[i].Body = slices.Concat(p.Name, []byte(" = "+value), behindValue(p.Body[len(p.Name):]), []byte("\n"))
 			return joined(pieces), nil
 		case p.Path == table && p.Key == "" && p.Table != "":
 			header = i
@@ -220,6 +221,19 @@ func setKey(text []byte, table, key, value string) ([]byte, error) {
 	}
 	pieces[header].Body = slices.Concat(bytes.TrimRight(pieces[header].Body, "\r\n"), []byte("\n"+line))
 	return joined(pieces), nil
+}
+
+// oneLineValue is a sign and a value that is a word or a string of one line.
+var oneLineValue = regexp.MustCompile(`^\s*=\s*("(\\.|[^"\\\n])*"|'[^'\n]*'|[^\s"'#\[{]+)`)
+
+// behindValue is what follows a value in its line, which is a comment or nothing. Of a
+// value of several lines it is nothing: a comment may be about any of them.
+func behindValue(body []byte) []byte {
+	end := len(oneLineValue.Find(body))
+	if rest := bytes.TrimRight(body[end:], "\r\n"); end > 0 && bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte("#")) {
+		return rest
+	}
+	return nil
 }
 
 func joined(pieces []conf.Piece) (text []byte) {

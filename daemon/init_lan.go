@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard/api"
@@ -57,22 +58,29 @@ func (c *initCall) openLAN(ctx context.Context) error {
 	return c.invite(ctx, cfg, restarted)
 }
 
+// keyValue is a key and its value, as TOML writes it.
+type keyValue struct{ key, value string }
+
 // lanConfig returns a configuration with a page that others reach over TLS, and its text.
 func lanConfig(file string, text []byte, now Config) ([]byte, Config, error) {
-	want, set := now, map[string]string{}
+	want := now
+	var set []keyValue
 	if now.Dashboard.Listen == "" || now.Dashboard.homely() {
-		want.Dashboard.Listen, set["listen"] = lanListen, `"`+lanListen+`"`
+		want.Dashboard.Listen = lanListen
+		set = append(set, keyValue{"listen", `"` + lanListen + `"`})
 	}
 	if !now.Dashboard.secure() {
-		want.Dashboard.TLSGenerate, set["tls_generate"] = true, "true"
+		want.Dashboard.TLSGenerate = true
+		set = append(set, keyValue{"tls_generate", "true"})
 	}
 	if text == nil {
 		text = []byte(shippedConfig)
 	}
 	var err error
-	for key, value := range set {
+	// What is set later comes to stand above.
+	for _, s := range slices.Backward(set) {
 		if err == nil {
-			text, err = setKey(text, "dashboard", key, value)
+			text, err = setKey(text, "dashboard", s.key, s.value)
 		}
 	}
 	got, wrong := Parse(file, withSecrets(file, text, nil))

@@ -37,8 +37,11 @@ const usage = `tidegate takes readings from sensors onto flash and forwards them
 Usage:
   tidegate run     [-config FILE] [-fallback]
                                           run the gateway
-  tidegate check   [-config FILE]         look for anything that would go wrong
-  tidegate status  [-config FILE] [-json] show what a running gateway does
+  tidegate check   [-config FILE] [-offline]
+                                          look for anything that would go wrong; offline,
+                                          only in the file and in the folders here
+  tidegate status  [-config FILE] [-json]
+                                          show what a running gateway does
   tidegate diagnose [UPLINK] | -door [DOOR]
                                           find out why nothing arrives
   tidegate reload | apply FILE | confirm | revert
@@ -126,6 +129,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	c := &call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate "+name, flag.ContinueOnError)}
 	c.flags.SetOutput(stderr)
 	switch name {
+	case "check":
+		c.flags.BoolVar(&c.offline, "offline", false, "look only at the configuration and at its files and folders, and say what is wrong with them")
 	case "status":
 		c.flags.BoolVar(&c.json, "json", false, "print JSON")
 	case "run":
@@ -155,6 +160,7 @@ type call struct {
 	file           string
 	json           bool
 	fallback       bool // of run
+	offline        bool // of check
 
 	user, passwords string // of passwd
 	delete          bool
@@ -338,6 +344,9 @@ func (d *Daemon) addresses() []string {
 }
 
 func (c *call) check() error {
+	if c.offline {
+		return c.checkOffline()
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return err

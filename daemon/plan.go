@@ -167,21 +167,25 @@ func (p *plan) observe(ctx context.Context, cfg Config) error {
 		return err
 	}
 	var readings uint64
-	var bytes, first, last int64
+	var bytes int64
 	for _, s := range inv.Segments {
 		for _, span := range s.Lanes {
-			if span.From == 0 {
-				continue // nothing, or nobody knows when
-			}
-			readings, bytes, last = readings+span.Count(), bytes+span.Bytes, max(last, span.To)
-			if first == 0 || span.From < first {
-				first = span.From
-			}
+			readings, bytes = readings+span.Count(), bytes+span.Bytes
 		}
 	}
-	span := time.Duration(last - first)
-	if readings < leastReadings || span < leastObserved {
+	times, err := timesOf(ctx, inv)
+	if err != nil {
+		return err
+	}
+	span, astray, known := spanOf(times)
+	switch {
+	case readings >= leastReadings && !known:
+		return fmt.Errorf("the times of %d readings lie too far apart to tell how many there are in a day — hint: set the clocks of devices, or state the load: tidegate plan -readings 20/s -devices 50", readings)
+	case readings < leastReadings || span < leastObserved:
 		return fmt.Errorf("%d readings within %v are too few to tell anything — hint: %s", readings, span.Round(time.Second), hint)
+	}
+	if astray > 0 {
+		p.note("%s of the readings have times that are far from those of the others: clocks of devices may be wrong", percentText(astray))
 	}
 	p.Readings = float64(readings) / span.Seconds()
 	p.Fresh = float64(bytes) / float64(readings)

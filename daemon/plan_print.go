@@ -97,6 +97,14 @@ func readingText(bytes float64) string {
 	return fmt.Sprintf("%.2g bytes a reading", bytes)
 }
 
+// percentText is a share that is not zero.
+func percentText(share float64) string {
+	if share < 0.01 {
+		return "less than 1 %"
+	}
+	return fmt.Sprintf("%.0f %%", 100*share)
+}
+
 func sizeText(bytes float64) string { return conf.Size(min(bytes, 1<<60)).Approx() }
 
 // rateText is a rate of readings for people.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -90,9 +91,10 @@ func planOf(t *testing.T, config string, args ...string) (p plan) {
 	return p
 }
 
-// TestPlanObservesWhatIsOnFlash writes two hours of readings and looks at them.
-func TestPlanObservesWhatIsOnFlash(t *testing.T) {
-	dir := t.TempDir()
+// onFlash commits batches of readings to a buffer in the folder, and returns what they
+// take there.
+func onFlash(t *testing.T, dir string, batches ...[]reading.Reading) (bytes int64) {
+	t.Helper()
 	cfg := Default()
 	cfg.Gateway.DataDir = dir
 	b, err := buffer.Open(bufferConfig(cfg), slog.New(slog.DiscardHandler))
@@ -102,12 +104,7 @@ func TestPlanObservesWhatIsOnFlash(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	const n, began = 7200, int64(1_800_000_000)
-	for i := range int64(n / 60) {
-		var some []reading.Reading
-		for s := range int64(60) {
-			some = append(some, reading.Reading{Device: "boiler", Metric: "temp", Time: (began + i*60 + s) * int64(time.Second), Value: reading.Float(float64(i))})
-		}
+	for _, some := range batches {
 		receipt, err := b.Accept(ctx, some)
 		if err == nil {
 			err = receipt.Wait(ctx)
@@ -116,11 +113,27 @@ func TestPlanObservesWhatIsOnFlash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	held := float64(b.Stats().HeldBytes) / n
+	bytes = b.Stats().HeldBytes
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
+	return bytes
+}
+
+// everySecond returns n readings of a device, one a second from a time on.
+func everySecond(device string, began, n int64) (some []reading.Reading) {
+	for s := range n {
+		some = append(some, reading.Reading{Device: device, Metric: "temp", Time: (began + s) * int64(time.Second), Value: reading.Float(float64(s / 60))})
+	}
+	return some
+}
+
+// TestPlanObservesWhatIsOnFlash writes two hours of readings and looks at them.
+func TestPlanObservesWhatIsOnFlash(t *testing.T) {
+	dir := t.TempDir()
+	const n, began = 7200, int64(1_800_000_000)
+	held := float64(onFlash(t, dir, slices.Collect(slices.Chunk(everySecond("boiler", began, n), 60))...)) / n
 	p := planOf(t, "[gateway]\ndata_dir = "+strconv.Quote(dir)+"\n", "-outage", "30d")
 	if p.Readings < 0.99 || p.Readings > 1.01 || p.Fresh < held*0.9 || p.Fresh > held*1.1 {
 		t.Errorf("%v a second of %v bytes, want 1 of %v", p.Readings, p.Fresh, held)
@@ -130,6 +143,57 @@ func TestPlanObservesWhatIsOnFlash(t *testing.T) {
 	}
 	if p.Needs < 32<<20 || p.Room == 0 || len(p.Flash) != 0 || !strings.Contains(p.Verdict, "30 days fits") {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestAWrongClockDoesNotMakeTheRate: one reading whose time is years ago came between
+// others, or a device of two is in another year all the time.
+func TestAWrongClockDoesNotMakeTheRate(t *testing.T) {
+	const began = int64(1_800_000_000)
+	for name, c := range map[string]struct {
+		batches [][]reading.Reading
+		rate    float64
+		note    string
+	}{
+		"one reading":  {[][]reading.Reading{everySecond("a", began, 1500), everySecond("b", 1_600_000_000, 1)}, 1, "less than 1 % of the readings"},
+		"in one block": {[][]reading.Reading{append(everySecond("a", began, 1500), everySecond("b", 1_600_000_000, 1)...)}, 1, "less than 1 % of the readings"},
+		"in future":    {[][]reading.Reading{everySecond("a", began, 1500), everySecond("b", 4_000_000_000, 1)}, 1, "less than 1 % of the readings"},
+		"one device":   {[][]reading.Reading{everySecond("a", began, 1500), everySecond("b", 1000, 1400)}, 2, "% of the readings"},
+	} {
+		dir := t.TempDir()
+		onFlash(t, dir, c.batches...)
+		p := planOf(t, "[gateway]\ndata_dir = "+strconv.Quote(dir)+"\n")
+		if p.Readings < c.rate*0.9 || p.Readings > c.rate*1.1 || !strings.Contains(strings.Join(p.Notes, "\n"), c.note) {
+			t.Errorf("%s: %v readings a second, want %v; %q", name, p.Readings, c.rate, p.Notes)
+		}
+	}
+}
+
+// TestNoRateWhereClocksAgreeOnNothing: neither a wrong one nor one that nobody can check.
+func TestNoRateWhereClocksAgreeOnNothing(t *testing.T) {
+	dir := t.TempDir()
+	onFlash(t, dir, everySecond("a", 1_800_000_000, 1000), everySecond("b", 1_600_000_000, 1000), everySecond("c", 1000, 1000))
+	file := filepath.Join(t.TempDir(), "tidegate.toml")
+	if err := os.WriteFile(file, []byte("[gateway]\ndata_dir = "+strconv.Quote(dir)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := Main([]string{"plan", "-config", file}, &out, &errs); code != exitFailure || !strings.Contains(errs.String(), "lie too far apart") || out.Len() > 0 {
+		t.Errorf("exit %d: %s%s", code, out.String(), errs.String())
+	}
+}
+
+// TestASampleHasItsEnds: a rate is taken from the oldest and the newest.
+func TestASampleHasItsEnds(t *testing.T) {
+	all := make([]int, 1000)
+	for i := range all {
+		all[i] = i
+	}
+	if got := spread(all, 4); !slices.Equal(got, []int{0, 333, 666, 999}) {
+		t.Error(got)
+	}
+	if got := spread(all[:3], 4); !slices.Equal(got, []int{0, 1, 2}) {
+		t.Error(got)
 	}
 }
 

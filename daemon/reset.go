@@ -240,12 +240,25 @@ func (r reset) shipped() error {
 	return whole.Write(r.config, []byte(shippedConfig), g.own)
 }
 
-// do does the steps, each of which before may forbid, if it is not nil.
-func (r reset) do(before func(what string) error) error {
+// do does the steps, each of which before may forbid, if it is not nil, and says of each
+// that erases something that it did, or of one that failed and those behind it that they
+// did not.
+func (r reset) do(out io.Writer, before func(what string) error) error {
 	c := initCall{before: before}
-	for _, step := range r.steps() {
+	steps := r.steps() // of which the first makes the mark, and the last takes it away
+	for i, step := range steps {
 		if err := c.do(step); err != nil {
+			for _, left := range steps[max(i, 1) : len(steps)-1] {
+				fmt.Fprintf(out, "not erased, or not all of it: %s\n", left.what)
+			}
 			return err
+		}
+		switch {
+		case i == 0 || i == len(steps)-1:
+		case step.what == r.config:
+			fmt.Fprintf(out, "as shipped: %s\n", step.what)
+		default:
+			fmt.Fprintf(out, "erased: %s\n", step.what)
 		}
 	}
 	return nil
@@ -282,7 +295,7 @@ func finishReset(config string, out io.Writer) error {
 	if err := r.doubtFiles(); err != nil {
 		return err
 	}
-	if err := r.do(nil); err != nil {
+	if err := r.do(out, nil); err != nil {
 		return fmt.Errorf("the factory reset is not over yet: %w", err)
 	}
 	_, err = fmt.Fprintln(out, "a factory reset that was interrupted is over: this is a new gateway")

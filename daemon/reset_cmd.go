@@ -94,10 +94,14 @@ func (c *resetCall) run(ctx context.Context) error {
 	if !c.yes && !c.agreed(id) {
 		return usageError{errors.New("nothing was changed — hint: type the id as it is shown, or use -yes")}
 	}
-	if err := r.do(c.before); err != nil {
+	if err := r.do(c.stdout, c.before); err != nil {
 		return fmt.Errorf("%w — hint: the next start of the gateway, or the same again, goes on", err)
 	}
-	fmt.Fprintln(c.stdout, "this is a new gateway — hint: systemctl start tidegate; then \"tidegate setup-code\" prints its new code")
+	gone := ""
+	if readings, _ := inv.Waiting(buffer.Sink{}); unknown == nil && inv.StateError == "" {
+		gone = "; " + count(readings, "reading") + " went"
+	}
+	fmt.Fprintln(c.stdout, "this is a new gateway"+gone+" — hint: systemctl start tidegate; then \"tidegate setup-code\" prints its new code")
 	return nil
 }
 

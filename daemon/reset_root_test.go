@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,7 +50,7 @@ func TestRootErasesNoFolderOfOthersBecauseAGatewaySaysSo(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(data), os.Symlink(precious, data)); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.do(nil); !errors.Is(err, erase.ErrOwner) {
+	if err := r.do(io.Discard, nil); !errors.Is(err, erase.ErrOwner) {
 		t.Errorf("%v", err)
 	}
 	if readFile(t, filepath.Join(precious, "journal")) != "precious" {
@@ -67,7 +68,7 @@ func TestALinkBesideTheConfigurationLeadsNowhere(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(sub), os.Symlink(filepath.Dir(precious), sub)); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.do(nil); err == nil {
+	if err := r.do(io.Discard, nil); err == nil {
 		t.Error("nothing is said about it")
 	}
 	if readFile(t, precious) != "precious" {

@@ -53,7 +53,7 @@ func TestAFactoryResetLeavesWhatIsNotTheGateways(t *testing.T) {
 		"elsewhere": "credstore credstore/elsewhere data elsewhere elsewhere/notes elsewhere/sub elsewhere/tidegate-cloud.toml elsewhere/tidegate.toml",
 	} {
 		config, data, cfg := lived(t, etc)
-		if err := resetting(t, config, cfg, false).do(nil); err != nil {
+		if err := resetting(t, config, cfg, false).do(io.Discard, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := treeNames(treeOf(t, data, filepath.Dir(config), filepath.Dir(credentialStore(config)))); got != want {
@@ -74,7 +74,7 @@ func TestAPowerCutInAFactoryResetIsMadeUpFor(t *testing.T) {
 			config, data, cfg := lived(t, "tidegate")
 			before := treeOf(t, data, filepath.Dir(config), filepath.Dir(credentialStore(config)))
 			step := 0
-			err := resetting(t, config, cfg, keep).do(func(string) error {
+			err := resetting(t, config, cfg, keep).do(io.Discard, func(string) error {
 				if step++; step > cut {
 					return errCut
 				}
@@ -106,6 +106,41 @@ func TestAPowerCutInAFactoryResetIsMadeUpFor(t *testing.T) {
 				t.Errorf("cut %d, keep %v: the configuration is another", cut, keep)
 			}
 		}
+	}
+}
+
+// TestWhatWentIsToldAfter: all that the steps erased, and of a reset that stops what they
+// did not.
+func TestWhatWentIsToldAfter(t *testing.T) {
+	config, data, cfg := lived(t, filepath.Join(t.TempDir(), "tidegate"))
+	r := resetting(t, config, cfg, false)
+	var said strings.Builder
+	stop := errors.New("no more")
+	err := r.do(&said, func(what string) error {
+		if what == "what is in "+data {
+			return stop
+		}
+		return nil
+	})
+	if !errors.Is(err, stop) || len(r.Files) == 0 {
+		t.Fatal(err, r.Files)
+	}
+	for _, file := range r.Files {
+		if !strings.Contains(said.String(), "erased: "+file+"\n") {
+			t.Errorf("that %s went is not told: %s", file, said.String())
+		}
+	}
+	for _, left := range []string{"what is in " + data, config} {
+		if !strings.Contains(said.String(), "\nnot erased, or not all of it: "+left+"\n") {
+			t.Errorf("that %q stayed is not told: %s", left, said.String())
+		}
+	}
+	said.Reset()
+	if err := r.do(&said, nil); err != nil {
+		t.Fatal(err)
+	}
+	if want := "erased: what is in " + data + "\nas shipped: " + config + "\n"; !strings.HasSuffix(said.String(), want) || strings.Contains(said.String(), "not erased") {
+		t.Errorf("%q does not end with %q", said.String(), want)
 	}
 }
 
@@ -207,7 +242,7 @@ func TestLinksInDataDirLeadNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := resetting(t, config, cfg, false).do(nil); err != nil {
+	if err := resetting(t, config, cfg, false).do(io.Discard, nil); err != nil {
 		t.Fatal(err)
 	}
 	if readFile(t, filepath.Join(precious, "file")) != "precious" {

@@ -42,7 +42,7 @@ func TestACrashLoopAfterAnUpgradeIsTold(t *testing.T) {
 	gateway := s.startGateway()
 	const loop = "the last 3 starts ended by themselves within a minute, since the upgrade from 0.0.9 (the one before) to " + Version
 	loops := func(p string) bool {
-		return strings.HasPrefix(p, loop) && strings.Contains(p, "apt install tidegate=0.0.9")
+		return strings.HasPrefix(p, loop) && strings.Contains(p, "./tidegate_0.0.9_ARCH.deb")
 	}
 	s.eventuallyStatus("it says so", func(st dashboard.Status) bool { return slices.ContainsFunc(st.Problems, loops) })
 	if text := s.do(exitOK, "tidegate", "status", "-config", s.configFile()); !strings.Contains(text, "! "+loop) {

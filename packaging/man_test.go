@@ -50,6 +50,13 @@ func TestManPages(t *testing.T) {
 			everythingOf(t, text, name, c)
 		}
 	}
+	t.Run("heads say how to call, and no more", func(t *testing.T) { headsOf(t, pages) })
+	t.Run("examples are calls that there are", func(t *testing.T) {
+		examplesOf(t, plain(read(t, filepath.Join(dir, "tidegate.1"))), filepath.Join(bin, "tidegate"))
+	})
+	t.Run("what the cloud's synopsis names is explained", func(t *testing.T) {
+		cloudExplains(t, plain(read(t, filepath.Join(dir, "tidegate-cloud.1"))))
+	})
 	t.Run("every table and key", func(t *testing.T) {
 		everyKey(t, plain(read(t, filepath.Join(dir, "tidegate.toml.5"))), run(t, "", filepath.Join(bin, "tidegate"), "config"))
 	})
@@ -71,6 +78,77 @@ func everythingOf(t *testing.T, page, name string, c usage.Command) {
 			t.Errorf("%s(1) has no %s %s", name, c.Name, sub.Name)
 		}
 		everythingOf(t, page, name, sub)
+	}
+}
+
+// headsOf refuses the head of an entry that goes on with what is said of it: behind a
+// bracket, words that are no flag, no choice and no name in capitals.
+func headsOf(t *testing.T, pages []string) {
+	t.Helper()
+	heads := 0
+	for _, page := range pages {
+		if !strings.HasSuffix(page, ".1") {
+			continue
+		}
+		lines := strings.Split(plain(read(t, page)), "\n")
+		for i, line := range lines[:len(lines)-1] {
+			if line != ".TP" {
+				continue
+			}
+			heads++
+			if runsOn(lines[i+1]) {
+				t.Errorf("%s: an explanation is in the head %q: break the line in the help", filepath.Base(page), lines[i+1])
+			}
+		}
+	}
+	if heads < 50 || !runsOn("tidegate status [-config FILE] [-json] show what it does") || runsOn("tidegate token add | ls | rm") {
+		t.Errorf("of %d heads, those that run on are not seen", heads)
+	}
+}
+
+var endsInWords = regexp.MustCompile(`[\]A-Z] [a-z]+ [a-z]+[^|]*$`)
+
+func runsOn(head string) bool { return endsInWords.MatchString(head) }
+
+// cloudExplains looks for what the help of the cloud only names.
+func cloudExplains(t *testing.T, page string) {
+	t.Helper()
+	_, options, ok := strings.Cut(page, "\n.SH OPTIONS\n")
+	for _, flag := range []string{"-data", "-cert", "-key", "-print"} {
+		if !ok || !regexp.MustCompile(`(?m)^(\.B )?"?.*`+flag+`\b`).MatchString(options) {
+			t.Errorf("tidegate-cloud(1) does not explain %s", flag)
+		}
+	}
+	for _, file := range []string{"/etc/default/tidegate-cloud", "/etc/tidegate-cloud/credentials"} {
+		if _, files, ok := strings.Cut(page, "\n.SH FILES\n"); !ok || !strings.Contains(files, file) {
+			t.Errorf("tidegate-cloud(1) has no file %s", file)
+		}
+	}
+}
+
+// examplesOf looks whether the command of each example is there, and takes its flags.
+func examplesOf(t *testing.T, page, program string) {
+	t.Helper()
+	p, err := usage.Read(t.Context(), program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(page, "\n.SH EXAMPLES\n")
+	section, _, _ = strings.Cut(section, "\n.SH ")
+	calls := regexp.MustCompile(`(?m)^(?:\.B )?"?tidegate ([a-z-]+)([^"\n]*)"?$`).FindAllStringSubmatch(section, -1)
+	if len(calls) < 5 || len(calls) != strings.Count(section, ".TP\n") {
+		t.Fatalf("%d examples are understood: %s", len(calls), section)
+	}
+	for _, call := range calls {
+		c := named(p.Commands, call[1])
+		if c.Name == "" {
+			t.Errorf("there is no command %q", call[1])
+		}
+		for _, flag := range regexp.MustCompile(` (-[a-z]+)`).FindAllStringSubmatch(call[2], -1) {
+			if _, ok := c.Flag(flag[1]); !ok {
+				t.Errorf("%s has no flag %s", call[1], flag[1])
+			}
+		}
 	}
 }
 

@@ -124,7 +124,7 @@ func (r Record) Loops(p Program) string {
 	case r.Good.Version == p.Version:
 		return text + fmt.Sprintf(", since the program %s took the place of %s — hint: install the package before again, if it was kept", p.Build, r.Good.Build)
 	}
-	return text + fmt.Sprintf(", since the upgrade from %s to %s — hint: go back with \"apt install tidegate=%s\", or install the .deb of it that was kept",
+	return text + fmt.Sprintf(", since the upgrade from %s to %s — hint: go back to the package of it that was kept: \"apt install --allow-downgrades ./tidegate_%s_ARCH.deb\"",
 		r.Good, p, r.Good.Version)
 }
 

@@ -41,7 +41,7 @@ func TestACrashLoopAfterAnUpgradeSaysSo(t *testing.T) {
 		}
 	}
 	s := begin(t, dir, after())
-	for _, part := range []string{"the last 3 starts", "since the upgrade from 0.1.0 (one) to 0.2.0 (two)", " — hint: go back with \"apt install tidegate=0.1.0\""} {
+	for _, part := range []string{"the last 3 starts", "since the upgrade from 0.1.0 (one) to 0.2.0 (two)", " — hint: go back to the package of it that was kept: \"apt install --allow-downgrades ./tidegate_0.1.0_ARCH.deb\""} {
 		if said := s.Loops(); !strings.Contains(said, part) {
 			t.Errorf("it says %q, and not %q", said, part)
 		}

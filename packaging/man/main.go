@@ -75,21 +75,41 @@ func dateOf(epoch string) (string, error) {
 
 // about is what a page has beside what the program says.
 type about struct {
-	program string
-	files   [][2]string // path, what it is
-	see     string
+	program  string
+	options  [][2]string // flag with its value, what the help's synopsis leaves out
+	examples [][2]string // call, what for
+	files    [][2]string // path, what it is
+	see      string
 }
 
 func pages() []about {
 	return []about{
-		{"tidegate", [][2]string{
+		{program: "tidegate", examples: [][2]string{
+			{"tidegate status", "What the gateway does, and what is wrong, most urgent first."},
+			{"tidegate check", "Before a change and after one: what would go wrong, with a hint."},
+			{"tidegate diagnose", "Why nothing arrives at the other side."},
+			{"tidegate log -f -level warn", "What goes wrong, as it happens."},
+			{"tidegate reload", "Take the changed configuration, without a restart."},
+			{"tidegate trace boiler temp", "Where the newest reading of a series is."},
+			{"tidegate ports", "What is plugged in, and under which names it stays the same."},
+			{"tidegate plan -readings 20/s -outage 7d", "What buffer a week without a link takes."},
+			{"tidegate diag -o support.tar.gz", "Pack what support wants to see, without secrets."},
+		}, files: [][2]string{
 			{"/etc/tidegate/tidegate.toml", "The configuration."},
 			{"/etc/credstore/tidegate/NAME", "A secret that the configuration calls \"credential:NAME\"; root's, and handed to the gateway by systemd."},
 			{"/var/lib/tidegate", "Readings, and whatever else must survive a power cut."},
 			{"/var/lib/tidegate/admin.sock", "Where commands reach the running gateway."},
 			{"/usr/share/doc/tidegate/examples", "The configuration with every key; a dashboard for Grafana and alerts for Prometheus."},
-		}, "tidegate.toml(5), tidegate-cloud(1), firmware-sim(1), systemctl(1), journalctl(1)"},
-		{"tidegate-cloud", nil, "tidegate(1), firmware-sim(1)"},
-		{"firmware-sim", nil, "tidegate(1), tidegate-cloud(1)"},
+		}, see: "tidegate.toml(5), tidegate-cloud(1), firmware-sim(1), systemctl(1), journalctl(1)"},
+		{program: "tidegate-cloud", options: [][2]string{
+			{"-data DIR", "The folder of the store. One process has it open at a time."},
+			{"-cert FILE, -key FILE", "Certificate and private key of TLS, in PEM: both, or neither. Without them tokens and readings travel in the clear."},
+			{"-print", "Print a line for each delivery: gateway, epoch, lane, numbers, readings, duplicates and bytes."},
+		}, files: [][2]string{
+			{"/etc/default/tidegate-cloud", "Flags of \"run\" for the service, in one line: TIDEGATE_CLOUD_FLAGS=\"-listen 0.0.0.0:8440 -tokens FILE\"."},
+			{"/etc/tidegate-cloud/credentials/NAME", "A secret, root's, that systemd hands to the service as /run/credentials/tidegate-cloud.service/tidegate-cloud_NAME."},
+			{"/var/lib/tidegate-cloud", "The store of the service."},
+		}, see: "tidegate(1), firmware-sim(1), systemctl(1)"},
+		{program: "firmware-sim", see: "tidegate(1), tidegate-cloud(1)"},
 	}
 }

@@ -29,15 +29,23 @@ func programPage(p usage.Program, a about, date, version string) []byte {
 		r.subsection(p.Name + " " + strings.Join(names, ", "))
 		r.help(group[0].Help)
 	}
-	if len(a.files) > 0 {
-		r.section("FILES")
-		for _, f := range a.files {
-			r.item(f[0], "", f[1])
-		}
-	}
+	r.list("OPTIONS", a.options)
+	r.list("EXAMPLES", a.examples)
+	r.list("FILES", a.files)
 	r.section("SEE ALSO")
 	r.paragraph(a.see)
 	return r.Bytes()
+}
+
+// list writes a section of entries and what is said of each, if there are any.
+func (r *roff) list(heading string, entries [][2]string) {
+	if len(entries) == 0 {
+		return
+	}
+	r.section(heading)
+	for _, e := range entries {
+		r.item(e[0], "", e[1])
+	}
 }
 
 // groups returns the commands that have help of their own, those together that
