@@ -17,6 +17,9 @@ VM_RUN  = .
 # Debian's names of the architectures that packages are made for.
 ARCHES  = arm64 armhf amd64 riscv64
 GOARCHOF = $(patsubst armhf,arm GOARM=6,$(1))
+# What tests of an upgrade begin with, for an architecture: a package of COMMIT, the file
+# PREVIOUS, or nothing, which is this program under a lower version.
+BEFORE  = $(if $(FROM),$$(packaging/previous $(FROM) $(1)),$(abspath $(PREVIOUS)))
 # These skip themselves with the race detector, which makes minutes of them.
 SLOW    = Nasty
 # A Raspberry Pi Zero. What computes for minutes there is left to the other machines.
@@ -77,9 +80,9 @@ storm: ## 10,000 kills, 10,000 power cuts, failing calls and random actions, STO
 	cd buffer && go test -timeout=0 -run 'Accident|Model|KillNine' -iofaults=$$((10 * $(STORM))) -rapid.checks=$$((500 * $(STORM)))
 	cd daemon && go test -timeout=0 -run 'KillNine|StormOf' -count=$$((5 * $(STORM)))
 
-vm: ## the package on Debian 12 in qemu: its life, serial lines, an upgrade, VM_CUTS=6 power cuts; VM=arm64
+vm: ## the package on Debian 12 in qemu: its life, serial lines, an upgrade (FROM=COMMIT, PREVIOUS=FILE.deb), VM_CUTS=6 power cuts; VM=arm64
 	@$(MAKE) deb ARCHES=$(VM)
-	TIDEGATE_VM=$(VM) VM_CUTS=$(VM_CUTS) go test -count=1 -timeout=0 -v -run '$(VM_RUN)' ./packaging/vm
+	previous="$(call BEFORE,$(VM))" && PREVIOUS=$$previous TIDEGATE_VM=$(VM) VM_CUTS=$(VM_CUTS) go test -count=1 -timeout=0 -v -run '$(VM_RUN)' ./packaging/vm
 
 e2e: ## the doors out against real servers, which are installed with apt-get; docs/understand/servers.md
 	.ci/servers
@@ -110,8 +113,8 @@ deb: build ## Debian packages, in dist/; ARCHES=amd64 for one architecture
 	@$(foreach arch,$(ARCHES),GOARCH=$(call GOARCHOF,$(arch)) $(BUILD) -ldflags='-s -w -X main.packaged=$(VERSION)' -buildvcs=false -o bin/deb/$(arch)/ ./cmd/tidegate ./cmd/tidegate-cloud ./cmd/firmware-sim &&) true
 	@packaging/build $(ARCHES)
 
-deb-check: deb ## looks into the packages, builds them again, installs, upgrades, removes and purges them; as root
-	packaging/check $(ARCHES)
+deb-check: deb ## looks into the packages, builds them again, installs, upgrades (FROM=COMMIT, PREVIOUS=FILE.deb), removes and purges them; as root
+	previous="$(call BEFORE,$$(dpkg --print-architecture))" && PREVIOUS=$$previous packaging/check $(ARCHES)
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -13,7 +13,7 @@ var storeys = []struct {
 	pattern string // as in path.Match, over the folder
 }{
 	{5, "cmd/*"},
-	{5, "packaging/completion"}, {5, "packaging/man"}, {5, "packaging/sbom"}, {5, "packaging/vm/volatile"},
+	{5, "packaging/completion"}, {5, "packaging/man"}, {5, "packaging/sbom"}, {5, "packaging/vm/*"},
 	{4, "packaging/usage"}, // asks the programs as anybody would: it imports none of them
 	{4, "daemon"},
 	{3, "ingest/*in"}, {3, "uplink/*out"}, {3, "uplink/encode"}, {3, "firmware-sim"},

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,11 +19,12 @@ import (
 const exposed = 1.5
 
 // tree lists everything that a package could leave behind: names, owners, modes and
-// links; users and groups; and what systemd would start.
+// links; in /run, which changes all the time, what has its name or no owner any more; users and
+// groups; and what systemd would start.
 const tree = `find / -xdev \( -path /root -o -path /tmp -o -path /var/tmp -o -path /var/cache -o -path /var/log \
 	-o -path /var/lib/apt -o -path /var/lib/dpkg/\*-old -o -path /var/lib/dpkg/lock\* -o -path /var/lib/dpkg/triggers \
 	-o -path /var/lib/systemd/random-seed -o -path /var/lib/systemd/timers -o -path /var/lib/private -o -path /etc/\*- \) -prune \
-	-o -printf '%p %u:%g %m %l\n' | sort; cat /etc/passwd /etc/group; systemctl list-unit-files --no-legend`
+	-o -printf '%p %u:%g %m %l\n' | sort; find /run \( -name '*tidegate*' -o -nouser -o -nogroup \) -printf '%p %u:%g\n'; cat /etc/passwd /etc/group; SYSTEMD_BUS_TIMEOUT=10min systemctl list-unit-files --no-legend`
 
 // TestAppliance installs the package on Debian 12, looks at everything that it
 // promises, upgrades it, and removes it.
@@ -38,6 +40,7 @@ func TestAppliance(t *testing.T) {
 	}{
 		{"is started and enabled", (*machine).isStarted},
 		{"is hardened", (*machine).isHardened},
+		{"keeps to the memory of its unit", (*machine).keepsToMemory},
 		{"owns what it should", (*machine).owns},
 		{"answers", (*machine).answers},
 		{"learns that the clock is set", (*machine).learnsOfTheClock},
@@ -108,7 +111,7 @@ func (m *machine) isStarted() {
 		m.Errorf("it was started again %d times", n)
 	}
 	if limit := m.property("MemoryMax"); limit == "infinity" {
-		m.Log("the unit has no MemoryMax")
+		m.Error("the unit has no MemoryMax")
 	}
 	fmt.Printf("%s: ready after %v, %d kB resident\n", m.arch, m.untilReady().Round(time.Millisecond), m.resident())
 }
@@ -126,13 +129,19 @@ func (m *machine) isHardened() {
 	m.Log(said)
 }
 
-// learnsOfTheClock has no time server: nobody sets the clock, until somebody says so.
+// learnsOfTheClock has no time server: nobody sets the clock, until the test does. The unit that
+// asks has to see it by itself, in its sandbox.
 func (m *machine) learnsOfTheClock() {
-	m.must("systemctl is-active tidegate-clock && ! tidegate clock")
+	m.must("systemctl is-active tidegate-clock && ! tidegate clock && ! test -e /run/tidegate-clock/set")
 	m.must(`tidegate status | head -1 | grep "clock unsynced"`)
-	m.must("touch /run/tidegate-clock/set")
+	sets := m.give(m.build("setclock", append(m.goarch, "CGO_ENABLED=0")...))
+	m.must("chmod 755 " + sets + "; " + sets + "; tidegate clock")
+	m.eventually("it sees that the clock is set", "test -e /run/tidegate-clock/set")
 	m.must(`tidegate status | head -1 | grep "clock synced"`)
-	m.must("rm /run/tidegate-clock/set")
+	m.eventually("its unit has ended, and well", "systemctl show --value -p SubState tidegate-clock | grep -x exited")
+	if got := m.must("stat -c '%U:%G' /run/tidegate-clock/set"); got != "tidegate:tidegate" {
+		m.Errorf("the mark is %s's", got)
+	}
 }
 
 func (m *machine) owns() {
@@ -141,9 +150,8 @@ func (m *machine) owns() {
 	if user := m.must("stat -c %U:%G /proc/" + pid); user != "tidegate:tidegate" {
 		m.Errorf("it runs as %s", user)
 	}
-	if groups := m.must("for g in $(grep Groups: /proc/" + pid + "/status | cut -f2); do getent group $g | cut -d: -f1; done"); groups != "dialout" &&
-		!strings.Contains(groups, "dialout") {
-		m.Errorf("its further groups are %q", groups)
+	if groups := m.must("for g in $(grep Groups: /proc/" + pid + "/status | cut -f2); do getent group $g | cut -d: -f1; done"); groups != "dialout\ntidegate" {
+		m.Errorf("it is in the groups %q, and should be in its own and dialout alone", groups)
 	}
 	for file, want := range map[string]string{
 		"/etc/tidegate":               "tidegate:tidegate 755",
@@ -243,13 +251,49 @@ func (m *machine) comesBackFromHanging() {
 		m.Error("the unit has no watchdog")
 		return
 	}
-	const dropIn = "/run/systemd/system/tidegate.service.d"
-	m.must("mkdir -p " + dropIn + "; printf '[Service]\\nWatchdogSec=30s\\n' >" + dropIn + "/quick.conf; systemctl daemon-reload; systemctl restart tidegate")
-	m.active()
+	undo := m.dropIn("WatchdogSec=30s")
 	m.restarts("stopped with SIGSTOP, a watchdog of 30 s instead of "+limit, "kill -STOP $pid")
 	m.must("journalctl -b --no-pager | grep 'tidegate.service: Watchdog timeout'")
-	m.must("rm -r " + dropIn + "; systemctl daemon-reload; systemctl restart tidegate")
+	undo()
+}
+
+// dropIn changes a line of the unit, until the function that it returns is called.
+func (m *machine) dropIn(line string) (undo func()) {
+	m.Helper()
+	const folder = "/run/systemd/system/tidegate.service.d"
+	again := "; systemctl daemon-reload; systemctl restart tidegate"
+	m.must("mkdir -p " + folder + "; printf '[Service]\\n" + line + "\\n' >" + folder + "/test.conf" + again)
 	m.active()
+	return func() {
+		m.Helper()
+		m.must("rm -r " + folder + again)
+		m.active()
+	}
+}
+
+// keepsToMemory has the kernel leave the gateway less than its heap would take: it has to find
+// that out in its sandbox, and leave a fifth of it to what is no heap.
+func (m *machine) keepsToMemory() {
+	heaps := func() (all []string) {
+		for _, e := range m.entries("_SYSTEMD_INVOCATION_ID=" + m.property("InvocationID")) {
+			if said := fmt.Sprint(e["MESSAGE"]); strings.Contains(said, "control group") {
+				all = append(all, fmt.Sprint(e["TIDEGATE_LIMIT"], " leaves ", e["TIDEGATE_COUNTS"]))
+			}
+		}
+		return all
+	}
+	if told := heaps(); told != nil {
+		m.Errorf("the unit's own limit is too small for the heap: %q", told)
+	}
+	undo := m.dropIn("MemoryMax=40M")
+	if max := m.must("cat /sys/fs/cgroup/system.slice/tidegate.service/memory.max"); max != "41943040" {
+		m.Errorf("the kernel's limit is %s", max)
+	}
+	m.eventually("it tells of its memory", "journalctl --sync; journalctl -u tidegate --no-pager | grep 'control group'")
+	if told := heaps(); !slices.Equal(told, []string{"40.0MiB leaves 32.0MiB"}) {
+		m.Errorf("of 40 MiB: %q", told)
+	}
+	undo()
 }
 
 func (m *machine) startsWithoutSecrets() {
@@ -294,6 +338,9 @@ func (m *machine) keepsChange() {
 	before, pid := m.must("cat /etc/tidegate/tidegate.toml"), m.property("MainPID")
 	m.install(m.repack("9.9.9"))
 	m.active()
+	if got := m.installed(); got != "9.9.9" {
+		m.Errorf("version %s is installed", got)
+	}
 	if after := m.must("cat /etc/tidegate/tidegate.toml"); after != before {
 		m.Errorf("the configuration was\n%s\nand is\n%s", before, after)
 	}
@@ -313,8 +360,23 @@ func (m *machine) survivesReboot() {
 	m.Logf("boot %v", took.Round(100*time.Millisecond))
 }
 
+// keepsWhenRemoved looks for readings, which nobody has taken, in what another installation
+// finds.
 func (m *machine) keepsWhenRemoved() {
+	m.configure(m.site("http://"+inside+":9/", ""))
+	m.publish(firmwaresim.FleetConfig{Prefix: "kept-", QoS: 1, Count: 50}, nil)
+	m.must("systemctl stop tidegate")
+	const kept = "tidegate buffer export | sort | sha256sum; tidegate buffer ls -json | grep '^  \"readings\"'; tidegate buffer peek -n 1000 | grep -c kept-"
+	before := m.must(kept)
 	m.must("apt-get remove -y tidegate")
 	m.must("test -e /etc/tidegate/tidegate.toml && test -d /var/lib/tidegate/journal")
 	m.must("! systemctl is-active tidegate && ! test -e /usr/bin/tidegate && ! pgrep -x tidegate")
+	m.install(m.deb())
+	m.active()
+	m.must("systemctl stop tidegate")
+	if after := m.must(kept); after != before {
+		m.Errorf("readings were\n%s\nand are\n%s", before, after)
+	}
+	m.Log(before)
+	m.must("apt-get remove -y tidegate")
 }

@@ -79,7 +79,7 @@ func (s *storm) startLoad() {
 }
 
 // round boots the machine and cuts its power: while it starts, or in the middle of
-// the load.
+// the load, when there is something to lose.
 func (s *storm) round() {
 	s.Helper()
 	s.changeCable()
@@ -95,17 +95,10 @@ func (s *storm) round() {
 	}
 	s.first = append(s.first, time.Since(s.power.on))
 	s.pass(time.Duration(20 * float64(time.Millisecond) * math.Pow(250, s.random.Float64()))) // up to 5 s
+	s.disk.awaitWrite(time.Minute)
+	s.pass(time.Duration(s.random.Int64N(int64(flushTime))))
 	s.cut()
 	s.Logf("cut %d, the first acknowledgement came after %v", s.disk.total.Cut, s.first[len(s.first)-1].Round(100*time.Millisecond))
-}
-
-// pass lets time pass where the instant of an accident is the point of a test.
-func (s *storm) pass(d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-s.power.ended:
-		s.Fatal("qemu has ended by itself")
-	}
 }
 
 // changeCable cuts the way to the cloud most of the time, so that what is
@@ -185,14 +178,32 @@ func (s *storm) checkConsole() {
 	}
 }
 
+// manyCuts are enough for a share of them to say something.
+const manyCuts = 6
+
+// proves says why a run of cuts proves nothing, or nothing when it does. Cuts in the load are made
+// when something is not flushed, and on a busy machine some of them come too late; one cut in
+// six comes while the machine starts, which may have nothing to write then. A third of
+// all leaves room for both and for chance. How much of what a cut has come upon is lost, the seed
+// decides, and now and then nothing is: more than one cut that lost something would be a bar for dice.
+func (d *volatileDisk) proves() string {
+	switch {
+	case d.torn == 0:
+		return "no cut lost anything that was not flushed"
+	case d.total.Cut >= manyCuts && 3*d.met < d.total.Cut:
+		return fmt.Sprintf("only %d of %d cuts came upon something that was not flushed: less than a third", d.met, d.total.Cut)
+	}
+	return ""
+}
+
 func (s *storm) report() {
-	if s.disk.torn == 0 {
-		s.Error("no cut lost anything that was not flushed: nothing is proved")
+	if why := s.disk.proves(); why != "" {
+		s.Errorf("nothing is proved: %s", why)
 	}
 	slices.Sort(s.first)
 	d := s.disk.total
-	fmt.Printf("%s: of %d sectors that were not flushed the cuts kept %d and lost %d, in %d of %d cuts; %d writes, %d flushes\n",
-		s.arch, d.Unflushed, d.Kept, d.Lost, s.disk.torn, d.Cut, d.Writes, d.Flushes)
+	fmt.Printf("%s: %d of %d cuts came upon sectors that were not flushed, and %d lost some: of %d sectors %d were kept and %d lost; %d writes, %d flushes\n",
+		s.arch, s.disk.met, d.Cut, s.disk.torn, d.Unflushed, d.Kept, d.Lost, d.Writes, d.Flushes)
 	if n := len(s.first); n > 0 {
 		fmt.Printf("%s: from power to first acknowledgement: %v (p50), %v at most\n", s.arch,
 			s.first[n/2].Round(100*time.Millisecond), s.first[n-1].Round(100*time.Millisecond))

@@ -54,25 +54,12 @@ type volatileDisk struct {
 	socket, control string
 	server          *exec.Cmd
 	total           cutReport
-	torn            int // cuts that lost something
+	met, torn       int // cuts that came upon something that was not flushed, and that lost some of it
 }
 
 // cutReport is what a cut has done: sectors that were not flushed, and what became
 // of them; and what the machine has asked for since the cut before.
 type cutReport struct{ Unflushed, Kept, Lost, Writes, Flushes, Cut int }
-
-// buildVolatile builds the program that is the disk.
-func (m *machine) buildVolatile() string {
-	m.Helper()
-	if _, err := os.Stat("volatile"); err != nil {
-		m.Fatal(err)
-	}
-	program := m.file("volatile")
-	if out, err := exec.Command("go", "build", "-o", program, "./volatile").CombinedOutput(); err != nil {
-		m.Fatalf("volatile: %v\n%s", err, out)
-	}
-	return program
-}
 
 // makeVolatile puts the machine's plain disk, which is off, behind a volatile cache. A disk that
 // lies answers flushes, does nothing, and forgets everything in a cut. The function that it returns writes
@@ -85,7 +72,7 @@ func (m *machine) makeVolatile(seed uint64, lies bool) (*volatileDisk, func()) {
 	}
 	plain := m.disk.(plainDisk)
 	d := &volatileDisk{T: m.T, socket: m.file("nbd"), control: m.file("cut")}
-	d.server = exec.Command(m.buildVolatile(), "-disk", plain.file, "-socket", d.socket, "-control", d.control,
+	d.server = exec.Command(m.build("volatile"), "-disk", plain.file, "-socket", d.socket, "-control", d.control,
 		fmt.Sprintf("-seed=%d", seed), fmt.Sprintf("-lie=%t", lies),
 		fmt.Sprintf("-keep=%d", keep), "-flush="+flushTime.String())
 	d.server.Stderr = os.Stderr
@@ -129,8 +116,8 @@ func (d *volatileDisk) drive() string {
 	return "driver=raw,cache.direct=off,cache.no-flush=off,file.driver=nbd,file.server.type=unix,file.server.path=" + d.socket
 }
 
-// cut lets the disk forget, and adds up what it says.
-func (d *volatileDisk) cut() {
+// ask has the disk do something, or say how it is, and returns what it says.
+func (d *volatileDisk) ask(what string) cutReport {
 	d.Helper()
 	conn, err := net.Dial("unix", d.control)
 	if err != nil {
@@ -138,20 +125,45 @@ func (d *volatileDisk) cut() {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Minute))
-	fmt.Fprintln(conn, "cut")
+	fmt.Fprintln(conn, what)
 	var r struct {
 		cutReport
 		Error string
 	}
 	if err := json.NewDecoder(conn).Decode(&r); err != nil || r.Error != "" {
-		d.Fatalf("power cut: %v %s", err, r.Error)
+		d.Fatalf("%s: %v %s", what, err, r.Error)
 	}
+	return r.cutReport
+}
+
+// awaitWrite waits until there is something that is not flushed: a cut at another time
+// takes nothing away that a kill would not.
+func (d *volatileDisk) awaitWrite(atMost time.Duration) {
+	d.Helper()
+	late, look := time.After(atMost), time.NewTicker(5*time.Millisecond)
+	defer look.Stop()
+	for d.ask("state").Unflushed == 0 {
+		select {
+		case <-look.C:
+		case <-late:
+			return
+		}
+	}
+}
+
+// cut lets the disk forget, and adds up what it says.
+func (d *volatileDisk) cut() {
+	d.Helper()
+	r := d.ask("cut")
 	d.total.Unflushed += r.Unflushed
 	d.total.Kept += r.Kept
 	d.total.Lost += r.Lost
 	d.total.Writes += r.Writes
 	d.total.Flushes += r.Flushes
 	d.total.Cut++
+	if r.Unflushed > 0 {
+		d.met++
+	}
 	if r.Lost > 0 {
 		d.torn++
 	}

@@ -20,6 +20,8 @@ import (
 // recipe is how qemu is run for an architecture.
 type recipe struct {
 	program, machine, cpu, console string
+	// goarch is how Go is told to build for it.
+	goarch []string
 	// slow multiplies patience where every instruction is emulated, on a machine that
 	// others want, too.
 	slow time.Duration
@@ -28,9 +30,9 @@ type recipe struct {
 // recipes returns that of an architecture as Debian calls it.
 func recipes() map[string]recipe {
 	return map[string]recipe{
-		"amd64": {"qemu-system-x86_64", "q35", "qemu64", "ttyS0", 10},
-		"arm64": {"qemu-system-aarch64", "virt", "cortex-a53", "ttyAMA0", 15},
-		"armhf": {"qemu-system-arm", "virt,highmem=off", "cortex-a15", "ttyAMA0", 20},
+		"amd64": {"qemu-system-x86_64", "q35", "qemu64", "ttyS0", []string{"GOARCH=amd64"}, 10},
+		"arm64": {"qemu-system-aarch64", "virt", "cortex-a53", "ttyAMA0", []string{"GOARCH=arm64"}, 15},
+		"armhf": {"qemu-system-arm", "virt,highmem=off", "cortex-a15", "ttyAMA0", []string{"GOARCH=arm", "GOARM=7"}, 20},
 	}
 }
 
@@ -122,6 +124,19 @@ func (m *machine) makeImage() string {
 		m.Fatalf("image: %v\n%s", err, &said)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// build builds the program of a folder here: for this machine, or with other settings of
+// the environment for another.
+func (m *machine) build(folder string, env ...string) string {
+	m.Helper()
+	program := m.file(folder)
+	cmd := exec.Command("go", "build", "-o", program, "./"+folder)
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.Fatalf("%s: %v\n%s", folder, err, out)
+	}
+	return program
 }
 
 // patience is how long anything may take that should happen at all.
@@ -283,6 +298,16 @@ func (m *machine) cut() {
 	m.power.qmp.Close()
 	m.power = nil
 	m.disk.cut()
+}
+
+// pass lets time pass where the instant of an accident is the point of a test.
+func (m *machine) pass(d time.Duration) {
+	m.Helper()
+	select {
+	case <-time.After(d):
+	case <-m.power.ended:
+		m.Fatal("qemu has ended by itself")
+	}
 }
 
 // shutDown ends the machine as it should be ended, which keeps everything.

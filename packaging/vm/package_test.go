@@ -77,12 +77,47 @@ func (m *machine) repack(version string) string {
 	return file
 }
 
-// configure replaces the gateway's configuration, and lets it take effect.
+// previous returns the package to upgrade from: the one that PREVIOUS names, whose version must
+// be lower, or else this one under a lower version.
+func (m *machine) previous() string {
+	m.Helper()
+	file := os.Getenv("PREVIOUS")
+	if file == "" {
+		return m.repack("0.0.1~before")
+	}
+	if err := exec.Command("dpkg", "--compare-versions", m.version(file), "lt", m.version(m.deb())).Run(); err != nil {
+		m.Fatalf("PREVIOUS=%s has version %s, and %s is to be an upgrade: %v", file, m.version(file), m.version(m.deb()), err)
+	}
+	return file
+}
+
+// version is that of a package.
+func (m *machine) version(file string) string {
+	m.Helper()
+	out, err := exec.Command("dpkg-deb", "-f", file, "Version").Output()
+	if err != nil {
+		m.Fatalf("%s: %v", file, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// installed is the version that the machine has.
+func (m *machine) installed() string {
+	m.Helper()
+	return m.must("dpkg-query -W -f '${Version}' tidegate")
+}
+
+// configure replaces the gateway's configuration, and lets it take effect. A unit that falls
+// back would run with the last one, if this could not be used.
 func (m *machine) configure(text string) {
 	m.Helper()
 	m.write("/etc/tidegate/tidegate.toml", "tidegate", "640", text)
-	m.must("tidegate config >/dev/null; systemctl restart tidegate")
+	m.must("systemctl restart tidegate")
 	m.active()
+	m.must("tidegate check")
+	if said := m.must("tidegate status"); strings.Contains(said, "last good configuration") {
+		m.Fatalf("the configuration is not in effect:\n%s", said)
+	}
 }
 
 // write replaces a file of the machine.

@@ -11,14 +11,15 @@ import (
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
 )
 
-// TestUpgradeUnderLoadLosesNothing installs a newer package while sensors publish.
+// TestUpgradeUnderLoadLosesNothing installs a newer package while sensors publish: this program
+// under another version, or instead of what PREVIOUS names.
 func TestUpgradeUnderLoadLosesNothing(t *testing.T) {
 	m := newMachine(t)
 	shore, ledger := m.openShore(), firmwaresim.NewLedger()
 	m.boot()
-	m.install(m.repack("0.0.1~before"))
+	m.install(m.previous())
 	m.configure(m.site(shore.url, ""))
-	newer := m.give(m.deb())
+	from, newer := m.installed(), m.give(m.deb())
 	once := m.startFleet(firmwaresim.FleetConfig{Prefix: "once-", QoS: 1, Devices: 16, Rate: 4}, ledger)
 	exactly := m.startFleet(firmwaresim.FleetConfig{Prefix: "exactly-", QoS: 2, Devices: 4, Rate: 4}, ledger)
 	for _, f := range []*fleet{once, exactly} {
@@ -39,7 +40,10 @@ func TestUpgradeUnderLoadLosesNothing(t *testing.T) {
 	if m.property("MainPID") == pid {
 		t.Error("the old program still runs")
 	}
-	m.must("tidegate status | grep -v '0.0.1~before' && dpkg-query -W tidegate | grep -v before")
+	if got, want := m.installed(), m.version(m.deb()); got != want {
+		t.Errorf("version %s is installed, not %s", got, want)
+	}
+	m.owns()
 	once.stop()
 	exactly.stop()
 	shore.awaitDelivery()
@@ -48,7 +52,7 @@ func TestUpgradeUnderLoadLosesNothing(t *testing.T) {
 		t.Errorf("audit: %v; the first: %v", v, v.FirstLost)
 	}
 	shore.auditLanes()
-	fmt.Printf("%s: upgrade under load: %v; apt %v, door shut for %v\n", m.arch, v, took.Round(100*time.Millisecond), shut.Round(10*time.Millisecond))
+	fmt.Printf("%s: upgrade from %s under load: %v; apt %v, door shut for %v\n", m.arch, from, v, took.Round(100*time.Millisecond), shut.Round(10*time.Millisecond))
 }
 
 // watchDoor looks at the MQTT door until the function that it returns is called,
