@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/listening"
 )
 
 // listen serves connections until ctx ends or the listener breaks.
@@ -19,8 +21,7 @@ func (d *door) listen(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	unblock := context.AfterFunc(ctx, func() { listener.Close() })
-	defer unblock()
+	defer listening.Until(ctx, func() { listener.Close() })()
 	d.open("line listens", listener.Addr())
 	defer d.places.Shut()
 	var peers sync.WaitGroup

@@ -159,8 +159,7 @@ func (s *Source) listen(ctx context.Context) ([]net.Listener, error) {
 // serveAll serves connections from all listeners until ctx ends or one breaks,
 // and closes them.
 func (s *Source) serveAll(ctx context.Context, b *broker, listeners []net.Listener) error {
-	unblock := context.AfterFunc(ctx, func() { closeAll(listeners) })
-	defer unblock()
+	defer listening.Until(ctx, func() { closeAll(listeners) })()
 	broken := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
 	for _, l := range listeners {
