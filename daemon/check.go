@@ -84,29 +84,25 @@ func Worst(findings []Finding) Level {
 }
 
 // WriteFindings prints the findings as a checklist, and their number.
-func WriteFindings(w io.Writer, findings []Finding) error {
+func WriteFindings(w io.Writer, findings []Finding) error { return writeFindings(w, findings, OK) }
+
+// writeFindings prints the findings of that level and above, and the number of all.
+func writeFindings(w io.Writer, findings []Finding, from Level) error {
 	var b strings.Builder
-	for _, f := range findings {
-		f.write(&b)
-	}
-	writeCount(&b, findings)
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (f Finding) write(b *strings.Builder) {
-	fmt.Fprintf(b, "%c %s\n", [...]rune{'✓', '!', '✗'}[f.Level], f.What)
-	if f.Hint != "" {
-		fmt.Fprintf(b, "    hint: %s\n", f.Hint)
-	}
-}
-
-func writeCount(b *strings.Builder, findings []Finding) {
 	var count [Fail + 1]int
 	for _, f := range findings {
 		count[f.Level]++
+		if f.Level < from {
+			continue
+		}
+		fmt.Fprintf(&b, "%c %s\n", [...]rune{'✓', '!', '✗'}[f.Level], f.What)
+		if f.Hint != "" {
+			fmt.Fprintf(&b, "    hint: %s\n", f.Hint)
+		}
 	}
-	fmt.Fprintf(b, "%d fine, %d to look at, %d to fix\n", count[OK], count[Warn], count[Fail])
+	fmt.Fprintf(&b, "%d fine, %d to look at, %d to fix\n", count[OK], count[Warn], count[Fail])
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // checklist collects findings in the order in which they are made.

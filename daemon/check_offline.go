@@ -76,15 +76,7 @@ func unusable(err error) []Finding {
 
 // writeOnlyProblems is WriteFindings without what is fine, which is only counted.
 func writeOnlyProblems(w io.Writer, findings []Finding) error {
-	var b strings.Builder
-	for _, f := range findings {
-		if f.Level != OK {
-			f.write(&b)
-		}
-	}
-	writeCount(&b, findings)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return writeFindings(w, findings, Warn)
 }
 
 // writeForJournal writes a line for each problem, with the priority in front that systemd
@@ -101,7 +93,7 @@ func writeForJournal(w io.Writer, findings []Finding) error {
 			text += " — hint: " + f.Hint
 		}
 		priority := map[Level]int{Warn: 4, Fail: 3}[f.Level]
-		fmt.Fprintf(&b, "<%d>%s\n", priority, strings.Join(strings.Fields(text), " "))
+		fmt.Fprintf(&b, "<%d>%s\n", priority, oneLine(text))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

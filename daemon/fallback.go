@@ -80,14 +80,14 @@ func (c *call) fallBack(why error, wrong []byte) *Daemon {
 		return nil
 	}
 	d.good, d.file = good, c.file
-	d.texts.Store(&texts{kept: string(wrong), runs: string(text), revision: revision(string(text)), wrong: oneLine(why)})
-	d.log.Error("the configuration cannot be used, and the one that ran last runs instead", "file", c.file, "err", oneLine(why))
+	d.texts.Store(&texts{kept: string(wrong), runs: string(text), revision: revision(string(text)), wrong: oneLine(why.Error())})
+	d.log.Error("the configuration cannot be used, and the one that ran last runs instead", "file", c.file, "err", oneLine(why.Error()))
 	return d
 }
 
-// oneLine is an error for people in a line.
-func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n    hint: ", " — hint: ")), " ")
+// oneLine is a text for people in a line.
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(text, "\n    hint: ", " — hint: ")), " ")
 }
 
 // fallen says that the configuration cannot be used, and what runs; nothing if it can.

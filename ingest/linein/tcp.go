@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidegate/tidegate/internal/listening"
+	"github.com/tidegate/tidegate/internal/closing"
 )
 
 // listen serves connections until ctx ends or the listener breaks.
@@ -21,7 +21,7 @@ func (d *door) listen(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer listening.Until(ctx, func() { listener.Close() })()
+	defer closing.Until(ctx, func() { listener.Close() })()
 	d.open("line listens", listener.Addr())
 	defer d.places.Shut()
 	var peers sync.WaitGroup

@@ -11,7 +11,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/route"
-	"github.com/tidegate/tidegate/internal/listening"
+	"github.com/tidegate/tidegate/internal/closing"
 )
 
 // takeDatagrams receives until ctx ends or the socket breaks. One goroutine reads
@@ -26,7 +26,7 @@ func (d *door) takeDatagrams(ctx context.Context) error {
 	defer conn.Close()
 	d.stats.receiveBuffer.Store(int64(deepen(conn, d.cfg.ReceiveBuffer)))
 	ctx, cancel := context.WithCancel(ctx)
-	defer listening.Until(ctx, func() { conn.Close() })()
+	defer closing.Until(ctx, func() { conn.Close() })()
 	d.open("line listens", conn.LocalAddr())
 	defer d.places.Shut()
 	q := &queue{limit: d.cfg.Queue / 2, filling: new(slab), ready: make(chan struct{}, 1)}

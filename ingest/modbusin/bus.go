@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/internal/backoff"
+	"github.com/tidegate/tidegate/internal/closing"
 )
 
 // bus is a Source while it runs. It belongs to one goroutine.
@@ -209,18 +210,9 @@ func (b *bus) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		w.close()
-		close(closed)
-	})
 	b.wire, b.silent = w, 0
 	b.trouble.Store(nil)
-	b.release = func() {
-		if !stop() {
-			<-closed
-		}
-	}
+	b.release = closing.Until(ctx, func() { w.close() })
 	return nil
 }
 

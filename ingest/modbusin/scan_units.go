@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/closing"
 )
 
 // errTalking means that somebody else uses the bus.
@@ -33,15 +35,9 @@ func (s *scan) connect(ctx context.Context) error {
 		s.wire, s.end = closedWire{}, func() {}
 		return err
 	}
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		w.close()
-		close(closed)
-	})
+	release := closing.Until(ctx, func() { w.close() })
 	s.wire, s.end = w, func() {
-		if !stop() {
-			<-closed
-		}
+		release()
 		w.close()
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/internal/closing"
 	"github.com/tidegate/tidegate/internal/listening"
 )
 
@@ -159,7 +160,7 @@ func (s *Source) listen(ctx context.Context) ([]net.Listener, error) {
 // serveAll serves connections from all listeners until ctx ends or one breaks,
 // and closes them.
 func (s *Source) serveAll(ctx context.Context, b *broker, listeners []net.Listener) error {
-	defer listening.Until(ctx, func() { closeAll(listeners) })()
+	defer closing.Until(ctx, func() { closeAll(listeners) })()
 	broken := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
 	for _, l := range listeners {

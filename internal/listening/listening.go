@@ -1,6 +1,5 @@
 // Package listening tells where something listens to whoever wants to know before
-// it does: with port 0, nobody knows earlier. And it sees to it that nothing listens any
-// more when it should not.
+// it does: with port 0, nobody knows earlier.
 package listening
 
 import (

@@ -1,4 +1,4 @@
-package listening
+package closing
 
 import (
 	"context"
