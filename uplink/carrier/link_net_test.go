@@ -47,7 +47,7 @@ func TestConnectionsLeaveByTheirInterface(t *testing.T) {
 	if n.wire("w0") != w0 || n.wire("e0") == e0 {
 		t.Error("without an interface: not by the better route")
 	}
-	e0 = n.settled("e0")
+	e0 = n.settled("e0").passed
 	if got := from(t, open(t, Config{Name: "lte", Interface: "w0"})); got != "10.9.1.1" {
 		t.Errorf("by w0: from %s", got)
 	}

@@ -197,6 +197,32 @@ func (n *nets) wire(name string) passed {
 	return passed{}
 }
 
+// sentAgain returns how many segments the peer has sent more than once.
+func (n *nets) sentAgain() int64 {
+	n.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/snmp", n.peer))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		fields, isTCP := strings.CutPrefix(line, "Tcp:")
+		switch {
+		case !isTCP:
+		case names == nil: // the line of names comes first
+			names = strings.Fields(fields)
+		default:
+			again, err := strconv.ParseInt(strings.Fields(fields)[slices.Index(names, "RetransSegs")], 10, 64)
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			return again
+		}
+	}
+	n.t.Fatal("the kernel does not say what was sent again")
+	return 0
+}
+
 // Ports of the peer.
 const (
 	portEcho    = "7"
