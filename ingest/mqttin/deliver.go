@@ -33,6 +33,10 @@ func (b *broker) publish(m *message, t *topic, notes ...reading.Note) (ingest.Re
 // take is publish of a message whose readings are known. It also returns the
 // copies that were sent, or queued.
 func (b *broker) take(ctx context.Context, intake *ingest.Intake, m *message, readings []reading.Reading, notes []reading.Note) (ingest.Receipt, []delivery, error) {
+	if m.retain { // before anybody subscribes, or after: see sendRetained
+		b.retained.change.Lock()
+		defer b.retained.change.Unlock()
+	}
 	copies := b.subscribers(m)
 	if m.retain || m.qos > 0 && len(copies) > 0 {
 		m.keep() // others will know it
@@ -41,8 +45,6 @@ func (b *broker) take(ctx context.Context, intake *ingest.Intake, m *message, re
 	notes = appendCopyNotes(notes, m, copies, b.clock)
 	retains := false
 	if m.retain {
-		b.retained.change.Lock()
-		defer b.retained.change.Unlock()
 		room, news := b.retained.admits(m)
 		if retains = room && news; retains {
 			notes = append(notes, b.retainedNote(m))
@@ -59,6 +61,11 @@ func (b *broker) take(ctx context.Context, intake *ingest.Intake, m *message, re
 		b.retain(m, receipt)
 	}
 	b.send(m, copies, receipt)
+	if m.retain {
+		for _, d := range copies {
+			d.session.hear(m.topic)
+		}
+	}
 	return receipt, copies, nil
 }
 
@@ -191,14 +198,18 @@ func (b *broker) send(m *message, copies []delivery, receipt ingest.Receipt) {
 }
 
 // sendRetained sends a new subscriber the retained messages that its
-// subscription matches.
+// subscription matches, but for topics of which it was sent something since it
+// asked: that was newer, or the same. A change of what is retained is over before
+// this begins, or follows it to the new subscriber.
 func (b *broker) sendRetained(s *session, sub packets.Subscription) {
+	b.retained.change.Lock()
+	defer b.retained.change.Unlock()
 	var notes []reading.Note
 	var messages []*message
 	var copies [][]delivery
 	for _, pk := range b.retainedFor(sub.Filter) {
 		m := b.retainedMessage(pk)
-		if m == nil || sub.NoLocal && m.origin == s.id || !b.mayRead(s, m.topic) {
+		if m == nil || s.hasHeard(m.topic) || sub.NoLocal && m.origin == s.id || !b.mayRead(s, m.topic) {
 			continue
 		}
 		d := delivery{session: s, envelope: envelope{qos: min(m.qos, sub.Qos), retain: true}}

@@ -134,6 +134,7 @@ func (c *conn) completeConnack(pk *packets.Packet) {
 func (h *hooks) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := cl.Net.Conn.(*conn)
 	c.subscribing = c.subscribing[:0]
+	c.session.listen()
 	filters := append(packets.Subscriptions(nil), pk.Filters...)
 	room := maxSubscriptions - cl.State.Subscriptions.Len()
 	length := filterLength(cl.State.Subscriptions.GetAll())
@@ -187,10 +188,14 @@ func (h *hooks) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasons []byte)
 
 // OnPacketProcessed sends the retained messages that a new subscription matches.
 func (h *hooks) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
-	if pk.FixedHeader.Type != packets.Subscribe || err != nil {
+	if pk.FixedHeader.Type != packets.Subscribe {
 		return
 	}
 	c := cl.Net.Conn.(*conn)
+	defer c.session.unlisten()
+	if err != nil {
+		return
+	}
 	for _, sub := range c.subscribing {
 		if sub.RetainHandling != noRetained && !mqtt.IsSharedFilter(sub.Filter) {
 			h.broker.sendRetained(c.session, sub)

@@ -19,8 +19,8 @@ const (
 
 // retained are the retained messages. The server keeps an index of their topics.
 type retained struct {
-	// change is held from the note of a change to the change, so that both have
-	// the same order.
+	// change is held from the choice of who is sent a change until it is sent, so
+	// that notes, changes and copies have the same order.
 	change sync.Mutex
 
 	mu       sync.Mutex

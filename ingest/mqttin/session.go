@@ -48,6 +48,7 @@ type session struct {
 	underway int
 	arrivals map[uint16]arrival // QoS 2 publishes that were not released yet
 	ended    bool
+	heard    map[string]struct{} // while the client subscribes
 }
 
 // outgoing is a message of QoS 1 or 2 on its way to one subscriber.

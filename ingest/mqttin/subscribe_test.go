@@ -103,6 +103,34 @@ func TestRetainedMessageIsDelivered(t *testing.T) {
 	late.silent()
 }
 
+// Who subscribes while a retained message changes is sent each state from one on,
+// once and in order: what was retained, then what was published since.
+func TestASubscriberSeesEachStateOnce(t *testing.T) {
+	src := start(t, instant(), Config{})
+	writer := connect(t, src, 4, "writer")
+	const states = "abcd"
+	for round := range 300 {
+		reader := connect(t, src, 4, fmt.Sprint("reader", round))
+		topic, joins := fmt.Sprint("state/", round), round%len(states)
+		for i, state := range states {
+			if i == joins {
+				reader.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 1,
+					Filters: packets.Subscriptions{{Filter: topic, Qos: byte(round / len(states) % 2)}}})
+			}
+			retain(writer, topic, string(state)) // while the broker subscribes
+		}
+		reader.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
+		got := ""
+		for pk := reader.read(); pk.FixedHeader.Type != packets.Pingresp; pk = reader.read() {
+			got += string(pk.Payload)
+		}
+		if !strings.HasSuffix(states, got) || got == "" {
+			t.Errorf("subscribed before %q: got %q", states[joins:], got)
+		}
+		reader.Close()
+	}
+}
+
 func TestSharedSubscriptionDeliversOnce(t *testing.T) {
 	src := start(t, instant(), Config{})
 	readers := []*client{connect(t, src, 4, "a"), connect(t, src, 4, "b")}
