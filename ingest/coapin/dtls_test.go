@@ -290,6 +290,7 @@ func TestTheLongestSilentSessionMakesRoom(t *testing.T) {
 func TestPeersAreToldThatTheServerStops(t *testing.T) {
 	s, stop := run(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys})
 	c := dialDTLS(t, secureAddr(t, s))
+	eventually(t, func() bool { return s.Stats().Sessions == 1 }) // the peer is the first to know
 	stop()
 	if err := c.conn.SetReadDeadline(time.Now().Add(ingesttest.Patience)); err != nil {
 		t.Fatal(err)
