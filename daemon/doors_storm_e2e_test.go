@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/base/freeport"
 )
 
 // teller is a device that tells numbers at one door, one after the other.
@@ -106,7 +108,7 @@ func (c *chorus) count() int {
 func TestKillNineLosesNothingOfHTTPAndCoAP(t *testing.T) {
 	const lives, token = 5, "0123456789abcdef"
 	s := newSite(t)
-	web, udp := freeAddress(t), freeAddress(t)
+	web, udp := freeport.For(t), freeport.For(t)
 	tokens := filepath.Join(s.dir, "tokens")
 	if err := os.WriteFile(tokens, []byte("pump "+token+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
+	"github.com/tidegate/tidegate/internal/base/freeport"
 )
 
 // patience is how long anything may take that should happen at all.
@@ -55,7 +55,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), maxBytes: "512MiB", mqtt: freeAddress(t), dashboard: freeAddress(t), cloud: freeAddress(t), log: log,
+	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), maxBytes: "512MiB", mqtt: freeport.For(t), dashboard: freeport.For(t), cloud: freeport.For(t), log: log,
 		beforeEnd: func() error { return nil }}
 	t.Cleanup(s.end)
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
@@ -188,22 +188,6 @@ func (s *site) get(url string, read func(*http.Response) error) {
 	if err := errors.Join(read(resp), resp.Body.Close()); err != nil {
 		s.Fatalf("%s: %v", url, err)
 	}
-}
-
-// freeAddress returns an address for a process that will be killed and started
-// again. Its port lies below those that the kernel gives to outgoing
-// connections, which would otherwise take it while nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // seeded returns a random source whose seed is in the test's log. The variable

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tidegate/tidegate/internal/base/freeport"
 )
 
 // watchWithPrometheus has Prometheus itself scrape the gateway, with the alerts of
@@ -31,7 +33,7 @@ func watchWithPrometheus(s *site) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		s.Fatal(err)
 	}
-	address := freeAddress(s.T)
+	address := freeport.For(s.T)
 	p := s.start(prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(s.dir, "tsdb"), "--web.listen-address="+address)
 	defer p.kill()
 	s.eventually("prometheus answers", func() bool { return listens(address) })

@@ -26,6 +26,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/base/freeport"
 )
 
 // patience bounds a start, and a stop: the machine may have other things to do.
@@ -226,7 +228,7 @@ func (e *engine) address(protocol string) (string, error) {
 	if addr, ok := e.addrs[protocol]; ok {
 		return addr, nil
 	}
-	addr, c, err := claim()
+	addr, c, err := freeport.Claim()
 	if err != nil {
 		return "", err
 	}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/base/freeport"
 )
 
 // recipe is how qemu is run for an architecture.
@@ -103,7 +105,7 @@ func newMachine(t *testing.T, more ...string) *machine {
 	})
 	m.image = m.makeImage()
 	for _, port := range []string{"1883", "8080"} {
-		m.ports = append(m.ports, [2]string{port, freeAddress(t)})
+		m.ports = append(m.ports, [2]string{port, freeport.For(t)})
 	}
 	m.disk = m.newPlainDisk()
 	t.Cleanup(m.cut)
@@ -377,18 +379,3 @@ func (m *machine) timed(what, script string) string {
 }
 
 func tail(text string, n int) string { return text[max(0, len(text)-n):] }
-
-// freeAddress returns an address on loopback for a program that will be ended and
-// started again. Its port lies below those that the kernel gives away.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for port := range 20_000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+(port*7919+os.Getpid()*31+int(time.Now().UnixNano()))%20_000)
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
