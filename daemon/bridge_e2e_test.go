@@ -14,7 +14,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/servertest"
 )
 
@@ -57,7 +57,7 @@ func client(t *testing.T, address, id string, subscriptions ...string) (c *paho.
 // of its broker.
 func gateway(t *testing.T, id, config string) string {
 	t.Helper()
-	address := freeport.For(t)
+	address := porttest.For(t)
 	dir, err := os.MkdirTemp("", "gw") // shorter than TempDir: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)

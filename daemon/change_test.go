@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/dashboard"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -38,7 +38,7 @@ func runGateway(t *testing.T, more string) *gatewayHere {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &gatewayHere{T: t, dir: dir, mqtt: freeport.For(t), http: freeport.For(t)}
+	r := &gatewayHere{T: t, dir: dir, mqtt: porttest.For(t), http: porttest.For(t)}
 	if r.Daemon, err = New(r.config(more), slog.New(slog.NewTextHandler(t.Output(), nil))); err != nil {
 		t.Fatal(err)
 	}

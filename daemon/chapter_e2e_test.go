@@ -18,7 +18,7 @@ import (
 
 	"github.com/tidegate/tidegate/cloud"
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // chapter is a part of the storm: one folder, one fleet and one cloud, and a
@@ -71,7 +71,7 @@ topic = "heard/{device}"
 `
 	c.shores = append(c.shores, c.openShore("cloud", c.cloud))
 	if kind.archive {
-		archive := c.openShore("archive", freeport.For(t))
+		archive := c.openShore("archive", porttest.For(t))
 		c.shores = append(c.shores, archive)
 		c.more += fmt.Sprintf("[[uplink.http]]\nname = \"archive\"\nurl = \"http://%s/v1/ingest\"\ntimeout = \"1s\"\n", archive.address)
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/tidegate/tidegate/dashboard"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // coap runs one of libcoap's clients. Whatever it prints is an error.
@@ -34,7 +34,7 @@ func TestLibcoapClientsLoseNothingToKillNine(t *testing.T) {
 		}
 	}
 	s := newSite(t)
-	plain, secure := freeport.For(t), freeport.For(t) // of TCP, and as good for UDP
+	plain, secure := porttest.For(t), porttest.For(t) // of TCP, and as good for UDP
 	keys := filepath.Join(s.dir, "keys")
 	if err := os.WriteFile(keys, []byte("boiler:"+fmt.Sprintf("%x", "a-key-of-16-byte")+"\n"), 0o600); err != nil {
 		t.Fatal(err)

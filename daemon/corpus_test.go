@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/tidegate/tidegate/dashboard"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/corpustest"
 )
 
@@ -23,7 +23,7 @@ func TestEarlierProgramsAreTakenOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			want := corpustest.Unpack(t, name, s.dir)
-			s.settle(want, freeport.For(t))
+			s.settle(want, porttest.For(t))
 			s.startCloud()
 			s.checkNumbers(want.Delivered)
 			before := s.duplicates()

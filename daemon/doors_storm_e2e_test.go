@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // teller is a device that tells numbers at one door, one after the other.
@@ -108,7 +108,7 @@ func (c *chorus) count() int {
 func TestKillNineLosesNothingOfHTTPAndCoAP(t *testing.T) {
 	const lives, token = 5, "0123456789abcdef"
 	s := newSite(t)
-	web, udp := freeport.For(t), freeport.For(t)
+	web, udp := porttest.For(t), porttest.For(t)
 	tokens := filepath.Join(s.dir, "tokens")
 	if err := os.WriteFile(tokens, []byte("pump "+token+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // crowd is simulated devices of every kind, with one ledger.
@@ -84,7 +84,7 @@ interval = "20ms"
 // each with the faults that its line allows.
 func everyDoor(t *testing.T) *crowd {
 	s := newSite(t)
-	http, coap, lines, bus := freeport.For(t), freeport.For(t), freeport.For(t), freeport.For(t)
+	http, coap, lines, bus := porttest.For(t), porttest.For(t), porttest.For(t), porttest.For(t)
 	noisy, sure := filepath.Join(s.dir, "noisy"), filepath.Join(s.dir, "sure")
 	s.more = fmt.Sprintf(everyDoorConfig, http, coap, lines, noisy, sure, bus)
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")

@@ -19,7 +19,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // patience is how long anything may take that should happen at all.
@@ -55,7 +55,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), maxBytes: "512MiB", mqtt: freeport.For(t), dashboard: freeport.For(t), cloud: freeport.For(t), log: log,
+	s := &site{T: t, dir: dir, data: filepath.Join(dir, "data"), maxBytes: "512MiB", mqtt: porttest.For(t), dashboard: porttest.For(t), cloud: porttest.For(t), log: log,
 		beforeEnd: func() error { return nil }}
 	t.Cleanup(s.end)
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")

@@ -15,7 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/tidegate/tidegate/dashboard"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/corpustest"
 )
 
@@ -24,7 +24,7 @@ import (
 func TestAFolderOfALaterVersionIsKept(t *testing.T) {
 	s := newSite(t)
 	want := corpustest.Unpack(t, "8-page", s.dir)
-	s.settle(want, freeport.For(t))
+	s.settle(want, porttest.For(t))
 	segments := s.ofALaterVersion()
 	before := s.everyFile()
 	s.startCloud()

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // What a device was sent a reply for is on flash: it is in the cloud, however
@@ -19,7 +19,7 @@ import (
 // again what got none needs no more than that.
 func TestLinesThatWereRepliedToSurviveKills(t *testing.T) {
 	s := newSite(t)
-	address := freeport.For(t)
+	address := porttest.For(t)
 	s.more = fmt.Sprintf("[[ingest.line]]\nname = \"meters\"\nlisten = %q\ndevice = \"meter/{peer}\"\nreply = \"OK\\n\"\n", address)
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
 	s.startCloud()

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // watchWithPrometheus has Prometheus itself scrape the gateway, with the alerts of
@@ -33,7 +33,7 @@ func watchWithPrometheus(s *site) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		s.Fatal(err)
 	}
-	address := freeport.For(s.T)
+	address := porttest.For(s.T)
 	p := s.start(prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(s.dir, "tsdb"), "--web.listen-address="+address)
 	defer p.kill()
 	s.eventually("prometheus answers", func() bool { return listens(address) })

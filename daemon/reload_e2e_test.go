@@ -14,7 +14,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/dashboard/api"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/ontrial"
 )
 
@@ -133,7 +133,7 @@ func TestReloadsLoseNothing(t *testing.T) {
 		rounds = 8
 	}
 	s, random := newSite(t), seeded(t)
-	doorHTTP := freeport.For(t)
+	doorHTTP := porttest.For(t)
 	base := s.edit(edition{clients: 100, timeout: "1s"}, doorHTTP)
 	s.write(base)
 	s.startCloud()
@@ -190,7 +190,7 @@ func TestKillNineInATrial(t *testing.T) {
 		rounds = 6
 	}
 	s, random := newSite(t), seeded(t)
-	doorHTTP := freeport.For(t)
+	doorHTTP := porttest.For(t)
 	kept := s.edit(edition{clients: 100, timeout: "1s"}, doorHTTP)
 	s.write(kept)
 	s.startCloud()

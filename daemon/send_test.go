@@ -14,13 +14,13 @@ import (
 	"github.com/tidegate/tidegate/buffer"
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/dashboard/api"
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
 // brokerAt lets a gateway have a broker.
 func brokerAt(t *testing.T) (address, config string) {
-	address = freeport.For(t)
+	address = porttest.For(t)
 	return address, fmt.Sprintf("ingest.mqtt.listen = %q\n", address)
 }
 

@@ -27,7 +27,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // patience bounds a start, and a stop: the machine may have other things to do.
@@ -228,7 +228,7 @@ func (e *engine) address(protocol string) (string, error) {
 	if addr, ok := e.addrs[protocol]; ok {
 		return addr, nil
 	}
-	addr, c, err := freeport.Claim()
+	addr, c, err := porttest.Claim()
 	if err != nil {
 		return "", err
 	}

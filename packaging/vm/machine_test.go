@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate/tidegate/internal/base/freeport"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // recipe is how qemu is run for an architecture.
@@ -105,7 +105,7 @@ func newMachine(t *testing.T, more ...string) *machine {
 	})
 	m.image = m.makeImage()
 	for _, port := range []string{"1883", "8080"} {
-		m.ports = append(m.ports, [2]string{port, freeport.For(t)})
+		m.ports = append(m.ports, [2]string{port, porttest.For(t)})
 	}
 	m.disk = m.newPlainDisk()
 	t.Cleanup(m.cut)

@@ -1,5 +1,5 @@
-// Package freeport finds ports for programs that tests start, kill and start again.
-package freeport
+// Package porttest finds ports for programs that tests start, kill and start again.
+package porttest
 
 import (
 	"errors"
