@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long anything may take that should happen at all.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // site is one gateway and what is around it: a folder that outlives its
 // processes, and addresses that are the same in every life.

@@ -15,7 +15,7 @@ import "time"
 
 // Patience is how long tests wait for what must happen. It is long, because a
 // loaded machine is slow, and only tests that fail wait for all of it.
-const Patience = 10 * time.Second
+const Patience = 30 * time.Second
 
 // Impatience is how long tests wait for what must not happen.
 const Impatience = 50 * time.Millisecond
