@@ -5,13 +5,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
 // commands looks at the way down: whether there is anything to do, whether its
@@ -31,10 +30,10 @@ func (k *checklist) commands(ctx context.Context, c Config) {
 	if file := c.Command.KeyFile; file == "" {
 		k.warn("set command.key_file, and sign commands with it", "commands need no signature: whoever runs the other side can give them")
 	} else if _, err := command.ReadKeys(file); err != nil {
-		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+		what, hint := netcheck.Cut(err)
 		k.fail(cmp.Or(hint, "check the path, and who may read the file"), "%s", what)
-	} else if info, err := os.Stat(file); err == nil && isOpen(info) {
-		k.warn("chmod o-rwx "+file, "commands: everybody on this machine can use the keys in %s", file)
+	} else {
+		k.openToAll("commands", file)
 	}
 	network := k.network(c)
 	parts := k.parts(len(all))
@@ -52,7 +51,7 @@ func (k *checklist) commands(ctx context.Context, c Config) {
 func (k *checklist) comeDown(ctx context.Context, g Gateway, n network, d downstream) {
 	b := d.below()
 	fault := func(level Level, err error) {
-		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+		what, hint := netcheck.Cut(err)
 		hint = cmp.Or(hint, "check the link and the name; commands wait on the other side until it answers")
 		k.findings = append(k.findings, Finding{level, fmt.Sprintf("commands from %s: %s", b.Name, what), hint})
 	}
@@ -66,8 +65,8 @@ func (k *checklist) comeDown(ctx context.Context, g Gateway, n network, d downst
 		}
 		if _, err := conf.ReadSecret(file); err != nil && k.offline {
 			fault(Fail, err) // otherwise, logging in tells
-		} else if info, err := os.Stat(file); err == nil && isOpen(info) {
-			k.warn("chmod o-rwx "+file, "commands from %s: everybody on this machine can use %s", b.Name, file)
+		} else {
+			k.openToAll("commands from "+b.Name, file)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)

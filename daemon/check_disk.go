@@ -32,7 +32,7 @@ func (k *checklist) dataDir(dir string, maxBytes int64) {
 		k.fail("write the path of a directory", "data_dir %s is a file", dir)
 		return
 	default:
-		k.writable(dir, info)
+		k.writable(dir)
 		k.fileSystem(dir, usedBytes(dir), maxBytes)
 	}
 }
@@ -52,7 +52,7 @@ func existingParent(path string) string {
 }
 
 // writable writes and syncs a probe, as a commit would.
-func (k *checklist) writable(dir string, info os.FileInfo) {
+func (k *checklist) writable(dir string) {
 	try := probe
 	if k.offline {
 		try = mayWrite
@@ -62,9 +62,7 @@ func (k *checklist) writable(dir string, info os.FileInfo) {
 		k.fail("give it to the user who runs the gateway, and check that the file system is not read-only", "data_dir: %v", err)
 		return
 	}
-	if isOpen(info) {
-		k.warn("chmod o-rwx "+dir, "data_dir %s can be read by everybody on this machine", dir)
-	}
+	k.openToAll("data_dir", dir)
 	if k.offline {
 		k.ok("data_dir %s is writable", dir)
 		return

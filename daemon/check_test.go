@@ -168,12 +168,11 @@ func TestDataDirThatCannotBeMadeFails(t *testing.T) {
 }
 
 func TestReadOnlyDataDirFails(t *testing.T) {
-	k := &checklist{}
-	info, err := os.Stat("/proc/self")
-	if err != nil {
+	if _, err := os.Stat("/proc/self"); err != nil {
 		t.Skip("there is no /proc here")
 	}
-	k.writable("/proc/self", info) // not writable for root either
+	k := &checklist{}
+	k.writable("/proc/self") // not writable for root either
 	expect(t, only(t, k), Fail, "read-only")
 }
 
@@ -207,15 +206,34 @@ func TestOpenDataDirIsNoticed(t *testing.T) {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
-		info, err := os.Stat(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
 		k := &checklist{}
-		k.writable(dir, info)
+		k.writable(dir)
 		if len(k.findings) != findings {
 			t.Errorf("%o: %+v", mode, k.findings)
 		}
+	}
+}
+
+func TestWhatEverybodyCanUseIsNoticed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, open := range map[os.FileMode]bool{0o600: false, 0o660: false, 0o640: false, 0o644: true, 0o602: true, 0o601: true} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		k := &checklist{}
+		if k.openToAll("uplink cloud", path) != open || len(k.findings) > 0 != open {
+			t.Errorf("%o: %+v", mode, k.findings)
+			continue
+		}
+		if open {
+			expect(t, only(t, k), Warn, "uplink cloud: everybody on this machine can use "+path, "chmod o-rwx "+path)
+		}
+	}
+	if k := new(checklist); k.openToAll("uplink cloud", path+".none") || len(k.findings) > 0 {
+		t.Errorf("of a file that is not there: %+v", k.findings)
 	}
 }
 
