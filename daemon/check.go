@@ -144,7 +144,7 @@ func (k *checklist) fail(hint, what string, args ...any) {
 func (k *checklist) identity(g Gateway, m machine) {
 	is, err := g.identify(m)
 	if err != nil {
-		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+		what, hint := netcheck.Cut(err)
 		k.fail(hint, "%s", what)
 		return
 	}
