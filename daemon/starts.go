@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/starts"
@@ -96,7 +97,7 @@ func laterFiles(dir string) (names []string) {
 	for _, folder := range []string{dir, filepath.Join(dir, "journal"), filepath.Join(dir, "links")} {
 		entries, _ := os.ReadDir(folder) // what is not there has none
 		for _, e := range entries {
-			if strings.Contains(e.Name(), ".later") {
+			if strings.Contains(e.Name(), whole.Later) {
 				names = append(names, filepath.Join(folder, e.Name()))
 			}
 		}
