@@ -36,8 +36,8 @@ type Finding struct {
 }
 
 // Check looks at what a configuration needs from the machine and the network.
-// It changes nothing but a probe file in the data directory, which it removes,
-// and takes little more than ten seconds. c must be valid.
+// It changes nothing but a probe file without a name in the data directory, and takes
+// little more than ten seconds. c must be valid.
 func Check(ctx context.Context, c Config) []Finding {
 	k := &checklist{}
 	k.machine(ctx, c)

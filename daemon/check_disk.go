@@ -72,11 +72,11 @@ func (k *checklist) writable(dir string) {
 
 // probe returns how long one write of 4 kB takes to reach the disk.
 func probe(dir string) (took time.Duration, err error) {
-	f, err := os.CreateTemp(dir, ".check-*")
+	f, err := nameless(dir)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	start := time.Now()
 	if _, err := f.Write(make([]byte, 4096)); err != nil {
 		return 0, err
@@ -85,6 +85,22 @@ func probe(dir string) (took time.Duration, err error) {
 		return 0, err
 	}
 	return time.Since(start), nil
+}
+
+// nameless makes a file that is gone when it is closed, and after a kill, too. Where the
+// file system cannot do that it has a name, for as long as it takes to remove it.
+func nameless(dir string) (*os.File, error) {
+	if f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_WRONLY, 0o600); err == nil {
+		return f, nil
+	}
+	f, err := os.CreateTemp(dir, ".check-*") // which says what is wrong, if anything is
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // fileSystem checks what is under dir, and whether the buffer, which has used

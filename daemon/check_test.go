@@ -200,6 +200,22 @@ func TestProbeLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// A kill while the disk takes its time leaves nothing, either.
+func TestTheProbeHasNoNameWhileItIsWritten(t *testing.T) {
+	dir := t.TempDir()
+	f, err := nameless(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("x"); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("there are %v, %v", entries, err)
+	}
+}
+
 func TestOpenDataDirIsNoticed(t *testing.T) {
 	dir := t.TempDir()
 	for mode, findings := range map[os.FileMode]int{0o750: 1, 0o755: 2} {
