@@ -15,14 +15,17 @@ import (
 	"github.com/tidegate/tidegate/internal/starts"
 )
 
-// begins notes that the gateway begins, before anything is opened that may break, and
-// says what became of the starts before.
-func (d *Daemon) begins(dir string) {
+// begins notes that the gateway begins, if m has not yet, before anything is opened that
+// may break, and says what became of the starts before.
+func (d *Daemon) begins(m *maker, dir string) {
 	now := starts.Itself(Version)
-	var err error
-	if d.begun, err = starts.Begin(dir, now, bootclock.BootID()); err != nil && !errors.Is(err, fs.ErrNotExist) { // the folder is made later
-		d.log.Warn("how this start goes is not noted: a crash loop would not be told of", "err", err)
+	if m.begun == nil {
+		var err error
+		if m.begun, err = starts.Begin(dir, now, bootclock.BootID()); err != nil && !errors.Is(err, fs.ErrNotExist) { // the folder is made later
+			d.log.Warn("how this start goes is not noted: a crash loop would not be told of", "err", err)
+		}
 	}
+	d.begun = m.begun
 	before := d.begun.Before
 	if d.begun.Crash != "" {
 		d.log.Error("the program broke down before this start", "said", d.begun.Crash, "all", filepath.Join(dir, starts.CrashFile))
