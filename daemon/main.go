@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -151,6 +152,23 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	return c.report(command(c))
+}
+
+// groupHelp says what a group of commands can do, if nothing was asked of it, or just that.
+func groupHelp(args []string, usage string, stdout, stderr io.Writer) (code int, said bool) {
+	switch {
+	case len(args) == 0:
+		io.WriteString(stderr, usage)
+		return exitUsage, true
+	case isHelp(args[0]):
+		io.WriteString(stdout, usage)
+		return exitOK, true
+	}
+	return 0, false
+}
+
+func isHelp(word string) bool {
+	return slices.Contains([]string{"help", "-h", "-help", "--help"}, word)
 }
 
 // call is one call of a command.
