@@ -4,7 +4,7 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/tidegate/tidegate/internal/aside"
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 // What a later version of the program wrote is kept for it. Segments with records that
@@ -53,7 +53,7 @@ func knows(dir string, number uint64) bool {
 // of a later version is never written over.
 func setAsideName(path string, why error) string {
 	if errors.Is(why, errNewer) {
-		return aside.Name(path)
+		return whole.LaterName(path)
 	}
 	return freeName(path)
 }

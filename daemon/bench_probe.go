@@ -66,39 +66,19 @@ func (w *workbench) Probe(ctx context.Context, ask api.SerialProbe, tell func(ap
 	p.Port = serialport.Config{Path: at.config.Path, Host: w.host, RTS: at.config.RTS, DTR: at.config.DTR, RS485: at.config.RS485}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var told error
-	heard, tried, most := 0, 0, p.Most()
-	step := func(t api.SerialTried) {
-		tried++
-		t.Done, t.Of = tried, max(most, tried)
-		if told == nil {
-			if told = tell(t); told != nil {
-				stop()
-			}
-		}
-	}
-	if err := tell(api.SerialTried{Of: most, Say: "listening"}); err != nil {
+	steps := &probeSteps{tell: tell, stop: stop, most: p.Most()}
+	if err := tell(api.SerialTried{Of: steps.most, Say: "listening"}); err != nil {
 		return err
 	}
-	p.Heard = func(s serialin.Sample) {
-		heard += len(s.Data)
-		say := fmt.Sprintf("%-11s %4d bytes", s.Port, len(s.Data))
-		if s.Damaged > 0 {
-			say += fmt.Sprintf(", %d damaged", s.Damaged)
-		}
-		step(api.SerialTried{Say: say, Setting: s.Port.String(), Bytes: len(s.Data), Damaged: s.Damaged})
-	}
-	p.Refused = func(c serialport.Config) {
-		step(api.SerialTried{Say: fmt.Sprintf("%-11s the driver cannot", c), Setting: c.String(), Unable: true})
-	}
+	p.Heard, p.Refused = steps.hear, steps.refuse
 	found, err := serialin.Probe(ctx, p)
 	switch {
-	case told != nil:
-		return told
+	case steps.told != nil:
+		return steps.told
 	case err != nil:
 		return ending(ctx, err)
 	}
-	result := &api.SerialProbed{Found: []api.SerialCandidate{}, Advice: probeAdvice(found, heard, len(p.Send) > 0)}
+	result := &api.SerialProbed{Found: []api.SerialCandidate{}, Advice: probeAdvice(found, steps.heard, len(p.Send) > 0)}
 	for _, c := range found[:min(len(found), shownCandidates)] {
 		result.Found = append(result.Found, w.candidate(c, at, p.Send))
 	}
@@ -107,7 +87,41 @@ func (w *workbench) Probe(ctx context.Context, ask api.SerialProbe, tell func(ap
 		result.TOML = best.TOML
 		w.remember(at.info, func(f *portFile) { f.probed = &api.SerialReportProbe{At: stamp(), Best: best} })
 	}
-	return tell(api.SerialTried{Done: tried, Of: max(most, tried), Result: result})
+	return tell(api.SerialTried{Done: steps.tried, Of: max(steps.most, steps.tried), Result: result})
+}
+
+// probeSteps tells how far a probe is, and stops it when that cannot be told any more.
+type probeSteps struct {
+	tell  func(api.SerialTried) error
+	stop  context.CancelFunc
+	told  error // why it cannot
+	heard int   // bytes
+	tried int   // steps, of most or a few more
+	most  int
+}
+
+func (p *probeSteps) step(t api.SerialTried) {
+	p.tried++
+	t.Done, t.Of = p.tried, max(p.most, p.tried)
+	if p.told != nil {
+		return
+	}
+	if p.told = p.tell(t); p.told != nil {
+		p.stop()
+	}
+}
+
+func (p *probeSteps) hear(s serialin.Sample) {
+	p.heard += len(s.Data)
+	say := fmt.Sprintf("%-11s %4d bytes", s.Port, len(s.Data))
+	if s.Damaged > 0 {
+		say += fmt.Sprintf(", %d damaged", s.Damaged)
+	}
+	p.step(api.SerialTried{Say: say, Setting: s.Port.String(), Bytes: len(s.Data), Damaged: s.Damaged})
+}
+
+func (p *probeSteps) refuse(c serialport.Config) {
+	p.step(api.SerialTried{Say: fmt.Sprintf("%-11s the driver cannot", c), Setting: c.String(), Unable: true})
 }
 
 // probeAdvice says what to try when nothing is likely.

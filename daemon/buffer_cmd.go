@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -61,15 +60,10 @@ type bufferCall struct {
 
 // bufferMain runs "tidegate buffer" with the arguments behind it.
 func bufferMain(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 {
-		io.WriteString(stderr, bufferUsage)
-		return exitUsage
+	if code, said := groupHelp(args, bufferUsage, stdout, stderr); said {
+		return code
 	}
 	name := args[0]
-	if slices.Contains([]string{"help", "-h", "-help", "--help"}, name) {
-		io.WriteString(stdout, bufferUsage)
-		return exitOK
-	}
 	c := &bufferCall{call: call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate buffer "+name, flag.ContinueOnError)}}
 	run := c.declare(name)
 	if run == nil {

@@ -130,6 +130,20 @@ func TestExportFileIsWholeOrNotThere(t *testing.T) {
 	}
 }
 
+// A stick keeps no half file of an export that was killed on it.
+func TestAnExportRemovesWhatAKilledOneLeft(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".tidegate-export-123"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeWhole(filepath.Join(dir, "all"), func(w io.Writer) error { _, err := io.WriteString(w, "all"); return err }); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != "all" {
+		t.Errorf("it left %v, %v", left, err)
+	}
+}
+
 // quarantined is a buffer of which all is in quarantine, for two sinks.
 func quarantined(t *testing.T, rs ...reading.Reading) (c *bufferCall, inv buffer.Inventory) {
 	t.Helper()

@@ -23,6 +23,7 @@ import (
 	"github.com/tidegate/tidegate/internal/identify"
 	"github.com/tidegate/tidegate/internal/logtail"
 	"github.com/tidegate/tidegate/internal/serialport"
+	"github.com/tidegate/tidegate/internal/starts"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -30,7 +31,15 @@ import (
 
 // New opens the buffer and the listeners, and wires everything up. The Daemon
 // must be Run, which closes them again.
-func New(cfg Config, log *slog.Logger) (*Daemon, error) {
+func New(cfg Config, log *slog.Logger) (*Daemon, error) { return new(maker).make(cfg, log) }
+
+// maker makes the gateway, of one configuration after the other until one can be used: all
+// that is one start of the program.
+type maker struct {
+	begun *starts.Start // nil until it is noted
+}
+
+func (m *maker) make(cfg Config, log *slog.Logger) (*Daemon, error) {
 	is, err := cfg.Gateway.identify(thisMachine())
 	if err != nil {
 		return nil, err
@@ -41,10 +50,11 @@ func New(cfg Config, log *slog.Logger) (*Daemon, error) {
 	d.signal = identify.New(d.shows, log)
 	d.hub = dashboard.NewHub(dashboard.Config{}, d.status)
 	d.bench = newWorkbench(serialport.Host{}, d)
-	d.begins(cfg.Gateway.DataDir)
+	d.begins(m, cfg.Gateway.DataDir)
 	if d.buffer, err = buffer.Open(bufferConfig(cfg), log); err != nil {
 		if errors.Is(err, buffer.ErrInUse) {
-			d.begun.Withdraw() // this is no start of the gateway that runs
+			m.begun.Withdraw() // this is no start of the gateway that runs
+			m.begun = nil
 		}
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,8 +36,8 @@ type Finding struct {
 }
 
 // Check looks at what a configuration needs from the machine and the network.
-// It changes nothing but a probe file in the data directory, which it removes,
-// and takes little more than ten seconds. c must be valid.
+// It changes nothing but a probe file without a name in the data directory, and takes
+// little more than ten seconds. c must be valid.
 func Check(ctx context.Context, c Config) []Finding {
 	k := &checklist{}
 	k.machine(ctx, c)
@@ -143,7 +144,7 @@ func (k *checklist) fail(hint, what string, args ...any) {
 func (k *checklist) identity(g Gateway, m machine) {
 	is, err := g.identify(m)
 	if err != nil {
-		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+		what, hint := netcheck.Cut(err)
 		k.fail(hint, "%s", what)
 		return
 	}
@@ -166,5 +167,38 @@ func (k *checklist) clock(now time.Time, synced bool) {
 	k.warn(f.Hint, "%s", f.Text)
 }
 
-// isOpen reports whether users outside a file's owner and group may use it.
-func isOpen(info os.FileInfo) bool { return info.Mode().Perm()&0o007 != 0 }
+// openToAll warns of a file or folder that users outside its owner and group may use,
+// and reports whether it did. whose is what begins the line: the table that names it.
+func (k *checklist) openToAll(whose, path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o007 == 0 {
+		return false
+	}
+	k.warn("chmod o-rwx "+path, "%s: everybody on this machine can use %s", whose, path)
+	return true
+}
+
+// guests is a file that says who may come in at a door.
+type guests struct {
+	table, path, of string // of what it is a list: users, tokens or keys
+	// unread is the hint when it cannot be read, and the error has none; add is what to
+	// do when there is nobody in it.
+	unread, add string
+}
+
+// list looks at such a file after it was read, with this list or error.
+func (k *checklist) list(g guests, all interface{ Len() int }, err error) {
+	if err != nil {
+		what, hint := netcheck.Cut(err)
+		k.fail(cmp.Or(hint, g.unread), "%s: %s", g.table, what)
+		return
+	}
+	if k.openToAll(g.table, g.path) {
+		return
+	}
+	if all.Len() == 0 {
+		k.warn(g.add, "%s: %s has no %s", g.table, g.path, g.of)
+		return
+	}
+	k.ok("%s: %s in %s: %d", g.table, g.of, g.path, all.Len())
+}

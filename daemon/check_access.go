@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"crypto/x509"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/certs"
@@ -29,23 +27,11 @@ func (k *checklist) access(m MQTT, now time.Time) {
 
 func (k *checklist) passwordFile(table, path string) {
 	users, err := passwd.Read(path)
-	if err != nil {
-		what, hint, told := strings.Cut(err.Error(), " — hint: ")
-		if !told {
-			hint = "set passwords with \"tidegate passwd\", and let the user who runs the gateway read the file"
-		}
-		k.fail(hint, "%s: %s", table, what)
-		return
-	}
-	if info, err := os.Stat(path); err == nil && isOpen(info) {
-		k.warn("chmod o-rwx "+path, "%s: everybody on this machine can read %s", table, path)
-		return
-	}
-	if users.Len() == 0 {
-		k.warn("add users with \"tidegate passwd\"", "%s: %s has no users", table, path)
-		return
-	}
-	k.ok("%s: users in %s: %d", table, path, users.Len())
+	k.list(guests{
+		table: table, path: path, of: "users",
+		unread: `set passwords with "tidegate passwd", and let the user who runs the gateway read the file`,
+		add:    `add users with "tidegate passwd"`,
+	}, users, err)
 }
 
 // tlsFiles checks that the files belong together, and warns of a certificate
@@ -56,9 +42,7 @@ func (k *checklist) tlsFiles(table string, files certs.Files, now time.Time) {
 		k.fail("check the paths, that the key is the certificate's, and that the user who runs the gateway may read them", "%s: %v", table, err)
 		return
 	}
-	if info, err := os.Stat(files.Key); err == nil && isOpen(info) {
-		k.warn("chmod o-rwx "+files.Key, "%s: everybody on this machine can read the key %s", table, files.Key)
-	}
+	k.openToAll(table, files.Key)
 	leaf, err := x509.ParseCertificate(cfg.Certificates[0].Certificate[0])
 	if err != nil {
 		k.fail("make a new certificate", "%s: %v", table, err)

@@ -4,9 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
-	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
@@ -91,6 +91,6 @@ func contains(list, element reflect.Value) bool {
 
 // failed notes an error with its hint.
 func (k *checklist) failed(err error) {
-	what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+	what, hint := netcheck.Cut(err)
 	k.fail(hint, "%s", what)
 }

@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"net"
-	"os"
-	"strings"
 	"time"
 )
 
@@ -43,21 +41,9 @@ func (k *checklist) datagrams(key, listen, adminSocket string) {
 
 func (k *checklist) keysFile(c CoAP) {
 	keys, err := c.keys()
-	if err != nil {
-		what, hint, told := strings.Cut(err.Error(), " — hint: ")
-		if !told {
-			hint = "check the path, and let the user who runs the gateway read the file"
-		}
-		k.fail(hint, "ingest.coap: %s", what)
-		return
-	}
-	if info, err := os.Stat(c.PSKFile); err == nil && isOpen(info) {
-		k.warn("chmod 600 "+c.PSKFile, "ingest.coap: others on this machine can use %s, which has keys", c.PSKFile)
-		return
-	}
-	if keys.Len() == 0 {
-		k.warn("add a line for each device: its identity, a colon and its key in hexadecimal", "ingest.coap: %s has no keys", c.PSKFile)
-		return
-	}
-	k.ok("ingest.coap: keys in %s: %d", c.PSKFile, keys.Len())
+	k.list(guests{
+		table: "ingest.coap", path: c.PSKFile, of: "keys",
+		unread: "check the path, and let the user who runs the gateway read the file",
+		add:    "add a line for each device: its identity, a colon and its key in hexadecimal",
+	}, keys, err)
 }

@@ -39,7 +39,7 @@ func TestCheckLooksAtTheCoAPDoor(t *testing.T) {
 		words []string
 	}{
 		{good, 0o600, OK, []string{"keys in " + keys + ": 1"}},
-		{good, 0o604, Warn, []string{"others on this machine", "chmod 600"}},
+		{good, 0o604, Warn, []string{"everybody on this machine", "chmod o-rwx"}},
 		{"# none\n", 0o600, Warn, []string{"no keys", "in hexadecimal"}},
 		{"boiler:secret\n", 0o600, Fail, []string{"line 1", `the key of "boiler"`, "openssl rand"}},
 	} {

@@ -3,15 +3,13 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
 // commands looks at the way down: whether there is anything to do, whether its
@@ -31,10 +29,10 @@ func (k *checklist) commands(ctx context.Context, c Config) {
 	if file := c.Command.KeyFile; file == "" {
 		k.warn("set command.key_file, and sign commands with it", "commands need no signature: whoever runs the other side can give them")
 	} else if _, err := command.ReadKeys(file); err != nil {
-		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+		what, hint := netcheck.Cut(err)
 		k.fail(cmp.Or(hint, "check the path, and who may read the file"), "%s", what)
-	} else if info, err := os.Stat(file); err == nil && isOpen(info) {
-		k.warn("chmod o-rwx "+file, "commands: everybody on this machine can use the keys in %s", file)
+	} else {
+		k.openToAll("commands", file)
 	}
 	network := k.network(c)
 	parts := k.parts(len(all))
@@ -48,38 +46,17 @@ func (k *checklist) commands(ctx context.Context, c Config) {
 	}
 }
 
-// comeDown logs in as a courier would, and takes nothing.
+// comeDown looks at the secrets of a way down, and logs in as a courier would.
 func (k *checklist) comeDown(ctx context.Context, g Gateway, n network, d downstream) {
-	b := d.below()
-	fault := func(level Level, err error) {
-		what, hint, _ := strings.Cut(err.Error(), " — hint: ")
-		hint = cmp.Or(hint, "check the link and the name; commands wait on the other side until it answers")
-		k.findings = append(k.findings, Finding{level, fmt.Sprintf("commands from %s: %s", b.Name, what), hint})
-	}
-	var files []string
-	if keeper, ok := d.wayDown.(secretKeeper); ok {
-		files = keeper.secretFiles()
-	}
-	for _, file := range files {
-		if file == "" {
-			continue
-		}
-		if _, err := conf.ReadSecret(file); err != nil && k.offline {
-			fault(Fail, err) // otherwise, logging in tells
-		} else if info, err := os.Stat(file); err == nil && isOpen(info) {
-			k.warn("chmod o-rwx "+file, "commands from %s: everybody on this machine can use %s", b.Name, file)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
-	defer cancel()
-	log := slog.New(slog.DiscardHandler)
+	k.secretsDown(d)
+	b, log := d.below(), slog.New(slog.DiscardHandler)
 	gateway, err := g.Identity()
 	if err != nil {
 		return // said already
 	}
 	secure, err := b.tlsClient(time.Time{}, log)
 	if err != nil {
-		fault(Fail, err)
+		k.faultDown(Fail, b.Name, err)
 		return
 	}
 	if k.offline {
@@ -87,19 +64,52 @@ func (k *checklist) comeDown(ctx context.Context, g Gateway, n network, d downst
 	}
 	courier, err := d.courier(way{gateway: gateway, dial: n.path(b.Links, nil, log).Dial, tls: secure, log: log})
 	if err != nil {
-		fault(Fail, err)
+		k.faultDown(Fail, b.Name, err)
 		return
 	}
+	k.probeDown(ctx, b.Name, courier)
+}
+
+// secretsDown looks at the files with the secrets of a way down.
+func (k *checklist) secretsDown(d downstream) {
+	keeper, ok := d.wayDown.(secretKeeper)
+	if !ok {
+		return
+	}
+	name := d.below().Name
+	for _, file := range keeper.secretFiles() {
+		if file == "" {
+			continue
+		}
+		if _, err := conf.ReadSecret(file); err != nil && k.offline {
+			k.faultDown(Fail, name, err) // otherwise, logging in tells
+		} else {
+			k.openToAll("commands from "+name, file)
+		}
+	}
+}
+
+// probeDown logs in, and takes nothing. A courier that cannot be asked says nothing.
+func (k *checklist) probeDown(ctx context.Context, name string, courier command.Courier) {
 	prober, ok := courier.(interface {
 		Probe(ctx context.Context) (string, error)
 	})
 	if !ok {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
 	about, err := prober.Probe(ctx)
 	if err != nil {
-		fault(Warn, err)
+		k.faultDown(Warn, name, err)
 		return
 	}
-	k.ok("commands from %s: %s", b.Name, about)
+	k.ok("commands from %s: %s", name, about)
+}
+
+// faultDown notes an error of a way down, with its hint if it has one.
+func (k *checklist) faultDown(level Level, name string, err error) {
+	what, hint := netcheck.Cut(err)
+	hint = cmp.Or(hint, "check the link and the name; commands wait on the other side until it answers")
+	k.findings = append(k.findings, Finding{level, "commands from " + name + ": " + what, hint})
 }

@@ -32,7 +32,7 @@ func (k *checklist) dataDir(dir string, maxBytes int64) {
 		k.fail("write the path of a directory", "data_dir %s is a file", dir)
 		return
 	default:
-		k.writable(dir, info)
+		k.writable(dir)
 		k.fileSystem(dir, usedBytes(dir), maxBytes)
 	}
 }
@@ -52,7 +52,7 @@ func existingParent(path string) string {
 }
 
 // writable writes and syncs a probe, as a commit would.
-func (k *checklist) writable(dir string, info os.FileInfo) {
+func (k *checklist) writable(dir string) {
 	try := probe
 	if k.offline {
 		try = mayWrite
@@ -62,9 +62,7 @@ func (k *checklist) writable(dir string, info os.FileInfo) {
 		k.fail("give it to the user who runs the gateway, and check that the file system is not read-only", "data_dir: %v", err)
 		return
 	}
-	if isOpen(info) {
-		k.warn("chmod o-rwx "+dir, "data_dir %s can be read by everybody on this machine", dir)
-	}
+	k.openToAll("data_dir", dir)
 	if k.offline {
 		k.ok("data_dir %s is writable", dir)
 		return
@@ -74,11 +72,11 @@ func (k *checklist) writable(dir string, info os.FileInfo) {
 
 // probe returns how long one write of 4 kB takes to reach the disk.
 func probe(dir string) (took time.Duration, err error) {
-	f, err := os.CreateTemp(dir, ".check-*")
+	f, err := nameless(dir)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	start := time.Now()
 	if _, err := f.Write(make([]byte, 4096)); err != nil {
 		return 0, err
@@ -87,6 +85,22 @@ func probe(dir string) (took time.Duration, err error) {
 		return 0, err
 	}
 	return time.Since(start), nil
+}
+
+// nameless makes a file that is gone when it is closed, and after a kill, too. Where the
+// file system cannot do that it has a name, for as long as it takes to remove it.
+func nameless(dir string) (*os.File, error) {
+	if f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_WRONLY, 0o600); err == nil {
+		return f, nil
+	}
+	f, err := os.CreateTemp(dir, ".check-*") // which says what is wrong, if anything is
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // fileSystem checks what is under dir, and whether the buffer, which has used

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -127,8 +126,7 @@ func (k *checklist) secret(name, path string) bool {
 		k.fail("put the secret, alone, into the file, readable for the user who runs the gateway", "uplink %s: %v", name, err)
 		return false
 	}
-	if info, err := os.Stat(path); err == nil && isOpen(info) {
-		k.warn("chmod o-rwx "+path, "uplink %s: everybody on this machine can use %s", name, path)
+	if k.openToAll("uplink "+name, path) {
 		return true
 	}
 	k.ok("uplink %s: the secret in %s is readable", name, path)

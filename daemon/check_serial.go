@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
@@ -53,7 +54,7 @@ func infoOf(infos []serialport.Info, device string) serialport.Info {
 }
 
 func (k *checklist) absentPort(l lineUse, err error) {
-	what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+	what, hint := netcheck.Cut(err)
 	if errors.Is(err, serialport.ErrAbsent) {
 		if k.offline {
 			return // adapters take their time after a boot

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -32,14 +31,10 @@ const maxLog = 10_000
 
 // commandMain runs "tidegate command" with the arguments behind it.
 func commandMain(args []string, stdout, stderr io.Writer) int {
-	switch {
-	case len(args) == 0:
-		io.WriteString(stderr, commandUsage)
-		return exitUsage
-	case slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]):
-		io.WriteString(stdout, commandUsage)
-		return exitOK
-	case args[0] != "log":
+	if code, said := groupHelp(args, commandUsage, stdout, stderr); said {
+		return code
+	}
+	if args[0] != "log" {
 		fmt.Fprintf(stderr, "tidegate command: there is no command %q\n\n%s", args[0], commandUsage)
 		return exitUsage
 	}

@@ -80,10 +80,8 @@ func (a AMQP1Uplink) sink(w way) (uplink.Sink, error) {
 	if cfg.Address, cfg.TLS, err = w.toAMQP(a.URL); err != nil {
 		return nil, err
 	}
-	if a.PasswordFile != "" {
-		if cfg.Password, err = conf.ReadSecret(a.PasswordFile); err != nil {
-			return nil, err
-		}
+	if cfg.Password, err = conf.ReadSecretIf(a.PasswordFile); err != nil {
+		return nil, err
 	}
 	return amqp1out.New(cfg)
 }

@@ -57,7 +57,7 @@ func (a AMQPCommands) validate(r refuse, key string) {
 }
 
 func (a AMQPCommands) courier(w way) (command.Courier, error) {
-	password, err := readSecret(a.PasswordFile)
+	password, err := conf.ReadSecretIf(a.PasswordFile)
 	if err != nil {
 		return nil, err
 	}

@@ -113,10 +113,8 @@ func (a AMQPUplink) sink(w way) (uplink.Sink, error) {
 	if cfg.Address, cfg.TLS, err = w.toAMQP(a.URL); err != nil {
 		return nil, err
 	}
-	if a.PasswordFile != "" {
-		if cfg.Password, err = conf.ReadSecret(a.PasswordFile); err != nil {
-			return nil, err
-		}
+	if cfg.Password, err = conf.ReadSecretIf(a.PasswordFile); err != nil {
+		return nil, err
 	}
 	cfg.Dial = w.dial
 	return amqpout.New(cfg)

@@ -180,14 +180,6 @@ func (d Downstream) narrow() command.Narrow {
 	return command.Narrow{Allow: slices.Clone(d.Allow)}
 }
 
-// readSecret reads the file of a password, if there is one.
-func readSecret(file string) (conf.Secret, error) {
-	if file == "" {
-		return conf.Secret{}, nil
-	}
-	return conf.ReadSecret(file)
-}
-
 // desk is the configuration of the desk.
 func (c Commands) desk(gateway string) (cfg command.Config, err error) {
 	cfg = command.Config{

@@ -156,11 +156,8 @@ func (k KafkaUplink) sink(w way) (uplink.Sink, error) {
 }
 
 func (k KafkaUplink) login() (kafkaout.SASL, error) {
-	login := kafkaout.SASL{Mechanism: k.SASL, Username: k.Username}
-	var err error
-	if k.PasswordFile != "" {
-		login.Password, err = conf.ReadSecret(k.PasswordFile)
-	}
+	password, err := conf.ReadSecretIf(k.PasswordFile)
+	login := kafkaout.SASL{Mechanism: k.SASL, Username: k.Username, Password: password}
 	if k.TokenFile != "" {
 		login.Token = func(context.Context) (string, error) {
 			token, err := conf.ReadSecret(k.TokenFile)

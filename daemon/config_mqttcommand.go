@@ -62,7 +62,7 @@ func (m MQTTCommands) validate(r refuse, key string) {
 }
 
 func (m MQTTCommands) courier(w way) (command.Courier, error) {
-	password, err := readSecret(m.PasswordFile)
+	password, err := conf.ReadSecretIf(m.PasswordFile)
 	if err != nil {
 		return nil, err
 	}

@@ -140,12 +140,9 @@ func (m MQTTUplink) validateTopics(r refuse, key string) {
 func (m MQTTUplink) isRaw() bool { return m.Encoding == "raw" }
 
 func (m MQTTUplink) sink(w way) (uplink.Sink, error) {
-	var password conf.Secret
-	if m.PasswordFile != "" {
-		var err error
-		if password, err = conf.ReadSecret(m.PasswordFile); err != nil {
-			return nil, err
-		}
+	password, err := conf.ReadSecretIf(m.PasswordFile)
+	if err != nil {
+		return nil, err
 	}
 	at, err := url.Parse(m.URL)
 	if err != nil {

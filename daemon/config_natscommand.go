@@ -98,11 +98,11 @@ func (n NATSCommands) validate(r refuse, key string) {
 }
 
 func (n NATSCommands) courier(w way) (command.Courier, error) {
-	password, err := readSecret(n.PasswordFile)
+	password, err := conf.ReadSecretIf(n.PasswordFile)
 	if err != nil {
 		return nil, err
 	}
-	token, err := readSecret(n.TokenFile)
+	token, err := conf.ReadSecretIf(n.TokenFile)
 	if err != nil {
 		return nil, err
 	}

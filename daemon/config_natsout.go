@@ -126,15 +126,11 @@ func (n NATSUplink) sink(w way) (uplink.Sink, error) {
 		}
 		cfg.Servers = append(cfg.Servers, hostPort(at, "4222"))
 	}
-	if n.PasswordFile != "" {
-		if cfg.Password, err = conf.ReadSecret(n.PasswordFile); err != nil {
-			return nil, err
-		}
+	if cfg.Password, err = conf.ReadSecretIf(n.PasswordFile); err != nil {
+		return nil, err
 	}
-	if n.TokenFile != "" {
-		if cfg.Token, err = conf.ReadSecret(n.TokenFile); err != nil {
-			return nil, err
-		}
+	if cfg.Token, err = conf.ReadSecretIf(n.TokenFile); err != nil {
+		return nil, err
 	}
 	return natsout.New(cfg)
 }

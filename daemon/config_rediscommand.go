@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/command/overredis"
+	"github.com/tidegate/tidegate/internal/conf"
 )
 
 // RedisCommands is [[command.redis]]: commands from a stream of Redis.
@@ -56,7 +57,7 @@ func (d RedisCommands) validate(r refuse, key string) {
 }
 
 func (d RedisCommands) courier(w way) (command.Courier, error) {
-	password, err := readSecret(d.PasswordFile)
+	password, err := conf.ReadSecretIf(d.PasswordFile)
 	if err != nil {
 		return nil, err
 	}

@@ -82,10 +82,8 @@ func (d RedisUplink) sink(w way) (uplink.Sink, error) {
 		MaxLen: d.MaxLen, MaxAge: time.Duration(d.MaxAge), Replicas: d.WaitReplicas, Disk: d.WaitDisk,
 		TLS: w.tlsFor(at, "rediss"), Dial: w.dial,
 	}
-	if d.PasswordFile != "" {
-		if cfg.Password, err = conf.ReadSecret(d.PasswordFile); err != nil {
-			return nil, err
-		}
+	if cfg.Password, err = conf.ReadSecretIf(d.PasswordFile); err != nil {
+		return nil, err
 	}
 	return redisout.New(cfg)
 }

@@ -86,10 +86,8 @@ func (s STOMPUplink) sink(w way) (uplink.Sink, error) {
 		Address: hostPort(at, usual), TLS: w.tlsFor(at, "stomp+ssl"), Dial: w.dial,
 		Vhost: s.Vhost, Username: s.Username, Destination: destination, Text: s.Text, Heartbeat: time.Duration(s.Heartbeat),
 	}
-	if s.PasswordFile != "" {
-		if cfg.Password, err = conf.ReadSecret(s.PasswordFile); err != nil {
-			return nil, err
-		}
+	if cfg.Password, err = conf.ReadSecretIf(s.PasswordFile); err != nil {
+		return nil, err
 	}
 	return stompout.New(cfg)
 }

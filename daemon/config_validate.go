@@ -14,6 +14,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/decode"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
 // refuse reports a problem with the value of a dotted key.
@@ -232,7 +233,7 @@ func (r refuse) listener(key, listen string) (host, port string, ok bool) {
 
 // because refuses a value with the error of whoever will use it.
 func (r refuse) because(key string, err error) {
-	what, hint, _ := strings.Cut(err.Error(), " — hint: ")
+	what, hint := netcheck.Cut(err)
 	r(key, hint, "%s", what)
 }
 

@@ -52,8 +52,7 @@ func (c *Config) resolve(from credentials, r refuse) {
 		}
 		file, err := from.file(name)
 		if err != nil {
-			what, hint, _ := strings.Cut(err.Error(), " — hint: ")
-			r(path, hint, "%s", what)
+			r.because(path, err)
 		}
 		return file
 	})

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -48,26 +46,24 @@ func noFormat(name string) error {
 	return fmt.Errorf("there is no %q — hint: ndjson, csv or packed", name)
 }
 
+// unfinished begins the name of a file that is not whole yet.
+const unfinished = ".tidegate-export-"
+
 // writeWhole makes a file that has all of its content, on stable storage, or
 // does not make it. An error that leaves only readings out lets it stand.
 func writeWhole(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tidegate-export-*")
+	var left error
+	err := whole.Make(path, unfinished, func(w io.Writer) error {
+		buffered := bufio.NewWriterSize(w, 64<<10)
+		if left = write(buffered); left != nil && !errors.Is(left, buffer.ErrLeftOut) {
+			return left
+		}
+		return buffered.Flush()
+	})
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // it has another name when all went well
-	buffered := bufio.NewWriterSize(f, 64<<10)
-	left := write(buffered)
-	if left != nil && !errors.Is(left, buffer.ErrLeftOut) {
-		return errors.Join(left, f.Close())
-	}
-	if err := errors.Join(buffered.Flush(), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return errors.Join(whole.SyncFolder(filepath.Dir(path)), left)
+	return left
 }
 
 // exported counts what an export has written.

@@ -32,13 +32,14 @@ var errEmpty = errors.New("the configuration is empty, or gone — hint: \"tideg
 // build makes the gateway of the configuration, or of the one that ran last if that
 // cannot be used.
 func (c *call) build() (*Daemon, error) {
+	m := new(maker)
 	cfg, text, err := c.loadText()
 	if err == nil && c.fallback && len(bytes.TrimSpace(text)) == 0 {
 		err = errEmpty
 	}
 	if err == nil {
 		var d *Daemon
-		if d, err = New(cfg, logger(cfg.Log, c.stderr)); err == nil {
+		if d, err = m.make(cfg, logger(cfg.Log, c.stderr)); err == nil {
 			d.good = c.good(cfg)
 			d.from(c.file, text)
 			d.rememberGood()
@@ -48,11 +49,11 @@ func (c *call) build() (*Daemon, error) {
 	if !c.fallback {
 		return nil, err
 	}
-	if d := c.fallBack(err, text); d != nil {
+	if d := c.fallBack(m, err, text); d != nil {
 		return d, nil
 	}
 	if errors.Is(err, errEmpty) {
-		d, err := New(cfg, logger(cfg.Log, c.stderr)) // the first start of all
+		d, err := m.make(cfg, logger(cfg.Log, c.stderr)) // the first start of all
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +65,7 @@ func (c *call) build() (*Daemon, error) {
 
 // fallBack makes the gateway of the text that ran last; nil if there is none, or it
 // cannot be used, either. What is wrong with the file is why, and its text is wrong.
-func (c *call) fallBack(why error, wrong []byte) *Daemon {
+func (c *call) fallBack(m *maker, why error, wrong []byte) *Daemon {
 	cfg := Default()
 	_ = understand(c.file, wrong, &cfg)
 	good := c.good(cfg)
@@ -75,7 +76,7 @@ func (c *call) fallBack(why error, wrong []byte) *Daemon {
 	if cfg, err = Parse(good, text); err != nil {
 		return nil
 	}
-	d, err := New(cfg, logger(cfg.Log, c.stderr))
+	d, err := m.make(cfg, logger(cfg.Log, c.stderr))
 	if err != nil {
 		return nil
 	}

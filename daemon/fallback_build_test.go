@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tidegate/tidegate/internal/starts"
 )
 
 // What is wrong with a configuration may show only when everything is built, behind the
@@ -31,6 +33,10 @@ func TestAFileThatIsMissingIsFoundWhenTheGatewayIsBuilt(t *testing.T) {
 	if _, err := build(good); err != nil {
 		t.Fatal(err)
 	}
+	before, err := starts.Read(filepath.Join(dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	bad := good + "[[uplink.http]]\nname = \"a\"\nurl = \"https://a.example/\"\ntoken_file = \"" + filepath.Join(dir, "none") + "\"\n"
 	d, err := build(bad)
 	if err != nil {
@@ -44,6 +50,9 @@ func TestAFileThatIsMissingIsFoundWhenTheGatewayIsBuilt(t *testing.T) {
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != bad {
 		t.Errorf("the file is %q: %v", text, err)
+	}
+	if r, err := starts.Read(filepath.Join(dir, "data")); err != nil || r.Failed != before.Failed+1 {
+		t.Errorf("one start, that tried two configurations, made of %d starts %d: %v", before.Failed, r.Failed, err)
 	}
 	if kept, err := os.ReadFile(filepath.Join(dir, "data", goodFile)); err != nil || string(kept) != good {
 		t.Errorf("the good one is %q: %v", kept, err)

@@ -56,7 +56,7 @@ func TestAGatewayWithATypoRunsWhatRanBeforeAndSaysSo(t *testing.T) {
 	// folder for the data, this one has none to look into.
 	s.write("")
 	c := &call{file: s.configFile(), fallback: true, stderr: s.log}
-	if d := c.fallBack(errEmpty, []byte("[gateway]\ndata_dir = \""+s.data+"\"\n")); d == nil {
+	if d := c.fallBack(new(maker), errEmpty, []byte("[gateway]\ndata_dir = \""+s.data+"\"\n")); d == nil {
 		t.Error("the good configuration is not found")
 	} else if d.closeListeners(); d.buffer.Close() != nil || !strings.Contains(strings.Join(d.fallen(), ""), "empty, or gone") {
 		t.Errorf("says %q", d.fallen())

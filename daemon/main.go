@@ -85,25 +85,6 @@ FILE is ` + defaultConfig + ` unless given; where that is missing, defaults appl
 Exit codes: 0 fine, 1 it did not work, 2 the call or the configuration is wrong.
 `
 
-// entry runs a command with the arguments behind its name, and returns the exit code.
-type entry func(args []string, stdout, stderr io.Writer) int
-
-// groupCommand returns a command that has commands or flags of its own, nil if there
-// is none of that name.
-func groupCommand(name string) entry {
-	return map[string]entry{
-		"buffer": bufferMain, "quarantine": quarantineMain, "command": commandMain, "test": testMain, "trace": traceMain, "diagnose": diagnoseMain,
-		"init": initMain, "factory-reset": resetMain, "plan": planMain,
-		"setup-code": operatorEntry("setup-code"), "operator": operatorEntry("operator"), "token": operatorEntry("token"),
-	}[name]
-}
-
-func operatorEntry(name string) entry {
-	return func(args []string, stdout, stderr io.Writer) int {
-		return operatorMain(append([]string{name}, args...), stdout, stderr)
-	}
-}
-
 // Main runs the program with the arguments behind its name and returns its exit
 // code.
 func Main(args []string, stdout, stderr io.Writer) int {

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -66,7 +65,7 @@ type operatorCall struct {
 // operatorMain runs "tidegate setup-code", "operator" and "token"; args begin with
 // that word.
 func operatorMain(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 1 && slices.Contains([]string{"help", "-h", "-help", "--help"}, args[1]) {
+	if len(args) > 1 && isHelp(args[1]) {
 		io.WriteString(stdout, operatorUsage)
 		return exitOK
 	}

@@ -46,15 +46,10 @@ type quarantineCall struct {
 
 // quarantineMain runs "tidegate quarantine" with the arguments behind it.
 func quarantineMain(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 {
-		io.WriteString(stderr, quarantineUsage)
-		return exitUsage
+	if code, said := groupHelp(args, quarantineUsage, stdout, stderr); said {
+		return code
 	}
 	name := args[0]
-	if slices.Contains([]string{"help", "-h", "-help", "--help"}, name) {
-		io.WriteString(stdout, quarantineUsage)
-		return exitOK
-	}
 	c := &quarantineCall{call: call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate quarantine "+name, flag.ContinueOnError)}}
 	run := map[string]func(context.Context) error{"ls": c.ls, "show": c.show, "retry": c.retry, "drop": c.drop}[name]
 	if run == nil {

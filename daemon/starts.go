@@ -9,19 +9,23 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tidegate/tidegate/internal/base/whole"
 	"github.com/tidegate/tidegate/internal/bootclock"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/starts"
 )
 
-// begins notes that the gateway begins, before anything is opened that may break, and
-// says what became of the starts before.
-func (d *Daemon) begins(dir string) {
+// begins notes that the gateway begins, if m has not yet, before anything is opened that
+// may break, and says what became of the starts before.
+func (d *Daemon) begins(m *maker, dir string) {
 	now := starts.Itself(Version)
-	var err error
-	if d.begun, err = starts.Begin(dir, now, bootclock.BootID()); err != nil && !errors.Is(err, fs.ErrNotExist) { // the folder is made later
-		d.log.Warn("how this start goes is not noted: a crash loop would not be told of", "err", err)
+	if m.begun == nil {
+		var err error
+		if m.begun, err = starts.Begin(dir, now, bootclock.BootID()); err != nil && !errors.Is(err, fs.ErrNotExist) { // the folder is made later
+			d.log.Warn("how this start goes is not noted: a crash loop would not be told of", "err", err)
+		}
 	}
+	d.begun = m.begun
 	before := d.begun.Before
 	if d.begun.Crash != "" {
 		d.log.Error("the program broke down before this start", "said", d.begun.Crash, "all", filepath.Join(dir, starts.CrashFile))
@@ -96,7 +100,7 @@ func laterFiles(dir string) (names []string) {
 	for _, folder := range []string{dir, filepath.Join(dir, "journal"), filepath.Join(dir, "links")} {
 		entries, _ := os.ReadDir(folder) // what is not there has none
 		for _, e := range entries {
-			if strings.Contains(e.Name(), ".later") {
+			if strings.Contains(e.Name(), whole.Later) {
 				names = append(names, filepath.Join(folder, e.Name()))
 			}
 		}

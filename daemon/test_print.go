@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/refine"
 	"github.com/tidegate/tidegate/ingest/route"
 	"github.com/tidegate/tidegate/internal/conf"
+	"github.com/tidegate/tidegate/internal/netcheck"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink/encode"
 )
@@ -113,7 +114,7 @@ func takeApart(err error) (what, hint string, at *int) {
 	if err == nil {
 		return "", "", nil
 	}
-	what, hint, _ = strings.Cut(err.Error(), " — hint: ")
+	what, hint = netcheck.Cut(err)
 	what = strings.TrimPrefix(what, "malformed payload: ")
 	if m := atByte.FindStringSubmatch(what); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/conf"
 )
 
 const fleetUsage = `
@@ -72,29 +72,22 @@ func runFleet(ctx context.Context, args []string, to console) error {
 	if err != nil {
 		return err
 	}
-	if o.passwordFile != "" {
-		password, err := os.ReadFile(o.passwordFile)
-		if err != nil {
-			return err
-		}
-		o.config.Client.Password = strings.TrimRight(string(password), "\r\n")
+	password, err := conf.ReadSecretIf(o.passwordFile)
+	if err != nil {
+		return err
 	}
-	var ledger *Ledger
-	if o.ledger != "" {
-		if ledger, err = CreateLedger(o.ledger); err != nil {
-			return err
-		}
-		defer ledger.Close()
+	o.config.Client.Password = password.Reveal()
+	ledger, err := createLedger(o.ledger)
+	if err != nil {
+		return err
 	}
+	defer ledger.close()
 	fleet, err := NewFleet(o.config, ledger)
 	if err != nil {
 		return usageError{err}
 	}
-	if o.length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.length)
-		defer cancel()
-	}
+	ctx, cancel := forSoLong(ctx, o.length)
+	defer cancel()
 	took, err := watchFleet(ctx, fleet, newDisplay(to.err))
 	if err != nil {
 		return err

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/conf"
 )
 
 const sendUsage = `
@@ -88,13 +88,11 @@ func runSend(ctx context.Context, args []string, to console) error {
 	if err != nil {
 		return err
 	}
-	if o.tokenFile != "" {
-		token, err := os.ReadFile(o.tokenFile)
-		if err != nil {
-			return err
-		}
-		o.config.Token = strings.TrimSpace(string(token))
+	token, err := conf.ReadSecretIf(o.tokenFile)
+	if err != nil {
+		return err
 	}
+	o.config.Token = token.Reveal()
 	if _, err := NewSender(o.config, nil); err != nil { // before a ledger is made
 		return usageError{err}
 	}

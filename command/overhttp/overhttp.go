@@ -151,10 +151,8 @@ func (c *Courier) Run(ctx context.Context, clerk *command.Clerk) error {
 	defer transport.CloseIdleConnections()
 	r.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	var err error
-	if c.cfg.TokenFile != "" {
-		if r.token, err = conf.ReadSecret(c.cfg.TokenFile); err != nil {
-			return fmt.Errorf("commands from %s: %w", c.url.Host, err)
-		}
+	if r.token, err = conf.ReadSecretIf(c.cfg.TokenFile); err != nil {
+		return fmt.Errorf("commands from %s: %w", c.url.Host, err)
 	}
 	inner, cancel := context.WithCancel(ctx)
 	polled, batches := make(chan error, 1), make(chan handed)
@@ -188,10 +186,8 @@ func (c *Courier) Probe(ctx context.Context) (string, error) {
 	defer transport.CloseIdleConnections()
 	r.client = &http.Client{Transport: transport}
 	var err error
-	if c.cfg.TokenFile != "" {
-		if r.token, err = conf.ReadSecret(c.cfg.TokenFile); err != nil {
-			return "", err
-		}
+	if r.token, err = conf.ReadSecretIf(c.cfg.TokenFile); err != nil {
+		return "", err
 	}
 	if _, err := r.ask(ctx, 0); err != nil {
 		return "", fmt.Errorf("commands from %s: %w", c.url.Host, netfault.Explain(err))

@@ -113,7 +113,7 @@ func (d *dialogue) publishAndSubscribe() {
 	for qos := range byte(3) {
 		payload := d.payload()
 		d.must(writer.publish(d.topic+"/echo/x", payload, qos, false))
-		d.expect(reader, d.topic+"/echo/x", payload, false)
+		d.expect(reader, received{d.topic + "/echo/x", payload, false})
 	}
 	d.must(errors.Join(reader.leave(true), writer.leave(true)))
 }
@@ -125,7 +125,7 @@ func (d *dialogue) retain() {
 	d.must(writer.publish(d.topic+"/retained", payload, 1, true))
 	reader := d.connect("reader", true)
 	d.must(reader.subscribe(d.topic+"/retained", 1))
-	d.expect(reader, d.topic+"/retained", payload, true)
+	d.expect(reader, received{d.topic + "/retained", payload, true})
 	d.must(errors.Join(reader.leave(true), writer.leave(true)))
 }
 
@@ -136,7 +136,7 @@ func (d *dialogue) die() {
 	d.must(heir.subscribe(d.topic+"/will", 1))
 	d.how.Will, d.how.WillPayload = d.topic+"/will", d.payload()
 	d.must(d.connect("mortal", true).leave(false))
-	d.expect(heir, d.how.Will, d.how.WillPayload, false)
+	d.expect(heir, received{d.how.Will, d.how.WillPayload, false})
 	d.how.Will = ""
 	d.must(heir.leave(true))
 }
@@ -156,7 +156,7 @@ func (d *dialogue) comeBack() {
 		if !present {
 			d.t.Error("the session was forgotten")
 		}
-		d.expectNew(back, d.topic+"/later", payload)
+		d.expectNew(back, received{d.topic + "/later", payload, false})
 		d.must(back.leave(true))
 	}
 	d.must(writer.leave(true))
@@ -203,36 +203,35 @@ func (d *dialogue) payload() string {
 	return payload
 }
 
-// expectNew is expect of a client that may be sent what it has had again: it left before
-// its acknowledgement did.
-func (d *dialogue) expectNew(c realClient, topic, payload string) {
+// expect waits for one message, which is to be the next.
+func (d *dialogue) expect(c realClient, want received) {
 	d.t.Helper()
-	for {
-		select {
-		case got := <-c.messages():
-			if got == (received{topic, payload, false}) {
-				return
-			}
-			if got.Topic != topic || !d.through[got.Payload] {
-				d.t.Fatalf("got %+v, want %s", got, payload)
-			}
-		case <-time.After(longPatience):
-			d.t.Fatalf("got nothing, want %s", payload)
-		}
+	if got := d.next(c, want); got != want {
+		d.t.Fatalf("got %+v, want %+v", got, want)
 	}
 }
 
-func (d *dialogue) expect(c realClient, topic, payload string, retain bool) {
+// expectNew is expect of a client that may be sent what it has had again: it left before
+// its acknowledgement did.
+func (d *dialogue) expectNew(c realClient, want received) {
 	d.t.Helper()
-	want := received{topic, payload, retain}
+	got := d.next(c, want)
+	for got != want && got.Topic == want.Topic && d.through[got.Payload] {
+		got = d.next(c, want)
+	}
+	if got != want {
+		d.t.Fatalf("got %+v, want %+v", got, want)
+	}
+}
+
+func (d *dialogue) next(c realClient, want received) (got received) {
+	d.t.Helper()
 	select {
-	case got := <-c.messages():
-		if got != want {
-			d.t.Fatalf("got %+v, want %+v", got, want)
-		}
+	case got = <-c.messages():
 	case <-time.After(longPatience):
 		d.t.Fatalf("got nothing, want %+v", want)
 	}
+	return got
 }
 
 func (d *dialogue) must(err error) {

@@ -207,4 +207,10 @@ func TestSecretFilesThatAreMistakes(t *testing.T) {
 	if _, err := ReadSecret(filepath.Join(dir, "nowhere")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
+	if secret, err := ReadSecretIf(""); err != nil || !secret.IsZero() {
+		t.Errorf("of no file: %v, %v", secret, err)
+	}
+	if _, err := ReadSecretIf(filepath.Join(dir, "nowhere")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of a file that is not there: %v", err)
+	}
 }

@@ -40,6 +40,14 @@ func ReadSecret(path string) (Secret, error) {
 	return Secret{string(text)}, nil
 }
 
+// ReadSecretIf is ReadSecret for a key that may be left empty: then there is no secret.
+func ReadSecretIf(path string) (Secret, error) {
+	if path == "" {
+		return Secret{}, nil
+	}
+	return ReadSecret(path)
+}
+
 // Reveal returns the text itself, for the one place that sends it.
 func (s Secret) Reveal() string { return s.text }
 

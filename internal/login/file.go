@@ -40,23 +40,12 @@ func load(path string, into any) error {
 // is, until another one is to be written.
 var errLater = errors.New("is of a later version of the program")
 
-// laterSuffix follows the name of a file that a later version wrote, before a number,
-// once there is another in its place.
-const laterSuffix = ".later-"
-
-// keepLater moves such a file out of the way, to the first name that is free. Its
-// error is of [ErrNotKept].
+// keepLater moves such a file out of the way. Its error is of [ErrNotKept].
 func keepLater(path string) error {
-	for n := 1; ; n++ {
-		name := fmt.Sprint(path, laterSuffix, n)
-		if _, err := os.Lstat(name); err == nil {
-			continue
-		}
-		if err := os.Rename(path, name); err != nil {
-			return notKept(path, err)
-		}
-		return syncFolder(path)
+	if _, err := whole.KeepLater(path); err != nil {
+		return notKept(path, err)
 	}
+	return nil
 }
 
 // save writes value as JSON.

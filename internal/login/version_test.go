@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
 const laterOperator = `{"version":2,"password":{"argon":"quick"},"second":"factor"}`
@@ -32,7 +34,7 @@ func TestAnOperatorOfALaterVersionIsKept(t *testing.T) {
 	if _, err := b.SignIn(t.Context(), phone, good); err != nil {
 		t.Error(err)
 	}
-	if b.file(operatorFile+laterSuffix+"1") != laterOperator {
+	if b.file(operatorFile+whole.Later+"1") != laterOperator {
 		t.Error("the later version's file is gone")
 	}
 	b.write(operatorFile, laterOperator)
@@ -40,7 +42,7 @@ func TestAnOperatorOfALaterVersionIsKept(t *testing.T) {
 	if err := b.Reset(); err != nil {
 		t.Fatal(err)
 	}
-	if b.file(operatorFile+laterSuffix+"2") != laterOperator || b.file(operatorFile) != "" {
+	if b.file(operatorFile+whole.Later+"2") != laterOperator || b.file(operatorFile) != "" {
 		t.Error("a reset does not keep the later version's file")
 	}
 }
@@ -57,7 +59,7 @@ func TestTokensOfALaterVersionAreKept(t *testing.T) {
 	if _, err := b.AddToken(phone, "now", Look); err != nil {
 		t.Fatal(err)
 	}
-	if b.file(tokensFile+laterSuffix+"1") != later {
+	if b.file(tokensFile+whole.Later+"1") != later {
 		t.Error("the later version's file is gone")
 	}
 	b.restart()

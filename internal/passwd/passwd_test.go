@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -194,6 +196,42 @@ func TestSetAndDeleteKeepOtherLines(t *testing.T) {
 	}
 	if err := Delete(path, "carl"); err == nil || !strings.Contains(err.Error(), `no user "carl"`) {
 		t.Errorf("%v", err)
+	}
+}
+
+// Of many who edit the file at once, each finds what the others wrote: one after the other
+// they take a user out, and add one.
+func TestNobodysChangeIsLostWhenManyEditAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "passwords")
+	var old []byte
+	const editors, edits = 8, 20
+	for i := range editors {
+		old = append(old, quick(fmt.Sprint("old", i), "x")...)
+	}
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range editors {
+		all.Go(func() {
+			if err := Delete(path, fmt.Sprint("old", i)); err != nil {
+				t.Error(err)
+			}
+			for n := range edits {
+				user := fmt.Sprint("new", i, "-", n)
+				if _, err := edit(path, user, []byte(quick(user, "x"))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := parse(t, string(text)).Len(); got != editors*edits || bytes.Contains(text, []byte("old")) {
+		t.Errorf("there are %d users, want the %d that were added", got, editors*edits)
 	}
 }
 

@@ -91,11 +91,20 @@ func Delete(path, user string) error {
 }
 
 // edit puts line in the place of the user's line, or at the end; nil takes the
-// user's line away. It says whether there was one.
+// user's line away. It says whether there was one. Who edits the file meanwhile waits,
+// and does not undo what this one writes.
 func edit(path, user string, line []byte) (known bool, err error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // a link stays one
 	}
+	err = whole.Alone(filepath.Dir(path), func() error {
+		known, err = editAlone(path, user, line)
+		return err
+	})
+	return known, err
+}
+
+func editAlone(path, user string, line []byte) (known bool, err error) {
 	old, err := os.ReadFile(path)
 	if err != nil && !(errors.Is(err, fs.ErrNotExist) && line != nil) {
 		return false, fmt.Errorf("read passwords: %w", err)

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tidegate/tidegate/internal/aside"
 	"github.com/tidegate/tidegate/internal/base/whole"
 )
 
@@ -130,7 +129,7 @@ func openState(path string) (s *statefile, r *record, kept string, err error) {
 // the damaged one before, and never in that of one of a later version.
 func outOfTheWay(path string, raw []byte) (name string, err error) {
 	if isLater(raw) {
-		return aside.Keep(path)
+		return whole.KeepLater(path)
 	}
 	return path + ".broken", os.Rename(path, path+".broken")
 }

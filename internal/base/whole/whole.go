@@ -9,6 +9,9 @@
 // Two may write one file at once, in one process or in two. Whoever comes while another
 // writes gets [ErrBusy], and the file is the other's: a lock says that there is another,
 // and is gone with its process. On a file system without locks nothing promises this.
+//
+// What is too large for the memory is written by [Make]. Who changes a part of a file
+// reads and writes it within [Alone].
 package whole
 
 import (

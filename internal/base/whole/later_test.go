@@ -1,4 +1,4 @@
-package aside
+package whole
 
 import (
 	"os"
@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-func TestNothingIsWrittenOver(t *testing.T) {
+func TestNoLaterFileIsWrittenOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	for _, text := range []string{"one", "two", "three"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		name, err := Keep(path)
+		name, err := KeepLater(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -23,7 +23,7 @@ func TestNothingIsWrittenOver(t *testing.T) {
 	if all, _ := filepath.Glob(path + "*"); len(all) != 3 {
 		t.Errorf("there are %q", all)
 	}
-	if _, err := Keep(path); err == nil {
+	if _, err := KeepLater(path); err == nil {
 		t.Error("a file that is not there was kept")
 	}
 }
