@@ -306,7 +306,7 @@ func TestSessionsThatAreOverTakeNoMemory(t *testing.T) {
 	s := start(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys})
 	at := secureAddr(t, s)
 	v := newServer(s, ingest.NewIntake(instant(), nil, time.Now))
-	g := newGate(t.Context(), v, nil)
+	g := newGate(t.Context(), t.Context(), v, nil)
 	ended := make(chan struct{})
 	func() {
 		ss := newSession(g, destination{addr: at})

@@ -101,7 +101,7 @@ func TestForgedFragmentsTakeNoMemory(t *testing.T) {
 // needs, however long it lasts.
 func TestAHandshakeIsGivenFewBytes(t *testing.T) {
 	s := start(t, instant(), Config{})
-	g := newGate(t.Context(), newServer(s, ingest.NewIntake(instant(), nil, time.Now)), nil)
+	g := newGate(t.Context(), t.Context(), newServer(s, ingest.NewIntake(instant(), nil, time.Now)), nil)
 	ss := newSession(g, destination{addr: plainAddr(t, s)})
 	given := 0
 	for i := range uint32(1000) {
@@ -120,7 +120,7 @@ func TestAHandshakeIsGivenFewBytes(t *testing.T) {
 // What waits for a session that does not keep up is bounded in bytes.
 func TestWhatWaitsForASessionIsBounded(t *testing.T) {
 	s := start(t, instant(), Config{})
-	g := newGate(t.Context(), newServer(s, ingest.NewIntake(instant(), nil, time.Now)), nil)
+	g := newGate(t.Context(), t.Context(), newServer(s, ingest.NewIntake(instant(), nil, time.Now)), nil)
 	ss := newSession(g, destination{addr: plainAddr(t, s)})
 	ss.place = g.standing.PushFront(ss)
 	for range 4 * maxQueued {
@@ -225,7 +225,7 @@ func FuzzEncrypted(f *testing.F) {
 // end of that, is heard, all of it.
 func TestWhatComesRightAfterTheHandshakeIsHeard(t *testing.T) {
 	s := start(t, instant(), Config{})
-	g := newGate(t.Context(), newServer(s, ingest.NewIntake(instant(), nil, time.Now)), nil)
+	g := newGate(t.Context(), t.Context(), newServer(s, ingest.NewIntake(instant(), nil, time.Now)), nil)
 	ss := newSession(g, destination{addr: plainAddr(t, s)})
 	for i := range uint32(5) {
 		ss.put(record(contentData, 1, i, []byte("data")))

@@ -34,7 +34,8 @@ var errNobody = errors.New("unknown identity")
 // can end a session by sending a ClientHello in the name of its peer (RFC 6347
 // §4.2.8), nor with anything else that is not encrypted.
 type gate struct {
-	ctx    context.Context // of the Run that the gate belongs to
+	ctx    context.Context // ends when everything is answered that will be
+	taking context.Context // ends with Run: nothing is taken any more
 	server *server
 	sock   *socket
 	ended  sync.WaitGroup
@@ -48,8 +49,8 @@ type gate struct {
 	untold   int                           // and how many there were since
 }
 
-func newGate(ctx context.Context, v *server, sock *socket) *gate {
-	return &gate{ctx: ctx, server: v, sock: sock, sessions: make(map[netip.AddrPort][]*session), standing: list.New()}
+func newGate(ctx, taking context.Context, v *server, sock *socket) *gate {
+	return &gate{ctx: ctx, taking: taking, server: v, sock: sock, sessions: make(map[netip.AddrPort][]*session), standing: list.New()}
 }
 
 // datagram takes a datagram to its sessions. Which of two it belongs to, the

@@ -221,23 +221,56 @@ func (v *server) release() {
 // order in which they were given out.
 func (v *server) acknowledge(ctx context.Context) {
 	var out []byte
+	ok := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case d := <-v.due:
-			err := d.receipt.Wait(ctx)
-			if err != nil && ctx.Err() != nil {
+			if out, ok = v.conclude(ctx, out, d); !ok {
+				v.due <- d // where there is room for it still
 				return
 			}
-			if err != nil {
-				v.stats.notStored.Add(1)
-				d.answer.code, d.answer.maxAge = notNow, whenBroken
-			}
-			v.release()
-			out = v.finish(out, d.exchange, &d.answer)
 		}
 	}
+}
+
+// acknowledgeRest answers what still waits when the server stops, as far as it is
+// committed within that time.
+func (v *server) acknowledgeRest(within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	var out []byte
+	for ok := true; ok && v.waits(); {
+		select {
+		case d := <-v.due:
+			out, ok = v.conclude(ctx, out, d)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// waits says whether a request waits for custody, or is about to.
+func (v *server) waits() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.waiting > 0
+}
+
+// conclude answers a request when its receipt resolves. It returns false if ctx ends
+// before.
+func (v *server) conclude(ctx context.Context, out []byte, d due) ([]byte, bool) {
+	err := d.receipt.Wait(ctx)
+	if err != nil && ctx.Err() != nil {
+		return out, false
+	}
+	if err != nil {
+		v.stats.notStored.Add(1)
+		d.answer.code, d.answer.maxAge = notNow, whenBroken
+	}
+	v.release()
+	return v.finish(out, d.exchange, &d.answer), true
 }
 
 // forget forgets the bodies of a session that has ended. Its exchanges stay until

@@ -185,7 +185,7 @@ func (s *session) key(identity []byte) ([]byte, error) {
 
 // serve serves what the peer sends.
 func (s *session) serve(user string) {
-	ctx := s.gate.ctx
+	ctx := s.gate.taking
 	stop := s.whenGone(func() { s.conn.Close() })
 	defer stop()
 	defer s.conn.Close()
@@ -204,6 +204,9 @@ func (s *session) serve(user string) {
 		}
 		if err != nil {
 			return
+		}
+		if ctx.Err() != nil {
+			continue // there is nobody who would take it; what waits is answered yet
 		}
 		s.gate.server.take(ctx, b[:n], origin{peer: p, at: s.to, out: s})
 	}

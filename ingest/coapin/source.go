@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -15,21 +16,26 @@ import (
 
 // Source is the CoAP server as a door in. See the package comment.
 type Source struct {
-	cfg   Config
-	log   *slog.Logger
-	stats counters
+	cfg    Config
+	log    *slog.Logger
+	stats  counters
+	settle time.Duration // how long a stop waits for commits
 
 	places *listening.Places // plain, DTLS; nil where it does not listen
 }
 
 // New returns a Source that does nothing yet.
 func New(cfg Config, log *slog.Logger) *Source {
-	return &Source{cfg: cfg.withDefaults(), log: log, places: listening.New()}
+	return &Source{cfg: cfg.withDefaults(), log: log, settle: settle, places: listening.New()}
 }
 
+// settle is how long a stop waits for the commit of what custody has already. The
+// server that comes next does not know its messages: they would be stored twice.
+const settle = 500 * time.Millisecond
+
 // Run listens and serves until ctx ends or a socket breaks. When it returns,
-// sockets and sessions are closed and every goroutine has ended. What still
-// waits for custody then is not answered: its peer sends it again.
+// sockets and sessions are closed and every goroutine has ended. What is not committed
+// soon is not answered: its peer sends it again.
 func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -38,7 +44,8 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 		return fmt.Errorf("%w — hint: does another CoAP server run, or is the address not of this machine?", err)
 	}
 	v := newServer(s, intake)
-	gate := newGate(ctx, v, secure)
+	answering, answered := context.WithCancel(context.WithoutCancel(ctx)) // ends later
+	gate := newGate(answering, ctx, v, secure)
 	broken := make(chan error, 2)
 	var all sync.WaitGroup
 	serve := func(sock *socket, take func([]byte, destination)) {
@@ -51,13 +58,19 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 		})
 		all.Go(func() {
 			<-ctx.Done()
+			sock.SetReadDeadline(time.Unix(1, 0))
+			<-answering.Done()
 			gate.close() // while sessions can still be told
 			sock.Close()
 		})
 	}
 	serve(plain, func(b []byte, at destination) { v.take(ctx, b, origin{at: at, out: plain}) })
 	serve(secure, gate.datagram)
-	all.Go(func() { v.acknowledge(ctx) })
+	all.Go(func() {
+		defer answered()
+		v.acknowledge(ctx)
+		v.acknowledgeRest(s.settle)
+	})
 	all.Go(func() { v.sweep(ctx) })
 	s.open(plain, secure)
 	all.Wait()
@@ -95,7 +108,7 @@ func (s *Source) listen(ctx context.Context) (plain, secure *socket, err error) 
 // message that arrives may make one fail, and means nothing.
 const maxErrors = 100
 
-// readAll reads datagrams until the socket is closed.
+// readAll reads datagrams until the server stops, which the socket says.
 func readAll(sock *socket, take func([]byte, destination)) error {
 	b, oob := make([]byte, maxDatagram), make([]byte, oobSize)
 	for failed := 0; ; {
@@ -104,8 +117,8 @@ func readAll(sock *socket, take func([]byte, destination)) error {
 		case err == nil:
 			failed = 0
 			take(b[:n], at)
-		case errors.Is(err, net.ErrClosed):
-			return err
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+			return net.ErrClosed
 		default:
 			if failed++; failed >= maxErrors {
 				return fmt.Errorf("coap reads: %w", err)

@@ -26,6 +26,7 @@ import (
 // door is a Source while it runs.
 type door struct {
 	*Source
+	ctx    context.Context // of Run, which a request's own ends with
 	intake *ingest.Intake
 	room   *budget
 	unzstd *zstd.Decoder
@@ -112,12 +113,25 @@ func (d *door) receive(r *http.Request, take taker) (outcome, *refusal) {
 	if refused != nil {
 		return outcome{}, refused
 	}
-	if receipt != nil && receipt.Wait(r.Context()) != nil {
+	if receipt != nil && d.await(r.Context(), receipt) != nil {
 		d.stats.notStored.Add(1)
 		return outcome{}, later(http.StatusServiceUnavailable, 1, "the readings could not be written", "send them again")
 	}
 	d.stats.requests.Add(1)
 	return done, nil
+}
+
+// await waits until the receipt resolves. A stop ends that a little later than it ends
+// the context: custody commits what it has, and a client that is told otherwise sends
+// again what is stored.
+func (d *door) await(ctx context.Context, receipt ingest.Receipt) error {
+	err := receipt.Wait(ctx)
+	if err == nil || d.ctx.Err() == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
+	defer cancel()
+	return receipt.Wait(ctx)
 }
 
 // accept decodes a request and hands its readings to custody.

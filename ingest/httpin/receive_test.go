@@ -3,6 +3,7 @@ package httpin
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/decode"
+	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -195,6 +198,49 @@ func TestBodiesInFlightShareABudget(t *testing.T) {
 		t.Errorf("%d were taken and %d refused", taken, refused)
 	}
 	w.do(t, request{path: "/v1/readings/a", body: strings.Repeat(" ", w.cfg.MaxBody-1) + "1", status: 201})
+}
+
+// resolving is a custody whose commit comes just after somebody's patience ends.
+type resolving struct{ *ingesttest.Custody }
+
+func (c resolving) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	if _, err := c.Custody.Accept(ctx, rs, notes...); err != nil {
+		return nil, err
+	}
+	return new(atLast), nil
+}
+
+// atLast is a receipt that resolves when the context of the first Wait has ended.
+type atLast struct{ waited bool }
+
+func (r *atLast) Wait(ctx context.Context) error {
+	if r.waited {
+		return nil
+	}
+	r.waited = true
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Readings that custody has when the door stops, because the gateway does or begins
+// anew, are on flash in a moment: a client that is told to send them again would have
+// them stored twice.
+func TestAStopAnswersForWhatCustodyHas(t *testing.T) {
+	custody := ingesttest.NewCustody()
+	s := New(config(t), discard())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, ingest.NewIntake(resolving{custody}, nil, time.Now)) }()
+	p := newPeer(t, s.Addr(t.Context()).String())
+	p.Send(0)
+	custody.Taken(t, 1)
+	cancel()
+	if status := <-p.answers[0]; status != http.StatusCreated {
+		t.Errorf("status %d", status)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestLanesComeFromTheRoute(t *testing.T) {

@@ -98,7 +98,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	defer unzstd.Close()
 	bounded := newBounded(listener, s.cfg.MaxClients, &s.stats)
 	d := &door{
-		Source: s, intake: intake, room: newBudget(s.cfg.MaxInFlight), unzstd: unzstd,
+		Source: s, ctx: ctx, intake: intake, room: newBudget(s.cfg.MaxInFlight), unzstd: unzstd,
 		turns: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	defer d.busy.Wait() // their connections are closed and their contexts over
@@ -138,9 +138,13 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	return err
 }
 
-// grace is how long a stop waits for answers to leave: requests see that their
-// context has ended, and say so to their clients.
-const grace = time.Second
+const (
+	// grace is how long a stop waits for answers to leave: requests see that their
+	// context has ended, and say so to their clients.
+	grace = time.Second
+	// settle is how much of it is for the commit of what custody has already.
+	settle = grace / 2
+)
 
 func stop(server *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)

@@ -31,7 +31,9 @@ func TestOthersAreServedWhileManySendTooFast(t *testing.T) {
 	cfg.MaxRate = 600 // less than a large read holds, more than a small one
 	w := start(t, cfg)
 	crowd(t, w, many, strings.Repeat("1\n", 400_000))
-	w.until("all of them wait", func(s Stats) bool { return s.Slowed >= many })
+	for n := range uint64(many) { // however long it takes until all of them wait
+		w.until("one more waits", func(s Stats) bool { return s.Slowed > n })
+	}
 	w.send(dial(t, "tcp", w.Source), "2\n")
 	w.until("served", func(Stats) bool {
 		return slices.ContainsFunc(w.custody.Taken(t, 0), func(r reading.Reading) bool { return r.Value.Float() == 2 })
@@ -45,15 +47,17 @@ func TestOthersAreServedWhileManyReadNoReplies(t *testing.T) {
 	cfg.Reply, cfg.WriteTimeout = strings.Repeat("r", MaxReply-1)+"\n", time.Hour
 	w := start(t, cfg)
 	crowd(t, w, many, strings.Repeat("1\n", 400_000))
-	// All have as many frames on their way as they may when nothing more comes.
-	was, still := 0, 0
-	w.until("nothing moves", func(Stats) bool {
-		now := len(w.custody.Taken(t, 0))
-		if still++; now != was || now < many*maxUnsettled {
-			was, still = now, 0
-		}
-		return still > 300
-	})
+	// All have as many frames on their way as they may when nothing more comes,
+	// however long that takes.
+	for taken, moves := 0, true; moves; {
+		still := 0
+		w.until("more comes, or all that may", func(Stats) bool {
+			now := len(w.custody.Taken(t, 0))
+			still++
+			taken, moves = now, now > taken
+			return moves || now >= many*maxUnsettled && still > 300
+		})
+	}
 	conn := dial(t, "tcp", w.Source)
 	w.send(conn, "2\n")
 	if err := conn.SetReadDeadline(time.Now().Add(ingesttest.Patience)); err != nil {

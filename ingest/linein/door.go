@@ -137,7 +137,8 @@ func (d *door) hold(err error) {
 	}
 }
 
-// grace is how long a stop waits for custody to take what was read already.
+// grace is how long a stop waits for custody to take what was read already, and for
+// replies that are due to leave.
 const grace = 500 * time.Millisecond
 
 // last is for a batch that the gateway's stop met: without a reply it is taken

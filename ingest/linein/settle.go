@@ -155,7 +155,7 @@ func (s *settler) settle(ctx context.Context, p pending) error {
 	defer s.release(&p)
 	wait := backoff.Backoff{Min: retryMin, Max: retryMax}
 	for p.receipt != nil {
-		err := p.receipt.Wait(ctx)
+		err := s.await(ctx, p.receipt)
 		switch {
 		case err == nil:
 			p.receipt = nil
@@ -182,6 +182,19 @@ func (s *settler) settle(ctx context.Context, p pending) error {
 		return nil
 	}
 	return s.answer(&p)
+}
+
+// await waits until a receipt resolves. Where there are replies, a stop ends that a
+// little later than it ends the context: custody commits what it has, and a peer that
+// gets no reply sends it again.
+func (s *settler) await(ctx context.Context, r ingest.Receipt) error {
+	err := r.Wait(ctx)
+	if err == nil || ctx.Err() == nil || s.answer == nil || s.hangUp == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	return r.Wait(ctx)
 }
 
 // release lets go of what is held.

@@ -64,7 +64,7 @@ func (c *stream) run(ctx context.Context) error {
 	defer c.putLarge()
 	for {
 		b := c.buffer()
-		n, err := c.read(b)
+		n, err := c.read(ctx, b)
 		if n > 0 {
 			c.last = time.Now()
 			c.watch.heard(c.scanner.Buffered() > 0)
@@ -73,6 +73,9 @@ func (c *stream) run(ctx context.Context) error {
 				return err
 			}
 			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = c.late(ctx)
@@ -151,11 +154,14 @@ const (
 	rearm = time.Second
 )
 
-func (c *stream) read(b []byte) (int, error) {
+func (c *stream) read(ctx context.Context, b []byte) (int, error) {
 	if want := c.wanted(); want.Before(c.deadline) || want.Sub(c.deadline) > rearm {
 		c.deadline = want
 		if err := c.conn.SetReadDeadline(want); err != nil {
 			return 0, err
+		}
+		if ctx.Err() != nil { // this may have come after the deadline of part
+			return 0, ctx.Err()
 		}
 	}
 	return c.watch.read(c.conn, b)

@@ -79,7 +79,7 @@ func (d *door) welcome(ctx context.Context, conn net.Conn, peers *sync.WaitGroup
 // serve reads a connection to its end, and closes it.
 func (d *door) serve(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
-	unblock := context.AfterFunc(ctx, func() { conn.Close() })
+	unblock := context.AfterFunc(ctx, func() { d.part(conn) })
 	defer unblock()
 	if d.cfg.TLS == nil {
 		return newStream(d, conn).run(ctx)
@@ -93,6 +93,17 @@ func (d *door) serve(ctx context.Context, conn net.Conn) error {
 	}
 	defer secure.Close() // says goodbye
 	return newStream(d, secure).run(ctx)
+}
+
+// part ends a connection when the door stops: at once, but for replies that are due,
+// which have a moment to leave. Meanwhile nothing more is read.
+func (d *door) part(conn net.Conn) {
+	if d.cfg.Reply == "" {
+		conn.Close()
+		return
+	}
+	conn.SetReadDeadline(time.Unix(1, 0))
+	time.AfterFunc(grace, func() { conn.Close() })
 }
 
 // errNoTLS is the error of a handshake. That the peer hung up is no end of a

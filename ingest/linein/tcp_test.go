@@ -128,6 +128,61 @@ func TestAStopHandsOverWhatWasRead(t *testing.T) {
 	}
 }
 
+// resolving is a custody whose commit comes just after somebody's patience ends.
+type resolving struct{ *ingesttest.Custody }
+
+func (c resolving) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	if _, err := c.Custody.Accept(ctx, rs, notes...); err != nil {
+		return nil, err
+	}
+	return new(atLast), nil
+}
+
+// atLast is a receipt that resolves when the context of the first Wait has ended.
+type atLast struct{ waited bool }
+
+func (r *atLast) Wait(ctx context.Context) error {
+	if r.waited {
+		return nil
+	}
+	r.waited = true
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// What custody has when the door stops, because the gateway does or begins anew, is on
+// flash in a moment: a peer that gets no reply would send it again, to be stored twice.
+func TestAStopRepliesForWhatCustodyHas(t *testing.T) {
+	cfg := config()
+	cfg.Reply = "OK\n"
+	custody := ingesttest.NewCustody()
+	w := startOn(t, cfg, resolving{custody})
+	conn := dial(t, "tcp", w.Source)
+	w.send(conn, "1\n")
+	custody.Taken(t, 1)
+	w.stop()
+	conn.SetReadDeadline(time.Now().Add(ingesttest.Patience))
+	if got, err := io.ReadAll(conn); string(got) != cfg.Reply || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A peer that reads no replies does not hold a stop up for long.
+func TestAStopDoesNotWaitForReplies(t *testing.T) {
+	cfg := config()
+	cfg.Reply, cfg.WriteTimeout = strings.Repeat("r", MaxReply-1)+"\n", time.Hour
+	w := start(t, cfg)
+	crowd(t, w, 1, strings.Repeat("1\n", 400_000))
+	w.custody.Taken(t, 2*maxUnsettled)
+	w.stop()
+	select {
+	case err := <-w.ended:
+		w.ended <- err
+	case <-time.After(ingesttest.Patience):
+		t.Error("it waits")
+	}
+}
+
 // slow is a custody without room until the gateway is stopped.
 type slow struct {
 	*ingesttest.Custody

@@ -62,9 +62,7 @@ func (b *broker) take(ctx context.Context, intake *ingest.Intake, m *message, re
 	}
 	b.send(m, copies, receipt)
 	if m.retain {
-		for _, d := range copies {
-			d.session.hear(m.topic)
-		}
+		hear(m, copies)
 	}
 	return receipt, copies, nil
 }

@@ -11,7 +11,13 @@ func (s *session) listen() {
 	s.heard = make(map[string]struct{})
 }
 
-// hear notes that a message was sent that is retained now.
+// hear notes who was sent a message that is retained now.
+func hear(m *message, copies []delivery) {
+	for _, d := range copies {
+		d.session.hear(m.topic)
+	}
+}
+
 func (s *session) hear(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,11 +16,12 @@ func (b *broker) subscribersTo(topic string) *mqtt.Subscribers {
 	found := b.server.Topics.Subscribers(topic)
 	below := b.server.Topics.Subscribers(topic + "/" + nobodys)
 	for id := range below.Subscriptions {
-		cl, ok := b.server.Clients.Get(id)
-		if !ok {
+		s := b.session(id)
+		if s == nil {
 			continue
 		}
-		for filter, sub := range cl.State.Subscriptions.GetAll() {
+		_, filters := s.holds()
+		for filter, sub := range filters {
 			if matchesAsParent(filter, topic) {
 				merge(found.Subscriptions, id, sub)
 			}

@@ -64,7 +64,7 @@ func (s *session) renote(ctx context.Context, book *notebook) error {
 		return nil
 	}
 	b := s.broker
-	if _, err := b.memory.accept(ctx, s.noteOf(s.client, s.attached != nil)); err != nil {
+	if _, err := b.memory.accept(ctx, s.noteOf()); err != nil {
 		return err
 	}
 	kept := book.copies[s.number][:0]

@@ -30,15 +30,18 @@ type session struct {
 	number uint64 // names it in notes, and no other ever
 
 	mu       sync.Mutex
-	client   *mqtt.Client  // has the subscriptions
-	owner    *conn         // the last connection; nil after a restart
-	rights   *rights       // of the last connection
-	version  byte          // of MQTT, of the last connection
-	attached *conn         // where messages go; nil while the client is away
-	noted    bool          // there is a note about it
-	expiry   time.Duration // how long it outlives its connection; zero for not at all
-	left     time.Duration // uptime when the client went away
-	will     *will
+	client   *mqtt.Client // has the subscriptions
+	owner    *conn        // the last connection; nil after a restart
+	rights   *rights      // of the last connection
+	version  byte         // of MQTT, of the last connection
+	attached *conn        // where messages go; nil while the client is away
+	noted    bool         // there is a note about it
+	// connected says that the client is there, from CONNECT on: attached is set
+	// behind CONNACK.
+	connected bool
+	expiry    time.Duration // how long it outlives its connection; zero for not at all
+	left      time.Duration // uptime when the client went away
+	will      *will
 
 	queue    []*outgoing // in the order of their numbers, about
 	bytes    int         // of their messages
@@ -266,7 +269,7 @@ func (s *session) attach(c *conn) {
 func (s *session) detach() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attached = nil
+	s.attached, s.connected = nil, false
 	s.left = s.broker.clock.uptime()
 	s.underway = 0
 	for _, o := range s.queue {
@@ -293,6 +296,12 @@ func (s *session) isAttached() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.attached != nil
+}
+
+func (s *session) hasEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
 }
 
 // away says since when the client is away, and whether it is.

@@ -34,7 +34,7 @@ func (b *broker) everySession() []*session {
 func (b *broker) begin(c *conn, cl *mqtt.Client, pk packets.Packet) error {
 	s := c.session
 	if s != nil && pk.Connect.Clean {
-		receipt, err := b.end(s)
+		receipt, err := b.expel(s) // before anybody takes its subscriptions for those of the new one
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func newSession(c *conn, cl *mqtt.Client) *session {
 func (s *session) resume(c *conn, cl *mqtt.Client, pk packets.Packet) reading.Note {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.owner, s.rights, s.version = c, c.rights, c.version
+	s.owner, s.connected, s.rights, s.version = c, true, c.rights, c.version
 	s.expiry = s.broker.sessionExpiry(pk)
 	s.window = maxWindow
 	if n := pk.Properties.ReceiveMaximum; c.version == 5 && n > 0 {
@@ -85,9 +85,11 @@ func (s *session) resume(c *conn, cl *mqtt.Client, pk packets.Packet) reading.No
 		s.will.message.origin = s.id
 	}
 	s.noted = s.noted || s.durable() || s.will != nil
-	note := s.noteOf(s.client, true) // its subscriptions move to the new one next
+	for filter, sub := range s.client.State.Subscriptions.GetAll() { // which the server does too late
+		cl.State.Subscriptions.Add(filter, sub)
+	}
 	s.client = cl
-	return note
+	return s.noteOf()
 }
 
 // lasting says for how long the session outlives its connection.
@@ -113,13 +115,13 @@ func (b *broker) sessionExpiry(pk packets.Packet) time.Duration {
 }
 
 // noteOf returns what is noted of the session now.
-func (s *session) noteOf(cl *mqtt.Client, connected bool) reading.Note {
+func (s *session) noteOf() reading.Note {
 	k := s.broker.clock
 	n := sessionNote{
-		id: s.id, user: s.user, version: s.version, connected: connected, expiry: s.expiry,
-		will: s.will, subscriptions: sorted(cl.State.Subscriptions.GetAll()),
+		id: s.id, user: s.user, version: s.version, connected: s.connected, expiry: s.expiry,
+		will: s.will, subscriptions: sorted(s.client.State.Subscriptions.GetAll()),
 	}
-	if !connected {
+	if !s.connected {
 		n.left = k.moment(k.uptime() - s.left)
 	}
 	return reading.Note{Key: sessionKey(s.number), Value: n.append(nil, k)}
@@ -132,7 +134,7 @@ func (s *session) note() reading.Note {
 	if s.ended || !s.durable() && s.will == nil {
 		return reading.Note{Key: sessionKey(s.number)}
 	}
-	return s.noteOf(s.client, s.attached != nil)
+	return s.noteOf()
 }
 
 // checkRights takes away from a session that is resumed what the rules do not
@@ -161,7 +163,7 @@ func (b *broker) checkRights(s *session, r *rights) {
 // far as the next start knows.
 func (b *broker) depart(c *conn, clean bool) {
 	s := c.session
-	if s == nil || c.client == nil {
+	if s == nil || c.client == nil || s.hasEnded() {
 		return
 	}
 	s.detach()
@@ -183,7 +185,7 @@ func (b *broker) depart(c *conn, clean bool) {
 		b.publishWill(s, w)
 	}
 	if !lasts {
-		b.end(s)
+		b.expel(s) // the server does so only if CONNACK was written
 		return
 	}
 	if w == nil {
@@ -231,11 +233,11 @@ func (b *broker) end(s *session) (receipt ingest.Receipt, err error) {
 }
 
 // expel ends the session of a client that is away, with all that the server
-// keeps for it. Nobody may claim a session meanwhile.
-func (b *broker) expel(s *session) {
+// keeps for it. Nobody else may claim that session meanwhile.
+func (b *broker) expel(s *session) (receipt ingest.Receipt, err error) {
 	b.server.UnsubscribeClient(s.client)
 	b.server.Clients.Delete(s.id)
-	b.end(s)
+	return b.end(s)
 }
 
 // forgetting is what takes a message's copy out of the notes, and the message

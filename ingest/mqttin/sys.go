@@ -273,8 +273,12 @@ func (r *retained) count() uint64 {
 // and is not noted.
 func (b *broker) say(topic, payload string) {
 	m := &message{topic: topic, payload: []byte(payload), retain: true}
+	b.retained.change.Lock() // before anybody subscribes, or after: see sendRetained
+	defer b.retained.change.Unlock()
 	b.server.Topics.RetainMessage(m.indexed())
-	b.send(m, b.subscribers(m), nil)
+	copies := b.subscribers(m)
+	b.send(m, copies, nil)
+	hear(m, copies)
 }
 
 // withoutReserved takes the groups out of the subscribers of a $ topic whose

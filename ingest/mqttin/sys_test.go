@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -250,4 +251,46 @@ func TestANewSessionCanBeCounted(t *testing.T) {
 	if messages, filters := s.holds(); messages != 0 || len(filters) != 0 {
 		t.Errorf("%d messages, %v", messages, filters)
 	}
+}
+
+// Who subscribes while the broker says something new of itself does not get the old
+// after it.
+func TestWhatTheBrokerSaysComesInOrder(t *testing.T) {
+	src := start(t, instant(), Config{})
+	src.Addr(t.Context())
+	b := serving(src)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 1; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			b.sys.mu.Lock()
+			b.sys.publish("test", strconv.Itoa(n))
+			b.sys.mu.Unlock()
+		}
+	}()
+	reader := connect(t, src, 4, "reader")
+	for id := range uint16(500) {
+		reader.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 2*id + 1,
+			Filters: packets.Subscriptions{{Filter: sysRoot + "test"}}})
+		reader.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsubscribe}, PacketID: 2*id + 2,
+			Filters: packets.Subscriptions{{Filter: sysRoot + "test"}}})
+		last := 0
+		for pk := reader.read(); pk.FixedHeader.Type != packets.Unsuback; pk = reader.read() {
+			if pk.FixedHeader.Type != packets.Publish {
+				continue
+			}
+			n, _ := strconv.Atoi(string(pk.Payload))
+			if n <= last {
+				t.Errorf("got %d after %d", n, last)
+			}
+			last = n
+		}
+	}
+	close(stop)
+	<-stopped
 }

@@ -51,9 +51,7 @@ func (b *broker) tendOnce() (rest time.Duration) {
 	rest = tendRest
 	for _, s := range b.everySession() {
 		s.poke()
-		if w := s.dueWill(now); w != nil {
-			b.publishWill(s, w)
-		}
+		b.publishDue(s, now)
 		b.expire(s, now)
 		rest = min(rest, s.due(now))
 	}
@@ -86,17 +84,28 @@ func (s *session) due(now time.Duration) time.Duration {
 	return left + s.expiry - now
 }
 
-// dueWill returns the will of a session whose delay is over; the session has
-// none then.
-func (s *session) dueWill(now time.Duration) *will {
+// publishDue publishes the will of a session when its delay is over. Nobody can
+// claim the session meanwhile: what is noted of it with the will would overwrite
+// what is noted of the client who is back.
+func (b *broker) publishDue(s *session, now time.Duration) {
+	if !s.hasDueWill(now) || !b.claim.TryLock() {
+		return
+	}
+	defer b.claim.Unlock()
+	if !s.hasDueWill(now) {
+		return
+	}
+	s.mu.Lock()
+	w := s.will
+	s.will = nil
+	s.mu.Unlock()
+	b.publishWill(s, w)
+}
+
+func (s *session) hasDueWill(now time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.will
-	if w == nil || !w.waits || w.due > now {
-		return nil
-	}
-	s.will = nil
-	return w
+	return s.will != nil && s.will.waits && s.will.due <= now
 }
 
 // expire ends a session whose client has been away for too long. It asks again

@@ -17,6 +17,7 @@ type backlog struct {
 
 	mu     sync.Mutex
 	batch  batch
+	count  uint64 // of frames so far
 	closed bool
 
 	filled chan struct{} // something is there, or it is closed
@@ -27,6 +28,7 @@ type backlog struct {
 type batch struct {
 	data   []byte
 	frames []arrival
+	before uint64 // how many frames came before them
 }
 
 // arrival is where a frame ends in the data, from which port and when it came, and
@@ -68,6 +70,7 @@ func (b *backlog) add(f []byte, a arrival) bool {
 	b.batch.data = append(b.batch.data, f...)
 	a.end = len(b.batch.data)
 	b.batch.frames = append(b.batch.frames, a)
+	b.count++
 	b.size.Store(int64(len(b.batch.data)))
 	return true
 }
@@ -87,7 +90,7 @@ func (b *backlog) take(ctx context.Context, before batch) (batch, bool) {
 		b.mu.Lock()
 		taken, closed := b.batch, b.closed
 		if len(taken.frames) > 0 {
-			b.batch = batch{before.data[:0], before.frames[:0]}
+			b.batch = batch{before.data[:0], before.frames[:0], b.count}
 			b.size.Store(0)
 			b.mu.Unlock()
 			tell(b.room)
@@ -103,6 +106,13 @@ func (b *backlog) take(ctx context.Context, before batch) (batch, bool) {
 			return before, false
 		}
 	}
+}
+
+// came returns how many frames were put so far.
+func (b *backlog) came() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count
 }
 
 // close says that nothing more is put.

@@ -203,3 +203,72 @@ func TestADeviceThatSendsAgainIsConfirmedAgainWhateverTheWords(t *testing.T) {
 		mustHear(t, device, "7\n")
 	}
 }
+
+// turnstile is a custody that takes what it is told to, one after the other.
+type turnstile struct {
+	*doors
+	turns chan error // what becomes of the next: nil if it is taken
+}
+
+func newTurnstile() *turnstile {
+	d := newDoors()
+	close(d.shut)
+	return &turnstile{d, make(chan error)}
+}
+
+func (s *turnstile) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
+	select {
+	case err := <-s.turns:
+		if err != nil {
+			return nil, err
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return s.doors.Accept(ctx, rs, notes...)
+}
+
+// take lets one more through, and commits it.
+func (s *turnstile) take() {
+	s.turns <- nil
+	(<-s.receipts).result <- nil
+}
+
+// What was read before a commit failed is not confirmed, either, if it was given to
+// custody only then: a device that counts would take that for the frame that is lost.
+func TestNothingThatCameBeforeAFailureIsConfirmed(t *testing.T) {
+	for name, fail := range map[string]func(*turnstile, *os.File, *Source){
+		"a commit fails": func(custody *turnstile, device *os.File, s *Source) {
+			custody.turns <- nil
+			first := <-custody.receipts
+			fmt.Fprint(device, "2\n") // custody takes its time for it
+			until(t, "the second is decoded", func() bool { st := s.Stats(); return st.Frames == 2 && st.Backlog == 0 })
+			fmt.Fprint(device, "3\n")
+			until(t, "the third waits", func() bool { return s.Stats().Frames == 3 })
+			first.result <- errors.New("disk is gone")
+			until(t, "the failure is seen", func() bool { return s.Stats().Trouble == "disk is gone" })
+			custody.take()
+			custody.take()
+		},
+		"custody refuses": func(custody *turnstile, device *os.File, s *Source) {
+			fmt.Fprint(device, "2\n")
+			until(t, "the second waits", func() bool { return s.Stats().Frames == 2 })
+			custody.turns <- errors.New("disk is gone")
+			custody.take()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			device, path := ptytest.New(t)
+			s := newSource(t, Config{Port: serialport.Config{Path: path}, Confirm: []byte("{frame};")})
+			custody := newTurnstile()
+			run(t, s, custody)
+			isOpen(t, s)
+			fmt.Fprint(device, "1\n")
+			until(t, "the first is decoded", func() bool { st := s.Stats(); return st.Frames == 1 && st.Backlog == 0 })
+			fail(custody, device, s)
+			fmt.Fprint(device, "9\n")
+			custody.take()
+			mustHear(t, device, "9;")
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/route"
@@ -19,6 +20,13 @@ type keeper struct {
 	confirms chan confirm
 	rs       []reading.Reading
 	text     []byte // the confirmations of what rs came from
+	first    uint64 // the number of the frame that the first of them is for
+	words    int    // how many they are
+	// mute and doubt are the numbers of the last frames that had come when custody
+	// refused some, and when a commit failed. None up to doubt is confirmed any more.
+	// None up to mute that custody takes later is, and mute is keep's own.
+	mute  uint64
+	doubt atomic.Uint64
 }
 
 // confirm is what a device is told of a number of frames when their receipt has
@@ -28,6 +36,7 @@ type confirm struct {
 	port    *serialport.Port // that they came from
 	text    []byte
 	frames  int
+	first   uint64 // the number of the first of them
 }
 
 const (
@@ -49,7 +58,7 @@ func (k *keeper) keep(ctx context.Context) {
 			return
 		}
 		port, start, frames := b.frames[0].port, 0, 0
-		for _, f := range b.frames {
+		for i, f := range b.frames {
 			if f.port != port { // each hears of its own frames only
 				k.accept(ctx, port, frames)
 				port, frames = f.port, 0
@@ -57,7 +66,7 @@ func (k *keeper) keep(ctx context.Context) {
 			payload := b.data[start:f.end]
 			start = f.end
 			k.decode(payload, f)
-			k.word(payload)
+			k.word(payload, b.before+uint64(i)+1)
 			if frames++; len(k.rs) >= enough || len(k.text) >= maxText {
 				k.accept(ctx, port, frames)
 				frames = 0
@@ -72,8 +81,14 @@ func (k *keeper) keep(ctx context.Context) {
 const Frame = "{frame}"
 
 // word adds the confirmation of a frame.
-func (k *keeper) word(payload []byte) {
+func (k *keeper) word(payload []byte, number uint64) {
+	if number <= max(k.mute, k.doubt.Load()) {
+		return
+	}
 	text, begin := k.s.config.Confirm, len(k.text)
+	if begin == 0 {
+		k.first = number
+	}
 	for len(text) > 0 {
 		before, after, found := bytes.Cut(text, []byte(Frame))
 		k.text = append(k.text, before...)
@@ -83,6 +98,7 @@ func (k *keeper) word(payload []byte) {
 		text = after
 	}
 	if word := k.text[begin:]; len(word) > 0 {
+		k.words++
 		k.s.echoes.add(word, payload)
 	}
 }
@@ -126,7 +142,7 @@ func (k *keeper) accept(ctx context.Context, port *serialport.Port, frames int) 
 		clear(k.rs)
 		k.rs = k.rs[:0]
 		if err != nil {
-			k.text = k.text[:0]
+			k.text, k.words, k.mute = k.text[:0], 0, k.backlog.came()
 			k.s.counts.refused.Add(uint64(frames))
 			k.s.trouble(err)
 			return
@@ -135,8 +151,8 @@ func (k *keeper) accept(ctx context.Context, port *serialport.Port, frames int) 
 	if len(k.text) == 0 {
 		return
 	}
-	c := confirm{receipt, port, k.text, frames}
-	k.text = nil
+	c := confirm{receipt, port, k.text, k.words, k.first}
+	k.text, k.words = nil, 0
 	select {
 	case k.confirms <- c:
 	case <-ctx.Done():
@@ -144,20 +160,20 @@ func (k *keeper) accept(ctx context.Context, port *serialport.Port, frames int) 
 }
 
 // confirm tells the device, frame by frame, that custody is taken. After a
-// commit that failed, nothing that was on its way by then is confirmed: a device
+// commit that failed, nothing that had come by then is confirmed: a device
 // that counts confirmations must not take a later one for the one it waits for.
 func (k *keeper) confirm(ctx context.Context) {
 	for c := range k.confirms {
 		if c.receipt != nil {
 			if err := c.receipt.Wait(ctx); err != nil {
+				k.doubt.Store(k.backlog.came())
 				if ctx.Err() == nil {
 					k.s.trouble(err)
 				}
-				k.skip()
 				continue
 			}
 		}
-		if ctx.Err() != nil || c.port == nil || c.port != k.s.current() {
+		if ctx.Err() != nil || c.first <= k.doubt.Load() || c.port == nil || c.port != k.s.current() {
 			continue // nobody is there to be told
 		}
 		if err := k.tell(c); err != nil && !errors.Is(err, serialport.ErrGone) {
@@ -173,18 +189,4 @@ func (k *keeper) tell(c confirm) error {
 		k.s.counts.confirmed.Add(uint64(c.frames))
 	}
 	return err
-}
-
-// skip forgets the confirmations that are on their way.
-func (k *keeper) skip() {
-	for {
-		select {
-		case _, ok := <-k.confirms:
-			if !ok {
-				return
-			}
-		default:
-			return
-		}
-	}
 }

@@ -41,9 +41,10 @@ type Config struct {
 	// Init is written each time the port was opened.
 	Init []byte
 	// Confirm is written for each frame once custody is taken, in the order of
-	// frames. After a commit that failed it is written for none that came
-	// before, so that a device that waits for it sends again. {frame} in it
-	// stands for the frame.
+	// frames. After a commit that failed, or frames that custody refused, it is
+	// written for none that came before and was not confirmed or taken by then, so
+	// that a device that waits for it sends again. {frame} in it stands for the
+	// frame.
 	Confirm []byte
 	// AllowSend lets Source.Send write to the device.
 	AllowSend bool
