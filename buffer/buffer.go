@@ -92,6 +92,10 @@ type Buffer struct {
 	cursors map[string]*Cursor
 	marks   map[string][reading.Lanes]ranges // places of all cursors at the start
 
+	// saving is held from when the places of cursors are copied until state.db has them, so
+	// that no older copy takes the place of a newer one. It is taken before curMu.
+	saving sync.Mutex
+
 	notes notes // what doors remember and state.db does not know yet
 
 	gapMu sync.Mutex

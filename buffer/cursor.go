@@ -45,7 +45,6 @@ const liveDistance = groupReadings
 // acknowledged. A new one begins at the oldest there is: what was never
 // delivered anywhere is its business, too.
 func (b *Buffer) Cursor(name string) *Cursor {
-	once := b.toSendAgain(name)
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	c, ok := b.cursors[name]
@@ -58,7 +57,7 @@ func (b *Buffer) Cursor(name string) *Cursor {
 	c.closeFiles()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.again = again{waiting: once}
+	c.again = again{waiting: b.toSendAgain(name)} // who wants more of that sent now has to wait for mu
 	for lane := range reading.Lane(reading.Lanes) {
 		c.out[lane], c.given[lane] = nil, nil
 		c.heads[flowOf(lane, true)] = head{}
@@ -284,6 +283,8 @@ func (b *Buffer) saveCursors() {
 // updateWithCursors changes state.db and saves all cursors and notes in one
 // transaction.
 func (b *Buffer) updateWithCursors(changes ...func(*bbolt.Tx) error) error {
+	b.saving.Lock()
+	defer b.saving.Unlock()
 	changes = append(changes, b.cursorChanges()...)
 	err := b.state.update(append(changes, b.notes.changes(b.record)...)...)
 	if err != nil {

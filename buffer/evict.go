@@ -52,7 +52,7 @@ func (b *Buffer) evictFrom(info, left segmentInfo, lanes laneSet, reason string)
 	if smaller.End == 0 {
 		return nil
 	}
-	return b.replaceFile(smaller, shrunkSuffix)
+	return b.replaceFile(smaller, shrunkSuffix, nil)
 }
 
 func (b *Buffer) declareEvicted(info segmentInfo, lanes laneSet, reason string) error {

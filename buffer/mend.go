@@ -40,6 +40,8 @@ func (b *Buffer) complain(why error) {
 // tell writes how this run began, and what doors noted since, or everything that
 // memory knows. If that fails, state.db is unwell from now on.
 func (b *Buffer) tell(everything bool) error {
+	b.saving.Lock()
+	defer b.saving.Unlock()
 	changes := append(b.notes.changes(b.record),
 		put(bucketMeta, []byte(sessionKey), b.session()))
 	if everything {

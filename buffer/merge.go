@@ -73,9 +73,24 @@ func (b *Buffer) considerMerge() {
 func (b *Buffer) isUntouched(info segmentInfo) bool {
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
-	for _, c := range b.cursors {
-		for lane, s := range info.Lanes {
-			if s.Last != 0 && c.isWithin(reading.Lane(lane), numberRange{s.First, s.Last}) {
+	return b.untouched(info)
+}
+
+// untouched is isUntouched for who holds curMu. A sink that is not there at present
+// goes on at its place when it comes back.
+func (b *Buffer) untouched(info segmentInfo) bool {
+	for lane, s := range info.Lanes {
+		if s.Last == 0 {
+			continue
+		}
+		for _, c := range b.cursors {
+			if c.isWithin(reading.Lane(lane), numberRange{s.First, s.Last}) {
+				return false
+			}
+		}
+		for name, acked := range b.marks {
+			has := acked[lane].overlap(s.First, s.Last)
+			if b.cursors[name] == nil && has > 0 && has <= s.Last-s.First {
 				return false
 			}
 		}
@@ -90,11 +105,16 @@ func (b *Buffer) finishMerge(m merged) {
 	defer b.considerMerge()
 	now, there := b.index.segment(m.before.Number)
 	err := m.err
-	if err == nil && (!there || !sameLanes(now, m.before) || !b.isUntouched(now)) {
+	if err == nil && (!there || !sameLanes(now, m.before)) {
 		err = errors.Join(errNoGain, os.Remove(segmentPath(b.cfg.Dir, m.before.Number)+mergedSuffix))
 	}
 	if err == nil {
-		err = b.replaceFile(m.after, mergedSuffix)
+		err = b.replaceFile(m.after, mergedSuffix, func() error {
+			if !b.untouched(now) {
+				return errNoGain
+			}
+			return nil
+		})
 	}
 	if err != nil {
 		b.log.Debug("segment is not merged", "segment", m.before.Number, "why", err)

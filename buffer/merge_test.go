@@ -144,7 +144,7 @@ func TestReaderGoesOnInAnExchangedFile(t *testing.T) {
 	s, _ := b.index.segment(1)
 	s, err := b.shrunk(s)
 	if err == nil {
-		err = b.replaceFile(s, shrunkSuffix)
+		err = b.replaceFile(s, shrunkSuffix, nil)
 	}
 	if err != nil {
 		t.Fatal(err)

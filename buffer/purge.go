@@ -62,6 +62,8 @@ func (b *Buffer) Purge(ctx context.Context, p Purge) (done Purged, err error) {
 	if p.Rehearse {
 		return done, nil
 	}
+	b.saving.Lock()
+	defer b.saving.Unlock()
 	if err := b.state.update(b.cursorChanges()...); err != nil {
 		b.setDirty()
 		return done, fmt.Errorf("gaps are declared, and places of sinks not saved yet: %w", err)
@@ -200,6 +202,8 @@ func (rs ranges) missing(first, last uint64) (out ranges) {
 // Forget forgets the place of a sink that is no longer configured. Under the
 // same name, it would be sent everything that the buffer holds.
 func (b *Buffer) Forget(sink string) error {
+	b.saving.Lock()
+	defer b.saving.Unlock()
 	b.curMu.Lock()
 	defer b.curMu.Unlock()
 	if b.cursors[sink] != nil {

@@ -53,15 +53,20 @@ func (b *Buffer) copySegment(info segmentInfo, suffix string, through func(*segm
 	return out.info, nil
 }
 
-// replaceFile puts the new file of a segment into its place. A crash leaves the
-// old one or the new one, and state.db vouches for neither before it is over.
-func (b *Buffer) replaceFile(info segmentInfo, suffix string) error {
+// replaceFile puts the new file of a segment into its place, unless unless, if there is
+// one, returns an error, while nobody is handed anything. A crash leaves the old one or
+// the new one, and state.db vouches for neither before it is over.
+func (b *Buffer) replaceFile(info segmentInfo, suffix string, unless func() error) error {
 	path := segmentPath(b.cfg.Dir, info.Number)
-	if err := b.state.update(put(bucketSegments, numberKey(info.Number), nil)); err != nil {
-		os.Remove(path + suffix)
-		return err
-	}
 	err := b.withoutReaders(info.Number, func() error {
+		if unless != nil {
+			if err := unless(); err != nil {
+				return err
+			}
+		}
+		if err := b.state.update(put(bucketSegments, numberKey(info.Number), nil)); err != nil {
+			return err
+		}
 		if old, ok := b.index.segment(info.Number); ok && old.Size == segmentSize && !b.hasSpare() {
 			_ = os.Link(path, path+oldSuffix) // or the next segment is a new file
 		}

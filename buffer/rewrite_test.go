@@ -77,7 +77,7 @@ func TestSpareIsNeverASegmentsFile(t *testing.T) {
 			if err := os.Mkdir(path+shrunkSuffix, 0o700); err != nil { // which cannot take the name of a file
 				t.Fatal(err)
 			}
-			if err := b.replaceFile(s, shrunkSuffix); err == nil {
+			if err := b.replaceFile(s, shrunkSuffix, nil); err == nil {
 				t.Fatal("a folder took the segment's place")
 			}
 			if killed {

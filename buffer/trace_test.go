@@ -193,7 +193,7 @@ func TestReadingsOfMergedBlocksAreFound(t *testing.T) {
 	s, _ := b.index.segment(1)
 	after, err := b.mergeSegment(t.Context(), s)
 	if err == nil {
-		err = b.replaceFile(after, mergedSuffix)
+		err = b.replaceFile(after, mergedSuffix, nil)
 	}
 	if err != nil || after.Blocks*10 > s.Blocks {
 		t.Fatalf("%d blocks became %d, %v", s.Blocks, after.Blocks, err)

@@ -321,12 +321,17 @@ type budget struct {
 	used  atomic.Int64
 }
 
+// take is false when there is no room. What does not fit is in nobody's way meanwhile.
 func (b *budget) take(n int64) bool {
-	if b.used.Add(n) > b.limit {
-		b.used.Add(-n)
-		return false
+	for {
+		used := b.used.Load()
+		if used+n > b.limit {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	return true
 }
 
 func (b *budget) give(n int64) { b.used.Add(-n) }

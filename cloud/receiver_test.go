@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tidegate/tidegate/wire"
@@ -234,5 +235,35 @@ func TestHealthFollowsTheStore(t *testing.T) {
 		s.mu.Lock()
 		s.failed = ErrDamaged
 		s.mu.Unlock()
+	}
+}
+
+// A request that is too large for the moment does not turn away, for an instant, small
+// ones for which there is room.
+func TestWhatDoesNotFitIsInNobodysWay(t *testing.T) {
+	b := budget{limit: 100}
+	ctx, cancel := context.WithCancel(t.Context())
+	var large sync.WaitGroup
+	for range 2 {
+		large.Go(func() {
+			for ctx.Err() == nil {
+				if b.take(101) {
+					t.Error("there is no room for that")
+				}
+			}
+		})
+	}
+	refused := 0
+	for range 1_000_000 {
+		if !b.take(1) {
+			refused++
+			continue
+		}
+		b.give(1)
+	}
+	cancel()
+	large.Wait()
+	if used := b.used.Load(); refused > 0 || used != 0 {
+		t.Errorf("%d refused, %d bytes left taken", refused, used)
 	}
 }

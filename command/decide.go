@@ -233,6 +233,7 @@ func (d *Desk) publish(ctx context.Context, m *matter) (*entry, error) {
 	d.mu.Lock()
 	e.receipt, e.Receivers = receipt, receivers
 	d.mu.Unlock()
+	d.rouse() // to see when it expires, also if nobody waits for it
 	return e, nil
 }
 
@@ -264,7 +265,6 @@ func (d *Desk) confirm(ctx context.Context, m *matter, e *entry) (Answer, error)
 			a.Reason = "nobody is there to get it now"
 		}
 	}
-	d.rouse() // to see when it expires
 	d.count(a, m.clerk.name, m.command.Sender)
 	return a, nil
 }

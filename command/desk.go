@@ -264,10 +264,14 @@ func (d *Desk) overdue(next *time.Duration) (ids []string) {
 		if e.State != Accepted || e.handed || e.Receivers == 0 || e.QoS == 0 {
 			continue
 		}
-		if left := e.expires - now; left > 0 {
+		left := e.expires - now
+		switch fate := e.fate(); {
+		case left > 0:
 			*next = min(*next, left)
-		} else if e.fate() == onFlash {
+		case fate == onFlash:
 			ids = append(ids, id)
+		case fate == underWay:
+			*next = min(*next, soon)
 		}
 	}
 	return ids

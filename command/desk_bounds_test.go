@@ -115,6 +115,35 @@ func TestLateExpiry(t *testing.T) {
 	})
 }
 
+// The courier's connection breaks while a command is on its way to flash: what becomes
+// of the command is noted and told in time all the same.
+func TestLateExpiryOfWhatNobodyWaitedFor(t *testing.T) {
+	for name, commitAfter := range map[string]time.Duration{"committed in time": time.Second, "committed when it was over": 90 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				custody := ingesttest.NewCustody()
+				began := time.Now()
+				clock := Clock{Boot: 1, Uptime: func() time.Duration { return time.Since(began) }, Now: time.Now, Synced: func() bool { return true }}
+				desk := New(Config{Gateway: "g", Allow: []string{"#"}, Clock: clock}, &outlet{custody: custody, receivers: 1}, ingest.NewIntake(custody, nil, time.Now), slog.New(slog.DiscardHandler))
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go desk.Run(ctx)
+				clerk := desk.Clerk("c", Narrow{})
+				connected, cut := context.WithCancel(ctx)
+				time.AfterFunc(time.Millisecond, cut)
+				if _, err := clerk.Decide(connected, Letter{Body: []byte(`{"id":"1","topic":"t","ttl":"1m"}`)}); err == nil {
+					t.Fatal("decided before it is on flash")
+				}
+				time.AfterFunc(commitAfter, custody.CommitAtOnce)
+				time.Sleep(2 * time.Minute)
+				if answers, _ := clerk.Outbox(); len(answers) != 1 || answers[0].State != Expired {
+					t.Errorf("answers %+v", answers)
+				}
+			})
+		})
+	}
+}
+
 func TestDamagedNotesAreForgotten(t *testing.T) {
 	w := newWorld(t, nil)
 	for i, value := range []string{"", "x", "{}", `{"topic":"t","Left":-1}`} {

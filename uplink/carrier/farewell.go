@@ -51,8 +51,11 @@ func (c *conn) part() (kept bool) {
 		unix.Close(fd)
 		return false
 	}
+	if !c.link.keep(&farewell{fd: fd, meter: c.meter, told: c.told, until: time.Now().Add(farewellTime)}) {
+		unix.Close(fd)
+		return false
+	}
 	c.closed = true
-	c.link.keep(&farewell{fd: fd, meter: c.meter, told: c.told, until: time.Now().Add(farewellTime)})
 	return true
 }
 
@@ -63,13 +66,18 @@ func (l *Link) sees() bool {
 	return l.running && len(l.farewells) < maxFarewells
 }
 
-// keep takes a farewell over. The link is in use until it has ended.
-func (l *Link) keep(f *farewell) {
+// keep takes a farewell over, unless Run has ended since sees was asked: nobody would
+// close its socket. The link is in use until it has ended.
+func (l *Link) keep(f *farewell) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.running {
+		return false
+	}
 	l.farewells = append(l.farewells, f)
 	l.users++
-	l.mu.Unlock()
 	l.rouse()
+	return true
 }
 
 // seeOff looks at all farewells, ends those that are over, or all of them, and

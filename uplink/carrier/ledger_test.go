@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -346,4 +347,24 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("%+v became %+v, %v", r, again, err)
 		}
 	})
+}
+
+// What is on its way to flash is as little there as what is not: a disk that takes its
+// time must not let more pass than a kill may forget.
+func TestWhatIsBeingSavedIsAtStake(t *testing.T) {
+	l := open(t, Config{Name: "lte", Budget: Budget{Month: 3_000_000}, State: filepath.Join(t.TempDir(), "lte")})
+	l.tally.keeping = make(chan struct{}) // as Run does
+	l.count(passed{sent: l.maxUnsaved()}, nil, false)
+	_, atStake := l.toSave()
+	if l.count(passed{sent: l.maxUnsaved()}, nil, false); l.owes() == nil {
+		t.Error("more may pass, with as much as may be forgotten at stake")
+	}
+	l.saved(atStake, nil)
+	if l.owes() != nil {
+		t.Error("nothing more may pass, with half as much as may be forgotten at stake")
+	}
+	_, atStake = l.toSave()
+	if l.saved(atStake, syscall.EIO); l.tally.unsaved != l.maxUnsaved() {
+		t.Errorf("%d bytes are at stake, want %d", l.tally.unsaved, l.maxUnsaved())
+	}
 }

@@ -47,7 +47,7 @@ type Link struct {
 type tally struct {
 	started time.Time
 	sum     passed // since the start, on the wire
-	unsaved int64  // bytes since the last save
+	unsaved int64  // bytes that no save has brought to flash
 	saved   time.Time
 	changed bool // since the last save
 	passed  bool // something has, since Run last looked

@@ -131,30 +131,41 @@ func (l *Link) save(clean bool) (err error) {
 	if l.state == nil {
 		err = l.openState()
 	}
-	l.mu.Lock()
-	s := &l.tally
-	book, unsaved := *l.ledger, s.unsaved
-	s.unsaved, s.changed = 0, false
-	s.saved = l.now() // also if it fails: a disk that is in need is not asked all the time
-	l.mu.Unlock()
-
+	book, atStake := l.toSave()
 	if err == nil {
 		err = l.state.save(book, clean)
 	}
+	l.saved(atStake, err)
+	return err
+}
 
+// toSave returns what has been counted, and how many bytes of it are at stake: until
+// they are on flash.
+func (l *Link) toSave() (book ledger, atStake int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	s := &l.tally
+	s.changed = false
+	s.saved = l.now() // also if it fails: a disk that is in need is not asked all the time
+	return *l.ledger, s.unsaved
+}
+
+// saved notes how a save of bytes that were at stake has ended.
+func (l *Link) saved(atStake int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &l.tally
 	if s.keeping != nil {
 		close(s.keeping)
 		s.keeping = make(chan struct{})
 	}
-	if err == nil {
-		s.problem = ""
-		return nil
+	if err != nil {
+		s.changed = true
+		l.suffer(err)
+		return
 	}
-	s.unsaved, s.changed = s.unsaved+unsaved, true
-	l.suffer(err)
-	return err
+	s.unsaved -= atStake
+	s.problem = ""
 }
 
 // owes returns what to wait for before more may pass, nil for nothing: a save that

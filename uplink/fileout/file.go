@@ -184,6 +184,9 @@ func (s *Sink) unchanged(size int64) error {
 
 // undo takes back a write that failed half-way.
 func (s *Sink) undo(h handle, why error) error {
+	if s.isClosed() {
+		return errors.Join(why, h.Close()) // see spoil
+	}
 	err := h.Truncate(s.file.size)
 	if err = errors.Join(err, h.Close()); err != nil {
 		s.spoil()
@@ -195,8 +198,14 @@ func (s *Sink) undo(h handle, why error) error {
 }
 
 // spoil gives up a file of which it is not known what the disk has. Nothing is
-// added to it any more; the next look finishes it.
+// added to it any more; the next look finishes it. A Sink that is closed, and has
+// waited for the disk until now, leaves the file to the one after it, which may have
+// gone on with it: what that one has acknowledged must not be cut off.
 func (s *Sink) spoil() {
+	if s.isClosed() {
+		s.letGo()
+		return
+	}
 	if s.file.size == 0 {
 		os.Remove(s.file.path) // nothing in it was acknowledged
 	} else {

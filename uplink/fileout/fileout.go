@@ -193,6 +193,12 @@ func (s *Sink) Close() error {
 	}
 }
 
+func (s *Sink) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // usable says how much room there is, for somebody who may write there.
 func (s *Sink) usable() (free int64, err error) {
 	if err := s.underMount(); err != nil {

@@ -94,6 +94,9 @@ func (s *Sink) look() error {
 	if err != nil {
 		return err
 	}
+	if s.isClosed() {
+		return errClosed // the disk has taken its time: what is there now may be another Sink's
+	}
 	for _, e := range all {
 		// Never back: a listing may miss a file that is renamed meanwhile.
 		s.number = max(s.number, e.number)
@@ -124,7 +127,7 @@ func (s *Sink) resume(e entry, newest bool) {
 		return
 	}
 	end, clean, err := s.repair(e)
-	if err != nil {
+	if err != nil || s.isClosed() {
 		return
 	}
 	if end == 0 {
@@ -171,6 +174,9 @@ func (s *Sink) repair(e entry) (end int64, clean bool, err error) {
 	h, err := s.disk.open(e.path, false)
 	if err != nil {
 		return 0, false, err
+	}
+	if s.isClosed() {
+		return 0, false, errors.Join(errClosed, h.Close())
 	}
 	return end, clean, errors.Join(h.Truncate(end), h.Sync(), h.Close())
 }

@@ -27,6 +27,9 @@ func (s *Sink) pack(part string) {
 func (s *Sink) replace(part string) error {
 	whole := finished(part) + map[Compression]string{Gzip: ".gz", Zstd: ".zst"}[s.cfg.Compress]
 	err := s.compress(part, whole+tmpEnd)
+	if err == nil && s.isClosed() {
+		err = errClosed // the one of this name may be another Sink's by now
+	}
 	if err == nil {
 		err = os.Rename(whole+tmpEnd, whole)
 	}
@@ -76,10 +79,7 @@ type interruptible struct {
 
 // Read implements io.Reader.
 func (r *interruptible) Read(b []byte) (int, error) {
-	r.s.mu.Lock()
-	closed := r.s.closed
-	r.s.mu.Unlock()
-	if closed {
+	if r.s.isClosed() {
 		return 0, errClosed
 	}
 	return r.Reader.Read(b)

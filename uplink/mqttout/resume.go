@@ -65,8 +65,14 @@ func (k *kept) ended(e *exchange, verdict error) {
 	}
 }
 
-// inherit goes on with what the link before this one has left, in the session
-// that the server still has. It is called before start.
+// dropOpen forgets what a server without the session does not know any more. What is
+// over stays: it has arrived, or was refused, whatever became of the session since.
+func (k kept) dropOpen() {
+	maps.DeleteFunc(k, func(_ string, left *leftover) bool { return !left.over })
+}
+
+// inherit goes on with what the link before this one has left, as far as the server
+// still has the session. It is called before start.
 func (l *link) inherit(from kept) {
 	l.kept = from
 	byOrder := func(a, b *leftover) int { return cmp.Compare(a.order, b.order) }

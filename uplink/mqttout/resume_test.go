@@ -209,6 +209,57 @@ func TestATimeoutOfQoS2IsNoSecondDelivery(t *testing.T) {
 	}
 }
 
+// TestALateAnswerOutlivesTheSession: the Send has given up, the answer comes after that,
+// and the server then loses its sessions before the message is sent again.
+func TestALateAnswerOutlivesTheSession(t *testing.T) {
+	p := newPuppet(t)
+	publishes, waiting := make(chan string, 10), make(chan *puppetConn, 10)
+	var held uint16
+	p.taken = func(c *puppetConn, pk packets.Packet) {
+		if pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos == 2 {
+			publishes <- string(pk.Payload)
+			if held == 0 {
+				held = pk.PacketID
+				waiting <- c
+				return
+			}
+		}
+		acceptAll(c, pk)
+	}
+	cfg := basic(p.start())
+	cfg.QoS = 2
+	sink := newSink(t, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	sent := make(chan error, 1)
+	go func() { sent <- sink.Send(ctx, cut(0, 1)) }()
+	c := <-waiting
+	late := <-publishes
+	if err := sink.Send(within(t), cut(1, 1)); err != nil { // the server is alive
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-sent; err == nil {
+		t.Fatal("nil without an answer")
+	}
+	c.answer(packets.Pubrec, held, 0)
+	if err := sink.Send(within(t), cut(2, 1)); err != nil { // behind PUBCOMP
+		t.Fatal(err)
+	}
+	l := sink.current
+	c.Close()
+	<-l.dead
+	for n := range 2 { // the first one is of the new connection, which has no session
+		if err := sink.Send(within(t), cut([]int{3, 0}[n], 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for len(publishes) > 0 {
+		if again := <-publishes; again == late {
+			t.Errorf("%s was delivered, and is published again", again)
+		}
+	}
+}
+
 // TestQoS2OverARealServer: the cable is cut again and again, and a reader of
 // somebody else's has each message once.
 func TestQoS2OverARealServer(t *testing.T) {

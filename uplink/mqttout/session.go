@@ -67,9 +67,10 @@ func (s *Sink) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	if made.terms.present {
-		made.inherit(s.left)
+	if !made.terms.present {
+		s.left.dropOpen()
 	}
+	made.inherit(s.left)
 	s.begun, s.left = true, nil
 	made.open(s.cfg.State)
 	return made, nil
