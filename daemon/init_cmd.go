@@ -137,6 +137,9 @@ func (c *initCall) apply(ctx context.Context, s initSource, text []byte, out io.
 	if err != nil {
 		return err
 	}
+	if p.config == nil && len(p.Credential)+len(p.File)+len(p.Operator)+len(p.Users) == 0 { // it would be taken away as done
+		return conf.Problems{{File: s.path, What: "says nothing", Hint: "copy it again, and let the computer eject the card before you pull it out"}}
+	}
 	if s.applied(p.cfg.Gateway.DataDir, text) {
 		fmt.Fprintf(out, "%s was applied before, so nothing is done: \"tidegate init %s\" does it again\n", s.path, s.path)
 		if s.boot && !c.dryRun { // it could not be taken away then

@@ -88,6 +88,9 @@ func (d *Document) refuseSyntax(err error) {
 	if errors.As(err, &fault) {
 		p.Line, p.Column = fault.Position()
 	}
+	if bytes.HasPrefix(d.text, []byte("\xff\xfe")) || bytes.HasPrefix(d.text, []byte("\xfe\xff")) {
+		p.What, p.Hint = "the text is UTF-16, as some programs on Windows write it", "save it as UTF-8"
+	}
 	d.problems = Problems{p}
 }
 
