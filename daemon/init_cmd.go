@@ -63,7 +63,7 @@ func initMain(args []string, stdout, stderr io.Writer) int {
 
 func (c *initCall) main(args []string) int {
 	c.flags.SetOutput(c.stderr)
-	c.flags.Usage = func() { io.WriteString(c.stdout, initUsage) }
+	c.flags.Usage = func() { io.WriteString(c.stderr, initUsage) }
 	c.flags.StringVar(&c.file, "config", defaultConfig, "")
 	c.flags.BoolVar(&c.dryRun, "dry-run", false, "")
 	c.flags.BoolVar(&c.lan, "lan", false, "")
