@@ -172,6 +172,7 @@ func TestCheckLooksAtThoseWhoMayConnect(t *testing.T) {
 	}{
 		{key, now, OK, "valid until"},
 		{key, now.Add(360 * 24 * time.Hour), Warn, "ends on"},
+		{key, now.Add(366 * 24 * time.Hour), Fail, "ended on"},
 		{cert, now, Fail, "the key is the certificate's"},
 	} {
 		k := &checklist{}
