@@ -180,3 +180,22 @@ func TestCheckLooksAtThoseWhoMayConnect(t *testing.T) {
 		expect(t, only(t, k), c.level, c.word)
 	}
 }
+
+// TestACertificateOfAnUplinkIsLookedAt: devices at the servers of large clouds log in with
+// one of a year, and nobody is there when that is over.
+func TestACertificateOfAnUplinkIsLookedAt(t *testing.T) {
+	now := time.Now()
+	for days, want := range map[time.Duration]struct {
+		level Level
+		word  string
+	}{-1: {Fail, "uplink cloud: the certificate ended on"}, 10: {Warn, "uplink cloud: the certificate ends on"}, 100: {OK, "uplink cloud: the certificate is valid until"}} {
+		u := cloudUplink("https://127.0.0.1:1")
+		h := u.doorOut.(*HTTPUplink)
+		h.TLSCert, h.TLSKey = writeCertificate(t, t.TempDir(), "gw", now.Add(days*24*time.Hour))
+		for _, offline := range []bool{false, true} {
+			k := &checklist{offline: offline}
+			k.uplinks(t.Context(), Config{Gateway: Gateway{ID: "gw"}, Uplink: Uplink{HTTP: []HTTPUplink{*h}}})
+			expect(t, k.findings[0], want.level, want.word)
+		}
+	}
+}
