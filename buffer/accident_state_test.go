@@ -89,6 +89,7 @@ func wholeStateAccidents() []accident {
 		}),
 		{name: "old copy of state.db", by: TestOldCopyOfStateSkipsAndResurrectsNothing},
 		{name: "old copy of the whole folder", by: TestCopyOfTheFolderBeginsANewEpoch},
+		{name: "old copy of the whole card, or one of several", by: TestCopyOfTheCardBeginsANewEpoch},
 		{name: "state.db rots while it is open", by: TestStateThatRotsWhileOpenIsReplaced},
 		{name: "state.db is found rotten by who only reads", by: TestWhoMeetsRotGetsAnErrorAndNoPanic},
 		{name: "writing state.db fails", by: TestStateThatCannotBeWrittenKeepsNotesAndQuarantine},
@@ -190,6 +191,22 @@ func TestCopyOfTheFolderBeginsANewEpoch(t *testing.T) {
 		t.Error("the epoch of the copy goes on")
 	}
 	again.expect("cloud", 1)
+}
+
+// TestCopyOfTheCardBeginsANewEpoch: such a copy has the inodes of what it was made of, and
+// numbers that others have used meanwhile. What it shares is not to be seen on it; that it
+// is started in another boot is.
+func TestCopyOfTheCardBeginsANewEpoch(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, nil)
+	r.accept("a", 1)
+	r.stop()
+	again := start(t, dir, func(c *Config) { c.Clock.Boot++ })
+	if again.epoch == r.epoch || journalOf(again.epoch) != journalOf(r.epoch) {
+		t.Errorf("the epoch of the copy is %x, that of the card was %x", again.epoch, r.epoch)
+	}
+	again.accept("a", 2)
+	again.expect("cloud", 1, 2)
 }
 
 func TestDamagedFilesDoNotPileUp(t *testing.T) {

@@ -69,7 +69,9 @@ func (r *recovery) firstEpoch(number uint64) uint64 {
 // known, and the epoch continues. After any other end the newest record may
 // have been sent and then rotted away: its numbers could be given out again.
 // So a new epoch begins, in which no number was ever used. A copy of state.db
-// tells nothing of how the last run ended: it may be an old one.
+// tells nothing of how the last run ended: it may be an old one. Nor does a copy of
+// the whole card, one of several or a backup, whose numbers others have gone on from.
+// That is not to be told from the card itself after a boot, so each boot begins one.
 func (r *recovery) beginEpoch() {
 	for lane := range r.next {
 		last := max(r.lastSeen[lane], r.before.Next[lane]-min(r.before.Next[lane], 1))
@@ -92,7 +94,7 @@ func (r *recovery) beginEpoch() {
 			r.next[lane] += leap
 		}
 	}
-	if !clean {
+	if !clean || r.before.Boot != r.cfg.Clock.Boot {
 		r.epoch = newEpoch(r.epoch)
 	}
 	_ = r.tell(r.state.isNew) // Run tries again before it commits
@@ -100,5 +102,5 @@ func (r *recovery) beginEpoch() {
 
 // session is how this run goes on, or ended.
 func (b *Buffer) session() session {
-	return session{File: b.state.inode(), Epoch: b.epoch, Record: b.record, Next: b.next}
+	return session{File: b.state.inode(), Boot: b.cfg.Clock.Boot, Epoch: b.epoch, Record: b.record, Next: b.next}
 }

@@ -84,6 +84,9 @@ type session struct {
 	// File is the inode of the state.db that this was written to: a copy of
 	// it may be an old one.
 	File uint64 `json:"file"`
+	// Boot is the one in which this was written. A copy of a whole card has the
+	// same inodes, and is started in another boot.
+	Boot uint32 `json:"boot"`
 	// Clean says that the buffer was closed in order; Record is the last
 	// record and Next the next sequence numbers then.
 	Clean  bool                  `json:"clean"`

@@ -49,10 +49,8 @@ func Check(ctx context.Context, c Config) []Finding {
 // machine checks everything but what is on the other side of the links.
 func (k *checklist) machine(ctx context.Context, c Config) {
 	k.identity(c.Gateway, thisMachine())
-	now := time.Now()
-	if k.offline { // clocks are often set later than this
-		now = later(now, c.clockFloor())
-	} else {
+	now := k.now(c)
+	if !k.offline {
 		k.clock(now, bootclock.Synced())
 	}
 	k.dataDir(c.Gateway.DataDir, int64(c.Buffer.MaxBytes))
@@ -73,6 +71,15 @@ func (k *checklist) machine(ctx context.Context, c Config) {
 	k.dashboard(c.Dashboard, c.Gateway.DataDir, c.Gateway.SocketPath(), now)
 	k.refinements(c)
 	k.links(c, k.network(c), now)
+}
+
+// now is what the clock says, or offline, for clocks are often set later than that, what it
+// must at least be.
+func (k *checklist) now(c Config) time.Time {
+	if k.offline {
+		return later(time.Now(), c.clockFloor())
+	}
+	return time.Now()
 }
 
 // Worst returns the highest level among the findings.

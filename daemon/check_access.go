@@ -49,6 +49,10 @@ func (k *checklist) tlsFiles(table string, files certs.Files, now time.Time) {
 		return
 	}
 	f := netcheck.OfCertificate("the certificate", leaf.NotAfter, now)
+	if now.After(leaf.NotAfter) {
+		k.fail(f.Hint, "%s: the certificate ended on %s: who looks at it refuses it", table, leaf.NotAfter.Format(time.DateOnly))
+		return
+	}
 	if f.State != netcheck.OK {
 		k.warn(f.Hint, "%s: %s", table, f.Text)
 		return

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/certs"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/netcheck"
 )
@@ -79,11 +80,12 @@ func (k *checklist) uplinks(ctx context.Context, c Config) {
 		k.warn("add an [[uplink.http]]", "there is no uplink: readings are kept until the buffer is full")
 		return
 	}
-	network := k.network(c)
+	network, now := k.network(c), k.now(c)
 	parts := k.parts(len(all))
 	var looking sync.WaitGroup
 	for i, u := range all {
 		looking.Go(func() {
+			parts[i].ownCertificate(u.settings(), now)
 			switch readable := parts[i].secrets(u); {
 			case parts[i].offline:
 				parts[i].certificates(u)
@@ -95,6 +97,15 @@ func (k *checklist) uplinks(ctx context.Context, c Config) {
 	looking.Wait()
 	for _, part := range parts {
 		k.findings = append(k.findings, part.findings...)
+	}
+}
+
+// ownCertificate looks at the one that the gateway shows over there. Files that cannot be
+// used are told of by what would use them.
+func (k *checklist) ownCertificate(u Upstream, now time.Time) {
+	files := certs.Files{Cert: u.TLSCert, Key: u.TLSKey}
+	if _, err := files.Load(); err == nil {
+		k.tlsFiles("uplink "+u.Name, files, now)
 	}
 }
 

@@ -52,8 +52,8 @@ type configCall struct {
 
 func configMain(name string, run func(*configCall, context.Context) error, args []string, stdout, stderr io.Writer) int {
 	c := &configCall{call: call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet("tidegate "+name, flag.ContinueOnError)}}
-	if err := c.parse(name, args); errors.Is(err, flag.ErrHelp) {
-		return exitOK
+	if err := c.parse(name, args); errors.Is(err, flag.ErrHelp) || errors.Is(err, errMisused) {
+		return c.report(err)
 	} else if err != nil {
 		fmt.Fprintf(stderr, "tidegate %s: %v\n", name, err)
 		return exitUsage
@@ -75,13 +75,13 @@ func (c *configCall) ask(ctx context.Context, method, what string, body, into an
 // parse takes flags and the file in any order.
 func (c *configCall) parse(name string, args []string) error {
 	c.flags.SetOutput(c.stderr)
-	c.flags.Usage = func() { io.WriteString(c.stdout, configUsage) }
+	c.flags.Usage = func() { io.WriteString(c.stderr, configUsage) }
 	c.flags.StringVar(&c.file, "config", defaultConfig, "the configuration `FILE` that the gateway runs with")
 	if name == "apply" {
 		c.flags.DurationVar(&c.within, "confirm", api.UsualTrial, "how long to wait for \"tidegate confirm\"")
 	}
 	for len(args) > 0 {
-		if err := c.flags.Parse(args); err != nil {
+		if err := c.takeFlags(args); err != nil {
 			return err
 		}
 		if args = c.flags.Args(); len(args) == 0 {

@@ -96,7 +96,6 @@ func (g Gateway) identify(m machine) (identity, error) {
 	known := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		is.doubt = fmt.Sprintf("which name this gateway had is not known any more: %v — hint: set gateway.id if it had another", err)
-		err = nil
 	}
 	if errors.Is(err, fs.ErrPermission) && g.ID == "" {
 		is.doubt = fmt.Sprintf("whether this gateway has a name that it remembers cannot be seen: %v — hint: try it with sudo", err)
@@ -119,10 +118,6 @@ func (g Gateway) identify(m machine) (identity, error) {
 		if host, _ := m.hostname(); is.Machine == "" && host == is.ID {
 			is.doubt = calledByHost(is.ID, none)
 		}
-	case g.ID == "" && errors.Is(err, fs.ErrNotExist) && g.ofOldVersion():
-		is.ID, err = hostName(m)
-		is.doubt = fmt.Sprintf("the gateway keeps its host name %q as its id: readings under it are on flash — hint: set gateway.id to it, or to another name", is.ID)
-		return is, err
 	case is.Machine != "":
 		is.ID = is.Machine
 	default:
@@ -143,13 +138,6 @@ func (g Gateway) identify(m machine) (identity, error) {
 
 func calledByHost(id string, why error) string {
 	return fmt.Sprintf("this machine has no id (%v), so the gateway is called by its host name: %s — hint: set gateway.id to a name that no other gateway has", why, id)
-}
-
-// ofOldVersion says that there is a journal from before names were remembered. Its
-// gateway was called by its host name.
-func (g Gateway) ofOldVersion() bool {
-	_, err := os.Stat(filepath.Join(g.DataDir, "journal", "state.db"))
-	return err == nil
 }
 
 func hostName(m machine) (string, error) {

@@ -93,7 +93,7 @@ func TestTheNameStays(t *testing.T) {
 		"a name that is configured":           {id: "north-7", machine: oneMachine, want: "north-7"},
 		"one that is made of the machine's":   {id: "farm-7-{machine}", machine: oneMachine, want: "farm-7-" + oneName},
 		"as in a container":                   {id: "farm-7-{machine}", machine: "-", want: "farm-7-host", doubt: "this machine has no id"},
-		"an older version's journal":          {journal: "x", machine: oneMachine, want: "host", doubt: "keeps its host name"},
+		"a disk was full as it began":         {journal: "x", machine: oneMachine, want: oneName},
 		"which another name was given":        {id: "north-7", journal: "x", machine: oneMachine, want: "north-7"},
 		"the id was taken out":                {kept: remembered, journal: "x", machine: oneMachine, want: "hall-7"},
 		"and the machine lost its id":         {kept: remembered, machine: "-", want: "hall-7"},

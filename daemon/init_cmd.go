@@ -63,7 +63,7 @@ func initMain(args []string, stdout, stderr io.Writer) int {
 
 func (c *initCall) main(args []string) int {
 	c.flags.SetOutput(c.stderr)
-	c.flags.Usage = func() { io.WriteString(c.stdout, initUsage) }
+	c.flags.Usage = func() { io.WriteString(c.stderr, initUsage) }
 	c.flags.StringVar(&c.file, "config", defaultConfig, "")
 	c.flags.BoolVar(&c.dryRun, "dry-run", false, "")
 	c.flags.BoolVar(&c.lan, "lan", false, "")
@@ -136,6 +136,9 @@ func (c *initCall) apply(ctx context.Context, s initSource, text []byte, out io.
 	p, err := parseInit(s.path, text, c.file, now, wrong)
 	if err != nil {
 		return err
+	}
+	if p.config == nil && len(p.Credential)+len(p.File)+len(p.Operator)+len(p.Users) == 0 { // it would be taken away as done
+		return conf.Problems{{File: s.path, What: "says nothing", Hint: "copy it again, and let the computer eject the card before you pull it out"}}
 	}
 	if s.applied(p.cfg.Gateway.DataDir, text) {
 		fmt.Fprintf(out, "%s was applied before, so nothing is done: \"tidegate init %s\" does it again\n", s.path, s.path)

@@ -40,14 +40,15 @@ type initSource struct {
 }
 
 // findInit returns the first provisioning file that there is: systemd's credential, then
-// those on boot partitions; an empty source for none.
+// those on boot partitions; an empty source for none. Editors on Windows add .txt to the
+// name, which Windows does not show: nobody would find out why nothing happens.
 func findInit(credentials string, boots []string) initSource {
 	var all []initSource
 	if credentials != "" {
 		all = append(all, initSource{path: filepath.Join(credentials, initCredential)})
 	}
 	for _, dir := range boots {
-		all = append(all, initSource{path: filepath.Join(dir, initName), boot: true})
+		all = append(all, initSource{path: filepath.Join(dir, initName), boot: true}, initSource{path: filepath.Join(dir, initName+".txt"), boot: true})
 	}
 	for _, s := range all {
 		if _, err := os.Lstat(s.path); err == nil {

@@ -43,6 +43,20 @@ func TestAFileOnTheBootPartitionMakesAGateway(t *testing.T) {
 	}
 }
 
+// TestAnEditorOfWindowsMakesAGateway: it adds a mark of its own, ends lines in two
+// characters, and adds to the name what Windows then hides.
+func TestAnEditorOfWindowsMakesAGateway(t *testing.T) {
+	n := newNewcomer(t)
+	writeFile(t, n.file()+".txt", "\xef\xbb\xbf[gateway]\r\nid = \"farm-7\"\r\n[credential]\r\na = \"s3cret\"\r\n")
+	n.mustInit()
+	if cfg, err := Parse("config", []byte(readFile(t, n.config()))); err != nil || cfg.Gateway.ID != "farm-7" || readFile(t, filepath.Join(credentialStore(n.config()), "a")) != "s3cret" {
+		t.Errorf("%+v, %v", cfg.Gateway, err)
+	}
+	if got := treeNames(treeOf(t, n.boot)); got != "boot boot/tidegate-init.done boot/tidegate-init.log" {
+		t.Errorf("on the card: %s", got)
+	}
+}
+
 // TestAPowerCutWhileAGatewayIsSetUpIsHarmless stops before each step.
 func TestAPowerCutWhileAGatewayIsSetUpIsHarmless(t *testing.T) {
 	errCut := errors.New("power cut")
@@ -85,6 +99,9 @@ func TestWhatIsWrongChangesNothingAndIsToldOnTheCard(t *testing.T) {
 	const operator = "[operator]\npassword = "
 	for what, c := range map[string]struct{ text, want string }{
 		"no TOML":                 {"[gateway\n", ":1:9: "},
+		"a copy that did not end": {"", "says nothing"},
+		"nothing but comments":    {"# the farm's\n", "says nothing"},
+		"UTF-16":                  {"\xff\xfe[\x00l\x00o\x00g\x00]\x00", "save it as UTF-8"},
 		"the configuration":       {"[credential]\na = \"s3cret\"\n[gateway]\nid = \"a b\"\n", ":4:6: gateway.id: "},
 		"a typo":                  {"[credentials]\na = \"s3cret\"\n", `did you mean "credential`},
 		"a number as a secret":    {"[credential]\na = 739105\n", ":2:5: credential.a: is no text"},

@@ -44,7 +44,7 @@ func resetMain(args []string, stdout, stderr io.Writer) int {
 
 func (c *resetCall) main(args []string) int {
 	c.flags.SetOutput(c.stderr)
-	c.flags.Usage = func() { io.WriteString(c.stdout, resetUsage) }
+	c.flags.Usage = func() { io.WriteString(c.stderr, resetUsage) }
 	c.flags.StringVar(&c.file, "config", defaultConfig, "")
 	c.flags.BoolVar(&c.yes, "yes", false, "")
 	c.flags.BoolVar(&c.keep, "keep-config", false, "")

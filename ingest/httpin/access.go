@@ -24,7 +24,7 @@ func (d *door) admit(r *http.Request) (*holder, *refusal) {
 	}
 	d.stats.badLogins.Add(1)
 	from, _, _ := net.SplitHostPort(r.RemoteAddr)
-	if d.said.First(from+" "+user, time.Now()) {
+	if d.said.First(from, user, time.Now()) {
 		d.log.Warn("http client has no valid token or password", "event", "login_refused", "remote", r.RemoteAddr, "user", user)
 	}
 	return nil, refuse(http.StatusUnauthorized, `send "Authorization: Bearer TOKEN", or a user's name and password`, "nobody here knows you")

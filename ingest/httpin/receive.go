@@ -321,7 +321,7 @@ func (d *door) resolve(topic string, who *holder) (route.Target, *refusal) {
 	}
 	if !who.mayPublish(topic) {
 		d.stats.denied.Add(1)
-		if d.said.First(who.name, time.Now()) {
+		if d.said.First(who.name, "", time.Now()) {
 			d.log.Warn("http client may not publish there", "event", "acl_denied", "user", who.name, "topic", topic)
 		}
 		return route.Target{}, refuse(http.StatusForbidden, "the token's line says for which it is", "%s may not publish to %q", who.name, topic)

@@ -154,7 +154,7 @@ func (c *conn) turnAway(id string, reason byte) {
 	c.refusal = reason
 	b := c.broker
 	b.stats.badLogins.Add(1)
-	if b.said.First(host(c)+" "+c.user, time.Now()) {
+	if b.said.First(host(c), c.user, time.Now()) {
 		b.log.Warn("mqtt client may not connect", "event", "login_refused", "remote", c.RemoteAddr().String(), "client", id, "user", c.user, "err", reasonText(reason))
 	}
 }
@@ -169,7 +169,7 @@ func (c *conn) noteHandshake(err error) {
 	}
 	b := c.broker
 	b.stats.badLogins.Add(1)
-	if b.said.First(host(c), time.Now()) {
+	if b.said.First(host(c), "", time.Now()) {
 		b.log.Warn("mqtt client did not get through TLS", "event", "login_refused", "remote", c.RemoteAddr().String(), "err", err)
 	}
 }
@@ -207,7 +207,7 @@ func (c *conn) deny(f frame) {
 func (c *conn) countDenied() {
 	b := c.broker
 	c.stats.denied.Add(1)
-	if id := c.client.ID; b.said.First(id, time.Now()) {
+	if id := c.client.ID; b.said.First(id, "", time.Now()) {
 		b.log.Warn("mqtt client may not publish there", "event", "acl_denied", "client", id, "user", c.user, "topic", c.topics.last.name)
 	}
 }

@@ -49,7 +49,7 @@ func (h *hooks) OnACLCheck(cl *mqtt.Client, filter string, _ bool) bool {
 	}
 	b := h.broker
 	c.stats.denied.Add(1)
-	if b.said.First(cl.ID, time.Now()) {
+	if b.said.First(cl.ID, "", time.Now()) {
 		b.log.Warn("mqtt client may not subscribe there", "event", "acl_denied", "client", cl.ID, "user", c.user, "filter", filter)
 	}
 	return false

@@ -36,11 +36,12 @@ func Decode(name string, text []byte, into any) *Document {
 	return d
 }
 
+// byteOrderMark is what editors on Windows begin UTF-8 files with.
+func byteOrderMark() []byte { return []byte("\xef\xbb\xbf") }
+
 // parse reads a text; nil if it is no TOML.
 func parse(name string, text []byte) (*Document, map[string]any) {
-	// Editors on Windows begin UTF-8 files with a byte order mark, which is a
-	// syntax error in TOML.
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	text = bytes.TrimPrefix(text, byteOrderMark()) // which is a syntax error in TOML
 	d := &Document{name: name, text: text, refused: map[string]bool{}}
 	if len(text) > MaxBytes {
 		d.problems = Problems{{File: name, What: fmt.Sprintf("larger than %v", Size(MaxBytes)), Hint: "check that it is a configuration file"}}
@@ -87,6 +88,9 @@ func (d *Document) refuseSyntax(err error) {
 	var fault *toml.DecodeError
 	if errors.As(err, &fault) {
 		p.Line, p.Column = fault.Position()
+	}
+	if bytes.HasPrefix(d.text, []byte("\xff\xfe")) || bytes.HasPrefix(d.text, []byte("\xfe\xff")) {
+		p.What, p.Hint = "the text is UTF-16, as some programs on Windows write it", "save it as UTF-8"
 	}
 	d.problems = Problems{p}
 }

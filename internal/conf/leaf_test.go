@@ -162,7 +162,7 @@ func FuzzSizeTextRoundTrips(f *testing.F) {
 
 func TestSecretNeverShowsItself(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(path, []byte("hunter2\r\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("\xef\xbb\xbfhunter2\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	secret, err := ReadSecret(path)

@@ -25,10 +25,11 @@ func (m *machine) makeUsed() {
 	m.must("systemctl stop tidegate; sync")
 }
 
-// epoch is what a gateway gives to its buffer and to no other.
+// epoch is what all epochs of a gateway's buffer begin with, and those of no other: each
+// boot has one.
 func (m *machine) epoch() string {
 	m.Helper()
-	return m.must("tidegate buffer ls -json | grep '\"epoch\"'")
+	return m.must("tidegate buffer ls -json | grep -o '\"epoch\": \"[0-9a-f]\\{6\\}'")
 }
 
 // isUsed asks for all that a reset takes, one by one, and says whether it is as it was.
