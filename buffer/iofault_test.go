@@ -131,8 +131,9 @@ func TestIOFaultWorkload(t *testing.T) {
 		fmt.Println("no start:", err)
 		return
 	}
+	runtime.LockOSThread() // calls are counted by thread
 	go func() {
-		runtime.LockOSThread() // calls are counted by thread
+		runtime.LockOSThread()
 		b.Run(t.Context())
 	}()
 	c := b.Cursor("cloud")
