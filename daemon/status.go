@@ -54,6 +54,7 @@ func (d *Daemon) status() dashboard.Status {
 	s.Refined = g.refined()
 	s.Commands = g.commands.status()
 	s.Access = d.entrance.status()
+	s.Certificates = g.certificateStatus()
 	s.Revision, s.Trial = d.texts.Load().revision, d.trialStatus()
 	s.Identify = d.signal.How()
 	s.Problems = slices.Concat(d.fallen(), d.versionProblems(), problems(s), d.entrance.problems())
@@ -257,6 +258,7 @@ func problems(s dashboard.Status) []string {
 	if s.Buffer.Refused > 0 {
 		all = append(all, fmt.Sprintf("%s of readings that an uplink refused for good: set aside, and reported upstream — hint: \"tidegate quarantine ls\" says why, and can send them again", count(uint64(s.Buffer.Refused), "block")))
 	}
+	all = append(all, certificateProblems(s)...)
 	all = append(all, networkProblems(s)...)
 	all = append(all, silentSlaves(s.Doors)...)
 	if len(s.Links) == 0 {
