@@ -39,6 +39,7 @@ const (
 type twins struct {
 	mu    sync.Mutex
 	names map[string]*alive
+	swept time.Time // when there was a look for names that can go
 }
 
 // alive is the epochs that are alive under one name, the last that was at the end.
@@ -96,7 +97,8 @@ func (t *twins) name(gateway string, now time.Time) *alive {
 	if a := t.names[gateway]; a != nil {
 		return a
 	}
-	if len(t.names) >= maxNames {
+	if len(t.names) >= maxNames && now.Sub(t.swept) >= aliveWithin {
+		t.swept = now
 		for name, a := range t.names {
 			if now.Sub(a.lives[len(a.lives)-1].last) >= twinAgain {
 				delete(t.names, name)
