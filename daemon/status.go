@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
@@ -252,7 +253,8 @@ func lossProblems(b dashboard.Buffer) (all []string) {
 func problems(s dashboard.Status) []string {
 	all := []string{}
 	if s.Buffer.State != dashboard.OK {
-		all = append(all, s.Buffer.State+" — hint: make room on the disk, or restore the link")
+		what, hint, _ := strings.Cut(s.Buffer.State, " — hint: ")
+		all = append(all, what+" — hint: "+cmp.Or(hint, "make room on the disk, or restore the link"))
 	}
 	all = append(all, lossProblems(s.Buffer)...)
 	if s.Buffer.Refused > 0 {
