@@ -17,6 +17,8 @@ import (
 type delivery struct {
 	chunk  wire.Chunk
 	gaps   []gapReport
+	alive  bool   // a gateway has just dated something in it
+	twin   uint64 // the epoch of another gateway under its name; 0 for none
 	result Result
 }
 
@@ -32,7 +34,7 @@ type verifier struct {
 }
 
 // verify decodes everything, so that what is stored can be read again.
-func (v *verifier) verify(d *delivery) error {
+func (v *verifier) verify(d *delivery, now time.Time) error {
 	if v.dec == nil {
 		v.dec = wire.NewDecoder()
 	}
@@ -50,6 +52,7 @@ func (v *verifier) verify(d *delivery) error {
 				d.gaps = append(d.gaps, g)
 			}
 		}
+		d.alive = d.alive || isAlive(b, rs, now)
 		clear(rs) // lets go of the names
 		v.readings = rs
 	}
@@ -63,6 +66,8 @@ type summary struct {
 	FirstTime  int64  `json:"first_time"`
 	LastTime   int64  `json:"last_time"`
 	ReceivedAt int64  `json:"received_at"`
+	Twin       uint64 `json:"twin,omitempty"`
+	TwinAt     int64  `json:"twin_at,omitempty"`
 }
 
 // store writes the deliveries in one transaction.
@@ -85,7 +90,7 @@ func (d *delivery) store(tx *bbolt.Tx, now time.Time) error {
 			return fmt.Errorf("summary of a lane: %w", err)
 		}
 	}
-	d.result = Result{}
+	d.result.Fresh, d.result.Duplicates = 0, 0
 	for _, b := range d.chunk.Blocks {
 		fresh, err := storeBlock(tx, key, b)
 		if err != nil {
@@ -107,6 +112,9 @@ func (d *delivery) store(tx *bbolt.Tx, now time.Time) error {
 	}
 	s.Duplicates += d.result.Duplicates
 	s.ReceivedAt = now.UnixNano()
+	if d.twin != 0 {
+		s.Twin, s.TwinAt = d.twin, now.UnixNano()
+	}
 	value, err := json.Marshal(s)
 	if err != nil {
 		return err

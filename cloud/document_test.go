@@ -155,7 +155,7 @@ func FuzzBody(f *testing.F) {
 		d := &delivery{chunk: c}
 		v := <-s.verifiers
 		defer func() { s.verifiers <- v }()
-		if err != nil || r.check(c, [32]byte{}, "") != nil || v.verify(d) != nil {
+		if err != nil || r.check(c, [32]byte{}, "") != nil || v.verify(d, time.Now()) != nil {
 			return
 		}
 		tx, err := s.db.Begin(true)
@@ -163,10 +163,10 @@ func FuzzBody(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer tx.Rollback() // each input meets an empty store
-		if err := d.store(tx, time.Now()); err != nil || d.result != (Result{uint64(c.Count()), 0}) {
+		if err := d.store(tx, time.Now()); err != nil || d.result != (Result{Fresh: uint64(c.Count())}) {
 			t.Fatalf("%+v of %d readings, %v", d.result, c.Count(), err)
 		}
-		if err := d.store(tx, time.Now()); err != nil || d.result != (Result{0, uint64(c.Count())}) {
+		if err := d.store(tx, time.Now()); err != nil || d.result != (Result{Duplicates: uint64(c.Count())}) {
 			t.Fatalf("again %+v of %d readings, %v", d.result, c.Count(), err)
 		}
 		for _, b := range c.Blocks {

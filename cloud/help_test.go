@@ -111,7 +111,7 @@ func receive(t testing.TB, s *Store, c wire.Chunk, fresh, duplicates uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Result{fresh, duplicates}); got != want {
+	if want := (Result{Fresh: fresh, Duplicates: duplicates}); got != want {
 		t.Errorf("%d..%d: got %+v, want %+v", c.First(), c.Last(), got, want)
 	}
 }

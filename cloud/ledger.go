@@ -30,7 +30,14 @@ type LaneLedger struct {
 	LastTime  int64 `json:"last_time"`
 	// ReceivedAt is when the last delivery came.
 	ReceivedAt int64 `json:"received_at"`
+	// Twin is the epoch of another gateway that delivered under the same name at the same
+	// time, last at TwinAt.
+	Twin   string `json:"twin,omitempty"`
+	TwinAt int64  `json:"twin_at,omitempty"`
 }
+
+// TwinHint is what to do about a Twin.
+const TwinHint = "was a card copied? Give one of them another gateway.id; what they have delivered is told apart by its epoch only"
 
 // Ledger accounts for every lane, in the order of gateway, epoch and lane.
 func (s *Store) Ledger() ([]LaneLedger, error) {
@@ -73,6 +80,9 @@ func readLedger(tx *bbolt.Tx, key, value []byte) (LaneLedger, error) {
 		FirstTime:  s.FirstTime,
 		LastTime:   s.LastTime,
 		ReceivedAt: s.ReceivedAt,
+	}
+	if s.Twin != 0 {
+		l.Twin, l.TwinAt = fmt.Sprintf("%016x", s.Twin), s.TwinAt
 	}
 	l.Missing = missing(l.Ranges, gaps)
 	for _, r := range l.Missing {

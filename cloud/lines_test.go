@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidegate/tidegate/wire"
 )
@@ -109,7 +110,7 @@ func FuzzReadLines(f *testing.F) {
 				}
 				continue
 			}
-			if err := v.verify(&delivery{chunk: c}); err != nil && c.Last() <= maxSeq {
+			if err := v.verify(&delivery{chunk: c}, time.Now()); err != nil && c.Last() <= maxSeq {
 				t.Errorf("%v", err)
 			}
 		}

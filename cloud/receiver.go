@@ -246,6 +246,9 @@ func (r *Receiver) keep(ctx context.Context, media string, body []byte, token [3
 	if err != nil {
 		return Delivery{}, corrupt(err)
 	}
+	if result.Twin {
+		r.log.Warn("two gateways deliver under one name", "gateway", chunk.Gateway, "epoch", fmt.Sprintf("%016x", chunk.Epoch()), "hint", TwinHint)
+	}
 	return Delivery{Chunk: chunk, Result: result}, nil
 }
 

@@ -57,7 +57,7 @@ func TestAcknowledgesWhatItStored(t *testing.T) {
 			t.Errorf("answered %d %s, want %s", status, got, want)
 		}
 	}
-	if want := []Result{{7, 0}, {0, 7}}; fmt.Sprint(seen) != fmt.Sprint(want) {
+	if want := []Result{{Fresh: 7}, {Duplicates: 7}}; fmt.Sprint(seen) != fmt.Sprint(want) {
 		t.Errorf("saw %v, want %v", seen, want)
 	}
 	wantExport(t, s, Range{1, 5}, Range{8, 9})

@@ -60,6 +60,8 @@ var errLater = errors.New("it is of a later version of this program")
 type Store struct {
 	db        *bbolt.DB
 	verifiers chan *verifier // as many as may decode at once
+	twins     twins
+	now       func() time.Time
 
 	committing sync.Mutex // held by whoever commits
 
@@ -79,7 +81,7 @@ func Open(c StoreConfig) (*Store, error) {
 	} else if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{verifiers: make(chan *verifier, runtime.GOMAXPROCS(0))}
+	s := &Store{verifiers: make(chan *verifier, runtime.GOMAXPROCS(0)), now: time.Now}
 	for range cap(s.verifiers) {
 		s.verifiers <- &verifier{}
 	}
@@ -159,6 +161,8 @@ type Result struct {
 	Fresh uint64
 	// Duplicates is the number of readings that were here already.
 	Duplicates uint64
+	// Twin says that another gateway delivers under the same name; it is so once in a while.
+	Twin bool
 }
 
 // Receive verifies the chunk down to its last reading and stores what is new.
@@ -172,13 +176,16 @@ func (s *Store) Receive(ctx context.Context, c wire.Chunk) (Result, error) {
 	d := &delivery{chunk: c}
 	select {
 	case v := <-s.verifiers:
-		err := v.verify(d)
+		err := v.verify(d, s.now())
 		s.verifiers <- v
 		if err != nil {
 			return Result{}, fmt.Errorf("receive: %w", err)
 		}
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("receive: %w", ctx.Err())
+	}
+	if d.alive {
+		d.twin, d.result.Twin = s.twins.live(c.Gateway, c.Epoch(), s.now())
 	}
 	if err := s.commit(d); err != nil {
 		return Result{}, fmt.Errorf("receive: %w", err)
@@ -212,7 +219,7 @@ func (s *Store) commit(d *delivery) error {
 		s.mu.Lock()
 		s.open = nil
 		s.mu.Unlock()
-		g.err = s.update(func(tx *bbolt.Tx) error { return store(tx, g.deliveries, time.Now()) })
+		g.err = s.update(func(tx *bbolt.Tx) error { return store(tx, g.deliveries, s.now()) })
 		s.committing.Unlock()
 		close(g.done)
 	}

@@ -147,7 +147,7 @@ func TestConcurrentDuplicatesCountOnce(t *testing.T) {
 		total.Fresh += r.Fresh
 		total.Duplicates += r.Duplicates
 	}
-	if want := (Result{100, 3100}); total != want {
+	if want := (Result{Fresh: 100, Duplicates: 3100}); total != want {
 		t.Errorf("got %+v, want %+v", total, want)
 	}
 	wantExport(t, s, Range{1, 100})

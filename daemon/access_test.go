@@ -161,7 +161,7 @@ func TestCheckLooksAtThoseWhoMayConnect(t *testing.T) {
 	} {
 		k := &checklist{}
 		c.m.Listen = "127.0.0.1:0"
-		k.access(c.m, c.now)
+		k.access(c.m)
 		expect(t, only(t, k), c.level, c.word)
 	}
 	for _, c := range []struct {
@@ -176,26 +176,7 @@ func TestCheckLooksAtThoseWhoMayConnect(t *testing.T) {
 		{cert, now, Fail, "the key is the certificate's"},
 	} {
 		k := &checklist{}
-		k.tlsFiles("ingest.mqtt", MQTT{TLSCert: cert, TLSKey: c.key}.tlsFiles(), c.now)
+		k.shows(certificate{where: "ingest.mqtt", files: MQTT{TLSCert: cert, TLSKey: c.key}.tlsFiles()}, c.now)
 		expect(t, only(t, k), c.level, c.word)
-	}
-}
-
-// TestACertificateOfAnUplinkIsLookedAt: devices at the servers of large clouds log in with
-// one of a year, and nobody is there when that is over.
-func TestACertificateOfAnUplinkIsLookedAt(t *testing.T) {
-	now := time.Now()
-	for days, want := range map[time.Duration]struct {
-		level Level
-		word  string
-	}{-1: {Fail, "uplink cloud: the certificate ended on"}, 10: {Warn, "uplink cloud: the certificate ends on"}, 100: {OK, "uplink cloud: the certificate is valid until"}} {
-		u := cloudUplink("https://127.0.0.1:1")
-		h := u.doorOut.(*HTTPUplink)
-		h.TLSCert, h.TLSKey = writeCertificate(t, t.TempDir(), "gw", now.Add(days*24*time.Hour))
-		for _, offline := range []bool{false, true} {
-			k := &checklist{offline: offline}
-			k.uplinks(t.Context(), Config{Gateway: Gateway{ID: "gw"}, Uplink: Uplink{HTTP: []HTTPUplink{*h}}})
-			expect(t, k.findings[0], want.level, want.word)
-		}
 	}
 }

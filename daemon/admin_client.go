@@ -19,7 +19,7 @@ var errNoGateway = errors.New("is the daemon running? Try \"systemctl status tid
 
 // openAdmin sends a request to the daemon behind the socket, with a body if that is
 // not nil. The caller closes the answer. Where nobody listens, an error is of
-// errNoGateway.
+// errNoGateway; what the daemon finds wrong with the request is of [api.Invalid].
 func openAdmin(ctx context.Context, socket, method, path string, body any) (io.ReadCloser, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -46,7 +46,10 @@ func openAdmin(ctx context.Context, socket, method, path string, body any) (io.R
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	if no := api.RefusalOf(resp.Body); no != "" {
+	switch no := api.RefusalOf(resp.Body); {
+	case no != "" && resp.StatusCode == http.StatusBadRequest:
+		return nil, api.Invalid(errors.New(no))
+	case no != "":
 		return nil, errors.New(no)
 	}
 	return nil, fmt.Errorf("%s: the daemon answered %s — hint: is it of another version than this program? Restart it", socket, resp.Status)

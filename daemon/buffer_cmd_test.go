@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,6 +128,18 @@ func TestExportFileIsWholeOrNotThere(t *testing.T) {
 	}
 	if text, err := os.ReadFile(path); string(text) != "rest" || err != nil {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// Who names a file is told of that file, and what to do.
+func TestFileThatCannotBeWrittenIsTheOneThatWasNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nonexist", "all")
+	err := notWritten(path, writeWhole(path, func(io.Writer) error { return nil }))
+	if want := "write " + path + ": no such file or directory — hint: make the folder first: " + filepath.Dir(path); err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if err := notWritten(path, buffer.ErrLeftOut); !errors.Is(err, buffer.ErrLeftOut) {
+		t.Error(err)
 	}
 }
 

@@ -49,6 +49,7 @@ func (c *bufferCall) export(ctx context.Context) error {
 		return fmt.Errorf("%s is there already — hint: choose another name, or remove it", c.out)
 	}
 	n, err := c.copyOf(inv).file(ctx, c.out)
+	err = notWritten(c.out, err)
 	c.sum(n, c.out, err)
 	return c.adviseQuery(err)
 }

@@ -61,14 +61,15 @@ func (k *checklist) machine(ctx context.Context, c Config) {
 	if plain := c.Ingest.MQTT.PlainListen; plain != "" {
 		k.listener("ingest.mqtt (plain)", plain, c.Gateway.SocketPath())
 	}
-	k.access(c.Ingest.MQTT, now)
+	k.access(c.Ingest.MQTT)
 	k.clients(c)
-	k.http(c.Ingest.HTTP, c.Gateway.SocketPath(), now)
+	k.http(c.Ingest.HTTP, c.Gateway.SocketPath())
 	k.modbus(ctx, c)
 	k.serial(c.lines(), c.Gateway.SocketPath(), serialport.Host{})
 	k.coap(c.Ingest.CoAP, c.Buffer.AckDelay(), c.Gateway.SocketPath())
-	k.lineDoors(ctx, c.Ingest.Line, c.Gateway, now)
-	k.dashboard(c.Dashboard, c.Gateway.DataDir, c.Gateway.SocketPath(), now)
+	k.lineDoors(ctx, c.Ingest.Line, c.Gateway)
+	k.dashboard(c.Dashboard, c.Gateway.DataDir, c.Gateway.SocketPath())
+	k.certificates(c.certificates(), now)
 	k.refinements(c)
 	k.links(c, k.network(c), now)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/netcheck"
@@ -25,13 +26,13 @@ func checkChange(ctx context.Context, old, next Config) []Finding {
 		if m.PlainListen != "" {
 			k.listener("ingest.mqtt (plain)", m.PlainListen, socket)
 		}
-		k.access(m, now)
+		k.access(m)
 	}
 	if is(old.wantedClients(), next.wantedClients()) {
 		k.clients(next)
 	}
 	if is(was.HTTP, in.HTTP) {
-		k.http(in.HTTP, socket, now)
+		k.http(in.HTTP, socket)
 	}
 	if is(was.CoAP, in.CoAP) {
 		k.coap(in.CoAP, next.Buffer.AckDelay(), socket)
@@ -42,7 +43,9 @@ func checkChange(ctx context.Context, old, next Config) []Finding {
 		k.modbus(ctx, fresh)
 	}
 	k.serial(fresh.lines(), socket, serialport.Host{})
-	k.lineDoors(ctx, fresh.Ingest.Line, next.Gateway, now)
+	k.lineDoors(ctx, fresh.Ingest.Line, next.Gateway)
+	known := old.certificates()
+	k.certificates(slices.DeleteFunc(next.certificates(), func(c certificate) bool { return slices.Contains(known, c) }), now)
 	if is(old.Refine, next.Refine) {
 		k.refinements(next)
 	}

@@ -19,8 +19,8 @@ func (k *checklist) dataDir(dir string, maxBytes int64) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		parent := existingParent(dir)
-		if unix.Access(parent, unix.W_OK|unix.X_OK) != nil {
-			k.fail("make it, and give it to the user who runs the gateway", "data_dir %s does not exist, and %s is not writable", dir, parent)
+		if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
+			k.cannotMake(dir, parent, err)
 			return
 		}
 		k.ok("data_dir %s does not exist yet and can be made", dir)
@@ -35,6 +35,15 @@ func (k *checklist) dataDir(dir string, maxBytes int64) {
 		k.writable(dir)
 		k.fileSystem(dir, usedBytes(dir), maxBytes)
 	}
+}
+
+// cannotMake says why a folder cannot be made in its parent.
+func (k *checklist) cannotMake(dir, parent string, err error) {
+	if errors.Is(err, unix.EROFS) {
+		k.fail("mount it writable, or put data_dir on a file system that is", "data_dir %s does not exist, and %s is on a file system that is read-only", dir, parent)
+		return
+	}
+	k.fail("make it, and give it to the user who runs the gateway", "data_dir %s does not exist, and %s is not writable", dir, parent)
 }
 
 // existingParent returns the nearest directory above path that exists.

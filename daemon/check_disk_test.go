@@ -155,3 +155,11 @@ func TestUsedBytesLooksIntoDirectories(t *testing.T) {
 		t.Errorf("used: %d", used)
 	}
 }
+
+func TestCheckTellsAReadOnlyFileSystemFromAMissingRight(t *testing.T) {
+	for err, word := range map[error]string{unix.EROFS: "mount it writable", unix.EACCES: "give it to the user"} {
+		k := &checklist{}
+		k.cannotMake("/data/tidegate", "/data", err)
+		expect(t, only(t, k), Fail, "data_dir /data/tidegate does not exist", word)
+	}
+}

@@ -1,10 +1,8 @@
 package daemon
 
-import "time"
-
 // http looks at the door for devices that POST. It says nothing of one that is
 // off, as it is by default.
-func (k *checklist) http(h HTTP, adminSocket string, now time.Time) {
+func (k *checklist) http(h HTTP, adminSocket string) {
 	if h.Listen == "" {
 		return
 	}
@@ -17,9 +15,6 @@ func (k *checklist) http(h HTTP, adminSocket string, now time.Time) {
 	}
 	if h.TokenFile != "" {
 		k.tokensFile(h)
-	}
-	if h.TLSCert != "" {
-		k.tlsFiles("ingest.http", h.tlsFiles(), now)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestCheckLooksAtTheHTTPDoor(t *testing.T) {
@@ -28,7 +27,7 @@ func TestCheckLooksAtTheHTTPDoor(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := &checklist{}
-		k.http(HTTP{Listen: "127.0.0.1:0", TokenFile: file}, "", time.Now())
+		k.http(HTTP{Listen: "127.0.0.1:0", TokenFile: file}, "")
 		if len(k.findings) != 2 {
 			t.Fatalf("findings: %+v", k.findings)
 		}
@@ -39,14 +38,14 @@ func TestCheckLooksAtTheHTTPDoor(t *testing.T) {
 		}
 	}
 	k := &checklist{}
-	k.http(HTTP{}, "", time.Now())
+	k.http(HTTP{}, "")
 	if len(k.findings) != 0 {
 		t.Errorf("of a door that is off: %+v", k.findings)
 	}
-	k.http(HTTP{Listen: "127.0.0.1:0", TokenFile: file + ".missing"}, "", time.Now())
+	k.http(HTTP{Listen: "127.0.0.1:0", TokenFile: file + ".missing"}, "")
 	expect(t, k.findings[1], Fail, "tokens.missing")
 	k = &checklist{}
-	k.http(HTTP{Listen: "127.0.0.1:0"}, "", time.Now())
+	k.http(HTTP{Listen: "127.0.0.1:0"}, "")
 	expect(t, k.findings[1], OK, "lets everybody in")
 }
 

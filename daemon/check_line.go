@@ -3,14 +3,13 @@ package daemon
 import (
 	"context"
 	"net"
-	"time"
 
 	"github.com/tidegate/tidegate/ingest/linein"
 	"github.com/tidegate/tidegate/internal/conf"
 )
 
 // lineDoors looks at the doors for lines.
-func (k *checklist) lineDoors(ctx context.Context, all []Line, g Gateway, now time.Time) {
+func (k *checklist) lineDoors(ctx context.Context, all []Line, g Gateway) {
 	for _, l := range all {
 		key := "ingest." + l.doorName()
 		switch {
@@ -22,9 +21,6 @@ func (k *checklist) lineDoors(ctx context.Context, all []Line, g Gateway, now ti
 		default:
 			k.listener(key, l.Listen, g.SocketPath())
 			k.lineClients(key, l, g)
-		}
-		if l.TLSCert != "" {
-			k.tlsFiles(key, l.tlsFiles(), now)
 		}
 	}
 }

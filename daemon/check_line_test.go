@@ -4,7 +4,6 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/internal/conf"
 )
@@ -25,7 +24,7 @@ func TestDoorsForLinesAreLookedAt(t *testing.T) {
 		k, l := &checklist{}, free
 		l.Name = "meters"
 		change(&l)
-		k.lineDoors(t.Context(), []Line{l}, Gateway{Memory: 48 * conf.MiB, AdminSocket: filepath.Join(t.TempDir(), "admin.sock")}, time.Now())
+		k.lineDoors(t.Context(), []Line{l}, Gateway{Memory: 48 * conf.MiB, AdminSocket: filepath.Join(t.TempDir(), "admin.sock")})
 		return only(t, k)
 	}
 	expect(t, look(func(l *Line) { l.Listen = "127.0.0.1:0" }), OK, "ingest.line:meters can listen")

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -11,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tidegate/tidegate/internal/certs"
 	"github.com/tidegate/tidegate/internal/conf"
 	"github.com/tidegate/tidegate/internal/netcheck"
 )
@@ -80,15 +80,14 @@ func (k *checklist) uplinks(ctx context.Context, c Config) {
 		k.warn("add an [[uplink.http]]", "there is no uplink: readings are kept until the buffer is full")
 		return
 	}
-	network, now := k.network(c), k.now(c)
+	network := k.network(c)
 	parts := k.parts(len(all))
 	var looking sync.WaitGroup
 	for i, u := range all {
 		looking.Go(func() {
-			parts[i].ownCertificate(u.settings(), now)
 			switch readable := parts[i].secrets(u); {
 			case parts[i].offline:
-				parts[i].certificates(u)
+				parts[i].tlsFiles(u)
 			case readable:
 				parts[i].reach(ctx, c.Gateway, network, u)
 			}
@@ -100,17 +99,8 @@ func (k *checklist) uplinks(ctx context.Context, c Config) {
 	}
 }
 
-// ownCertificate looks at the one that the gateway shows over there. Files that cannot be
-// used are told of by what would use them.
-func (k *checklist) ownCertificate(u Upstream, now time.Time) {
-	files := certs.Files{Cert: u.TLSCert, Key: u.TLSKey}
-	if _, err := files.Load(); err == nil {
-		k.tlsFiles("uplink "+u.Name, files, now)
-	}
-}
-
-// certificates looks at the files that TLS needs on the gateway's side.
-func (k *checklist) certificates(u upstream) {
+// tlsFiles looks at the files that TLS needs on the gateway's side.
+func (k *checklist) tlsFiles(u upstream) {
 	if _, err := u.settings().tlsClient(time.Time{}, slog.New(slog.DiscardHandler)); err != nil {
 		k.fault(Fail, u.settings().Name, err)
 	}
@@ -170,7 +160,7 @@ func (k *checklist) reach(ctx context.Context, g Gateway, n network, u upstream)
 	k.ok("uplink %s: %s", name, about)
 	k.cautions(name, cautions)
 	if s, ok := t.trace.Verified(); ok {
-		k.certificate(name, s.PeerCertificates[0].NotAfter, time.Now())
+		k.certificate(name, s.PeerCertificates[0], time.Now())
 	}
 }
 
@@ -207,9 +197,9 @@ func (k *checklist) fault(level Level, name string, err error) {
 	k.found(level, name, netcheck.Wrong(hint, "%s", what))
 }
 
-// certificate warns of a certificate that ends soon.
-func (k *checklist) certificate(name string, ends, now time.Time) {
-	f := netcheck.OfCertificate("the other side's certificate", ends, now)
+// certificate warns of a certificate of the other side that ends soon.
+func (k *checklist) certificate(name string, leaf *x509.Certificate, now time.Time) {
+	f := netcheck.OfCertificate("the other side's certificate", leaf.NotBefore, leaf.NotAfter, now)
 	level := OK
 	if f.State != netcheck.OK {
 		level = Warn

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"io"
 	"log"
 	"net"
@@ -260,7 +261,7 @@ func TestCertificateThatEndsSoonIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := &checklist{}
-		k.certificate("cloud", date, now)
+		k.certificate("cloud", &x509.Certificate{NotBefore: date.AddDate(-1, 0, 0), NotAfter: date}, now)
 		expect(t, only(t, k), level, ends)
 	}
 }

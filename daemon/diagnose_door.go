@@ -200,9 +200,9 @@ func (x *inspection) reachable(addr net.Addr) netcheck.Finding {
 	k := &checklist{}
 	switch m, h := x.g.cfg.Ingest.MQTT, x.g.cfg.Ingest.HTTP; {
 	case x.now.Kind == "mqtt" && m.TLSCert != "":
-		k.tlsFiles("its TLS", m.tlsFiles(), time.Now())
+		k.shows(certificate{where: "its TLS", files: m.tlsFiles()}, time.Now())
 	case x.now.Kind == "http" && h.TLSCert != "":
-		k.tlsFiles("its TLS", h.tlsFiles(), time.Now())
+		k.shows(certificate{where: "its TLS", files: h.tlsFiles()}, time.Now())
 	}
 	for _, f := range k.findings {
 		if f.Level == Fail || f.Level == Warn && strings.Contains(f.What, "certificate") {

@@ -185,13 +185,10 @@ func (p Dashboard) validateAccess(r refuse) {
 }
 
 // dashboard looks at the page: whether it can listen, and who can sign in.
-func (k *checklist) dashboard(p Dashboard, dir string, adminSocket string, now time.Time) {
+func (k *checklist) dashboard(p Dashboard, dir string, adminSocket string) {
 	k.listener("dashboard", p.Listen, adminSocket)
 	if p.Listen == "" {
 		return
-	}
-	if p.TLSCert != "" {
-		k.tlsFiles("dashboard", p.tlsFiles(), now)
 	}
 	if host, _, err := net.SplitHostPort(p.Listen); err == nil && !isLoopback(host) && !p.secure() {
 		k.warn("set tls_generate = true", "dashboard: everybody on the network can read the operator's password, because there is no TLS")

@@ -8,7 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
@@ -64,6 +68,27 @@ func writeWhole(path string, write func(io.Writer) error) error {
 		return err
 	}
 	return left
+}
+
+// notWritten makes an error of writeWhole one for who has named the file: he knows nothing of
+// the one that would have become it.
+func notWritten(path string, err error) error {
+	at, ok := errors.AsType[*fs.PathError](err)
+	if !ok || !strings.HasPrefix(filepath.Base(at.Path), unfinished) {
+		return err
+	}
+	hint := "see dmesg, or choose another place"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		hint = "choose a folder that you may write to"
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "make the folder first: " + filepath.Dir(path)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		hint = "make room, or choose another place"
+	case errors.Is(err, syscall.EROFS):
+		hint = "mount it writable, or choose another place"
+	}
+	return fmt.Errorf("write %s: %w — hint: %s", path, at.Err, hint)
 }
 
 // exported counts what an export has written.

@@ -25,6 +25,8 @@ type generation struct {
 	commands *commands // nil if none are allowed
 	// network is the ways out that the links use.
 	network network
+	// certificates are those that it shows.
+	certificates []watched
 	// before is what generations before this one have counted in what is no more.
 	before bygone
 }
@@ -188,6 +190,7 @@ func (d *Daemon) build(cfg Config, old *generation) (*generation, error) {
 		b.generation.discard(old)
 		return nil, err
 	}
+	b.watchCertificates()
 	return b.generation, nil
 }
 

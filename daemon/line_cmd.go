@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/serialport"
 )
 
@@ -44,14 +43,6 @@ func (c *lineCall) bench(cfg Config) *workbench {
 	w := newWorkbench(c.host, noGateway{cfg})
 	w.anything = true
 	return w
-}
-
-// asUsage makes an error of the call out of one of what was asked for.
-func (c *lineCall) asUsage(err error) error {
-	if err != nil && api.IsInvalid(err) {
-		return usageError{err}
-	}
-	return err
 }
 
 const (

@@ -200,7 +200,7 @@ func (c *call) report(err error) int {
 	case errors.As(err, new(conf.Problems)):
 		fmt.Fprintln(c.stderr, err) // begins with the place in the file
 		return exitUsage
-	case errors.As(err, new(usageError)):
+	case errors.As(err, new(usageError)), api.IsInvalid(err): // found here, or by the gateway
 		fmt.Fprintf(c.stderr, "tidegate: %v\n", err)
 		return exitUsage
 	case errors.As(err, new(unreadableError)):

@@ -101,6 +101,7 @@ func (d *Daemon) metrics() *promtext.Page {
 	m.refined(s.Refined)
 	m.commands(s.Commands)
 	m.access(s.Access)
+	m.certificates(s.Certificates)
 	m.process()
 	return m.Page
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
 )
@@ -48,7 +50,8 @@ func (s *site) scrape() string {
 
 func TestMetricsOfARunningDaemonAreDocumented(t *testing.T) {
 	c := everyDoor(t)
-	c.more = "links = [\"lte\"]\n" + c.more + strings.Replace(everythingElse, "%s", c.cloud, 1)
+	cert, key := writeCertificate(t, t.TempDir(), "north-7", time.Now().AddDate(1, 0, 0))
+	c.more = fmt.Sprintf("links = [\"lte\"]\ntls_cert = %q\ntls_key = %q\n", cert, key) + c.more + strings.Replace(everythingElse, "%s", c.cloud, 1)
 	c.configure("http://"+c.cloud+"/v1/ingest", "1s")
 	c.startCloud()
 	gateway := c.startGateway()

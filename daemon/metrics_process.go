@@ -69,6 +69,14 @@ func (m *metrics) access(a *dashboard.Gatehouse) {
 	}
 }
 
+// certificates tells between which times those are valid that the gateway shows.
+func (m *metrics) certificates(all []dashboard.Certificate) {
+	for _, c := range all {
+		m.at("tidegate_certificate_not_before_timestamp_seconds", "From when a certificate is valid that the gateway shows.", c.NotBefore, "where", c.Where)
+		m.at("tidegate_certificate_not_after_timestamp_seconds", "When it ends.", c.NotAfter, "where", c.Where)
+	}
+}
+
 // process tells what the program takes of the machine, under the names that
 // Prometheus' own clients use. What the system does not tell is left out.
 func (m *metrics) process() {

@@ -22,7 +22,7 @@ type figures struct {
 }
 
 // times are fields in Unix milliseconds; metrics are in seconds.
-var timeField = regexp.MustCompile(`(Started|Now|ClockSince|ClockSet.Last|Booted|BrokeAt|Ends|OldestUnsent|Since|LastAck|LastFrame|TroubleAt|LastAnswer|LastAt|Renews|Lasts|Window|Drained)$`)
+var timeField = regexp.MustCompile(`(Started|Now|ClockSince|ClockSet.Last|Booted|BrokeAt|Ends|OldestUnsent|Since|LastAck|LastFrame|TroubleAt|LastAnswer|LastAt|Renews|Lasts|Window|Drained|NotBefore|NotAfter)$`)
 
 func (f *figures) fill(path string, v reflect.Value) {
 	number := func() uint64 {
@@ -69,6 +69,7 @@ func statusPage(s dashboard.Status) string {
 	m.refined(s.Refined)
 	m.commands(s.Commands)
 	m.access(s.Access)
+	m.certificates(s.Certificates)
 	return string(m.Text(nil))
 }
 

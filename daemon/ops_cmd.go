@@ -136,7 +136,7 @@ func (c *opsCall) diag(ctx context.Context) error {
 		return fmt.Errorf("%s is there already — hint: choose another name, or remove it", name)
 	}
 	if err := writeWhole(name, write); err != nil {
-		return err
+		return notWritten(name, err)
 	}
 	fmt.Fprintf(c.stdout, "%s\n", name)
 	return nil

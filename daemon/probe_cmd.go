@@ -54,7 +54,7 @@ func (c *lineCall) probe() error {
 	if errors.Is(err, context.Canceled) {
 		return errSaid
 	}
-	return c.asUsage(err)
+	return err
 }
 
 // probers are all decoders that say something about a payload, the pickiest

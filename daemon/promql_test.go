@@ -19,7 +19,7 @@ type selector struct {
 }
 
 // notMetrics are the words of PromQL that the package uses.
-var notMetrics = []string{"min", "max", "sum", "by", "on", "and", "bool", "rate", "increase", "min_over_time"}
+var notMetrics = []string{"min", "max", "sum", "by", "on", "and", "bool", "rate", "increase", "min_over_time", "time"}
 
 // added are the labels that Prometheus adds to what it scrapes.
 var added = []string{"instance", "job"}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,7 +66,9 @@ func (f scanFlags) ask(c *lineCall, cfg Config) (ask api.ModbusScan, err error) 
 	}
 	switch {
 	case strings.HasPrefix(c.what, "modbus:") || strings.HasPrefix(c.what, "serial:"):
-		ask.Door = c.what
+		if ask.Door = c.what; !cfg.hasBus(c.what) {
+			return ask, fmt.Errorf("there is no door %q in the configuration — hint: \"tidegate ports\" lists the ports, and their doors", c.what)
+		}
 	case strings.Contains(c.what, "://"), strings.HasPrefix(c.what, "rtu:"):
 		ask.URL = c.what
 	default:
@@ -79,6 +82,16 @@ func (f scanFlags) ask(c *lineCall, cfg Config) (ask api.ModbusScan, err error) 
 		}
 	}
 	return ask, nil
+}
+
+// hasBus says whether there is such a door at a serial port or for Modbus.
+func (c Config) hasBus(door string) bool {
+	for _, d := range c.portDoors() {
+		if d.name == door {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.Ingest.Modbus, func(m Modbus) bool { return m.doorName() == door })
 }
 
 func parseRange(text string) (first, last int, err error) {
@@ -123,7 +136,7 @@ func (c *lineCall) ended(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return errSaid
 	}
-	return c.asUsage(err)
+	return err
 }
 
 // showScan prints how far a scan has got, and in the end what it has found.

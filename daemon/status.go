@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/buffer"
@@ -54,6 +55,7 @@ func (d *Daemon) status() dashboard.Status {
 	s.Refined = g.refined()
 	s.Commands = g.commands.status()
 	s.Access = d.entrance.status()
+	s.Certificates = g.certificateStatus()
 	s.Revision, s.Trial = d.texts.Load().revision, d.trialStatus()
 	s.Identify = d.signal.How()
 	s.Problems = slices.Concat(d.fallen(), d.versionProblems(), problems(s), d.entrance.problems())
@@ -251,12 +253,14 @@ func lossProblems(b dashboard.Buffer) (all []string) {
 func problems(s dashboard.Status) []string {
 	all := []string{}
 	if s.Buffer.State != dashboard.OK {
-		all = append(all, s.Buffer.State+" — hint: make room on the disk, or restore the link")
+		what, hint, _ := strings.Cut(s.Buffer.State, " — hint: ")
+		all = append(all, what+" — hint: "+cmp.Or(hint, "make room on the disk, or restore the link"))
 	}
 	all = append(all, lossProblems(s.Buffer)...)
 	if s.Buffer.Refused > 0 {
 		all = append(all, fmt.Sprintf("%s of readings that an uplink refused for good: set aside, and reported upstream — hint: \"tidegate quarantine ls\" says why, and can send them again", count(uint64(s.Buffer.Refused), "block")))
 	}
+	all = append(all, certificateProblems(s)...)
 	all = append(all, networkProblems(s)...)
 	all = append(all, silentSlaves(s.Doors)...)
 	if len(s.Links) == 0 {

@@ -110,3 +110,13 @@ func TestLossesAreToldByReason(t *testing.T) {
 		t.Errorf("%q of nothing", got)
 	}
 }
+
+// A full buffer says itself what to do; a problem has one hint.
+func TestProblemOfTheBufferHasOneHint(t *testing.T) {
+	for _, state := range []string{"nothing is acknowledged: no space left", "nothing is acknowledged: full — hint: raise buffer.max_bytes"} {
+		got := problems(dashboard.Status{Buffer: dashboard.Buffer{State: state}})[0]
+		if !strings.HasPrefix(got, state) || strings.Count(got, " — hint: ") != 1 {
+			t.Errorf("%q of %q", got, state)
+		}
+	}
+}

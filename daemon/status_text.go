@@ -46,6 +46,7 @@ func writeStatus(w io.Writer, s dashboard.Status) error {
 		fmt.Fprintf(&b, "\n%s, %s, %s, machine up %s\n", h.System, h.Kernel, h.Go, age(now, h.Booted))
 	}
 	writeAccess(&b, s.Access)
+	writeCertificates(&b, s.Certificates)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

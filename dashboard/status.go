@@ -35,6 +35,8 @@ type Status struct {
 	Itself *Itself `json:"itself,omitempty"`
 	// Access is who may do what with the gateway; nil while the dashboard is off.
 	Access *Gatehouse `json:"access,omitempty"`
+	// Certificates are those out of files that the gateway shows to others; none without.
+	Certificates []Certificate `json:"certificates,omitempty"`
 	// Revision is that of the configuration that runs.
 	Revision string `json:"revision"`
 	// Trial is not nil while that is on trial.
@@ -44,6 +46,14 @@ type Status struct {
 	Identify string `json:"identify,omitempty"`
 	// Problems are sentences for people, each with a hint, most urgent first.
 	Problems []string `json:"problems"`
+}
+
+// Certificate is one that is shown where the name says, "ingest.mqtt" or "uplink cloud",
+// and between which times it is valid.
+type Certificate struct {
+	Where     string `json:"where"`
+	NotBefore int64  `json:"not_before"`
+	NotAfter  int64  `json:"not_after"`
 }
 
 // ClockSet says that the clock was set: how many Times since the start, when it was

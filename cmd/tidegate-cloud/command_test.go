@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -326,5 +327,19 @@ func TestSignalsStopCleanly(t *testing.T) {
 		if err := child.Wait(); err != nil {
 			t.Errorf("%v: %v, %s", signal, err, fmt.Sprintf("%s", rest))
 		}
+	}
+}
+
+func TestLedgerTellsOnceOfTwoGatewaysUnderOneName(t *testing.T) {
+	var out strings.Builder
+	at := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC).UnixNano()
+	err := printLedger(&out, []cloud.LaneLedger{
+		{Gateway: "g", Epoch: "a1", Lane: "alarm", Twin: "b2", TwinAt: at - 1e9},
+		{Gateway: "g", Epoch: "b2", Lane: "normal", Twin: "a1", TwinAt: at},
+		{Gateway: "h", Epoch: "c3", Lane: "normal"},
+	})
+	const want = "g: two gateways deliver under this name, in the epochs b2 and a1, last seen 2027-03-01T12:00:00Z — hint: "
+	if err != nil || strings.Count(out.String(), "two gateways") != 1 || !strings.Contains(out.String(), want) {
+		t.Errorf("%v, %s", err, &out)
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -122,7 +124,22 @@ func printLedger(w io.Writer, lanes []cloud.LaneLedger) error {
 			fmt.Fprintf(w, "%s: the gateway lost %d of %d..%d: %s\n", name, g.Count, g.First, g.Last, g.Reason)
 		}
 	}
+	printTwins(w, lanes)
 	return nil
+}
+
+// printTwins tells, once of each name, that two gateways deliver under it.
+func printTwins(w io.Writer, lanes []cloud.LaneLedger) {
+	last := map[string]cloud.LaneLedger{}
+	for _, l := range lanes {
+		if l.TwinAt > last[l.Gateway].TwinAt {
+			last[l.Gateway] = l
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		l := last[name]
+		fmt.Fprintf(w, "%s: two gateways deliver under this name, in the epochs %s and %s, last seen %s — hint: %s\n", name, l.Epoch, l.Twin, timeText(l.TwinAt), cloud.TwinHint)
+	}
 }
 
 // rangeList writes the first ranges, and how many more there are.

@@ -154,9 +154,20 @@ func (c *conn) turnAway(id string, reason byte) {
 	c.refusal = reason
 	b := c.broker
 	b.stats.badLogins.Add(1)
-	if b.said.First(host(c), c.user, time.Now()) {
-		b.log.Warn("mqtt client may not connect", "event", "login_refused", "remote", c.RemoteAddr().String(), "client", id, "user", c.user, "err", reasonText(reason))
+	if user := brief(c.user); b.said.First(host(c), user, time.Now()) {
+		b.log.Warn("mqtt client may not connect", "event", "login_refused", "remote", c.RemoteAddr().String(), "client", brief(id), "user", user, "err", reasonText(reason))
 	}
+}
+
+// mostTold is how many bytes of a foreign text are told of.
+const mostTold = 200
+
+// brief makes what a peer has chosen, which may have 64 KiB, fit for a line of the log.
+func brief(text string) string {
+	if len(text) <= mostTold {
+		return text
+	}
+	return strings.ToValidUTF8(text[:mostTold], "") + "…"
 }
 
 // noteHandshake tells why TLS did not come about, which nobody else would say. A
@@ -207,8 +218,8 @@ func (c *conn) deny(f frame) {
 func (c *conn) countDenied() {
 	b := c.broker
 	c.stats.denied.Add(1)
-	if id := c.client.ID; b.said.First(id, "", time.Now()) {
-		b.log.Warn("mqtt client may not publish there", "event", "acl_denied", "client", id, "user", c.user, "topic", c.topics.last.name)
+	if id := brief(c.client.ID); b.said.First(id, "", time.Now()) {
+		b.log.Warn("mqtt client may not publish there", "event", "acl_denied", "client", id, "user", brief(c.user), "topic", brief(c.topics.last.name))
 	}
 }
 

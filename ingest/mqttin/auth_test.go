@@ -1,10 +1,15 @@
 package mqttin
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
+	"net"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -60,6 +65,27 @@ func TestWrongPasswordIsToldInEachVersion(t *testing.T) {
 	}
 	if got := src.Stats().BadLogins; got != 2 {
 		t.Errorf("%d bad logins", got)
+	}
+}
+
+// A name may have 64 KiB, and whoever guesses chooses another one each time: the log, and
+// what is remembered of whom was told, keep the beginning.
+func TestLongNamesAreToldOfBriefly(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	defer there.Close()
+	var log bytes.Buffer
+	b := &broker{log: slog.New(slog.NewTextHandler(&log, nil)), stats: &counters{}}
+	long := strings.Repeat("ü", 30_000)
+	for _, end := range []string{"1", "2"} {
+		c := &conn{Conn: here, broker: b, stats: b.stats, user: "a" + long + end}
+		c.turnAway(long, codeBadLogin)
+	}
+	if log.Len() > 1000 || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "user=aü") || !utf8.Valid(log.Bytes()) || strings.ContainsRune(log.String(), utf8.RuneError) {
+		t.Errorf("%d bytes: %.1000s", log.Len(), &log)
+	}
+	if got := brief("anna"); got != "anna" {
+		t.Errorf("%q", got)
 	}
 }
 

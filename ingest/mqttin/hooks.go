@@ -49,8 +49,8 @@ func (h *hooks) OnACLCheck(cl *mqtt.Client, filter string, _ bool) bool {
 	}
 	b := h.broker
 	c.stats.denied.Add(1)
-	if b.said.First(cl.ID, "", time.Now()) {
-		b.log.Warn("mqtt client may not subscribe there", "event", "acl_denied", "client", cl.ID, "user", c.user, "filter", filter)
+	if id := brief(cl.ID); b.said.First(id, "", time.Now()) {
+		b.log.Warn("mqtt client may not subscribe there", "event", "acl_denied", "client", id, "user", brief(c.user), "filter", brief(filter))
 	}
 	return false
 }

@@ -62,12 +62,15 @@ func (c Clock) outOfDate(cert *x509.Certificate, theirs time.Time) (f Finding, b
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // soon is how long before its end a certificate is warned of: a gateway in the field
-// stops delivering then without anybody having changed anything.
-const soon = 14 * 24 * time.Hour
+// stops delivering then without anybody having changed anything. One that is made for a
+// short time is renewed late, by a program: of that the last quarter is soon.
+func soon(from, ends time.Time) time.Duration {
+	return min(30*24*time.Hour, ends.Sub(from)/4)
+}
 
-// OfCertificate is about the end of a certificate that is valid now.
-func OfCertificate(whose string, ends, now time.Time) Finding {
-	if ends.Sub(now) < soon {
+// OfCertificate is about the end of a certificate that is valid from then on, and now.
+func OfCertificate(whose string, from, ends, now time.Time) Finding {
+	if ends.Sub(now) < soon(from, ends) {
 		return Weak("have it renewed", "%s ends on %s", whose, day(ends))
 	}
 	return Fine("%s is valid until %s", whose, day(ends))

@@ -226,7 +226,7 @@ func OfHandshake(s tls.ConnectionState, now time.Time) Finding {
 		return Fine("%s", tls.VersionName(s.Version))
 	}
 	leaf := s.PeerCertificates[0]
-	f := OfCertificate("the certificate", leaf.NotAfter, now)
+	f := OfCertificate("the certificate", leaf.NotBefore, leaf.NotAfter, now)
 	f.Text = fmt.Sprintf("%s with %s, signed by %q; %s", tls.VersionName(s.Version), names(leaf), quoted(cmp.Or(leaf.Issuer.CommonName, leaf.Issuer.String())), f.Text)
 	return f
 }
