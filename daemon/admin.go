@@ -14,9 +14,9 @@ import (
 
 // serveAdmin answers the other commands of the program on the admin socket.
 // Who may connect is the business of the file's mode.
-func (d *Daemon) serveAdmin(ctx context.Context) error {
+func (d *Daemon) serveAdmin(ctx context.Context, routes []dashboard.Route) error {
 	mux := http.NewServeMux()
-	for _, route := range slices.Concat(d.routes(), d.entrance.machineRoutes(), []dashboard.Route{dashboard.StatusRoute(d.status)}) {
+	for _, route := range slices.Concat(routes, d.entrance.machineRoutes(), []dashboard.Route{dashboard.StatusRoute(d.status)}) {
 		mux.Handle(route.Pattern, dashboard.FromMachine(route.Handler))
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
@@ -29,7 +29,8 @@ func (d *Daemon) serveAdmin(ctx context.Context) error {
 }
 
 // routes are what a running gateway may be asked beside its status, on its page and
-// on its admin socket.
+// on its admin socket: the same for both, because some of them let only so many ask at
+// once.
 func (d *Daemon) routes() []dashboard.Route {
 	return slices.Concat(
 		api.Buffer(d.buffer),

@@ -139,14 +139,20 @@ func (d *Daemon) aimAt(m api.Message) (*testCall, error) {
 		return nil, errors.New(`it needs "topic" or "device" — hint: for example "topic": "plant/press-1"`)
 	}
 	if m.Topic != "" && d.current().broker() == nil {
-		return nil, errors.New("there is no broker to publish to — hint: set ingest.mqtt.listen, or name a device instead of the topic")
+		return nil, errNoBroker
 	}
 	c := &testCall{door: "mqtt", topic: m.Topic, device: m.Device, metric: m.Metric}
 	return c, c.aim(d.current().cfg)
 }
 
+var errNoBroker = errors.New("there is no broker to publish to — hint: set ingest.mqtt.listen, or name a device instead of the topic")
+
 func (d *Daemon) publish(ctx context.Context, m api.Message, payload []byte, note reading.Reading) (mqttin.Outcome, error) {
-	o, err := d.current().broker().Submit(ctx, mqttin.Submission{Topic: m.Topic, Payload: payload, QoS: m.QoS, Retain: m.Retain}, note)
+	broker := d.current().broker()
+	if broker == nil { // since it was looked for
+		return mqttin.Outcome{}, api.Invalid(errNoBroker)
+	}
+	o, err := broker.Submit(ctx, mqttin.Submission{Topic: m.Topic, Payload: payload, QoS: m.QoS, Retain: m.Retain}, note)
 	if errors.Is(err, mqttin.ErrNotRunning) {
 		err = api.Unavailable(fmt.Errorf("%w — hint: \"tidegate status\" says why", err))
 	}

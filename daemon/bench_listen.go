@@ -94,15 +94,7 @@ func (w *workbench) listenThrough(ctx context.Context, at workplace, line *seria
 	h := new(hearing)
 	ended := make(chan error, 1)
 	go func() {
-		for {
-			select {
-			case p := <-pieces:
-				h.add(p)
-			case <-ctx.Done():
-				ended <- ctx.Err()
-				return
-			}
-		}
+		ended <- w.look(ctx, at.info.Door, line, pieces, func(p serialin.Piece) error { h.add(p); return nil })
 	}()
 	counts := func() api.SerialCounts { return since(base, countsOf(line.Stats())) }
 	err = h.tell(ctx, counts, ended, api.SerialHeard{Settings: at.config.String(), Door: at.info.Door}, tell)

@@ -154,6 +154,28 @@ func TestListeningThroughADoor(t *testing.T) {
 	}
 }
 
+// Who looks through a door that another configuration ends is told of it: nothing comes
+// there any more, and that is not what the device does.
+func TestLookingThroughADoorEndsWithIt(t *testing.T) {
+	pb := newPortBench(t)
+	device, _ := pb.plug("ttyUSB0", "ONE")
+	b := newBench(t, pb, fmt.Sprintf("[[ingest.serial]]\nname = \"boiler\"\nport = %q\nbaud = 115200\n", device))
+	listens := b.ask("/api/v1/serial/listen", api.SerialListen{SerialPlace: api.SerialPlace{Door: "serial:boiler"}})
+	until(listens, "the first line", func(api.SerialHeard) bool { return true })
+	tap, err := http.Get(b.url + "/api/v1/tap?door=serial:boiler")
+	b.must(err)
+	defer tap.Body.Close()
+	c := configuration{b.gateway}
+	b.must(c.Carry(t.Context(), api.ConfigOrder{Do: "apply", Text: strings.Replace(b.text, "115200", "9600", 1), Revision: c.State().Revision, Within: time.Minute, Machine: true}))
+	const want = "serial:boiler has begun anew"
+	if no := refusal[api.SerialHeard](listens); !strings.Contains(no, want) {
+		t.Errorf("listening ends with %q", no)
+	}
+	if no := api.RefusalOf(tap.Body); !strings.Contains(no, want) {
+		t.Errorf("the tap ends with %q", no)
+	}
+}
+
 func TestADoorThatMustNotSendSaysWhy(t *testing.T) {
 	pb := newPortBench(t)
 	one, _ := pb.plug("ttyUSB0", "ONE")

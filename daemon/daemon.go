@@ -146,12 +146,13 @@ func (d *Daemon) runPages(ctx context.Context) *sync.WaitGroup {
 		})
 	}
 	serve("live view", d.hub.Run)
+	routes := d.routes() // what is bounded in them is so for the page and the commands together
 	if d.page != nil {
-		page := d.newPage()
+		page := d.newPage(routes)
 		serve("dashboard", func(ctx context.Context) error { return page.Serve(ctx, d.page) })
 	}
 	if d.admin != nil {
-		serve("admin socket", d.serveAdmin)
+		serve("admin socket", func(ctx context.Context) error { return d.serveAdmin(ctx, routes) })
 	}
 	serve("log", d.tail.Run)
 	serve("watch of doors", d.watchDoors)

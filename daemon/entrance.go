@@ -72,14 +72,14 @@ func (p Dashboard) openTLS(g *entrance, dir, gateway string, log *slog.Logger) e
 func (p Dashboard) tlsFiles() certs.Files { return certs.Files{Cert: p.TLSCert, Key: p.TLSKey} }
 
 // newPage is what is served where the dashboard listens, behind its entrance.
-func (d *Daemon) newPage() *dashboard.Server {
+func (d *Daemon) newPage(routes []dashboard.Route) *dashboard.Server {
 	page := dashboard.NewServer(d.hub, d.current().cfg.Dashboard.Hosts, d.log)
 	page.Admit(d.entrance.Gate, d.gateway)
 	if d.entrance.tls != nil {
 		page.Secure(*d.entrance.tls)
 	}
 	page.Bound(d.current().cfg.pageConnections(descriptors()))
-	page.Handle(d.routes()...)
+	page.Handle(routes...)
 	// The broker asks for passwords of its own.
 	page.Handle(dashboard.Route{Pattern: "GET /mqtt", Access: dashboard.Open, Handler: http.HandlerFunc(d.serveMQTT)})
 	return page

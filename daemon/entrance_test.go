@@ -58,7 +58,7 @@ var openToAll = []string{
 // stranger, for who may look, and for the operator.
 func TestEveryRouteIsForWhomItSays(t *testing.T) {
 	d := newDaemon(t, "")
-	page, machine := d.newPage(), login.From{Local: true}
+	page, machine := d.newPage(d.routes()), login.From{Local: true}
 	if err := d.entrance.SetPassword(t.Context(), "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +130,40 @@ func TestWhoMayIsLetThrough(t *testing.T) {
 	}
 	if seen != len(d.routes()) || seen < 10 {
 		t.Errorf("%d of %d requests were let through", seen, len(d.routes()))
+	}
+}
+
+// What only so many may do at once, those at the page and those at the admin socket may
+// together.
+func TestBoundsHoldForThePageAndTheCommandsTogether(t *testing.T) {
+	d := newDaemon(t, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	shown := d.runPages(ctx)
+	defer shown.Wait()
+	defer cancel()
+	for range 8 {
+		log, err := openAdmin(t.Context(), d.current().cfg.Gateway.SocketPath(), http.MethodGet, "/api/v1/log", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+	}
+	token, err := d.entrance.AddToken(login.From{Local: true}, "operates", login.Operate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.page.Addr().String()+"/api/v1/log?follow=false", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the ninth is answered with HTTP %d", answer.StatusCode)
 	}
 }
 

@@ -247,37 +247,41 @@ func (c *call) run() error {
 	if err := finishReset(c.file, c.stdout); err != nil {
 		return err
 	}
-	d, err := c.build()
-	if err != nil {
-		return err
-	}
+	// What is told to the program while it begins counts: a start that somebody stops is
+	// no crash, and one that is told to read its file again may have read it before.
 	ctx, stop := untilStopped()
 	defer stop()
 	// A second signal ends the process at once. That is safe: nothing that was
 	// acknowledged lives only in memory.
 	context.AfterFunc(ctx, stop)
+	hungUp := make(chan os.Signal, 1)
+	signal.Notify(hungUp, syscall.SIGHUP)
+	defer signal.Stop(hungUp)
 
+	d, err := c.build()
+	if err != nil {
+		return err
+	}
 	if d.systemd, err = sdnotify.FromEnvironment(os.Getenv); err != nil {
 		d.log.Warn("systemd is not told how the gateway is", "err", err)
 	}
 	for _, line := range d.addresses() {
 		fmt.Fprintln(c.stdout, line)
 	}
-	defer d.reloadOn(ctx, syscall.SIGHUP)()
+	defer d.reloadOn(ctx, hungUp)()
 	return d.Run(ctx)
 }
 
 // reloadOn reads the configuration again at each of these signals, until stop is
 // called.
-func (d *Daemon) reloadOn(ctx context.Context, sig os.Signal) (stop func()) {
+func (d *Daemon) reloadOn(ctx context.Context, signals <-chan os.Signal) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	hungUp := make(chan os.Signal, 1)
-	signal.Notify(hungUp, sig)
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		for {
+			var sig os.Signal
 			select {
-			case <-hungUp:
+			case sig = <-signals:
 			case <-ctx.Done():
 				return
 			}
@@ -287,7 +291,6 @@ func (d *Daemon) reloadOn(ctx context.Context, sig os.Signal) (stop func()) {
 		}
 	})
 	return func() {
-		signal.Stop(hungUp)
 		cancel()
 		reading.Wait()
 	}

@@ -119,7 +119,7 @@ func (r *rest) hold(ctx context.Context) (release func(), err error) {
 	case <-ended:
 		return release, nil
 	case <-ctx.Done():
-		err = ctx.Err()
+		err = context.Cause(ctx) // somebody may have taken the port over
 	case <-late.C:
 		err = fmt.Errorf("the door does not let go of its port within %v — hint: \"tidegate status\" tells what it waits for", takeTime)
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard/api"
 	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/netcheck"
+	"github.com/tidegate/tidegate/reading"
 )
 
 // brokerAt lets a gateway have a broker.
@@ -186,5 +188,14 @@ func TestCommandsByHandNeedToBeAllowed(t *testing.T) {
 	d := inside(t, config)
 	if _, _, err := giveCommand(t, d, api.Order{Topic: "dev/pump/set", Payload: "on"}); err == nil || !strings.Contains(err.Error(), "set allow in [command]") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A reload may take the broker away behind the look whether there is one.
+func TestAMessageByHandFindsTheBrokerGone(t *testing.T) {
+	d := inside(t, `ingest.mqtt.listen = ""`)
+	_, err := d.publish(t.Context(), api.Message{Topic: "plant/boiler"}, nil, reading.Reading{})
+	if !errors.Is(err, errNoBroker) {
+		t.Error(err)
 	}
 }

@@ -2,11 +2,14 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/internal/starts"
@@ -61,6 +64,56 @@ func TestACrashLoopAfterAnUpgradeIsTold(t *testing.T) {
 		t.Errorf("check:\n%s", text)
 	}
 	gateway.stop()
+}
+
+// A start may take its time: what is told to the gateway meanwhile counts, and does not
+// end it as a crash would.
+func TestASignalInAStartCounts(t *testing.T) {
+	t.Run("SIGTERM", func(t *testing.T) {
+		s := newSite(t)
+		gateway, goOn := s.startSlowly()
+		gateway.signal(syscall.SIGTERM)
+		goOn()
+		if state := gateway.waitExit(20 * time.Second); !state.Success() {
+			t.Errorf("it ended with %v", state)
+		}
+		if r, err := starts.Read(s.data); err != nil || r.Last.Version != Version || r.Failed != 0 {
+			t.Errorf("%+v failed, %v", r, err)
+		}
+	})
+	t.Run("SIGHUP", func(t *testing.T) {
+		s := newSite(t)
+		gateway, goOn := s.startSlowly()
+		gateway.signal(syscall.SIGHUP)
+		goOn()
+		s.eventually("the file is read again", func() bool {
+			return isClosed(gateway.ended) || strings.Contains(s.said(), "event=config_reloaded by=hangup")
+		})
+		gateway.stop()
+	})
+}
+
+// startSlowly starts a gateway that waits for a file of its own until goOn is called.
+func (s *site) startSlowly() (gateway *program, goOn func()) {
+	s.Helper()
+	path := filepath.Join(s.data, "tokens.json")
+	if err := errors.Join(os.MkdirAll(s.data, 0o700), syscall.Mkfifo(path, 0o600)); err != nil {
+		s.Fatal(err)
+	}
+	gateway = s.startGateway()
+	var pipe *os.File
+	s.eventually("it reads the file", func() (reads bool) {
+		var err error
+		pipe, err = os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0) // fails as long as nobody reads
+		return err == nil
+	})
+	return gateway, func() {
+		s.Helper()
+		_, err := pipe.WriteString(`{"version":1}`)
+		if err = errors.Join(err, pipe.Close()); err != nil && !isClosed(gateway.ended) {
+			s.Fatal(err)
+		}
+	}
 }
 
 // checked is what "tidegate check" says of the machine.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/dashboard/api"
@@ -22,29 +23,45 @@ import (
 func (d *Daemon) tapRoutes() []dashboard.Route {
 	return []dashboard.Route{{Pattern: "GET /api/v1/tap", Access: dashboard.Operate, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Query().Get("door")
-		if line := d.line(name); line != nil {
-			streamTap(w, r, line)
+		line := d.line(name)
+		if line == nil {
+			api.Answer(w, nil, api.NotFound(errNoLine(name)))
 			return
 		}
-		api.Answer(w, nil, api.NotFound(errNoLine(name)))
+		pieces, stop := line.Tap()
+		defer stop()
+		out := api.NewLines(w)
+		if out.Begin() != nil {
+			return
+		}
+		err := d.bench.look(r.Context(), name, line, pieces, func(p serialin.Piece) error { return out.Write(p) })
+		if errors.Is(err, errAnew) {
+			out.End(err)
+		}
 	})}}
 }
 
-func streamTap(w http.ResponseWriter, r *http.Request, source *serialin.Source) {
-	pieces, stop := source.Tap()
-	defer stop()
-	out := api.NewLines(w)
-	if out.Begin() != nil {
-		return
-	}
+// errAnew means that nothing comes any more through a door that another configuration has
+// ended. With other settings, what comes would be another thing.
+var errAnew = errors.New("has begun anew, or ended, with another configuration — hint: look at it once more")
+
+// look shows the pieces of a line that a door reads until ctx ends, or the door, or they
+// cannot be shown.
+func (w *workbench) look(ctx context.Context, door string, line *serialin.Source, pieces <-chan serialin.Piece, show func(serialin.Piece) error) error {
+	again := time.NewTicker(tellQuiet)
+	defer again.Stop()
 	for {
 		select {
 		case p := <-pieces:
-			if out.Write(p) != nil {
-				return
+			if err := show(p); err != nil {
+				return err
 			}
-		case <-r.Context().Done():
-			return
+		case <-again.C:
+			if w.here.line(door) != line {
+				return fmt.Errorf("%s %w", door, errAnew)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

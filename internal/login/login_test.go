@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,26 +163,6 @@ func TestSetUpWantsTheCodeAndIsForTheNeighbourhood(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestTwoWhoSetUpAtOnceAreNotBothOperators(t *testing.T) {
-	b := newBench(t)
-	code := b.PrintedCode()
-	var all sync.WaitGroup
-	errs := make([]error, 4)
-	for i := range errs {
-		all.Go(func() { _, errs[i] = b.SetUp(t.Context(), phone, code, good) })
-	}
-	all.Wait()
-	done := 0
-	for _, err := range errs {
-		if err == nil {
-			done++
-		}
-	}
-	if done != 1 {
-		t.Errorf("%d were told that they are: %v", done, errs)
-	}
 }
 
 func TestPasswordsThatAreTriedFirstAreRefused(t *testing.T) {

@@ -157,6 +157,9 @@ func (g *Gate) SetUp(ctx context.Context, from From, code, password string) (sec
 	if err := g.mayBegin(from); err != nil { // somebody else was quicker
 		return "", err
 	}
+	if !g.code.is(code) { // and the machine has forgotten him again
+		return "", errOtherCode
+	}
 	if err := g.setOperator(hashed); err != nil {
 		return "", err
 	}
@@ -177,11 +180,13 @@ func (g *Gate) beginSetUp(from From, shown string) error {
 	}
 	if !g.code.is(shown) {
 		g.events.note(WrongCode, from)
-		return say(ErrWrong, "this is not the set-up code — hint: \"tidegate setup-code\" on the gateway prints it, and so does its journal")
+		return errOtherCode
 	}
 	g.delays.forgive(from)
 	return nil
 }
+
+var errOtherCode = sentence{"this is not the set-up code — hint: \"tidegate setup-code\" on the gateway prints it, and so does its journal", ErrWrong}
 
 // SignIn returns the secret of a new session for who knows the password. A failure
 // is of [ErrWrong] or a [Delay].
@@ -192,7 +197,7 @@ func (g *Gate) SignIn(ctx context.Context, from From, password string) (secret s
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.operator != o { // the password has just been changed
+	if g.operator != o { // as in compare
 		return "", errWrong
 	}
 	g.events.note(SignedIn, from)
@@ -230,6 +235,9 @@ func (g *Gate) compare(ctx context.Context, from From, password string) (*operat
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.operator != o { // the password has just been changed, maybe because others know it
+		return nil, errWrong
+	}
 	g.delays.forgive(from)
 	g.delays.know(g.config.Now(), from)
 	return o, nil
