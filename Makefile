@@ -6,7 +6,7 @@ HOT     = runtime/... internal/runtime/... sync/... internal/strconv strconv byt
 	ingest/frame internal/scalar)
 SMALL   = -tags=nethttpomithttp2 -gcflags=all=-l $(HOT:%=-gcflags=%=)
 BUILD   = CGO_ENABLED=0 go build -ldflags='-s -w' $(SMALL)
-MOST    = 16000000
+MOST    = 16100000
 SECONDS = 10
 BENCH   = .
 STORM   = 1
@@ -35,7 +35,7 @@ help: ## this list
 build: ## the programs, in bin/
 	@$(BUILD) -o bin/ ./cmd/...
 
-size: ## the gateway for arm64, stripped: fails when it is larger than MOST=16000000 bytes
+size: ## the gateway for arm64, stripped: fails when it is larger than MOST=16100000 bytes
 	@GOARCH=arm64 $(BUILD) -o bin/arm64/ ./cmd/tidegate
 	@bytes=$$(stat -c %s bin/arm64/tidegate); echo "tidegate for arm64: $$bytes bytes, at most $(MOST)"; test $$bytes -le $(MOST)
 
