@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/internal/certs"
 	"github.com/tidegate/tidegate/internal/fresh"
+	"github.com/tidegate/tidegate/internal/inorder"
 	"github.com/tidegate/tidegate/internal/netcheck"
 )
 
@@ -142,7 +143,7 @@ func writeCertificates(b *strings.Builder, all []dashboard.Certificate) {
 	if len(all) == 0 {
 		return
 	}
-	all = slices.SortedStableFunc(slices.Values(all), func(x, y dashboard.Certificate) int { return cmp.Compare(x.NotAfter, y.NotAfter) })
+	all = inorder.Sorted(slices.Values(all), func(x, y dashboard.Certificate) int { return cmp.Compare(x.NotAfter, y.NotAfter) })
 	var ends []string
 	for _, c := range all {
 		ends = append(ends, c.Where+" until "+time.UnixMilli(c.NotAfter).UTC().Format(time.DateOnly))
