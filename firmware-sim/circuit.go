@@ -18,6 +18,8 @@ type circuit struct {
 	mu     sync.Mutex
 	far    *net.TCPConn // nil until it is connected
 	closed bool
+	// up and down are how many segments had passed when it was closed.
+	up, down int64
 }
 
 // run connects the far side and moves bytes both ways until both sides have
@@ -58,9 +60,7 @@ func (c *circuit) close(reset bool) {
 		return
 	}
 	if c.far != nil {
-		up, down := nearSegments(c.near)
-		c.link.up.segments.Add(up)
-		c.link.down.segments.Add(down)
+		c.up, c.down = nearSegments(c.near)
 	}
 	c.closed = true
 	close(c.gone)

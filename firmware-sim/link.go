@@ -38,7 +38,7 @@ type linkState struct {
 // direction is what all connections share one way.
 type direction struct {
 	bytes    atomic.Int64 // delivered
-	segments atomic.Int64 // of connections that are closed
+	segments int64        // of connections that have ended; guarded by the Link's mu
 	pacer    pacer
 }
 
@@ -167,6 +167,8 @@ func (l *Link) remove(c *circuit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.circuits, c)
+	up, down := c.segments()
+	l.up.segments, l.down.segments = l.up.segments+up, l.down.segments+down
 }
 
 // admit takes bytes that go up out of what CutAfter allows, and returns those

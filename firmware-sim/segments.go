@@ -42,7 +42,7 @@ func (l *Link) Ethernet() error {
 func (l *Link) Segments() (up, down int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	up, down = l.up.segments.Load(), l.down.segments.Load()
+	up, down = l.up.segments, l.down.segments
 	for c := range l.circuits {
 		in, out := c.segments()
 		up, down = up+in, down+out
@@ -50,12 +50,12 @@ func (l *Link) Segments() (up, down int64) {
 	return up, down
 }
 
-// segments counts those of an open circuit.
+// segments counts those of a circuit so far.
 func (c *circuit) segments() (up, down int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.far == nil {
-		return 0, 0
+		return c.up, c.down
 	}
 	return nearSegments(c.near)
 }
