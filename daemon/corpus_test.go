@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	paho3 "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/internal/base/porttest"
@@ -88,10 +90,8 @@ func (s *site) checkSessions(want corpustest.Expectation) {
 	if len(want.Messages) == 0 {
 		return
 	}
-	said := s.mosquitto("mosquitto_sub", "mqttv311", "-c", "-i", "display", "-q", "2", "-t", "cmd/#",
-		"-F", "%p", "-C", strconv.Itoa(len(want.Messages)), "-W", "20")
 	var got []string
-	for _, line := range strings.Split(said, "\n") {
+	for _, line := range s.receive("display", "cmd/#", len(want.Messages)) {
 		if line != "the command" { // which may have expired
 			got = append(got, line)
 		}
@@ -99,9 +99,37 @@ func (s *site) checkSessions(want corpustest.Expectation) {
 	if slices.Sort(got); !slices.Equal(got, want.Messages[:len(got)]) || len(got) < len(want.Messages)-1 {
 		s.Errorf("the display gets %q, want %q", got, want.Messages)
 	}
-	if got := s.mosquitto("mosquitto_sub", "mqttv311", "-t", "state", "-C", "1", "-W", "20"); got != want.Retained {
+	if got := s.receive("", "state", 1); !slices.Equal(got, []string{want.Retained}) {
 		s.Errorf("retained is %q, want %q", got, want.Retained)
 	}
+}
+
+// receive subscribes as a client of MQTT 3.1.1, which has a lasting session if it has an
+// id, and returns the first messages: n, unless some have expired.
+func (s *site) receive(id, filter string, n int) (got []string) {
+	s.Helper()
+	inbox := make(chan string, 2*n)
+	client := paho3.NewClient(paho3.NewClientOptions().AddBroker("tcp://" + s.mqtt).SetProtocolVersion(4).
+		SetClientID(id).SetCleanSession(id == "").SetAutoReconnect(false).
+		SetDefaultPublishHandler(func(_ paho3.Client, m paho3.Message) { inbox <- string(m.Payload()) }))
+	connected := client.Connect()
+	if !connected.WaitTimeout(patience) || connected.Error() != nil {
+		s.Fatalf("%s does not connect: %v", id, connected.Error())
+	}
+	defer client.Disconnect(250)
+	if subscribed := client.Subscribe(filter, 2, nil); !subscribed.WaitTimeout(patience) || subscribed.Error() != nil {
+		s.Fatalf("%s does not subscribe: %v", id, subscribed.Error())
+	}
+	late := time.After(patience / 3)
+	for len(got) < n {
+		select {
+		case payload := <-inbox:
+			got = append(got, payload)
+		case <-late:
+			return got
+		}
+	}
+	return got
 }
 
 // checkRest looks at the state files, and at what the gateway said of them.
