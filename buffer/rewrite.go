@@ -53,14 +53,14 @@ func (b *Buffer) copySegment(info segmentInfo, suffix string, through func(*segm
 	return out.info, nil
 }
 
-// replaceFile puts the new file of a segment into its place, unless unless, if there is
-// one, returns an error, while nobody is handed anything. A crash leaves the old one or
-// the new one, and state.db vouches for neither before it is over.
-func (b *Buffer) replaceFile(info segmentInfo, suffix string, unless func() error) error {
+// replaceFile puts the new file of a segment into its place while nobody is handed
+// anything. It does not if last, a look that may be nil, then finds a reason against it. A
+// crash leaves the old one or the new one, and state.db vouches for neither before it is over.
+func (b *Buffer) replaceFile(info segmentInfo, suffix string, last func() error) error {
 	path := segmentPath(b.cfg.Dir, info.Number)
 	err := b.withoutReaders(info.Number, func() error {
-		if unless != nil {
-			if err := unless(); err != nil {
+		if last != nil {
+			if err := last(); err != nil {
 				return err
 			}
 		}

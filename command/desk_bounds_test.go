@@ -84,14 +84,19 @@ func TestTooManyWait(t *testing.T) {
 	})
 }
 
+// deskInVirtualTime returns a desk whose clock is that of the test's bubble.
+func deskInVirtualTime(custody *ingesttest.Custody) *Desk {
+	began := time.Now()
+	clock := Clock{Boot: 1, Uptime: func() time.Duration { return time.Since(began) }, Now: time.Now, Synced: func() bool { return true }}
+	return New(Config{Gateway: "g", Allow: []string{"#"}, Clock: clock}, &outlet{custody: custody, receivers: 1}, ingest.NewIntake(custody, nil, time.Now), slog.New(slog.DiscardHandler))
+}
+
 // What no device has acknowledged in time is said to have expired, once.
 func TestLateExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		custody := ingesttest.NewCustody()
 		custody.CommitAtOnce()
-		began := time.Now()
-		clock := Clock{Boot: 1, Uptime: func() time.Duration { return time.Since(began) }, Now: time.Now, Synced: func() bool { return true }}
-		desk := New(Config{Gateway: "g", Allow: []string{"#"}, Clock: clock}, &outlet{custody: custody, receivers: 1}, ingest.NewIntake(custody, nil, time.Now), slog.New(slog.DiscardHandler))
+		desk := deskInVirtualTime(custody)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go desk.Run(ctx)
@@ -122,9 +127,7 @@ func TestLateExpiryOfWhatNobodyWaitedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				custody := ingesttest.NewCustody()
-				began := time.Now()
-				clock := Clock{Boot: 1, Uptime: func() time.Duration { return time.Since(began) }, Now: time.Now, Synced: func() bool { return true }}
-				desk := New(Config{Gateway: "g", Allow: []string{"#"}, Clock: clock}, &outlet{custody: custody, receivers: 1}, ingest.NewIntake(custody, nil, time.Now), slog.New(slog.DiscardHandler))
+				desk := deskInVirtualTime(custody)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				go desk.Run(ctx)

@@ -200,28 +200,6 @@ func TestBodiesInFlightShareABudget(t *testing.T) {
 	w.do(t, request{path: "/v1/readings/a", body: strings.Repeat(" ", w.cfg.MaxBody-1) + "1", status: 201})
 }
 
-// resolving is a custody whose commit comes just after somebody's patience ends.
-type resolving struct{ *ingesttest.Custody }
-
-func (c resolving) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
-	if _, err := c.Custody.Accept(ctx, rs, notes...); err != nil {
-		return nil, err
-	}
-	return new(atLast), nil
-}
-
-// atLast is a receipt that resolves when the context of the first Wait has ended.
-type atLast struct{ waited bool }
-
-func (r *atLast) Wait(ctx context.Context) error {
-	if r.waited {
-		return nil
-	}
-	r.waited = true
-	<-ctx.Done()
-	return ctx.Err()
-}
-
 // Readings that custody has when the door stops, because the gateway does or begins
 // anew, are on flash in a moment: a client that is told to send them again would have
 // them stored twice.
@@ -230,7 +208,7 @@ func TestAStopAnswersForWhatCustodyHas(t *testing.T) {
 	s := New(config(t), discard())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx, ingest.NewIntake(resolving{custody}, nil, time.Now)) }()
+	go func() { ended <- s.Run(ctx, ingest.NewIntake(ingesttest.Late{Custody: custody}, nil, time.Now)) }()
 	p := newPeer(t, s.Addr(t.Context()).String())
 	p.Send(0)
 	custody.Taken(t, 1)

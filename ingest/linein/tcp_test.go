@@ -128,35 +128,13 @@ func TestAStopHandsOverWhatWasRead(t *testing.T) {
 	}
 }
 
-// resolving is a custody whose commit comes just after somebody's patience ends.
-type resolving struct{ *ingesttest.Custody }
-
-func (c resolving) Accept(ctx context.Context, rs []reading.Reading, notes ...reading.Note) (ingest.Receipt, error) {
-	if _, err := c.Custody.Accept(ctx, rs, notes...); err != nil {
-		return nil, err
-	}
-	return new(atLast), nil
-}
-
-// atLast is a receipt that resolves when the context of the first Wait has ended.
-type atLast struct{ waited bool }
-
-func (r *atLast) Wait(ctx context.Context) error {
-	if r.waited {
-		return nil
-	}
-	r.waited = true
-	<-ctx.Done()
-	return ctx.Err()
-}
-
 // What custody has when the door stops, because the gateway does or begins anew, is on
 // flash in a moment: a peer that gets no reply would send it again, to be stored twice.
 func TestAStopRepliesForWhatCustodyHas(t *testing.T) {
 	cfg := config()
 	cfg.Reply = "OK\n"
 	custody := ingesttest.NewCustody()
-	w := startOn(t, cfg, resolving{custody})
+	w := startOn(t, cfg, ingesttest.Late{Custody: custody})
 	conn := dial(t, "tcp", w.Source)
 	w.send(conn, "1\n")
 	custody.Taken(t, 1)

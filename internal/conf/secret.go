@@ -16,8 +16,9 @@ const MaxSecretBytes = 64 << 10
 // a configuration can be shown to anybody. The zero value is "no secret".
 type Secret struct{ text string }
 
-// ReadSecret reads a secret from a file and takes off the line ends and
-// the byte order mark that editors add: nobody sees those, and no server takes them. A systemd credential is such a file, too.
+// ReadSecret reads a secret from a file and takes off the line ends and the byte
+// order mark that editors add: nobody sees those, and no server takes them. A
+// systemd credential is such a file, too.
 func ReadSecret(path string) (Secret, error) {
 	f, err := os.Open(path)
 	if err != nil {
