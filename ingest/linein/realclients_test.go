@@ -46,7 +46,7 @@ func realClients(t *testing.T) []realClient {
 		{"bash alone over UDP", "bash", "bash", overUDP(frame.Gap),
 			`bash -c 'echo -n 21.5 >/dev/udp/$HOST/$PORT'`, "", []string{"m=21.5"}},
 		{"logger with octet counting", "logger", "bsdutils", syslog(Listen, frame.Octets),
-			`for m in 'pump on' 'pump off'; do logger -T -n $HOST -P $PORT --octet-count --rfc5424=notime,notq,nohost -t pump "$m"; done`,
+			`printf 'pump on\npump off\n' | logger -T -n $HOST -P $PORT --octet-count --rfc5424=notime,notq,nohost -t pump`,
 			"", []string{"pump - - - pump on", "pump - - - pump off"}},
 		{"logger with lines", "logger", "bsdutils", syslog(Listen, frame.Line),
 			`printf 'pump on\npump off\n' | logger -T -n $HOST -P $PORT --rfc5424=notime,notq,nohost -t pump`,
