@@ -141,8 +141,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Patience is how long is waited for what must happen.
-const Patience = 20 * time.Second
+// Patience is how long is waited for what must happen, on a machine that may be busy.
+const Patience = time.Minute
 
 // Eventually waits until it is so.
 func Eventually(t *testing.T, what string, so func() bool) {

@@ -90,7 +90,7 @@ func peer(t *testing.T) (*servertest.Server, *boss, Config) {
 		return nil
 	})
 	t.Cleanup(func() { b.conn.Close() })
-	return s, b, Config{Address: s.Addr("amqp"), Username: "gw", Password: uplinktest.Secret(t, "s3cret"), Queue: b.commands, RoutingKey: b.answers, Name: "suite", Heartbeat: 5 * time.Second}
+	return s, b, Config{Address: s.Addr("amqp"), Username: "gw", Password: uplinktest.Secret(t, "s3cret"), Queue: b.commands, RoutingKey: b.answers, Name: "suite", Heartbeat: time.Minute}
 }
 
 func TestOverRabbitMQ(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/tidegate/tidegate/cloud"
 	"github.com/tidegate/tidegate/command"
 	"github.com/tidegate/tidegate/command/commandtest"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // shore is a tidegate cloud that can be killed.
@@ -33,7 +34,6 @@ func (s *shore) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.address = l.Addr().String()
 	if s.store, err = cloud.Open(cloud.StoreConfig{Dir: s.dir}); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func newCourier(t *testing.T, cfg Config) *Courier {
 }
 
 func newShore(t *testing.T) (*shore, Config) {
-	s := &shore{dir: t.TempDir(), address: "127.0.0.1:0", seen: map[string]int{}}
+	s := &shore{dir: t.TempDir(), address: porttest.For(t), seen: map[string]int{}}
 	s.start(t)
 	t.Cleanup(func() { s.kill(t); http.DefaultClient.CloseIdleConnections() })
 	return s, Config{URL: "http://" + s.address + "/v1/commands", Gateway: "north-7", TokenFile: token(t, "s3cret"), Wait: 10 * time.Second, Pause: time.Millisecond}

@@ -60,7 +60,7 @@ func next(answers <-chan command.Answer) func(t *testing.T) command.Answer {
 
 func peerOf(t *testing.T, s *servertest.Server, protocol Protocol) commandtest.Peer {
 	cfg := Config{Address: s.Addr("mqtt"), Protocol: protocol, ClientID: "north-7-commands", Username: "gw", Password: uplinktest.Secret(t, "s3cret"),
-		Topic: "commands/north-7", Answers: "answers/north-7", KeepAlive: 5 * time.Second}
+		Topic: "commands/north-7", Answers: "answers/north-7"}
 	bad := cfg
 	bad.Password = uplinktest.Secret(t, "wrong")
 	put, answers, ready := boss(t, s.Addr("mqtt"))

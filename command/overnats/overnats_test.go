@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func boss(t *testing.T, address string) (put func(t *testing.T, doc string), nex
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := nc.JetStream()
+	js, err := nc.JetStream(nats.MaxWait(commandtest.Patience / 3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,10 +35,12 @@ func boss(t *testing.T, address string) (put func(t *testing.T, doc string), nex
 	if _, err := js.AddStream(&nats.StreamConfig{Name: "ANSWERS", Subjects: []string{"answers.>"}}); err != nil {
 		t.Fatal(err)
 	}
+	n := 0
 	put = func(t *testing.T, doc string) {
 		t.Helper()
+		n++ // what is said again, because its acknowledgement was late, is there once
 		commandtest.Eventually(t, "the stream takes it", func() bool {
-			_, err := js.Publish("commands.north-7", []byte(doc))
+			_, err := js.Publish("commands.north-7", []byte(doc), nats.MsgId(strconv.Itoa(n)))
 			return err == nil
 		})
 	}

@@ -34,7 +34,7 @@ func (b *boss) do(t *testing.T, name string, args ...any) any {
 	commandtest.Eventually(t, name, func() (ok bool) {
 		var err error
 		if b.conn == nil || b.conn.Err() != nil {
-			if b.conn, err = redis.Dial("tcp", b.address, redis.DialPassword("s3cret"), redis.DialUsername("gw"), redis.DialReadTimeout(5*time.Second)); err != nil {
+			if b.conn, err = redis.Dial("tcp", b.address, redis.DialPassword("s3cret"), redis.DialUsername("gw"), redis.DialReadTimeout(commandtest.Patience)); err != nil {
 				return false
 			}
 		}
