@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/conf"
 )
 
@@ -16,7 +17,7 @@ func TestDoorsForLinesAreLookedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer udp.Close()
-	server, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := net.Listen("tcp", porttest.For(t)) // which nobody else takes when it is closed
 	if err != nil {
 		t.Fatal(err)
 	}

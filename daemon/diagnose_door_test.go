@@ -140,12 +140,19 @@ func TestASerialLine(t *testing.T) {
 	_, v := inspect(t, d, "serial:boiler", undisturbed)
 	expectVerdict(t, v, netcheck.Warn, "", "not a byte has come", "RX and TX")
 	noise := strings.Repeat("\xf0\x0f\x81", 100) // a wrong speed knows no end of line
-	steps, v := inspect(t, d, "serial:boiler", func() { _, _ = device.WriteString(noise) })
+	// What the device says has to come to the door while that is watched.
+	says := func(text string, come func(dashboard.Door) bool) func() {
+		return func() {
+			_, _ = device.WriteString(text)
+			eventually(t, func() bool { return come(d.current().doorNamed("serial:boiler")) })
+		}
+	}
+	steps, v := inspect(t, d, "serial:boiler", says(noise, func(s dashboard.Door) bool { return s.Line.Garbage > 0 }))
 	expectVerdict(t, v, netcheck.Warn, "", "none of them make a frame", "speed")
 	if steps[netcheck.Peers].State != netcheck.OK {
 		t.Errorf("%+v", steps[netcheck.Peers])
 	}
-	_, v = inspect(t, d, "serial:boiler", func() { _, _ = device.WriteString("\n21.5\n22.5\n23.5\n") })
+	_, v = inspect(t, d, "serial:boiler", says("\n21.5\n22.5\n23.5\n", func(s dashboard.Door) bool { return s.Readings == 3 }))
 	expectVerdict(t, v, netcheck.OK, "", "Nothing is wrong", "3 readings came")
 	eventually(t, func() bool { s := d.current().doorNamed("serial:gone"); return s.Line.Trouble != "" })
 	_, v = inspect(t, d, "serial:gone", undisturbed)

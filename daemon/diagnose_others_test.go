@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/servertest"
 )
 
@@ -64,23 +65,8 @@ func redirecting(t *testing.T) string {
 	})
 }
 
-func closedTCP(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func closedUDP(t *testing.T) string {
-	l, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.LocalAddr().String()
-}
+// closed is an address at which nobody listens as long as the test runs.
+func closed(t *testing.T) string { return porttest.For(t) }
 
 // blackHole is a listener whose queue is full: the kernel answers nothing.
 func blackHole(t *testing.T) string {

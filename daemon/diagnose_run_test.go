@@ -276,16 +276,16 @@ func (s twofoldSink) Probe(ctx context.Context) (string, error) {
 // Some servers name others: the first address answers, and the next does not. And of
 // several that are configured, one is enough.
 func TestAttemptsAtSeveralAddresses(t *testing.T) {
-	open, closed := mute(t), closedTCP(t)
+	open, nobody := mute(t), closed(t)
 	for name, c := range map[string]struct {
 		addresses []string
 		err       error
 		step      string
 		says      string
 	}{
-		"SentOn":        {[]string{open, closed}, fmt.Errorf("no broker"), netcheck.Login, "sends the gateway on to another address, which cannot be reached"},
-		"SecondIsThere": {[]string{closed, open}, nil, "", ""},
-		"None":          {[]string{closed, closed}, nil, netcheck.Connect, "refuses the connection"},
+		"SentOn":        {[]string{open, nobody}, fmt.Errorf("no broker"), netcheck.Login, "sends the gateway on to another address, which cannot be reached"},
+		"SecondIsThere": {[]string{nobody, open}, nil, "", ""},
+		"None":          {[]string{nobody, nobody}, nil, netcheck.Connect, "refuses the connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := peekNetwork(Config{Uplink: Uplink{HTTP: []HTTPUplink{{Upstream: Upstream{Name: "cloud"}}}}}, slog.New(slog.DiscardHandler))

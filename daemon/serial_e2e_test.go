@@ -208,7 +208,7 @@ func TestProbeProposesAConfigurationThatParses(t *testing.T) {
 		}
 	}()
 	var out, said bytes.Buffer
-	code := Main([]string{"probe", "-for", "60ms", path}, &out, &said)
+	code := Main([]string{"probe", "-for", "500ms", path}, &out, &said)
 	close(stop)
 	<-stopped
 	if code != exitOK {
