@@ -23,8 +23,9 @@ const (
 	realPassword = "s3cr3t-real"
 )
 
-// quiet is how long a reader waits for one more message.
-const quiet = 2 * time.Second
+// theEnd is what a reader sends behind what it reads, where the server cannot say how much
+// that is: silence may be a server that is busy.
+const theEnd = "the end"
 
 // overAMQP sends to a durable queue of RabbitMQ.
 func overAMQP(t *testing.T) realUpstream {
@@ -105,15 +106,21 @@ func overSTOMP(t *testing.T) realUpstream {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if err := conn.Send("/queue/tide", "text/plain", []byte(theEnd), stomp.SendOpt.Receipt); err != nil {
+				t.Fatal(err)
+			}
 			for {
 				select {
 				case m := <-sub.C:
-					if m.Err != nil {
+					switch {
+					case m.Err != nil:
 						t.Fatal(m.Err)
+					case string(m.Body) == theEnd:
+						return bodies
 					}
 					bodies = append(bodies, m.Body)
-				case <-time.After(quiet):
-					return bodies
+				case <-time.After(patience):
+					t.Fatalf("no end behind %d messages", len(bodies))
 				}
 			}
 		}}
@@ -172,16 +179,18 @@ func overNATS(t *testing.T) realUpstream {
 				if err != nil {
 					return err
 				}
-				for {
-					m, err := sub.NextMsg(quiet)
-					if errors.Is(err, nats.ErrTimeout) {
-						return nil
-					}
+				about, err := js.StreamInfo("TIDE")
+				if err != nil {
+					return err
+				}
+				for range about.State.Msgs {
+					m, err := sub.NextMsg(patience)
 					if err != nil {
 						return err
 					}
 					bodies = append(bodies, m.Data)
 				}
+				return nil
 			})
 			return bodies
 		}}
@@ -194,7 +203,7 @@ func inStream(t *testing.T, s *servertest.Server, do func(nats.JetStreamContext)
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	js, err := conn.JetStream()
+	js, err := conn.JetStream(nats.MaxWait(patience))
 	if err == nil {
 		err = do(js)
 	}
@@ -209,7 +218,7 @@ func overMQTT(t *testing.T) realUpstream {
 	if s == nil {
 		return realUpstream{}
 	}
-	subscribed := func(t *testing.T, take mqtt.MessageHandler) (leave func()) {
+	subscribed := func(t *testing.T, take mqtt.MessageHandler) mqtt.Client {
 		client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + s.Addr("mqtt")).SetClientID("auditor").SetCleanSession(false).
 			SetUsername(realUser).SetPassword(realPassword).SetDefaultPublishHandler(take).SetAutoReconnect(false))
 		for _, do := range []func() mqtt.Token{
@@ -221,33 +230,35 @@ func overMQTT(t *testing.T) realUpstream {
 				t.Fatal(errors.Join(token.Error(), context.DeadlineExceeded))
 			}
 		}
-		return func() { client.Disconnect(100) }
+		return client
 	}
-	subscribed(t, func(mqtt.Client, mqtt.Message) {})() // and away
+	subscribed(t, func(mqtt.Client, mqtt.Message) {}).Disconnect(100) // and away
 	return realUpstream{server: s, forgets: true,
 		keys: fmt.Sprintf("url = %q\nusername = %q\npassword_file = %q\ntopic = \"audit/{gateway}/{lane}\"",
 			"mqtt://"+s.Addr("mqtt"), realUser, secret(t, realPassword)),
 		read: func(t *testing.T) (bodies [][]byte) {
 			var mu sync.Mutex
-			arrived := make(chan struct{}, 1)
-			leave := subscribed(t, func(_ mqtt.Client, m mqtt.Message) {
+			ended := make(chan struct{})
+			client := subscribed(t, func(_ mqtt.Client, m mqtt.Message) {
+				if string(m.Payload()) == theEnd {
+					close(ended)
+					return
+				}
 				mu.Lock()
+				defer mu.Unlock()
 				bodies = append(bodies, m.Payload())
-				mu.Unlock()
-				select {
-				case arrived <- struct{}{}:
-				default:
-				}
 			})
-			defer leave()
-			for {
-				select {
-				case <-arrived:
-				case <-time.After(quiet):
-					mu.Lock()
-					defer mu.Unlock()
-					return bodies
-				}
+			defer client.Disconnect(100)
+			if token := client.Publish("audit/end", 1, false, theEnd); !token.WaitTimeout(patience) || token.Error() != nil {
+				t.Fatalf("the end: %v", token.Error())
 			}
+			select {
+			case <-ended:
+			case <-time.After(patience):
+				t.Error("the end does not come")
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			return bodies
 		}}
 }
