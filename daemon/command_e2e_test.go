@@ -272,10 +272,13 @@ func TestDeliveriesAreAnsweredUpstream(t *testing.T) {
 	}
 	device.wake()
 	s.eventually("it is delivered", func() bool { return boss.answered("1", "delivered") })
-	s.eventuallyStatus("it is counted", func(st dashboard.Status) bool { return st.Commands != nil && st.Commands.Delivered == 1 })
+	var counted dashboard.Status
+	s.eventuallyStatus("it is counted", func(st dashboard.Status) bool {
+		counted = st
+		return commandsUp(st) && st.Commands.Delivered == 1
+	})
 	var text bytes.Buffer
-	st, _ := s.status()
-	if err := writeStatus(&text, st); err != nil || !strings.Contains(text.String(), "up, MQTT 5") || !strings.Contains(text.String(), "1 delivered") {
+	if err := writeStatus(&text, counted); err != nil || !strings.Contains(text.String(), "up, MQTT 5") || !strings.Contains(text.String(), "1 delivered") {
 		t.Errorf("%v in\n%s", err, &text)
 	}
 	s.eventuallyDelivered()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -97,7 +98,7 @@ func TestFullDiskLosesNothingAcknowledgedAndRecovers(t *testing.T) {
 	}
 	s.eventually("acknowledgements come again", func() bool { return sensor.countAcked() > acked })
 	s.eventuallyStatus("all is well", func(st dashboard.Status) bool { return st.Buffer.State == dashboard.OK })
-	s.checkHealth(http.StatusOK, "ok")
+	s.eventuallyHealth(http.StatusOK, "ok")
 
 	// The journal itself fills the disk; what the cloud takes makes the room.
 	sensor.publishUntilFull()
@@ -106,7 +107,7 @@ func TestFullDiskLosesNothingAcknowledgedAndRecovers(t *testing.T) {
 	s.eventually("acknowledgements come again", func() bool { return sensor.countAcked() > acked })
 	sensor.publishAll(1, 1000)
 	s.eventuallyDelivered()
-	s.checkHealth(http.StatusOK, "ok")
+	s.eventuallyHealth(http.StatusOK, "ok")
 	sensor.auditBlobs()
 	if gaps := s.acknowledgedGaps(); len(gaps) > 0 {
 		t.Errorf("gaps: %v", gaps)
@@ -129,7 +130,7 @@ func (s *site) acknowledgedGaps() (reasons []string) {
 func (s *site) checkSaysThatTheDiskIsFull() {
 	s.Helper()
 	const sentence = "no space left on the disk"
-	s.checkHealth(http.StatusServiceUnavailable, sentence)
+	s.eventuallyHealth(http.StatusServiceUnavailable, sentence)
 	var out bytes.Buffer
 	ask := exec.Command("tidegate", "status", "-config", s.configFile())
 	ask.Stdout, ask.Stderr = &out, &out
@@ -145,13 +146,16 @@ func (s *site) checkSaysThatTheDiskIsFull() {
 	}
 }
 
-func (s *site) checkHealth(code int, text string) {
+// eventuallyHealth waits until that is answered: an acknowledgement may come before the
+// buffer is said to be well again.
+func (s *site) eventuallyHealth(code int, text string) {
 	s.Helper()
-	s.get("http://"+s.dashboard+"/healthz", func(r *http.Response) error {
-		said, err := io.ReadAll(r.Body)
-		if r.StatusCode != code || !strings.Contains(string(said), text) {
-			s.Errorf("healthz: %d %q, want %d and %q", r.StatusCode, said, code, text)
-		}
-		return err
+	s.eventually(fmt.Sprintf("healthz says %d and %q", code, text), func() (so bool) {
+		s.get("http://"+s.dashboard+"/healthz", func(r *http.Response) error {
+			said, err := io.ReadAll(r.Body)
+			so = r.StatusCode == code && strings.Contains(string(said), text)
+			return err
+		})
+		return so
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // What was acknowledged before a kill is in the history after it, on the page's
@@ -25,7 +24,7 @@ func TestHistoryOutlivesAKill(t *testing.T) {
 		}
 	}
 	gateway.signal(syscall.SIGKILL)
-	gateway.waitExit(10 * time.Second)
+	gateway.waitExit(patience)
 	s.startGateway()
 	s.eventually("the page is served again", func() bool { return listens(s.dashboard) })
 

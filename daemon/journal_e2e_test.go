@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +45,7 @@ func TestWithoutAJournalItsStreamHasPriorities(t *testing.T) {
 	ours.Close() // nobody reads any more: that is no reason to end
 	p.signal(syscall.SIGHUP)
 	p.signal(syscall.SIGTERM)
-	if state := p.waitExit(10 * time.Second); !state.Success() {
+	if state := p.waitExit(patience); !state.Success() {
 		t.Errorf("it ended with %v", state)
 	}
 }

@@ -80,7 +80,7 @@ status_metric = "up"
 `, meters(t))
 	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
 	s.startCloud()
-	for range 2 {
+	for life := range 2 {
 		gateway := s.startGateway()
 		s.eventuallyStatus("one slave is up and one is down", func(st dashboard.Status) bool {
 			if len(st.Doors) != 2 || len(st.Doors[1].Slaves) != 2 {
@@ -90,6 +90,8 @@ status_metric = "up"
 			return d.Name == "modbus:hall" && d.Clients == 1 && d.Slaves[0].State == dashboard.LinkUp && d.Slaves[0].Polls > 20 &&
 				d.Slaves[1].State == dashboard.LinkDown && strings.Contains(strings.Join(st.Problems, "\n"), "no answer from meter-2 (unit 2)")
 		})
+		// What was polled and is not on flash yet goes with the kill.
+		s.eventually("20 polls more are in the cloud", func() bool { return len(s.exported("meter-1", "polls")) >= 20*(life+1) })
 		gateway.kill()
 	}
 	last := s.startGateway()

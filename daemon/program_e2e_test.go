@@ -106,7 +106,7 @@ func isClosed(c <-chan struct{}) bool {
 func (p *program) stop() {
 	p.Helper()
 	p.signal(syscall.SIGTERM)
-	if state := p.waitExit(10 * time.Second); !state.Success() {
+	if state := p.waitExit(patience); !state.Success() {
 		p.Fatalf("%s ended with %v", p.name, state)
 	}
 }

@@ -25,7 +25,7 @@ func TestReadOnlyDiskIsDeliveredAndGoesOnWhenItCanBeWritten(t *testing.T) {
 	}
 	gateway = s.startGateway()
 	s.eventually("it starts", func() bool { return listens(s.mqtt) })
-	s.checkHealth(http.StatusServiceUnavailable, "read-only")
+	s.eventuallyHealth(http.StatusServiceUnavailable, "read-only")
 	s.startCloud()
 	s.eventually("what was acknowledged is delivered", func() bool { return len(sensor.missing()) == 0 })
 
@@ -33,7 +33,7 @@ func TestReadOnlyDiskIsDeliveredAndGoesOnWhenItCanBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	sensor.publishAll(8, 1000)
-	s.checkHealth(http.StatusOK, "ok")
+	s.eventuallyHealth(http.StatusOK, "ok")
 	gateway.stop()
 	gateway = s.startGateway()
 	s.eventuallyStatus("all is well", func(st dashboard.Status) bool { return st.Buffer.State == dashboard.OK })

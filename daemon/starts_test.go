@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/internal/starts"
@@ -74,7 +73,7 @@ func TestASignalInAStartCounts(t *testing.T) {
 		gateway, goOn := s.startSlowly()
 		gateway.signal(syscall.SIGTERM)
 		goOn()
-		if state := gateway.waitExit(20 * time.Second); !state.Success() {
+		if state := gateway.waitExit(patience); !state.Success() {
 			t.Errorf("it ended with %v", state)
 		}
 		if r, err := starts.Read(s.data); err != nil || r.Last.Version != Version || r.Failed != 0 {

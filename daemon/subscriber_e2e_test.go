@@ -153,7 +153,7 @@ func (s *subscriber) audit(ledger *firmwaresim.Ledger, atLeastOnce, exactlyOnce 
 		}
 		return lost
 	}
-	for deadline := time.Now().Add(patience / 3); len(missing()) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); len(missing()) > 0 && time.Now().Before(deadline); {
 		pass(10 * time.Millisecond)
 	}
 	if lost := missing(); len(lost) > 0 {
