@@ -97,8 +97,7 @@ status_metric = "up"
 	last := s.startGateway()
 	s.eventuallyForwards()
 	last.stop()
-	polls, ups := 0, make(map[string]string)
-	before := ""
+	polls, before, ups := 0, "", make(map[string]string)
 	for _, r := range s.export("") {
 		switch r.Metric {
 		case "polls":
