@@ -117,6 +117,11 @@ func (c *operatorCall) parse(args []string, named bool) error {
 	return nil
 }
 
+// hashTime is how long the daemon may take where it hashes a password: milliseconds with
+// 64 bits, some six seconds on the processor of a Raspberry Pi Zero, twice that when
+// somebody signs in meanwhile.
+const hashTime = time.Minute
+
 // ask asks a running gateway about who gets in, and returns its configuration.
 func (c *operatorCall) ask(method, path string, body, into any) (Config, error) {
 	cfg, err := c.load()
@@ -124,7 +129,7 @@ func (c *operatorCall) ask(method, path string, body, into any) (Config, error) 
 		err = errNoDashboard
 	}
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), statusTime)
+		ctx, cancel := context.WithTimeout(context.Background(), hashTime)
 		defer cancel()
 		err = askAdmin(ctx, cfg.Gateway.SocketPath(), method, path, body, into)
 	}
