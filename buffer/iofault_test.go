@@ -63,7 +63,7 @@ func ioFault(t *testing.T, strace, inject string, passes bool) {
 	for n := range 9 {
 		args = append(args, "-P", segmentPath(dir, uint64(n+1)))
 	}
-	cmd := exec.Command(strace, slices.Concat(args, rerun.Program(), []string{"-test.run=^TestIOFaultWorkload$", "-test.timeout=40s"})...)
+	cmd := exec.Command(strace, slices.Concat(args, rerun.Program(), []string{"-test.run=^TestIOFaultWorkload$", "-test.timeout=5m"})...)
 	cmd.Env = append(os.Environ(), "TIDEGATE_IOFAULT_DIR="+dir)
 	out, err := cmd.CombinedOutput()
 	if bytes.Contains(out, []byte("panic:")) || bytes.Contains(out, []byte("fatal error")) {

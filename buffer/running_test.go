@@ -126,7 +126,7 @@ func noise(device string, seed, n int) reading.Reading {
 
 func (r *running) next(c *Cursor, limit int) []wire.Block {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	bs, err := c.Next(ctx, reading.AllLanes, limit)
 	if err != nil {

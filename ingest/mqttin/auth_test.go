@@ -46,7 +46,11 @@ func login(t *testing.T, src *Source, version byte, id, user, password string) *
 // test.
 func knock(t *testing.T, src *Source, version byte, pk packets.Packet) byte {
 	t.Helper()
-	c := dial(t, src)
+	return dial(t, src).knock(version, pk)
+}
+
+func (c *client) knock(version byte, pk packets.Packet) byte {
+	c.t.Helper()
 	c.version = version
 	c.send(pk)
 	return c.expect(packets.Connack, 0).ReasonCode
@@ -147,18 +151,19 @@ func TestClientIDMayHaveToBeTheUsers(t *testing.T) {
 }
 
 func TestGuessingIsSlowForTheGuesserOnly(t *testing.T) {
-	src := start(t, instant(), Config{Authorize: passwords("anna", "a", "ben", "b")})
-	for i := range freeGuesses + 1 {
-		if got := knock(t, src, 5, loginPacket("", "anna", fmt.Sprint(i))); got != codeBadLogin {
-			t.Fatalf("guess %d: got %#x", i, got)
+	inVirtualTime(t, Config{Authorize: passwords("anna", "a", "ben", "b")}, func(t *testing.T, _ *Source, join func() *client) {
+		for i := range freeGuesses + 1 {
+			if got := join().knock(5, loginPacket("", "anna", fmt.Sprint(i))); got != codeBadLogin {
+				t.Fatalf("guess %d: got %#x", i, got)
+			}
 		}
-	}
-	if got := knock(t, src, 5, loginPacket("", "anna", "a")); got != codeRateExceeded {
-		t.Errorf("right password during the pause: got %#x", got)
-	}
-	if got := knock(t, src, 4, loginPacket("", "ben", "b")); got != 0 {
-		t.Errorf("somebody else: got %#x", got)
-	}
+		if got := join().knock(5, loginPacket("", "anna", "a")); got != codeRateExceeded {
+			t.Errorf("right password during the pause: got %#x", got)
+		}
+		if got := join().knock(4, loginPacket("", "ben", "b")); got != 0 {
+			t.Errorf("somebody else: got %#x", got)
+		}
+	})
 }
 
 func TestPausesDouble(t *testing.T) {
@@ -210,19 +215,25 @@ func TestGuessersAreBounded(t *testing.T) {
 // Passwords wait for a processor. Neither a client that has given up by then nor
 // the gateway's end waits for them.
 func TestLoginsThatWaitDoNotWaitForEver(t *testing.T) {
-	waiting := make(chan bool, 1)
 	slow := func(ctx context.Context, _ string, _ []byte) bool {
-		waiting <- true
 		<-ctx.Done()
 		return false
 	}
-	src := start(t, instant(), Config{Authorize: slow, ConnectTimeout: 50 * time.Millisecond})
-	if got := knock(t, src, 5, loginPacket("", "anna", "a")); got != codeServerBusy {
-		t.Errorf("got %#x", got)
-	}
-	src, stop := run(t, instant(), Config{Authorize: slow, ConnectTimeout: time.Hour})
+	inVirtualTime(t, Config{Authorize: slow}, func(t *testing.T, _ *Source, join func() *client) {
+		began := time.Now()
+		if got := join().knock(5, loginPacket("", "anna", "a")); got != codeServerBusy {
+			t.Errorf("got %#x", got)
+		}
+		if waited := time.Since(began); waited != 10*time.Second {
+			t.Errorf("answered after %v", waited)
+		}
+	})
+	waiting := make(chan bool, 1)
+	src, stop := run(t, instant(), Config{ConnectTimeout: time.Hour, Authorize: func(ctx context.Context, user string, password []byte) bool {
+		waiting <- true
+		return slow(ctx, user, password)
+	}})
 	dial(t, src).send(loginPacket("", "anna", "a"))
-	<-waiting
 	<-waiting
 	stop()
 }

@@ -3,6 +3,7 @@ package mqttin
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -41,10 +42,12 @@ func testRoutes(t testing.TB) *route.Table {
 	return table
 }
 
-// start runs a source on custody until the test ends, and returns it.
+// start runs a source on custody until the test ends, and returns it. Its clients hang
+// up before it is stopped: it need not hurry with what it still has to say.
 func start(t testing.TB, custody ingest.Custody, cfg Config) *Source {
 	t.Helper()
 	cfg.Anonymous = cfg.Authorize == nil
+	cfg.Linger = cmp.Or(cfg.Linger, ingesttest.Patience)
 	src, stop := run(t, custody, cfg)
 	t.Cleanup(stop)
 	return src
@@ -60,9 +63,9 @@ func run(t testing.TB, custody ingest.Custody, cfg Config) (*Source, func()) {
 func runAt(t testing.TB, custody ingest.Custody, cfg Config, k clock) (*Source, func()) {
 	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
-	if cfg.Linger == 0 {
-		cfg.Linger = 200 * time.Millisecond
-	}
+	cfg.Linger = cmp.Or(cfg.Linger, 200*time.Millisecond)
+	cfg.ConnectTimeout = cmp.Or(cfg.ConnectTimeout, ingesttest.Patience)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, ingesttest.Patience)
 	if cfg.Routes == nil {
 		cfg.Routes = testRoutes(t)
 	}

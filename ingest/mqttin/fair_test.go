@@ -56,7 +56,12 @@ func TestQuietClientDoesNotWaitBehindAFlood(t *testing.T) {
 		flood.Write(stream) // which the end of the test cuts short
 		close(sent)
 	}()
-	custody.Taken(t, 500)
+	out := serving(src).session("flood").connection().gate
+	retry(t, func() bool { // no more is read from it
+		out.mu.Lock()
+		defer out.mu.Unlock()
+		return out.unacked >= 500
+	})
 	flood.silent()
 	behind := len(custody.Taken(t, 0))
 
@@ -68,6 +73,7 @@ func TestQuietClientDoesNotWaitBehindAFlood(t *testing.T) {
 	quiet.silent()
 	custody.Commit()
 	quiet.expect(packets.Puback, 1)
+	custody.CommitAtOnce()
 	flood.Close()
 	<-sent
 }

@@ -26,7 +26,8 @@ func (r receipt) Wait(ctx context.Context) error {
 }
 
 // pipeGate returns a gate and the other end of its connection: a pipe holds
-// nothing, so each read there is one write of the gate.
+// nothing, so each read there is one write of the gate. It is for virtual time: a gate
+// has its deadlines.
 func pipeGate(t *testing.T) (*gate, net.Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -52,48 +53,58 @@ func readOne(t *testing.T, peer net.Conn) string {
 }
 
 func TestAcksOfOneCommitLeaveInOneWrite(t *testing.T) {
-	g, peer := pipeGate(t)
-	first, second := make(receipt), make(receipt)
-	g.acknowledge(first, []byte("a"), 1)
-	g.note(first)
-	g.Write([]byte("b"))
-	g.acknowledge(second, []byte("c"), 1)
-	g.Write([]byte("d"))
-	first <- nil
-	if got := readOne(t, peer); got != "ab" {
-		t.Errorf("with the first receipt %q left, want ab", got)
-	}
-	second <- nil
-	if got := readOne(t, peer); got != "cd" {
-		t.Errorf("with the second receipt %q left, want cd", got)
-	}
-	g.Write([]byte("e"))
-	if got := readOne(t, peer); got != "e" {
-		t.Errorf("with nothing to wait for %q left, want e", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g, peer := pipeGate(t)
+		first, second := make(receipt), make(receipt)
+		g.acknowledge(first, []byte("a"), 1)
+		g.note(first)
+		g.Write([]byte("b"))
+		g.acknowledge(second, []byte("c"), 1)
+		g.Write([]byte("d"))
+		first <- nil
+		if got := readOne(t, peer); got != "ab" {
+			t.Errorf("with the first receipt %q left, want ab", got)
+		}
+		second <- nil
+		if got := readOne(t, peer); got != "cd" {
+			t.Errorf("with the second receipt %q left, want cd", got)
+		}
+		g.Write([]byte("e"))
+		if got := readOne(t, peer); got != "e" {
+			t.Errorf("with nothing to wait for %q left, want e", got)
+		}
+	})
 }
 
 func TestClosedGateDeliversWhatIsDue(t *testing.T) {
-	g, peer := pipeGate(t)
-	r := make(receipt)
-	g.acknowledge(r, []byte("ack"), 1)
-	g.Close()
-	r <- nil
-	if got := readOne(t, peer); got != "ack" {
-		t.Errorf("got %q", got)
-	}
-	if _, err := g.Write([]byte("late")); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("write after close: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g, peer := pipeGate(t)
+		r := make(receipt)
+		g.acknowledge(r, []byte("ack"), 1)
+		g.Close()
+		r <- nil
+		if got := readOne(t, peer); got != "ack" {
+			t.Errorf("got %q", got)
+		}
+		if _, err := g.Write([]byte("late")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("write after close: %v", err)
+		}
+	})
 }
 
 func TestClosedGateDoesNotWaitForEver(t *testing.T) {
-	g, peer := pipeGate(t)
-	g.acknowledge(make(receipt), []byte("ack"), 1)
-	g.Close()
-	if n, err := peer.Read(make([]byte, 10)); err == nil {
-		t.Errorf("%d bytes left without their receipt", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g, peer := pipeGate(t)
+		g.acknowledge(make(receipt), []byte("ack"), 1)
+		began := time.Now()
+		g.Close()
+		if n, err := peer.Read(make([]byte, 10)); err == nil {
+			t.Errorf("%d bytes left without their receipt", n)
+		}
+		if waited := time.Since(began); waited != ingesttest.Impatience {
+			t.Errorf("it was closed after %v", waited)
+		}
+	})
 }
 
 // A peer that reads nothing of what is sent to it costs a bounded queue and is
@@ -161,34 +172,38 @@ func TestIdleGateKeepsNoLargeQueue(t *testing.T) {
 // The goroutine that writes ends when there is nothing to write, and there is
 // another when there is again.
 func TestIdleGateWritesAgain(t *testing.T) {
-	g, peer := pipeGate(t)
-	for _, want := range []string{"one", "two", "three"} {
-		if _, err := g.Write([]byte(want)); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		g, peer := pipeGate(t)
+		for _, want := range []string{"one", "two", "three"} {
+			if _, err := g.Write([]byte(want)); err != nil {
+				t.Fatal(err)
+			}
+			if got := readOne(t, peer); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			g.finish()
 		}
-		if got := readOne(t, peer); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-		g.finish()
-	}
+	})
 }
 
 // What is queued behind a receipt that fails is forgotten, and so is what comes
 // after that.
 func TestNothingLeavesBehindAFailedReceipt(t *testing.T) {
-	g, peer := pipeGate(t)
-	failing := make(receipt, 1)
-	g.acknowledge(failing, []byte("first"), 1)
-	g.acknowledge(nil, []byte("second"), 1)
-	failing <- errors.New("disk is gone")
-	g.finish()
-	g.acknowledge(nil, []byte("third"), 1)
-	if _, err := g.Write([]byte("fourth")); err == nil {
-		t.Error("it takes more bytes")
-	}
-	g.finish()
-	go g.hangUp()
-	if got, err := io.ReadAll(peer); len(got) > 0 {
-		t.Errorf("got %q, %v", got, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g, peer := pipeGate(t)
+		failing := make(receipt, 1)
+		g.acknowledge(failing, []byte("first"), 1)
+		g.acknowledge(nil, []byte("second"), 1)
+		failing <- errors.New("disk is gone")
+		g.finish()
+		g.acknowledge(nil, []byte("third"), 1)
+		if _, err := g.Write([]byte("fourth")); err == nil {
+			t.Error("it takes more bytes")
+		}
+		g.finish()
+		go g.hangUp()
+		if got, err := io.ReadAll(peer); len(got) > 0 {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
 }

@@ -165,8 +165,8 @@ func TestOnlyTheAuthorizedConnect(t *testing.T) {
 }
 
 func TestNobodyConnectsByDefault(t *testing.T) {
-	src, stop := run(t, instant(), Config{})
-	defer stop()
+	src, stop := run(t, instant(), Config{Linger: ingesttest.Patience})
+	t.Cleanup(stop)
 	c := dial(t, src)
 	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, Connect: packets.ConnectParams{
 		ProtocolName: []byte("MQTT"), ClientIdentifier: "c", Clean: true,

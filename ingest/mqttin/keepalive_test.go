@@ -1,7 +1,6 @@
 package mqttin
 
 import (
-	"bufio"
 	"io"
 	"log/slog"
 	"net"
@@ -14,22 +13,40 @@ import (
 	"github.com/tidegate/tidegate/ingest"
 )
 
-// inBubble runs a test in virtual time, with a client whose keep-alive is 10 s.
-func inBubble(t *testing.T, test func(c *client, connected time.Time)) {
+// inVirtualTime runs a source in virtual time: what it waits for comes to pass when
+// nothing else can, however slow the machine. join opens a connection, on which nothing
+// has been said.
+func inVirtualTime(t *testing.T, cfg Config, test func(t *testing.T, src *Source, join func() *client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		src := New(Config{Routes: testRoutes(t), Anonymous: true}, slog.New(slog.DiscardHandler))
+		cfg.Routes, cfg.Anonymous = testRoutes(t), cfg.Authorize == nil
+		src := New(cfg, slog.New(slog.DiscardHandler))
 		b, err := newBroker(t.Context(), src, ingest.NewIntake(instant(), nil, time.Now))
 		if err != nil {
 			t.Fatal(err)
 		}
-		ours, theirs := net.Pipe()
-		go b.serve(theirs, false)
-		c := &client{Conn: ours, t: t, in: bufio.NewReader(ours), version: 4}
+		src.open(b, nil)
+		var pipes []io.Closer
+		test(t, src, func() *client {
+			ours, theirs := net.Pipe()
+			pipes = append(pipes, ours)
+			b.ended.Go(func() { b.serve(theirs, false) })
+			return newClient(t, ours)
+		})
+		for _, p := range pipes {
+			p.Close()
+		}
+		b.stop()
+	})
+}
+
+// inBubble runs a test in virtual time, with a client whose keep-alive is 10 s.
+func inBubble(t *testing.T, test func(c *client, connected time.Time)) {
+	t.Helper()
+	inVirtualTime(t, Config{}, func(_ *testing.T, _ *Source, join func() *client) {
+		c := join()
 		c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "c", Clean: true, Keepalive: 10}})
 		test(c, time.Now())
-		ours.Close()
-		b.stop()
 	})
 }
 

@@ -93,8 +93,8 @@ var limits = []limit{
 			c := resume(t, src, version, "reader")
 			c.subscribe(1, 1, "d")
 			c.Close()
+			gone(t, src)
 			writer := connect(t, src, version, "writer")
-			retry(t, func() bool { return src.Stats().Clients == 1 })
 			for range maxWaiting + 1 {
 				publishAcked(writer, "d", "1")
 			}
@@ -123,7 +123,7 @@ var limits = []limit{
 			for i := range 2*maxAbsent + 1 {
 				c := resume(t, src, version, fmt.Sprint(i))
 				c.Close()
-				retry(t, func() bool { return src.Stats().Clients == 0 })
+				gone(t, src)
 			}
 			return replyTo(connect(t, src, version, "c"), []byte("\xc0\x00"))
 		},

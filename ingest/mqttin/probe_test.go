@@ -95,6 +95,7 @@ func TestAProbeCountsNowhereAndTakesNobodysPlace(t *testing.T) {
 	custody := instant()
 	src := start(t, custody, Config{MaxClients: 1})
 	device := connect(t, src, 4, "device")
+	retry(t, func() bool { return src.Stats().Clients == 1 && src.stats.traffic.packets.Load() == 1 }) // after CONNACK
 	before := src.Stats()
 	was := reflect.ValueOf(&src.stats.traffic).Elem().Interface()
 	for range 20 {
@@ -268,6 +269,7 @@ func TestADeviceFromTheAddressOfAProbeIsNoProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer nc.Close()
 	c := newClient(t, nc)
 	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, ProtocolVersion: 4,
 		Connect: packets.ConnectParams{ProtocolName: []byte("MQTT"), ClientIdentifier: "d", Clean: true}})

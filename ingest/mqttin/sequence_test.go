@@ -202,6 +202,8 @@ func TestASessionEndsWhoseConnectionEndsBeforeConnack(t *testing.T) {
 	<-came
 	serving(src).session("reader").connection().gate.Close()
 	close(goOn)
+	reader.hungUp()
+	reader.Close()
 	gone(t, src)
 	if found := serving(src).subscribersTo("a").Subscriptions; len(found) != 0 {
 		t.Errorf("subscribed are %+v", found)

@@ -232,7 +232,7 @@ func TestSysTopicsWithMosquitto(t *testing.T) {
 	}
 	src := start(t, instant(), Config{Version: "1.2.3"})
 	host, port, _ := strings.Cut(src.Addr(t.Context()).String(), ":")
-	sub := exec.CommandContext(t.Context(), "mosquitto_sub", "-h", host, "-p", port, "-t", "$SYS/broker/version", "-C", "1", "-W", "10")
+	sub := exec.CommandContext(t.Context(), "mosquitto_sub", "-h", host, "-p", port, "-t", "$SYS/broker/version", "-C", "1", "-W", "60")
 	if out, err := sub.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "tidegate version 1.2.3" {
 		t.Errorf("%v: %v\n%s", sub.Args, err, out)
 	}

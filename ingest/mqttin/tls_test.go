@@ -154,8 +154,9 @@ func TestCertificateIsTheUser(t *testing.T) {
 	a := newAuthority(t)
 	cfg := ruled()
 	cfg.Authorize, cfg.TLS, cfg.MatchClientID = nil, a.server(a.path("ca.pem"), false), true
+	cfg.Linger = ingesttest.Patience
 	src, stop := run(t, instant(), cfg)
-	defer stop()
+	t.Cleanup(stop)
 	for _, c := range []struct {
 		device *tls.Config
 		id     string
@@ -278,7 +279,7 @@ func TestRealClientsWithCertificates(t *testing.T) {
 			t.Errorf("%s: %v: %s", version, err, out)
 		}
 		out, err := exec.CommandContext(t.Context(), "mosquitto_sub",
-			append([]string{"-V", version, "-C", "1", "-W", "5", "-t", "dev/anna/#"}, secure...)...).CombinedOutput()
+			append([]string{"-V", version, "-C", "1", "-W", "60", "-t", "dev/anna/#"}, secure...)...).CombinedOutput()
 		if err != nil || strings.TrimSpace(string(out)) != "21.5" {
 			t.Errorf("%s: %v: %s", version, err, out)
 		}

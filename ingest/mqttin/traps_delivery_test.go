@@ -222,7 +222,7 @@ func TestTrapForgottenSessionLeavesNothingBehind(t *testing.T) {
 		c := resume(t, src, 4, fmt.Sprint(i))
 		c.subscribe(1, 1, fmt.Sprint("only/", i))
 		c.Close()
-		retry(t, func() bool { return src.Stats().Clients == 0 })
+		gone(t, src)
 	}
 	if n := src.Stats().Forgotten; n != 1 {
 		t.Fatalf("%d sessions were forgotten, want 1", n)

@@ -169,7 +169,7 @@ func TestTrapResumedSessionIsLookedAtAgain(t *testing.T) {
 	reader := resume(t, src, 4, "reader")
 	reader.subscribe(1, 1, "secret", "open")
 	reader.Close()
-	retry(t, func() bool { return src.Stats().Clients == 0 })
+	gone(t, src)
 	publishAcked(connect(t, src, 4, "writer"), "secret", "before")
 	stop()
 

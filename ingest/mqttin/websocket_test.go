@@ -33,13 +33,18 @@ func overHTTP(t *testing.T, src *Source) (url string) {
 // webClient is a client over a WebSocket that has not said anything.
 func webClient(t *testing.T, url string) (*client, *websocket.Conn) {
 	t.Helper()
+	return webClientOver(t, url, new(net.Dialer).DialContext)
+}
+
+func webClientOver(t *testing.T, url string, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*client, *websocket.Conn) {
+	t.Helper()
 	var below net.Conn
 	ws, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{
 		Subprotocols: []string{"mqtt"},
 		HTTPClient: &http.Client{Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, network, address string) (_ net.Conn, err error) {
-				below, err = new(net.Dialer).DialContext(ctx, network, address)
+				below, err = dial(ctx, network, address)
 				return below, err
 			},
 		}},
@@ -52,6 +57,40 @@ func webClient(t *testing.T, url string) (*client, *websocket.Conn) {
 	nc := &webSocket{Conn: below, ws: ws}
 	return &client{Conn: nc, t: t, in: bufio.NewReader(nc), version: 4}, ws
 }
+
+// webInVirtualTime is inVirtualTime with a client over a WebSocket that has said hello,
+// on a connection that holds nothing.
+func webInVirtualTime(t *testing.T, cfg Config, test func(t *testing.T, src *Source, c *client, ws *websocket.Conn, join func() *client)) {
+	t.Helper()
+	inVirtualTime(t, cfg, func(t *testing.T, src *Source, join func() *client) {
+		come := make(memoryListener)
+		server := &http.Server{Handler: src}
+		ended := make(chan error, 1)
+		go func() { ended <- server.Serve(come) }()
+		c, ws := webClientOver(t, "http://gateway/mqtt", func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			come <- theirs
+			return ours, nil
+		})
+		c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "web", Clean: true}})
+		test(t, src, c, ws, join)
+		ws.CloseNow()
+		server.Close()
+		<-ended
+	})
+}
+
+// memoryListener listens to the connections that it is sent.
+type memoryListener chan net.Conn
+
+func (l memoryListener) Accept() (net.Conn, error) {
+	if nc, ok := <-l; ok {
+		return nc, nil
+	}
+	return nil, net.ErrClosed
+}
+func (l memoryListener) Close() error { close(l); return nil }
+func (memoryListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 func connectWeb(t *testing.T, url, id string) *client {
 	t.Helper()
@@ -257,35 +296,39 @@ func TestSilentWebSocketEnds(t *testing.T) {
 // A ping is answered although nothing has been sent for longer than a write may
 // take.
 func TestWebSocketIsPinged(t *testing.T) {
-	src := start(t, instant(), Config{WriteTimeout: 50 * time.Millisecond})
-	c, ws := webClient(t, overHTTP(t, src))
-	c.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "c", Clean: true}})
-	<-time.After(1100 * time.Millisecond) // until the deadline of the CONNACK has passed, with its slack
-	read := make(chan error, 1)
-	go func() {
-		_, err := c.in.ReadByte()
-		read <- err
-	}()
-	if err := ws.Ping(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c.publish("d", "1", 1, 1)
-	if err := <-read; err != nil {
-		t.Error(err)
-	}
+	webInVirtualTime(t, Config{}, func(t *testing.T, _ *Source, c *client, ws *websocket.Conn, _ func() *client) {
+		<-time.After(time.Minute) // the deadline of the CONNACK has passed long ago
+		read := make(chan error, 1)
+		c.SetReadDeadline(time.Time{})
+		go func() {
+			_, err := c.in.ReadByte()
+			read <- err
+		}()
+		patience, cancel := context.WithTimeout(t.Context(), ingesttest.Patience)
+		defer cancel()
+		if err := ws.Ping(patience); err != nil {
+			t.Fatal(err)
+		}
+		c.publish("d", "1", 1, 1)
+		if err := <-read; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A peer that reads nothing is cut off as on any connection.
 func TestWebSocketThatNeverReadsIsCutOff(t *testing.T) {
-	src := start(t, instant(), Config{WriteTimeout: 100 * time.Millisecond, Linger: 100 * time.Millisecond})
-	url := overHTTP(t, src)
-	stuck := connectWeb(t, url, "stuck")
-	stuck.subscribe(1, 0, "flood")
-	flood := connect(t, src, 4, "flood")
-	payload := strings.Repeat("x", 64<<10)
-	retry(t, func() bool {
-		flood.publish("flood", payload, 0, 0)
-		return src.Stats().Clients == 1
+	webInVirtualTime(t, Config{}, func(t *testing.T, src *Source, stuck *client, _ *websocket.Conn, join func() *client) {
+		stuck.subscribe(1, 0, "flood")
+		flood := join()
+		flood.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "flood", Clean: true}})
+		publishAcked(flood, "flood", "1")
+		for began := time.Now(); src.Stats().Clients == 2; <-time.After(time.Second) {
+			if time.Since(began) > time.Minute {
+				t.Fatal("it is still connected")
+			}
+			flood.publish("flood", "1", 0, 0)
+		}
 	})
 }
 
