@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/cloud"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
 	"github.com/tidegate/tidegate/wire"
@@ -33,12 +34,7 @@ func newRecipe(t *testing.T) *recipe {
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("python3 is not installed — hint: apt-get install python3")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	_, port, _ := net.SplitHostPort(porttest.For(t))
 	r := &recipe{T: t, database: filepath.Join(t.TempDir(), "readings.db"), port: port}
 	r.start()
 	t.Cleanup(r.kill)

@@ -2,10 +2,10 @@ package uplinktest
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -56,21 +56,7 @@ func (d Door) silenceEndsWithTheContext(t *testing.T) {
 // nobodyThere: a peer that is switched off is a transient failure, and needs no
 // new Sink when it comes back.
 func (d Door) nobodyThere(t *testing.T) {
-	mustBeTransient(t, d.sink(t, unused(t)).Send(within(t), message(1, 1000)))
-}
-
-// unused is an address at which nobody listens.
-func unused(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return address
+	mustBeTransient(t, d.sink(t, porttest.For(t)).Send(within(t), message(1, 1000)))
 }
 
 func mustBeTransient(t *testing.T, err error) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -80,7 +81,7 @@ func (r Real) probe(t *testing.T) {
 		t.Errorf("Probe says %q, %v", said, err)
 	}
 	t.Logf("the other side: %s", said)
-	closed, ok := closing(t, r.New(t, unused(t))).(uplink.Prober)
+	closed, ok := closing(t, r.New(t, porttest.For(t))).(uplink.Prober)
 	if !ok {
 		t.Fatal("another Sink cannot be tried out")
 	}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // stifled is a connection that can be cut without either side being told: what
@@ -183,11 +185,6 @@ func TestConnectionErrorsEndInAHint(t *testing.T) {
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	plain := serve(t, http.NotFound)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	noise, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +206,7 @@ func TestConnectionErrorsEndInAHint(t *testing.T) {
 		name, url, want string
 		tls             *tls.Config
 	}{
-		{"Refused", "ws://" + closed.Addr().String(), "nothing listens", nil},
+		{"Refused", "ws://" + porttest.For(t), "nothing listens", nil},
 		{"NotTLS", "wss://" + plain, "does not speak TLS", nil},
 		{"UnknownAuthority", strings.Replace(secure.URL, "https", "wss", 1), "install its CA", nil},
 		{"Expired", strings.Replace(secure.URL, "https", "wss", 1), "the clock of this gateway", &tls.Config{RootCAs: late, Time: func() time.Time { return time.Now().AddDate(100, 0, 0) }}},
