@@ -62,6 +62,22 @@ func sendInSilence(t *testing.T, sink uplink.Sink, m uplink.Message) {
 	}
 }
 
+// tooLate: a Send whose context has ended already costs the next one nothing, not
+// even a connection that is about to be closed.
+func (d Door) tooLate(t *testing.T) {
+	sink := d.sink(t, d.Peer(t, newScript(Accept).judge))
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for n := range 50 {
+		if err := sink.Send(over, message(2*n, 1000)); err != nil {
+			mustBeTransient(t, err)
+		}
+		if err := sink.Send(within(t), message(2*n+1, 1000)); err != nil {
+			t.Fatalf("after %d that came too late: %v", n+1, err)
+		}
+	}
+}
+
 // nobodyThere: a peer that is switched off is a transient failure, and needs no
 // new Sink when it comes back.
 func (d Door) nobodyThere(t *testing.T) {

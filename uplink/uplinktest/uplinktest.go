@@ -78,6 +78,7 @@ func Run(t *testing.T, door Door) {
 	t.Run("ResendRepeatsEveryByte", door.resendRepeatsEveryByte)
 	t.Run("CutInTheMiddle", door.cutInTheMiddle)
 	t.Run("SilenceEndsWithTheContext", door.silenceEndsWithTheContext)
+	t.Run("TooLate", door.tooLate)
 	t.Run("NobodyThere", door.nobodyThere)
 	t.Run("NothingToSend", door.nothingToSend)
 	t.Run("ManyAtOnce", door.manyAtOnce)
