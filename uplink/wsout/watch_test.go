@@ -80,8 +80,8 @@ func TestHalfOpenConnectionIsFoundOut(t *testing.T) {
 		fast times
 		send bool
 	}{
-		"WithAMessage": {time.Hour, times{silence: 50 * time.Millisecond, pong: 50 * time.Millisecond, slowest: 1 << 30, farewell: time.Second}, true},
-		"Idle":         {50 * time.Millisecond, times{silence: time.Hour, pong: 50 * time.Millisecond, slowest: 1 << 30, farewell: time.Second}, false},
+		"WithAMessage": {time.Hour, times{silence: 50 * time.Millisecond, pong: time.Second, slowest: 1 << 30, farewell: time.Second}, true},
+		"Idle":         {50 * time.Millisecond, times{silence: time.Hour, pong: time.Second, slowest: 1 << 30, farewell: time.Second}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sink, cut := stifle(t, Config{URL: "ws://" + peer(t, answer), Ping: c.ping}, c.fast)
@@ -119,7 +119,7 @@ func TestSlowCloudIsNotADeadOne(t *testing.T) {
 		say(t, c, `{"acked":{%s}}`, spanOf(key))
 	})})
 	sink.cfg.Dial = counting(sink.cfg.Dial, &connections)
-	sink.times = times{silence: 20 * time.Millisecond, pong: 5 * time.Second, slowest: 1 << 30, farewell: time.Second}
+	sink.times = times{silence: 20 * time.Millisecond, pong: patience, slowest: 1 << 30, farewell: time.Second}
 	sent := make(chan error, 1)
 	go func() { sent <- sink.Send(within(t), message(1, 10)) }()
 	select {
