@@ -116,15 +116,7 @@ func TestRealRefusals(t *testing.T) {
 			if r.cfg.Replicas > 0 { // which are waited for nearly as long as that
 				enough = 3 * time.Second
 			}
-			sink, err := newSink(t, r.cfg), error(nil)
-			for ; enough <= patience; enough *= 2 {
-				ctx, cancel := context.WithTimeout(t.Context(), enough)
-				err = sink.Send(ctx, message("body"))
-				cancel()
-				if !errors.Is(err, context.DeadlineExceeded) {
-					break
-				}
-			}
+			err := patiently(t, newSink(t, r.cfg), enough)
 			if r.name == "Disk" && err == nil {
 				t.Skip("this server is Redis 7.2 or later")
 			}
@@ -149,6 +141,20 @@ func TestRealRefusals(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// patiently sends until it has had the time to hear what the server says.
+func patiently(t *testing.T, sink *Sink, enough time.Duration) (err error) {
+	t.Helper()
+	for ; enough <= patience; enough *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), enough)
+		err = sink.Send(ctx, message("body"))
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	return err
 }
 
 // linked waits until a replica follows its master.
