@@ -38,6 +38,22 @@ type server struct {
 	forgets bool // what it has acknowledged, when it is killed
 }
 
+// take puts a message that is to be taken.
+func (c server) take(s *Server, who login, body []byte) error {
+	return inTime(func() error { return c.put(s, who, body) })
+}
+
+// kept asks for a message that is to be there.
+func (c server) kept(s *Server) error {
+	return inTime(func() error {
+		has, err := c.has(s)
+		if err == nil && !has {
+			err = errors.New("it has nothing")
+		}
+		return err
+	})
+}
+
 func servers() []server {
 	return []server{
 		{"ActiveMQ", ActiveMQ, putSTOMP, hasSTOMP, false},

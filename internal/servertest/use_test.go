@@ -16,7 +16,7 @@ func TestUseStartsAndEnds(t *testing.T) {
 	wrong := errors.New("wrong")
 	err := Use(dir, Redis, nil, func(s *Server) error {
 		pid = s.PID()
-		if err := answers(&Server{t: t, engine: s.engine}); err != nil {
+		if err := lives(&Server{t: t, engine: s.engine}); err != nil {
 			t.Error(err)
 		}
 		return wrong

@@ -159,6 +159,9 @@ func (l *link) transfer(ctx context.Context, d *delivery, m uplink.Message, targ
 		return l.failed(ctx, ctx.Err())
 	}
 	defer func() { <-l.turn }()
+	if ctx.Err() != nil { // the library would call it a want of credit
+		return l.failed(ctx, ctx.Err())
+	}
 	l.wire.Cork()
 	err := l.transferAll(ctx, d, m, target)
 	if flushed := l.wire.Uncork(); err == nil && flushed != nil {

@@ -83,10 +83,12 @@ func TestSessionThatAsksInVainIsEnded(t *testing.T) {
 	p.mute = map[string]bool{"from /amq/queue/telemetry": true}
 	sink := newSink(t, p.address, nil)
 	for n := range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		err := sink.Send(ctx, message(uint64(n), 1))
+		ctx, cancel := context.WithCancel(within(t, patience))
+		sent := make(chan error, 1)
+		go func() { sent <- sink.Send(ctx, message(uint64(n), 1)) }()
+		<-p.ignored
 		cancel()
-		if classOf(err) != "transient" {
+		if err := <-sent; classOf(err) != "transient" {
 			t.Errorf("%v", err)
 		}
 	}

@@ -42,6 +42,7 @@ type peerServer struct {
 
 	detached chan struct{} // receives when a client has detached
 	endings  chan struct{} // receives when a client has ended a session
+	ignored  chan struct{} // receives when an attach is not answered
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -56,7 +57,7 @@ func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peerServer{answer: answer, product: "peer", version: "1", credit: 1 << 20, address: l.Addr().String(), conns: map[net.Conn]bool{}, detached: make(chan struct{}, 100), endings: make(chan struct{}, 100)}
+	p := &peerServer{answer: answer, product: "peer", version: "1", credit: 1 << 20, address: l.Addr().String(), conns: map[net.Conn]bool{}, detached: make(chan struct{}, 100), endings: make(chan struct{}, 100), ignored: make(chan struct{}, 100)}
 	p.tasks.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -160,6 +161,7 @@ func (p *peerServer) perform(c *peerConn, channel uint16, code byte, list []any)
 		}
 		way := map[bool]string{false: "to ", true: "from "}[isReceiver]
 		if p.mute[way+name] {
+			p.ignored <- struct{}{}
 			return true
 		}
 		condition := p.refuse[way+name]

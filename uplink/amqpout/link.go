@@ -154,6 +154,9 @@ func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, comp
 		return l.noAnswer(ctx)
 	}
 	defer func() { <-l.turn }()
+	if ctx.Err() != nil { // before a byte is written: the connection is as good as before
+		return l.noAnswer(ctx)
+	}
 	release := context.AfterFunc(ctx, l.wire.Drop)
 	l.wire.Cork()
 	err := l.publishAll(d, m, compose)
@@ -161,6 +164,7 @@ func (l *link) publish(ctx context.Context, d *departure, m uplink.Message, comp
 		err = flushed
 	}
 	if !release() {
+		l.wire.Drop() // now, or the next Send would find it alive
 		return l.noAnswer(ctx)
 	}
 	if err != nil {

@@ -262,13 +262,18 @@ func TestKeepalivesKeepToTheBound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var interval, count int
+		var idle, interval, count, user int
 		raw.Control(func(fd uintptr) {
 			interval, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)
 			count, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPCNT)
+			idle, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+			user, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
 		})
 		if took := time.Duration(interval*count) * time.Second; took > dead || took < dead/2 || count < 2 {
 			t.Errorf("dead after %v: %d probes every %d s", dead, count, interval)
+		}
+		if time.Duration(user)*time.Millisecond != dead || time.Duration(idle)*time.Second != l.cfg.Keepalive {
+			t.Errorf("dead after %v, keepalive %v: sent in vain for %d ms, asked after %d s", dead, l.cfg.Keepalive, user, idle)
 		}
 		c.Close()
 	}

@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -56,18 +59,39 @@ type seen struct {
 
 func (s seen) minus(o seen) seen { return seen{s.passed.minus(o.passed), s.again - o.again} }
 
-// settled waits until nothing has passed over the interface for a while.
+// settled waits until no connection is about to end, and nothing has passed over the
+// interface for so many looks. Looks, not time: a machine that stands still for a
+// while passes nothing, either.
 func (n *nets) settled(name string) seen {
 	n.t.Helper()
-	last, since := n.wire(name), time.Now()
-	for tick := range time.Tick(20 * time.Millisecond) {
-		if now := n.wire(name); now != last {
-			last, since = now, tick
-		} else if tick.Sub(since) > 300*time.Millisecond {
+	last, looks := n.wire(name), 0
+	for range time.Tick(20 * time.Millisecond) {
+		if now := n.wire(name); now != last || n.ending() {
+			last, looks = now, 0
+		} else if looks++; looks > 15 {
 			break
 		}
 	}
 	return seen{last, n.sentAgain()}
+}
+
+// ending reports whether one end of a connection has said goodbye, and the other
+// has not.
+func (n *nets) ending() bool {
+	n.t.Helper()
+	const finWait1, finWait2, lastAck, closing = "04", "05", "09", "0B" // of linux/tcp_states.h
+	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 3 && slices.Contains([]string{finWait1, finWait2, lastAck, closing}, f[3]) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func TestTheMeterAgreesWithTheInterface(t *testing.T) {
@@ -102,13 +126,7 @@ func TestTheMeterAgreesWithTheInterface(t *testing.T) {
 				dial(t, l, portEcho).Close()
 			}
 		}},
-		{"NobodyListens", func(t *testing.T, l *Link) {
-			for range 20 {
-				if _, err := l.Dial(t.Context(), "tcp", hub+":4711"); err == nil {
-					t.Fatal("somebody listens")
-				}
-			}
-		}},
+		{"NobodyListens", callNobody},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := open(t, Config{Name: "eth", Interface: "e0", DNS: []netip.AddrPort{netip.MustParseAddrPort("10.9.0.2:" + portNames)}})
@@ -127,6 +145,19 @@ func TestTheMeterAgreesWithTheInterface(t *testing.T) {
 				t.Error("estimated, though the kernel counts")
 			}
 		})
+	}
+}
+
+func callNobody(t *testing.T, l *Link) {
+	t.Helper()
+	for left := 20; left > 0; left-- {
+		begun := time.Now()
+		if _, err := l.Dial(t.Context(), "tcp", hub+":4711"); err == nil {
+			t.Fatal("somebody listens")
+		}
+		// Whoever waits for seconds is taken for one who has asked again. If it was
+		// the machine that stood still, more of the others make up for it.
+		left += 60 * int(time.Since(begun)/time.Second)
 	}
 }
 

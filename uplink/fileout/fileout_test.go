@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds what must happen soon.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func newSink(t testing.TB, cfg Config) *Sink {
 	t.Helper()

@@ -3,12 +3,12 @@ package httpout
 import (
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -129,13 +129,8 @@ func TestTransportErrorsEndInAHint(t *testing.T) {
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	plain := serve(t, http.NotFound)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	for _, c := range []struct{ name, url, want string }{
-		{"Refused", "http://" + closed.Addr().String(), "nothing listens"},
+		{"Refused", "http://" + porttest.For(t), "nothing listens"},
 		{"NotTLS", strings.Replace(plain, "http:", "https:", 1), "does not speak TLS"},
 		{"UnknownAuthority", secure.URL, "install its CA"},
 	} {

@@ -56,7 +56,7 @@ func TestDatabasesKeepEveryName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, count := start(t)
-			if err := database(t, "http://"+address, Auth{}).Send(within(t, 10*time.Second), written(t, blockOf(t, 1, odd()))); err != nil {
+			if err := database(t, "http://"+address, Auth{}).Send(within(t, patience), written(t, blockOf(t, 1, odd()))); err != nil {
 				t.Fatal(err)
 			}
 			if !eventually(func() bool { return count() == want }) {
@@ -126,7 +126,7 @@ func TestReadingsOfOneTimeBecomeOneInADatabase(t *testing.T) {
 	for i := range rs {
 		rs[i].Time = began + int64(i/2)*1_000_000 // a clock of milliseconds, read twice in each
 	}
-	if err := database(t, "http://"+s.Addr("http")+"/write?db=tide", Auth{}).Send(within(t, 10*time.Second), written(t, blockOf(t, 1, rs))); err != nil {
+	if err := database(t, "http://"+s.Addr("http")+"/write?db=tide", Auth{}).Send(within(t, patience), written(t, blockOf(t, 1, rs))); err != nil {
 		t.Fatal(err)
 	}
 	if n := influxCount(t, s, "temp"); n != 5 {
@@ -142,7 +142,7 @@ func TestVictoriaMetricsSaysYesToWhatItDrops(t *testing.T) {
 	old, young := measured("old", 0, 1, number), measured("young", 0, 1, number)
 	old[0].Time, young[0].Time = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano(), time.Now().UnixNano() // this one keeps a hundred years
 	for i, rs := range [][]reading.Reading{old, young} {
-		if err := sink.Send(within(t, 10*time.Second), written(t, blockOf(t, uint64(i+1), rs))); err != nil {
+		if err := sink.Send(within(t, patience), written(t, blockOf(t, uint64(i+1), rs))); err != nil {
 			t.Fatal(err)
 		}
 	}

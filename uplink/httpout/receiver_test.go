@@ -13,9 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/cloud"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/uplink/encode"
 	"github.com/tidegate/tidegate/wire"
@@ -33,12 +33,7 @@ func newRecipe(t *testing.T) *recipe {
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("python3 is not installed — hint: apt-get install python3")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	_, port, _ := net.SplitHostPort(porttest.For(t))
 	r := &recipe{T: t, database: filepath.Join(t.TempDir(), "readings.db"), port: port}
 	r.start()
 	t.Cleanup(r.kill)
@@ -107,7 +102,7 @@ func TestRecipeStoresEachReadingOnce(t *testing.T) {
 		if m.Body, m.Parts, err = e.Encode(nil, blocks[from:to], 1<<30); err != nil {
 			t.Fatal(err)
 		}
-		return sink.Send(within(t, 10*time.Second), m)
+		return sink.Send(within(t, patience), m)
 	}
 	for i := range messages {
 		if i%15 == 10 {
@@ -132,10 +127,10 @@ func TestRecipeStoresEachReadingOnce(t *testing.T) {
 		t.Errorf("stored %s (readings, numbers, sum), want %s", got, want)
 	}
 	wrong := newSink(t, Config{URL: "http://127.0.0.1:" + r.port + "/", Auth: Auth{TokenFile: secret(t, "guess")}})
-	if err := wrong.Send(within(t, 10*time.Second), message("application/json", []byte("{}"))); err == nil || uplink.IsPermanent(err) {
+	if err := wrong.Send(within(t, patience), message("application/json", []byte("{}"))); err == nil || uplink.IsPermanent(err) {
 		t.Errorf("a wrong token: %v", err)
 	}
-	if err := sink.Send(within(t, 10*time.Second), message("application/json", []byte("{}"))); !uplink.IsPermanent(err) {
+	if err := sink.Send(within(t, patience), message("application/json", []byte("{}"))); !uplink.IsPermanent(err) {
 		t.Errorf("a document that is none: %v", err)
 	}
 }
@@ -211,7 +206,7 @@ func TestCloudTakesPartsOfAMessage(t *testing.T) {
 		if m.Body, m.Parts, err = e.Encode(nil, []wire.Block{first, second}, 1<<20); err != nil {
 			t.Fatal(err)
 		}
-		if err := sink.Send(within(t, 10*time.Second), m); err != nil {
+		if err := sink.Send(within(t, patience), m); err != nil {
 			t.Errorf("per %s: %v", per, err)
 		}
 	}
@@ -228,7 +223,7 @@ func TestProbeOfATidegateCloud(t *testing.T) {
 	t.Cleanup(server.Close)
 	for token, want := range map[string]string{"s3cret": "", "guess": "check the token"} {
 		sink := newSink(t, Config{URL: server.URL + "/v1/ingest", Auth: Auth{TokenFile: secret(t, token)}})
-		about, err := sink.Probe(within(t, 10*time.Second))
+		about, err := sink.Probe(within(t, patience))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && !strings.Contains(about, "answers") {
 			t.Errorf("%s: %q, %v; want %q", token, about, err, want)
 		}
@@ -241,7 +236,7 @@ func TestProbeOfAnEndpointOnlyConnects(t *testing.T) {
 	requests := make(chan string, 9)
 	url := serve(t, func(_ http.ResponseWriter, r *http.Request) { requests <- r.Method })
 	sink := newSink(t, Config{URL: url, TrustStatus: true, Auth: Auth{OAuth: i.config(t, serve(t, i.ServeHTTP))}})
-	if about, err := sink.Probe(within(t, 10*time.Second)); err != nil || !strings.Contains(about, "answers") {
+	if about, err := sink.Probe(within(t, patience)); err != nil || !strings.Contains(about, "answers") {
 		t.Errorf("%q, %v", about, err)
 	}
 	if len(requests) > 0 || i.count() != 1 {
@@ -249,7 +244,7 @@ func TestProbeOfAnEndpointOnlyConnects(t *testing.T) {
 	}
 	i.status, i.answer = 401, `{"error":"invalid_client"}`
 	sink = newSink(t, Config{URL: url, TrustStatus: true, Auth: Auth{OAuth: i.config(t, serve(t, i.ServeHTTP))}})
-	if about, err := sink.Probe(within(t, 10*time.Second)); err == nil || !strings.Contains(err.Error(), "client_secret_file") {
+	if about, err := sink.Probe(within(t, patience)); err == nil || !strings.Contains(err.Error(), "client_secret_file") {
 		t.Errorf("%q, %v; want what is wrong with the token", about, err)
 	}
 }

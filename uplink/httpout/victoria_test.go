@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/uplink"
@@ -21,12 +20,12 @@ func TestVictoriaMetricsHasWhatItTook(t *testing.T) {
 		m := written(t, blockOf(t, uint64(i*each+1), measured("boiler", i*each, each, number)))
 		if i == messages/2 {
 			s.Stop()
-			if err := sink.Send(within(t, 5*time.Second), m); err == nil || uplink.IsPermanent(err) {
+			if err := sink.Send(within(t, patience), m); err == nil || uplink.IsPermanent(err) {
 				t.Errorf("a server that is gone: %v", err)
 			}
 			s.Start()
 		}
-		if err := sink.Send(within(t, 10*time.Second), m); err != nil {
+		if err := sink.Send(within(t, patience), m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -68,12 +67,12 @@ func TestFullVictoriaMetricsWaits(t *testing.T) {
 	sink := database(t, "http://"+s.Addr("http")+"/write", Auth{})
 	m := written(t, blockOf(t, 1, measured("boiler", 0, 10, number)))
 	s.Fill()
-	err := sink.Send(within(t, 10*time.Second), m)
+	err := sink.Send(within(t, patience), m)
 	if err == nil || uplink.IsPermanent(err) {
 		t.Errorf("a full server: %v, want a transient error", err)
 	}
 	s.Clear()
-	if err := sink.Send(within(t, 10*time.Second), m); err != nil {
+	if err := sink.Send(within(t, patience), m); err != nil {
 		t.Errorf("after it was cleared: %v", err)
 	}
 }

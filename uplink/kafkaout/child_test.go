@@ -14,6 +14,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/rerun"
 )
 
@@ -54,12 +55,7 @@ type broker struct {
 
 func newBroker(t testing.TB) *broker {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &broker{t: t, addr: l.Addr().String(), dir: t.TempDir()}
-	l.Close()
+	b := &broker{t: t, addr: porttest.For(t), dir: t.TempDir()}
 	t.Cleanup(func() {
 		if b.cmd != nil {
 			b.kill()

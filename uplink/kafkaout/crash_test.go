@@ -33,7 +33,7 @@ func TestKillInMidStream(t *testing.T) {
 				n := int(next.Add(1))
 				m := numbered(n, strings.Repeat(fmt.Sprint("body ", n, ";"), 500))
 				for ctx.Err() == nil {
-					try, cancel := context.WithTimeout(ctx, time.Second)
+					try, cancel := context.WithTimeout(ctx, 5*time.Second)
 					err := sink.Send(try, m)
 					cancel()
 					if err == nil {
@@ -100,7 +100,7 @@ func TestFrozenBrokerHoldsNobody(t *testing.T) {
 		err := sink.Send(ctx, numbered(2, strings.Repeat("x", size)))
 		cancel()
 		checkClass(t, err, transient)
-		if took := time.Since(begun); took > 2*time.Second {
+		if took := time.Since(begun); took > patience/4 {
 			t.Errorf("Send held on for %v", took)
 		}
 	}

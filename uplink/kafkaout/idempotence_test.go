@@ -37,11 +37,15 @@ func TestWhatIsThereAlreadyIsNotAddedAgain(t *testing.T) {
 			cluster := newCluster(t)
 			sink := newSink(t, Config{Brokers: cluster.ListenAddrs()})
 			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: said, Count: -1})
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-			defer cancel()
-			err := sink.Send(ctx, message("body"))
+			var err error
+			heard := func() bool { return err != nil && strings.Contains(err.Error(), "min.insync.replicas") }
+			for enough := 500 * time.Millisecond; enough < patience && !heard(); enough *= 2 {
+				ctx, cancel := context.WithTimeout(t.Context(), enough)
+				err = sink.Send(ctx, message("body"))
+				cancel()
+			}
 			checkClass(t, err, transient)
-			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "min.insync.replicas") {
+			if !errors.Is(err, context.DeadlineExceeded) || !heard() {
 				t.Errorf("%v", err)
 			}
 		})

@@ -25,6 +25,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) { servertest.Main(m, rabbit, mosquitto) }
 
 // patience bounds everything that must happen soon on a machine that has other
 // things to do.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // seen is a message as an independent client was sent it.
 type seen struct {
@@ -348,12 +349,7 @@ func TestASecondConnectionCostsLess(t *testing.T) {
 
 // TestMQTTOverWebSocket, in both versions, and what is said where there is none.
 func TestMQTTOverWebSocket(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := porttest.For(t)
 	_, port, _ := net.SplitHostPort(address)
 	server := servertest.Mosquitto(t, servertest.Config("listener "+port+" 127.0.0.1", "protocol websockets"))
 	before := goleak.IgnoreCurrent()

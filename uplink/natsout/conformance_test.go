@@ -42,4 +42,4 @@ func template(t testing.TB, text string) uplink.Template {
 }
 
 // soon is more than what happens at once ever takes.
-const soon = 10 * time.Second
+const soon = 30 * time.Second

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
@@ -185,16 +186,12 @@ func TestServersLimitIsRespected(t *testing.T) {
 }
 
 func TestTheNextServerIsTried(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	sink := newSink(t, Config{Servers: []string{closed.Addr().String(), peer(t, accept)}})
+	closed := porttest.For(t)
+	sink := newSink(t, Config{Servers: []string{closed, peer(t, accept)}})
 	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
 		t.Error(err)
 	}
-	nobody := newSink(t, Config{Servers: []string{closed.Addr().String()}})
+	nobody := newSink(t, Config{Servers: []string{closed}})
 	if err := nobody.Send(within(t, soon), message(0, 10)); err == nil || !strings.Contains(err.Error(), "nothing listens") {
 		t.Errorf("%v", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // recorder is a connection that notes every write.
@@ -193,12 +195,7 @@ func TestSeatHoldsNobody(t *testing.T) {
 }
 
 func TestOpenExplainsItself(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	if _, err := Open(t.Context(), nil, l.Addr().String(), nil); err == nil || !strings.Contains(err.Error(), "nothing listens") {
+	if _, err := Open(t.Context(), nil, porttest.For(t), nil); err == nil || !strings.Contains(err.Error(), "nothing listens") {
 		t.Error(err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // patience bounds everything that must happen soon.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func within(t testing.TB) context.Context {
 	t.Helper()

@@ -61,7 +61,9 @@ func real(server *servertest.Shared, password string) uplinktest.Real {
 }
 
 // drain takes what is in the queue with a client of others: up to a message that it
-// has put there itself, and until nothing more comes.
+// has put there itself, and until nothing more comes. A second without any is nothing
+// to go by if it was the reader that stood still, so another message of its own must
+// be the next.
 func drain(t *testing.T, address, password string) (all []uplinktest.Received) {
 	t.Helper()
 	client, err := stomp.Dial("tcp", address, stomp.ConnOpt.Login(user, password), stomp.ConnOpt.Host("/"), stomp.ConnOpt.HeartBeat(0, 0), stomp.ConnOpt.Logger(mute{}))
@@ -78,6 +80,7 @@ func drain(t *testing.T, address, password string) (all []uplinktest.Received) {
 		t.Fatal(err)
 	}
 	var quiet <-chan time.Time // ActiveMQ does not keep the order when readers come and go
+	asked := false             // the message with end is to be the next
 	for done := false; !done; {
 		select {
 		case m := <-messages.C:
@@ -87,14 +90,20 @@ func drain(t *testing.T, address, password string) (all []uplinktest.Received) {
 			if err := client.Ack(m); err != nil {
 				t.Fatal(err)
 			}
-			if string(m.Body) == end || quiet != nil {
-				quiet = time.After(time.Second)
+			switch own := string(m.Body) == end; {
+			case own && asked:
+				done = true
+			case own || asked || quiet != nil:
+				asked, quiet = false, time.After(time.Second)
 			}
 			if m.ContentType != "text/plain" {
 				all = append(all, uplinktest.Received{Key: m.Header.Get(KeyHeader), Body: m.Body})
 			}
 		case <-quiet:
-			done = true
+			asked, quiet, end = true, nil, rand.Text()
+			if err := client.Send(queue, "text/plain", []byte(end)); err != nil {
+				t.Fatal(err)
+			}
 		case <-time.After(6 * soon):
 			t.Fatalf("%d messages, and not the last one", len(all))
 		}

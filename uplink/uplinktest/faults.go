@@ -2,10 +2,10 @@ package uplinktest
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -40,12 +40,10 @@ func (d Door) silenceEndsWithTheContext(t *testing.T) {
 		t.Fatalf("before the silence: %v", err)
 	}
 	link.silence()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	begun := time.Now()
-	mustBeTransient(t, sink.Send(ctx, message(2, 1000)))
-	if took := time.Since(begun); took > patience/2 {
-		t.Errorf("Send held on for %v after its context had ended", took)
+	before, calls := link.passed(), link.dialled()
+	// A Send whose context ended before it had begun has learnt nothing.
+	for late := time.Now().Add(patience); link.passed()-before < 1000 && link.dialled() == calls && time.Now().Before(late); {
+		sendInSilence(t, sink, message(2, 1000))
 	}
 	link.heal()
 	if err := sink.Send(within(t), message(2, 1000)); err != nil {
@@ -53,24 +51,37 @@ func (d Door) silenceEndsWithTheContext(t *testing.T) {
 	}
 }
 
+func sendInSilence(t *testing.T, sink uplink.Sink, m uplink.Message) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	mustBeTransient(t, sink.Send(ctx, m))
+	if took := time.Since(begun); took > 100*time.Millisecond+soon {
+		t.Errorf("Send held on for %v; its context had 100 ms", took)
+	}
+}
+
+// tooLate: a Send whose context has ended already costs the next one nothing, not
+// even a connection that is about to be closed.
+func (d Door) tooLate(t *testing.T) {
+	sink := d.sink(t, d.Peer(t, newScript(Accept).judge))
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for n := range 50 {
+		if err := sink.Send(over, message(2*n, 1000)); err != nil {
+			mustBeTransient(t, err)
+		}
+		if err := sink.Send(within(t), message(2*n+1, 1000)); err != nil {
+			t.Fatalf("after %d that came too late: %v", n+1, err)
+		}
+	}
+}
+
 // nobodyThere: a peer that is switched off is a transient failure, and needs no
 // new Sink when it comes back.
 func (d Door) nobodyThere(t *testing.T) {
-	mustBeTransient(t, d.sink(t, unused(t)).Send(within(t), message(1, 1000)))
-}
-
-// unused is an address at which nobody listens.
-func unused(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return address
+	mustBeTransient(t, d.sink(t, porttest.For(t)).Send(within(t), message(1, 1000)))
 }
 
 func mustBeTransient(t *testing.T, err error) {

@@ -25,7 +25,8 @@ type link struct {
 	delay  time.Duration
 	mute   chan struct{}
 	conns  map[net.Conn]struct{}
-	calls  int // connections that were made
+	calls  int   // connections that were made
+	bytes  int64 // that have passed upstream
 	closed bool
 }
 
@@ -81,6 +82,13 @@ func (k *link) dialled() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.calls
+}
+
+// passed is how many bytes have gone towards the peer.
+func (k *link) passed() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.bytes
 }
 
 // heal lets connections that are made from now on pass everything.
@@ -184,13 +192,13 @@ func (k *link) linger(n int) bool {
 func (k *link) spend(n int) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.quota < 0 {
-		return n
+	if k.quota >= 0 {
+		if int64(n) > k.quota {
+			return -1
+		}
+		k.quota -= int64(n)
 	}
-	if int64(n) > k.quota {
-		return -1
-	}
-	k.quota -= int64(n)
+	k.bytes += int64(n)
 	return n
 }
 

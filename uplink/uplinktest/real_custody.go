@@ -44,8 +44,8 @@ func (r Real) insist(t *testing.T, sink uplink.Sink, m uplink.Message) uplink.Me
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	for {
-		err := sendWithin(ctx, sink, m)
+	for hurry := inAHurry; ; hurry = min(2*hurry, patience) {
+		err := sendWithin(ctx, hurry, sink, m)
 		if err == nil {
 			return m
 		}
@@ -58,9 +58,11 @@ func (r Real) insist(t *testing.T, sink uplink.Sink, m uplink.Message) uplink.Me
 	}
 }
 
-// sendWithin is a Send with the patience of a forwarder in a hurry.
-func sendWithin(ctx context.Context, sink uplink.Sink, m uplink.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+// inAHurry is the patience of a forwarder that is.
+const inAHurry = 3 * time.Second
+
+func sendWithin(ctx context.Context, hurry time.Duration, sink uplink.Sink, m uplink.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, hurry)
 	defer cancel()
 	return sink.Send(ctx, m)
 }
@@ -183,8 +185,8 @@ func (r Real) stream(t *testing.T, sink uplink.Sink, sent *log, n int, stop <-ch
 		default:
 		}
 		m := sent.batch.message(n, 700+n%600)
-		for {
-			err := sendWithin(t.Context(), sink, m)
+		for hurry := inAHurry; ; hurry = min(2*hurry, patience) {
+			err := sendWithin(t.Context(), hurry, sink, m)
 			if err == nil {
 				sent.acked(m)
 				break
@@ -217,9 +219,9 @@ func (r Real) leavesNothingBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 		link.cutAfter(0)
-		if err := sendWithin(t.Context(), sink, b.message(2, 1000)); err == nil {
+		if err := sendWithin(t.Context(), inAHurry, sink, b.message(2, 1000)); err == nil {
 			t.Error("Send returned nil over a link that is cut")
 		}
 	})
-	goleak.VerifyNone(t, before)
+	nothingLeft(t, before)
 }

@@ -199,7 +199,7 @@ func TestRealCatchesLiars(t *testing.T) {
 		{"shows the password", "WrongPassword", "shows the password"},
 	} {
 		t.Run(c.lie+"/"+c.caughtBy, func(t *testing.T) {
-			timeout := "-test.timeout=1m"
+			timeout := "-test.timeout=5m"
 			if c.lie == "holds on" {
 				timeout = "-test.timeout=5s" // it would for ever
 			}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -146,8 +145,7 @@ func TestEndlessHandshakeIsBounded(t *testing.T) {
 				conn, err := d.DialContext(ctx, network, address)
 				return endless{conn, &read}, err
 			}})
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			defer cancel()
+			ctx := within(t)
 			err = sink.Send(ctx, message(1, 1))
 			if classOf(err) != transient || ctx.Err() != nil || !strings.Contains(err.Error(), "hint: ") || read.Load() > 1<<20 {
 				t.Errorf("%d bytes read: %v", read.Load(), err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink/encode"
 )
 
@@ -26,12 +27,7 @@ func newRecipe(t *testing.T) *recipe {
 	if err := exec.Command("/usr/bin/python3", "-c", "import websockets").Run(); err != nil {
 		t.Skip("python3-websockets is not there: install the package")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	_, port, _ := net.SplitHostPort(porttest.For(t))
 	r := &recipe{T: t, database: filepath.Join(t.TempDir(), "readings.db"), port: port}
 	r.start()
 	t.Cleanup(r.kill)

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // stifled is a connection that can be cut without either side being told: what
@@ -78,8 +80,8 @@ func TestHalfOpenConnectionIsFoundOut(t *testing.T) {
 		fast times
 		send bool
 	}{
-		"WithAMessage": {time.Hour, times{silence: 50 * time.Millisecond, pong: 50 * time.Millisecond, slowest: 1 << 30, farewell: time.Second}, true},
-		"Idle":         {50 * time.Millisecond, times{silence: time.Hour, pong: 50 * time.Millisecond, slowest: 1 << 30, farewell: time.Second}, false},
+		"WithAMessage": {time.Hour, times{silence: 50 * time.Millisecond, pong: time.Second, slowest: 1 << 30, farewell: time.Second}, true},
+		"Idle":         {50 * time.Millisecond, times{silence: time.Hour, pong: time.Second, slowest: 1 << 30, farewell: time.Second}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sink, cut := stifle(t, Config{URL: "ws://" + peer(t, answer), Ping: c.ping}, c.fast)
@@ -117,7 +119,7 @@ func TestSlowCloudIsNotADeadOne(t *testing.T) {
 		say(t, c, `{"acked":{%s}}`, spanOf(key))
 	})})
 	sink.cfg.Dial = counting(sink.cfg.Dial, &connections)
-	sink.times = times{silence: 20 * time.Millisecond, pong: 5 * time.Second, slowest: 1 << 30, farewell: time.Second}
+	sink.times = times{silence: 20 * time.Millisecond, pong: patience, slowest: 1 << 30, farewell: time.Second}
 	sent := make(chan error, 1)
 	go func() { sent <- sink.Send(within(t), message(1, 10)) }()
 	select {
@@ -183,11 +185,6 @@ func TestConnectionErrorsEndInAHint(t *testing.T) {
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	plain := serve(t, http.NotFound)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	noise, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +206,7 @@ func TestConnectionErrorsEndInAHint(t *testing.T) {
 		name, url, want string
 		tls             *tls.Config
 	}{
-		{"Refused", "ws://" + closed.Addr().String(), "nothing listens", nil},
+		{"Refused", "ws://" + porttest.For(t), "nothing listens", nil},
 		{"NotTLS", "wss://" + plain, "does not speak TLS", nil},
 		{"UnknownAuthority", strings.Replace(secure.URL, "https", "wss", 1), "install its CA", nil},
 		{"Expired", strings.Replace(secure.URL, "https", "wss", 1), "the clock of this gateway", &tls.Config{RootCAs: late, Time: func() time.Time { return time.Now().AddDate(100, 0, 0) }}},
