@@ -54,7 +54,7 @@ var forbidden = []struct {
 		"a command is no reading, and its payload is the device's business"},
 	{[]string{"command/over*"}, []string{"wire", "ingest", "ingest/decode", "ingest/route", "buffer", "uplink", "uplink/encode", "dashboard", "cloud"},
 		"a courier knows its protocol and its clerk: what is decided, and by what rules, is the desk's"},
-	{[]string{"cmd/tidegate", "cmd/tidegate-cloud", "daemon"}, []string{"command/commandtest", "firmware-sim", "ingest/ingesttest", "uplink/uplinktest", "internal/servertest", "internal/base/porttest"},
+	{[]string{"cmd/tidegate", "cmd/tidegate-cloud", "daemon"}, []string{"command/commandtest", "firmware-sim", "ingest/ingesttest", "uplink/uplinktest", "internal/servertest", "internal/base/porttest", "internal/base/leaktest"},
 		"what is shipped does not carry its simulation and its test suites along"},
 	{[]string{"cmd/tidegate", "cmd/firmware-sim"}, []string{"cloud"},
 		"a gateway runs without a cloud on board"},

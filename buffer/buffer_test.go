@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -25,7 +24,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "20"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 func TestAcknowledgedReadingsComeBackAfterReopening(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/dashboard"
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -33,7 +34,7 @@ type gatewayHere struct {
 func runGateway(t *testing.T, more string) *gatewayHere {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaktest.None(t, before) })
 	dir, err := os.MkdirTemp("", "gw") // shorter than TempDir: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	firmwaresim "github.com/tidegate/tidegate/firmware-sim"
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
@@ -46,7 +47,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaktest.None(t, before) })
 	dir, err := os.MkdirTemp("", "site") // shorter than TempDir: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)

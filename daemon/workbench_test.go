@@ -20,6 +20,7 @@ import (
 
 	"github.com/tidegate/tidegate/dashboard"
 	"github.com/tidegate/tidegate/dashboard/api"
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 )
 
 // bench is a gateway on a machine of files, and its API.
@@ -35,7 +36,7 @@ type bench struct {
 func newBench(t *testing.T, b *portBench, doors string) *bench {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaktest.None(t, before) })
 	text := fmt.Sprintf("[gateway]\nid = \"bench\"\ndata_dir = %q\n[ingest.mqtt]\nlisten = \"\"\n[dashboard]\nlisten = \"\"\n[buffer]\nprofile = \"speed\"\n%s",
 		filepath.Join(b.root, "data"), doors)
 	cfg, err := Parse("bench", []byte(text))

@@ -19,7 +19,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/pelletier/go-toml/v2"
-	"go.uber.org/goleak"
+
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 )
 
 // TestMain lets the test binary stand in for the two programs that the demo
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 	case "tidegate":
 		standInGateway(os.Args[1:])
 	default:
-		goleak.VerifyTestMain(m)
+		leaktest.Main(m)
 	}
 }
 

@@ -7,8 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -85,7 +84,7 @@ func TestWaitIdleEndsWithItsContextOrWithTheLink(t *testing.T) {
 }
 
 func TestStopsPromptly(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leaktest.None(t)
 	s := newSea()
 	var h hold
 	s.shore.answer = h.answer

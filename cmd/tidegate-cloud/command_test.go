@@ -18,9 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/tidegate/tidegate/cloud"
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/internal/rerun"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/wire"
@@ -34,7 +33,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // packed is a chunk of the readings first to last of the gateway.

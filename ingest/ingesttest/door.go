@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 )
 
 // Door is how the suite gets to know a door in.
@@ -82,7 +83,7 @@ func (d Door) noAckWhenCommitFails(t *testing.T) {
 }
 
 func (d Door) stopsPromptly(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	custody := NewCustody() // whose receipts never resolve
 	source := d.New(t)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -76,7 +77,7 @@ func TestStopDuringTheStartLeavesNothingRunning(t *testing.T) {
 	if err := src.Run(ctx, ingest.NewIntake(unread{instant(), cancel}, nil, time.Now)); err == nil {
 		t.Error("run returned no error")
 	}
-	goleak.VerifyNone(t, leaks)
+	leaktest.None(t, leaks)
 }
 
 // A note that is given back, because custody took nothing, is older than what has

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 )
 
 // journal is a log that tests wait for.
@@ -49,7 +51,7 @@ func start(t *testing.T, cfg Config) (*Signal, *journal) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		goleak.VerifyNone(t, before)
+		leaktest.None(t, before)
 	})
 	return s, j
 }

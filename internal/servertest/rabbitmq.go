@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const rabbitBin = "/usr/lib/rabbitmq/bin/" // beside the wrapper that changes to another user
@@ -109,20 +111,26 @@ func erlangEnv(dir, epmd string) []string {
 	return []string{"HOME=" + dir, "ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT=" + epmd, "RABBITMQ_NODENAME=tidegate@localhost"}
 }
 
+// rabbitmqctl runs the server's tool. The server takes connections a moment before it
+// takes what its tool says.
 func rabbitmqctl(e *engine, args ...string) (string, error) {
 	ports, err := e.ports("epmd")
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command(rabbitBin+"rabbitmqctl", append([]string{"--quiet"}, args...)...)
-	cmd.Dir = e.dir
-	cmd.Env = append(os.Environ(), append(erlangEnv(e.dir, ports[0]),
-		"RABBITMQ_CTL_ERL_ARGS=+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}")...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("rabbitmqctl %s: %w: %s", strings.Join(args, " "), err, out)
+	for late := time.Now().Add(patience); ; {
+		cmd := exec.Command(rabbitBin+"rabbitmqctl", append([]string{"--quiet"}, args...)...)
+		cmd.Dir = e.dir
+		cmd.Env = append(os.Environ(), append(erlangEnv(e.dir, ports[0]),
+			"RABBITMQ_CTL_ERL_ARGS=+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}")...)
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			return string(out), nil
+		}
+		if !bytes.Contains(out, []byte("app to be running")) || time.Now().After(late) {
+			return "", fmt.Errorf("rabbitmqctl %s: %w: %s", strings.Join(args, " "), err, out)
+		}
 	}
-	return string(out), nil
 }
 
 func fillRabbitMQ(e *engine, full bool) error {

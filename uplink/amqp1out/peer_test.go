@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 )
 
 // The peer is a server of AMQP 1.0 made of raw frames: it can be made to say what
@@ -52,7 +54,7 @@ type peerServer struct {
 func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // runs last: sinks and peer are closed
+	t.Cleanup(func() { leaktest.None(t, before) }) // runs last: sinks and peer are closed
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

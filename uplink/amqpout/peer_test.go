@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 )
 
 // The peer is a server of AMQP 0-9-1 made of raw frames: it can be made to say
@@ -45,7 +47,7 @@ type peer struct {
 func newPeer(t *testing.T, answer func(*peerConn, published)) *peer {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // runs last: sinks and peer are closed
+	t.Cleanup(func() { leaktest.None(t, before) }) // runs last: sinks and peer are closed
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

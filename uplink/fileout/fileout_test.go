@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 	"github.com/tidegate/tidegate/wire"
@@ -352,7 +353,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	if err := s.Send(t.Context(), document(4, 1)); !errors.Is(err, errClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	goleak.VerifyNone(t, before)
+	leaktest.None(t, before)
 }
 
 func waitFor(t testing.TB, met func() bool) {

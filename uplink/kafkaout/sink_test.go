@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -196,7 +197,7 @@ func TestConnectionsThatRestAreClosed(t *testing.T) {
 		}
 	}
 	sink.Close()
-	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*broker).listen"))
+	leaktest.None(t, before, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*broker).listen"))
 }
 
 // A Send that was given up leaves nothing behind: no record, no connection.

@@ -25,6 +25,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
@@ -372,7 +373,7 @@ func TestMQTTOverWebSocket(t *testing.T) {
 			}
 		}
 	})
-	goleak.VerifyNone(t, before)
+	leaktest.None(t, before)
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	cfg := basic(strings.TrimPrefix(web.URL, "http://"))

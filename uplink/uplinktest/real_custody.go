@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/uplink"
 )
 
@@ -223,5 +224,5 @@ func (r Real) leavesNothingBehind(t *testing.T) {
 			t.Error("Send returned nil over a link that is cut")
 		}
 	})
-	nothingLeft(t, before)
+	leaktest.None(t, before)
 }

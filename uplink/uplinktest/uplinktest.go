@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tidegate/tidegate/internal/base/leaktest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
 )
@@ -149,21 +150,5 @@ func (d Door) leavesNothingBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	nothingLeft(t, before)
-}
-
-// nothingLeft waits for the goroutines that are not among those of before.
-func nothingLeft(t *testing.T, before goleak.Option) {
-	t.Helper()
-	late := time.Now().Add(patience)
-	for {
-		err := goleak.Find(before) // which waits for about a second
-		if err == nil {
-			return
-		}
-		if time.Now().After(late) {
-			t.Error(err)
-			return
-		}
-	}
+	leaktest.None(t, before)
 }
