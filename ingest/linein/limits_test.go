@@ -70,13 +70,13 @@ func TestTimeoutsAreOfAFrameAndNotOfAConnection(t *testing.T) {
 	cfg := config()
 	cfg.FrameTimeout, cfg.IdleTimeout = 2*time.Second, 2*time.Second
 	const step = 1900 * time.Millisecond
-	var events []event
-	var want []string
-	for range 10 { // of which a part is in each read
-		events = append(events, event{after: step, text: "1\n2"}, event{after: step, text: "3\n"}, event{after: step, text: "4\n"})
-		want = append(want, "m=1", "m=23", "m=4")
+	events, want := []event{{text: "2"}}, []string(nil)
+	for range 10 { // a frame is under way all the time
+		events = append(events, event{after: step, text: "1\n2"})
+		want = append(want, "m=21")
 	}
-	events = append(events, event{after: time.Hour, err: io.EOF})
+	events = append(events, event{after: step, text: "\n3\n"}, event{after: time.Hour, err: io.EOF})
+	want = append(want, "m=2", "m=3")
 	got, s := hearStats(t, cfg, &scripted{events: events})
 	if !slices.Equal(got, want) || s.Slow != 1 || s.Frames.Partial != 0 { // slow is the hour
 		t.Errorf("%q, %+v", got, s)
