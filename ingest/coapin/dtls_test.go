@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 func secureAddr(t testing.TB, s *Source) netip.AddrPort {
@@ -125,15 +126,21 @@ func TestNobodyGetsInWithoutTheKey(t *testing.T) {
 	s.log = slog.New(slog.NewTextHandler(told, nil))
 	runSource(t, ingest.NewIntake(instant(), nil, time.Now), s)
 	for _, who := range [][2]string{{testIdentity, "another-key-of16"}, {"nobody", testKey}} {
-		before := s.Stats().BadLogins
-		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
-		conn := begin(t, secureAddr(t, s), socketFor(t), who[0], who[1])
-		if err := conn.HandshakeContext(ctx); err == nil {
-			t.Errorf("%q got in", who)
+		before := s.Stats()
+		// On a machine that is busy, the time is over before anybody has said who he is.
+		for tries := uint64(1); s.Stats().BadLogins == before.BadLogins; tries++ {
+			ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+			conn := begin(t, secureAddr(t, s), socketFor(t), who[0], who[1])
+			if err := conn.HandshakeContext(ctx); err == nil {
+				t.Errorf("%q got in", who)
+			}
+			cancel()
+			conn.Close()
+			eventually(t, func() bool { return ended(s.Stats()) == ended(before)+tries })
+			if tries == 50 {
+				t.Fatalf("%q: %+v", who, s.Stats())
+			}
 		}
-		cancel()
-		conn.Close()
-		eventually(t, func() bool { return s.Stats().BadLogins == before+1 })
 	}
 	if n := s.Stats().Sessions; n != 0 {
 		t.Errorf("%d sessions", n)
@@ -142,6 +149,9 @@ func TestNobodyGetsInWithoutTheKey(t *testing.T) {
 		t.Errorf("told\n%s", text)
 	}
 }
+
+// ended is how many handshakes came to nothing.
+func ended(s Stats) uint64 { return s.BadLogins + s.Abandoned }
 
 // lines is a log to look at.
 type lines struct {
@@ -179,13 +189,12 @@ func TestARestartedDeviceBeginsAnew(t *testing.T) {
 	custody := instant()
 	s := start(t, custody, Config{ListenDTLS: "127.0.0.1:0", Key: testKeys})
 	at := secureAddr(t, s)
-	address := "127.0.0.1:0"
+	address := porttest.For(t)
 	for life := range 3 {
 		from, err := net.ListenPacket("udp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		address = from.LocalAddr().String()
 		// Its end is not told: that would need a working radio.
 		c, err := shake(t, at, mute{from}, testIdentity, testKey)
 		if err != nil {
@@ -214,12 +223,7 @@ func (m mute) WriteTo(b []byte, to net.Addr) (int, error) {
 
 // A ClientHello with somebody else's address ends nothing.
 func TestAForgedHelloEndsNoSession(t *testing.T) {
-	s := start(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, HandshakeTimeout: 200 * time.Millisecond})
-	from := socketFor(t)
-	c, err := shake(t, secureAddr(t, s), from, testIdentity, testKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, from, c := shakeInTime(t, 200*time.Millisecond)
 	hello := helloOf(t)
 	for range 3 {
 		if _, err := from.WriteTo(hello, net.UDPAddrFromAddrPort(secureAddr(t, s))); err != nil {
@@ -231,6 +235,32 @@ func TestAForgedHelloEndsNoSession(t *testing.T) {
 	c.expect(c.request(confirmable, post, "d").carrying("1"), changed)
 	if n := s.Stats().Sessions; n != 1 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// shakeInTime returns a session, its client's socket, and a server that soon gives up
+// handshakes which do not go on. Soon is later on a machine that is busy: the client's
+// own must have come to its end.
+func shakeInTime(t *testing.T, soon time.Duration) (*Source, net.PacketConn, *client) {
+	t.Helper()
+	for ; ; soon *= 4 {
+		s := start(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, HandshakeTimeout: soon})
+		from := socketFor(t)
+		conn := begin(t, secureAddr(t, s), from, testIdentity, testKey)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*soon)
+		err := conn.HandshakeContext(ctx)
+		cancel()
+		c := &client{TB: t, conn: conn, id: 100}
+		if err == nil { // for the client: the server may have given up
+			c.send(c.request(confirmable, post, "d").carrying("1"))
+			_, err = c.receiveWithin(2 * soon)
+		}
+		if err == nil {
+			return s, from, c
+		}
+		if soon > ingesttest.Patience {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -258,13 +288,24 @@ func helloOf(t *testing.T) []byte {
 
 func TestHandshakesAreBounded(t *testing.T) {
 	const most = 4
-	s := start(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, MaxHandshakes: most})
-	at, hello := secureAddr(t, s), helloOf(t)
-	for range most + 3 {
-		dial(t, at).sendBytes(hello)
+	hello := helloOf(t)
+	for tries := 1; ; tries++ {
+		s := start(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, MaxHandshakes: most})
+		at, began := secureAddr(t, s), time.Now()
+		for range most + 3 {
+			dial(t, at).sendBytes(hello)
+		}
+		late := func() bool { return time.Since(began) >= hasty } // others may make room by now
+		eventually(t, func() bool { return s.Stats().TurnedAway == 3 || late() })
+		if s.Stats().TurnedAway != 3 && tries < 5 {
+			continue
+		}
+		if n := s.Stats().TurnedAway; n != 3 {
+			t.Errorf("%d were turned away", n)
+		}
+		dialDTLS(t, at) // when those who do not go on have had their time
+		return
 	}
-	eventually(t, func() bool { return s.Stats().TurnedAway == 3 })
-	dialDTLS(t, at) // when those who do not go on have had their time
 }
 
 func TestTheLongestSilentSessionMakesRoom(t *testing.T) {
@@ -333,7 +374,13 @@ func TestSessionsThatAreOverTakeNoMemory(t *testing.T) {
 
 func TestASilentSessionEnds(t *testing.T) {
 	s := start(t, instant(), Config{ListenDTLS: "127.0.0.1:0", Key: testKeys, SessionIdle: 50 * time.Millisecond})
-	dialDTLS(t, secureAddr(t, s))
+	c := dialDTLS(t, secureAddr(t, s))
+	if err := c.conn.SetReadDeadline(time.Now().Add(ingesttest.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.conn.Read(make([]byte, 100)); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
 	eventually(t, func() bool { return s.Stats().Sessions == 0 })
 }
 

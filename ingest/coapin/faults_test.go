@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -324,16 +325,13 @@ func TestAStopAnswersForWhatCustodyHas(t *testing.T) {
 // acknowledged come again, and may be there twice.
 func TestCrashesLoseNothingThatWasAcknowledged(t *testing.T) {
 	custody := ingesttest.NewCustody()
-	at := netip.MustParseAddrPort("127.0.0.1:0")
+	at := porttest.For(t)
 	acked := map[uint16]bool{}
-	var c *client
+	c := dial(t, netip.MustParseAddrPort(at))
 	for life := range 20 {
-		s := newSource(t, Config{Listen: at.String()})
+		s := newSource(t, Config{Listen: at})
 		s.settle = time.Millisecond // nothing is committed after a crash
 		stop := runSource(t, ingest.NewIntake(custody, nil, time.Now), s)
-		if at = plainAddr(t, s); c == nil {
-			c = dial(t, at)
-		}
 		first := len(custody.Taken(t, 0))
 		for range 10 {
 			m := c.request(confirmable, post, "raw", "d")

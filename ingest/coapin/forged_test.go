@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/ingesttest"
 )
 
 // record returns a record of DTLS 1.2.
@@ -53,7 +54,7 @@ func TestAForgedRecordEndsNoSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.send(c.request(confirmable, post, "d").carrying("1"))
-		if got, err := c.receiveWithin(2 * time.Second); err != nil || got.code != changed {
+		if got, err := c.receiveWithin(ingesttest.Patience); err != nil || got.code != changed {
 			t.Fatalf("after forgery %d: %v, %v", i, got.code, err)
 		}
 	}

@@ -26,13 +26,17 @@ func crowd(t *testing.T, w *world, n int, text string) {
 // Those who send faster than they may wait for nobody but themselves, however many
 // they are.
 func TestOthersAreServedWhileManySendTooFast(t *testing.T) {
-	const many = 64
+	const many = 4 * largeReads
 	cfg := config()
 	cfg.MaxRate = 600 // less than a large read holds, more than a small one
 	w := start(t, cfg)
 	crowd(t, w, many, strings.Repeat("1\n", 400_000))
-	for n := range uint64(many) { // however long it takes until all of them wait
-		w.until("one more waits", func(s Stats) bool { return s.Slowed > n })
+	for taken, waiting := 0, false; !waiting; { // however long it takes until all of them wait
+		w.until("more comes, or all wait", func(s Stats) bool {
+			before := taken
+			taken, waiting = len(w.custody.Taken(t, 0)), s.Slowed >= many
+			return waiting || taken > before
+		})
 	}
 	w.send(dial(t, "tcp", w.Source), "2\n")
 	w.until("served", func(Stats) bool {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,7 +53,7 @@ func sendSlowly(t *testing.T, framing frame.Config) {
 // A long frame that comes as fast as it can is not slow, nor are many short ones.
 func TestFramesInTimeAreNotSlow(t *testing.T) {
 	cfg := config()
-	cfg.FrameTimeout, cfg.IdleTimeout = 2*time.Second, 2*time.Second
+	cfg.FrameTimeout, cfg.IdleTimeout = ingesttest.Patience, ingesttest.Patience
 	cfg.Framing.MaxFrame = 1 << 20
 	cfg.Target.Decoder = decode.Raw{}
 	w := start(t, cfg)
@@ -62,14 +64,36 @@ func TestFramesInTimeAreNotSlow(t *testing.T) {
 	w.until("all", func(s Stats) bool { return s.Frames.Frames == 100_010 && s.Slow == 0 })
 }
 
+// Each frame has its own time, and so has each silence: a connection may go on for
+// as long as it likes.
+func TestTimeoutsAreOfAFrameAndNotOfAConnection(t *testing.T) {
+	cfg := config()
+	cfg.FrameTimeout, cfg.IdleTimeout = 2*time.Second, 2*time.Second
+	const step = 1900 * time.Millisecond
+	events, want := []event{{text: "2"}}, []string(nil)
+	for range 10 { // a frame is under way all the time
+		events = append(events, event{after: step, text: "1\n2"})
+		want = append(want, "m=21")
+	}
+	events = append(events, event{after: step, text: "\n3\n"}, event{after: time.Hour, err: io.EOF})
+	want = append(want, "m=2", "m=3")
+	got, s := hearStats(t, cfg, &scripted{events: events})
+	if !slices.Equal(got, want) || s.Slow != 1 || s.Frames.Partial != 0 { // slow is the hour
+		t.Errorf("%q, %+v", got, s)
+	}
+}
+
 func TestIdleConnectionsEnd(t *testing.T) {
 	cfg := config()
 	cfg.IdleTimeout = 20 * time.Millisecond
 	w := start(t, cfg)
-	conn := dial(t, "tcp", w.Source)
-	w.send(conn, "1\n")
-	mustEnd(t, conn)
-	w.until("idle", func(s Stats) bool { return s.Slow == 1 && s.Frames.Frames == 1 && s.Frames.Partial == 0 })
+	mustEnd(t, dial(t, "tcp", w.Source))
+	w.until("idle", func(s Stats) bool { return s.Slow == 1 && s.Clients == 0 })
+	// So does one that has said something, however late the test is.
+	got, s := hearStats(t, cfg, &scripted{events: []event{{text: "1\n"}, {after: time.Hour, text: "2\n"}}})
+	if !slices.Equal(got, []string{"m=1"}) || s.Slow != 1 || s.Frames.Frames != 1 || s.Frames.Partial != 0 {
+		t.Errorf("%q, %+v", got, s)
+	}
 }
 
 func TestConnectionsBeyondTheLimitsAreTurnedAway(t *testing.T) {
@@ -172,7 +196,7 @@ func TestWhatIsHeldIsBounded(t *testing.T) {
 	for range conns {
 		w.send(dial(t, "tcp", w.Source), strings.Repeat("1\n", lines))
 	}
-	custody.Taken(t, conns*lines)
+	w.until("all are held that can be", func(s Stats) bool { return s.Frames.Frames == conns*lines })
 	custody.Fail(errors.New("disk is gone"))
 	custody.CommitAtOnce()
 	stored := 0

@@ -34,13 +34,15 @@ func realClients(t *testing.T) []realClient {
 		{"nc over UDP", "nc", "netcat-openbsd", overUDP(frame.Gap),
 			`printf '{"a":1,\n"b":2}' | nc -u -w1 $HOST $PORT`, "", []string{"a=1", "b=2"}},
 		{"socat over TCP", "socat", "socat", replying,
-			`printf '1\n2\n' | socat -t5 - TCP:$HOST:$PORT`, "OK\nOK\n", []string{"m=1", "m=2"}},
+			`printf '1\n2\n' | socat -t30 - TCP:$HOST:$PORT`, "OK\nOK\n", []string{"m=1", "m=2"}},
 		{"socat over UDP", "socat", "socat", overUDP(frame.Line),
 			`printf '1\n2' | socat - UDP:$HOST:$PORT`, "", []string{"m=1", "m=2"}},
 		{"socat over TLS", "socat", "socat", func(c *Config) { replying(c); c.TLS = serverTLS(t) },
-			`printf '1\n2\n' | socat -t5 - OPENSSL:$HOST:$PORT,cafile=$CA,verify=1`, "OK\nOK\n", []string{"m=1", "m=2"}},
+			`printf '1\n2\n' | socat -t30 - OPENSSL:$HOST:$PORT,cafile=$CA,verify=1`, "OK\nOK\n", []string{"m=1", "m=2"}},
 		{"openssl s_client", "openssl", "openssl", func(c *Config) { replying(c); c.TLS = serverTLS(t) },
-			`(echo 1; sleep 0.2; echo 2; sleep 0.2) | openssl s_client -quiet -no_ign_eof -verify_quiet -CAfile $CA -connect $HOST:$PORT`, "OK\nOK\n", []string{"m=1", "m=2"}},
+			// which hangs up when it has nothing more to say, whatever is on its way
+			`: >$OUT; (printf '1\n2\n'; for wait in $(seq 300); do [ $(wc -l <$OUT) -lt 2 ] || break; sleep 0.1; done) |
+			openssl s_client -quiet -no_ign_eof -verify_quiet -CAfile $CA -connect $HOST:$PORT >$OUT; cat $OUT`, "OK\nOK\n", []string{"m=1", "m=2"}},
 		{"bash alone", "bash", "bash", replying,
 			`bash -c 'exec 3<>/dev/tcp/$HOST/$PORT; echo 21.5 >&3; read -r -u 3 reply; echo $reply'`, "OK\n", []string{"m=21.5"}},
 		{"bash alone over UDP", "bash", "bash", overUDP(frame.Gap),
@@ -58,7 +60,8 @@ func realClients(t *testing.T) []realClient {
 
 // What technicians have at hand when they try a port out, and what speaks syslog.
 // Each is a shell command, in which $HOST and $PORT are the door's, $CA is the
-// file of its certificate; its output is what it was replied.
+// file of its certificate and $OUT one to write to; its output is what it was
+// replied.
 func TestRealClients(t *testing.T) {
 	for _, c := range realClients(t) {
 		t.Run(c.name, func(t *testing.T) {
@@ -76,7 +79,7 @@ func TestRealClients(t *testing.T) {
 			defer cancel()
 			cmd := exec.CommandContext(ctx, "sh", "-c", c.command)
 			cmd.WaitDelay = time.Second // for what the shell has started
-			cmd.Env = append(os.Environ(), "HOST="+host, "PORT="+port, "CA="+writeCert(t, cfg))
+			cmd.Env = append(os.Environ(), "HOST="+host, "PORT="+port, "CA="+writeCert(t, cfg), "OUT="+filepath.Join(t.TempDir(), "out"))
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatalf("%v, after %q", err, out)

@@ -77,6 +77,14 @@ func hearIn(t *testing.T, cfg Config, custody *ingesttest.Custody, conn *scripte
 	return all
 }
 
+// hearStats runs a connection, and returns the values and the counts.
+func hearStats(t *testing.T, cfg Config, conn *scripted) (all []string, s Stats) {
+	t.Helper()
+	var source *Source
+	all = hearIn(t, cfg, committing(), conn, func(d *door) { source = d.Source })
+	return all, source.Stats()
+}
+
 func committing() *ingesttest.Custody {
 	c := ingesttest.NewCustody()
 	c.CommitAtOnce()

@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/ingest/route"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -272,14 +273,14 @@ func TestDeviceServersAreDialledAndReadFrom(t *testing.T) {
 }
 
 func TestAddressesThatCannotBeUsedAreToldWithAHint(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	address := porttest.For(t)
+	mustHint(t, Dial, address)
+	taken, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := taken.Addr().String()
+	defer taken.Close()
 	mustHint(t, Listen, address)
-	taken.Close()
-	mustHint(t, Dial, address)
 	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidegate/tidegate/ingest"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/internal/scalar"
 	"github.com/tidegate/tidegate/internal/serialport"
 	"github.com/tidegate/tidegate/reading"
@@ -92,14 +93,9 @@ func pymodbus(t *testing.T, scheme string) string {
 		start(t, "ready", python, "testdata/peers/slave.py", "rtu:"+theirs)
 		return "rtu:" + ours
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	start(t, "ready", python, "testdata/peers/slave.py", fmt.Sprintf("%s:%d", scheme, port))
-	address := fmt.Sprintf("127.0.0.1:%d", port)
+	address := porttest.For(t)
+	_, port, _ := net.SplitHostPort(address)
+	start(t, "ready", python, "testdata/peers/slave.py", scheme+":"+port)
 	eventually(t, "pymodbus listens", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
@@ -120,7 +116,7 @@ func TestPymodbusIsUnderstood(t *testing.T) {
 			cfg.Serial.Baud = 115200
 			for unit := byte(1); unit <= 2; unit++ {
 				slave := words(unit, upTo(20)...)
-				slave.Timeout, slave.Probe = 2*time.Second, time.Hour
+				slave.Timeout, slave.Probe = ingesttest.Patience, time.Hour
 				slave.Registers = append(slave.Registers,
 					Register{Metric: "abcd", Table: Input, Address: 0, Format: Format{Type: "f32"}},
 					Register{Metric: "cdab", Table: Input, Address: 2, Format: Format{Type: "f32", Order: scalar.MidLittle}},
@@ -175,7 +171,7 @@ func TestAPortThatGoesAwayEndsTheRun(t *testing.T) {
 	defer l.Close()
 	go p.serve(lineConn{l})
 	slave := words(1, 0)
-	slave.Status, slave.Timeout, slave.Every = "up", 5*time.Second, 10*time.Millisecond
+	slave.Status, slave.Timeout, slave.Every = "up", ingesttest.Patience, 10*time.Millisecond
 	cfg := Config{URL: "rtu:" + ours, Slaves: []Slave{slave}}
 	custody := ingesttest.NewCustody()
 	s, err := New(cfg, quietLog())
@@ -209,7 +205,7 @@ func TestMbpollAgreesWithOurSlave(t *testing.T) {
 	}
 	line := regexp.MustCompile(`(?m)^\[(\d+)\]:\s+(\d+)`)
 	poll := func(t *testing.T, args ...string) (n int) {
-		out, err := exec.Command(mbpoll, append([]string{"-0", "-1", "-a", "7", "-r", "100", "-c", "30"}, args...)...).CombinedOutput()
+		out, err := exec.Command(mbpoll, append([]string{"-0", "-1", "-a", "7", "-o", "10", "-r", "100", "-c", "30"}, args...)...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}

@@ -294,20 +294,32 @@ func TestAScanRefusesWhatMakesNoSense(t *testing.T) {
 func TestAScanUnderstandsPymodbus(t *testing.T) {
 	for _, scheme := range []string{"tcp", "rtu"} {
 		t.Run(scheme, func(t *testing.T) {
-			s := Scanning{URL: pymodbus(t, scheme), First: 1, Last: 4, Tables: []Table{Holding, Input, Coil, Discrete}, To: 249, Timeout: 500 * time.Millisecond}
-			s.Serial.Baud = 115200
-			got, err := Scan(t.Context(), s)
-			if err != nil || len(got.Slaves) < 2 {
-				t.Fatalf("%+v, %v", got, err)
-			}
-			for i, slave := range got.Slaves[:2] {
-				const want = "holding 0-12, holding 14-199, input 0-3, coil 0-99, discrete 0-99"
-				if int(slave.Unit) != i+1 || runs(slave) != want {
-					t.Errorf("unit %d: %s, want %s", slave.Unit, runs(slave), want)
+			url := pymodbus(t, scheme)
+			if scanPymodbus(t, url, 500*time.Millisecond) != "" { // on a machine that is busy, an answer may be late
+				if wrong := scanPymodbus(t, url, MaxScanTimeout); wrong != "" {
+					t.Error(wrong)
 				}
 			}
 		})
 	}
+}
+
+// scanPymodbus looks through its slaves, and says what is wrong with what was found.
+func scanPymodbus(t *testing.T, url string, timeout time.Duration) (wrong string) {
+	t.Helper()
+	s := Scanning{URL: url, First: 1, Last: 4, Tables: []Table{Holding, Input, Coil, Discrete}, To: 249, Timeout: timeout}
+	s.Serial.Baud = 115200
+	got, err := Scan(t.Context(), s)
+	if err != nil || len(got.Slaves) < 2 {
+		return fmt.Sprintf("%+v, %v", got, err)
+	}
+	for i, slave := range got.Slaves[:2] {
+		const want = "holding 0-12, holding 14-199, input 0-3, coil 0-99, discrete 0-99"
+		if int(slave.Unit) != i+1 || runs(slave) != want {
+			return fmt.Sprintf("unit %d: %s, want %s", slave.Unit, runs(slave), want)
+		}
+	}
+	return ""
 }
 
 // An adapter that is pulled ends the scan at once, with what was found.
@@ -326,7 +338,7 @@ func TestAScanEndsWhenTheAdapterIsPulled(t *testing.T) {
 	}
 	defer l.Close()
 	go p.serve(lineConn{l})
-	got, err := Scan(t.Context(), Scanning{URL: "rtu:" + ours, Timeout: 5 * time.Second})
+	got, err := Scan(t.Context(), Scanning{URL: "rtu:" + ours, Timeout: MaxScanTimeout})
 	if !errors.Is(err, serialport.ErrGone) || len(got.Slaves) < 2 {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -211,18 +211,36 @@ func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
 		until(t, "it is seen to be gone", func() bool { return s.Stats().Gone == uint64(n+1) })
 	}
 	// Once more is taken for a fault, and left to the growing pause of who runs
-	// the door.
-	device, path := ptytest.New(t)
-	if err := os.Symlink(path, name); err != nil {
-		t.Fatal(err)
+	// the door; or as often again, where this machine was so busy that the device was
+	// there for long.
+	var err error
+	for over := false; !over; {
+		device, path := ptytest.New(t)
+		if err := os.Symlink(path, name); err != nil {
+			t.Fatal(err)
+		}
+		isOpen(t, s)
+		gone := s.Stats().Gone
+		os.Remove(name)
+		device.Close()
+		until(t, "it is seen to be gone", func() bool {
+			select {
+			case err = <-ended:
+				over = true
+			default:
+			}
+			st := s.Stats()
+			return over || st.Gone == gone+1 && st.State == Waiting
+		})
+		if gone > 10*maxFlaps {
+			t.Fatal("it flaps for ever")
+		}
 	}
-	isOpen(t, s)
-	device.Close()
-	if err := <-ended; !errors.Is(err, serialport.ErrGone) {
+	if !errors.Is(err, serialport.ErrGone) {
 		t.Errorf("run: %v", err)
 	}
 	cancel()
-	if st := s.Stats(); st.Gone != maxFlaps || st.Confirmed != times || st.Frames != times || st.Port.Received != 2*times {
+	if st := s.Stats(); st.Gone < maxFlaps || st.Confirmed != times || st.Frames != times || st.Port.Received != 2*times {
 		t.Errorf("%+v", st)
 	}
 	if after := open(); after != before {
@@ -286,18 +304,24 @@ func TestFramesThatWereReadAreKeptWhenTheDoorStops(t *testing.T) {
 }
 
 func TestAGapEndsAFrame(t *testing.T) {
-	device, path := ptytest.New(t)
-	s := newSource(t, Config{Port: serialport.Config{Path: path}, Framing: frame.Config{Kind: frame.Gap}, Gap: 30 * time.Millisecond})
-	custody := ingesttest.NewCustody()
-	run(t, s, custody)
-	isOpen(t, s)
-	for n := range 3 {
-		device.WriteString("12")
-		fmt.Fprint(device, n)
-		custody.Taken(t, n+1)
-	}
-	if got := fmt.Sprint(numbers(t, custody.Taken(t, 3))); got != "[120 121 122]" {
-		t.Errorf("taken %v", got)
+	for gap := 30 * time.Millisecond; ; gap *= 10 { // on a machine that is busy, there may be one where none was meant
+		device, path := ptytest.New(t)
+		s := newSource(t, Config{Port: serialport.Config{Path: path}, Framing: frame.Config{Kind: frame.Gap}, Gap: gap})
+		custody := ingesttest.NewCustody()
+		run(t, s, custody)
+		isOpen(t, s)
+		for n := range 3 {
+			device.WriteString("12")
+			fmt.Fprint(device, n+1)
+			custody.Taken(t, n+1)
+		}
+		got := fmt.Sprint(numbers(t, custody.Taken(t, 3)))
+		if got == "[121 122 123]" {
+			return
+		}
+		if gap > time.Second {
+			t.Fatalf("taken %v", got)
+		}
 	}
 }
 

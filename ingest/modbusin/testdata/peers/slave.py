@@ -7,8 +7,8 @@ coil a is on where a is a multiple of 3. Prints "ready" and serves until killed.
 import logging
 import struct
 import sys
-import threading
 
+import serial
 from pymodbus.datastore import (
     ModbusSequentialDataBlock,
     ModbusServerContext,
@@ -34,9 +34,16 @@ def slave(unit):
 
 context = ModbusServerContext(slaves={1: slave(1), 2: slave(2)}, single=False)
 kind, _, where = sys.argv[1].partition(":")
-threading.Timer(0.2, lambda: print("ready", flush=True)).start()
 if kind != "rtu":
+    print("ready", flush=True)  # when it listens is seen from outside
     framer = ModbusSocketFramer if kind == "tcp" else ModbusRtuFramer
     StartTcpServer(context=context, framer=framer, address=("127.0.0.1", int(where)))
 else:
+    opened = serial.Serial.open
+
+    def open_and_tell(port):  # what was sent before is thrown away
+        opened(port)
+        print("ready", flush=True)
+
+    serial.Serial.open = open_and_tell
     StartSerialServer(context=context, framer=ModbusRtuFramer, port=where, baudrate=115200, timeout=0.005)
