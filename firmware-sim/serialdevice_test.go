@@ -99,7 +99,7 @@ func TestWhatASerialDeviceSendsIsReadBack(t *testing.T) {
 }
 
 func TestAPlugThatIsPulledComesBackAsAnotherTerminal(t *testing.T) {
-	script, err := ParsePlugScript("250ms unplug, 400ms replug")
+	script, err := ParsePlugScript("2s unplug, 2200ms replug")
 	if err != nil {
 		t.Fatal(err)
 	}
