@@ -193,7 +193,7 @@ func waitFor(t *testing.T, met func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !met() {
 		select {
 		case <-tick.C:

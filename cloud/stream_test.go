@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds what must happen soon.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // gatewayStream is a gateway's end of a WebSocket.
 type gatewayStream struct {

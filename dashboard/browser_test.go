@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/internal/base/porttest"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -61,7 +62,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
-	s := &stage{t: t, address: "127.0.0.1:0"}
+	s := &stage{t: t, address: porttest.For(t)} // it is listened on again after a stop
 	s.start()
 	t.Cleanup(func() { s.stop() })
 	return s
@@ -78,7 +79,6 @@ func (s *stage) start() {
 		s.t.Error(err)
 		return
 	}
-	s.address = listener.Addr().String()
 	stopHub := run(s.t, s.hub)
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
@@ -130,6 +130,7 @@ func healthy() Status {
 }
 
 func (s *stage) control() http.Handler {
+	var crowd []*viewer // the scenes come one after the other
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /boiler", func(_ http.ResponseWriter, r *http.Request) {
 		value, err := strconv.ParseFloat(r.FormValue("value"), 64)
@@ -147,8 +148,13 @@ func (s *stage) control() http.Handler {
 	mux.HandleFunc("POST /own", func(http.ResponseWriter, *http.Request) { s.own() })
 	mux.HandleFunc("POST /fleet", func(http.ResponseWriter, *http.Request) { s.fleet() })
 	mux.HandleFunc("POST /crowded", func(http.ResponseWriter, *http.Request) {
-		for err := error(nil); err == nil; {
-			_, err = s.hub.join(0, false)
+		for v, err := s.hub.join(0, false); err == nil; v, err = s.hub.join(0, false) {
+			crowd = append(crowd, v)
+		}
+	})
+	mux.HandleFunc("POST /dispersed", func(http.ResponseWriter, *http.Request) {
+		for _, v := range crowd {
+			s.hub.leave(v)
 		}
 	})
 	mux.HandleFunc("POST /crowd", func(http.ResponseWriter, *http.Request) { s.crowd() })

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +20,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // patience is how long anything may take that should happen at all.
@@ -67,21 +68,16 @@ func (s *session) port(n int) int {
 	return s.ports[n]
 }
 
-// freePort is below those that the kernel gives to outgoing connections, and free
-// for TCP and UDP.
+// freePort is one of this test's alone, for TCP and UDP.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		port := 10_000 + rand.IntN(20_000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		addr := porttest.For(t)
+		u, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			continue
 		}
-		l.Close()
-		u, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
+		port := u.LocalAddr().(*net.UDPAddr).Port
 		u.Close()
 		return port
 	}
@@ -193,7 +189,7 @@ func (s *session) command(ctx context.Context, text string) *exec.Cmd {
 	cmd.Dir, cmd.Env = s.path("/desk"), s.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	return cmd
 }
 

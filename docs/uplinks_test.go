@@ -237,7 +237,7 @@ func toMosquitto(s *session) ([]string, func() string) {
 	_, port, _ := strings.Cut(server.Addr("mqtt"), ":")
 	// The second uplink of the page logs in nowhere, this server wants it to.
 	return []string{"retain = true", "retain = true\nusername = \"north-7\"\npassword_file = \"credential:broker.password\"", "mqtts://broker.example", "mqtt://" + server.Addr("mqtt")}, func() string {
-		return asked("mosquitto_sub", "-p", port, "-u", "north-7", "-P", secretWord, "-t", "plant/north-7/boiler/temp", "-C", "1", "-W", "1") // it is retained
+		return asked("mosquitto_sub", "-p", port, "-u", "north-7", "-P", secretWord, "-t", "plant/north-7/boiler/temp", "-C", "1", "-W", "10") // it is retained
 	}
 }
 

@@ -86,7 +86,7 @@ type scripted struct {
 // packet reads the next packet and returns its first byte and its body.
 func (s *scripted) packet() (byte, []byte) {
 	s.tb.Helper()
-	s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	s.conn.SetReadDeadline(time.Now().Add(patience))
 	first, err := s.in.ReadByte()
 	if err != nil {
 		s.tb.Fatalf("the client sent nothing: %v", err)

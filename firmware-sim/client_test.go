@@ -48,7 +48,7 @@ func runClient(tb testing.TB, cfg ClientConfig) *Client {
 }
 
 func deadline(tb testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	tb.Cleanup(cancel)
 	return ctx
 }
@@ -243,7 +243,7 @@ func TestReasonCodeOfFailureIsNotAnAcknowledgement(t *testing.T) {
 
 func TestSilentBrokerIsPingedAndThenLeft(t *testing.T) {
 	listener := listen(t)
-	runClient(t, ClientConfig{Addr: listener.Addr().String(), ClientID: "c", KeepAlive: 200 * time.Millisecond})
+	runClient(t, ClientConfig{Addr: listener.Addr().String(), ClientID: "c", KeepAlive: 2 * time.Second})
 	broker := accept(t, listener)
 	if first, _ := broker.packet(); first != packetPingreq {
 		t.Fatalf("got %#x, want PINGREQ", first)

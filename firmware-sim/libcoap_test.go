@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
 // startLibcoap runs a server that others have written. It stores what is PUT.
@@ -15,12 +17,7 @@ func startLibcoap(t *testing.T, args ...string) (addr string) {
 	if err != nil {
 		t.Skip("needs libcoap3-bin")
 	}
-	probe, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = probe.LocalAddr().String()
-	probe.Close()
+	addr = porttest.For(t)
 	_, port, _ := net.SplitHostPort(addr)
 	cmd := exec.Command(server, append([]string{"-A", "127.0.0.1", "-p", port, "-d", "20"}, args...)...)
 	if err := cmd.Start(); err != nil {

@@ -75,7 +75,7 @@ func startPosts(t *testing.T, script ...int) (*posts, string) {
 func TestHTTPSendsTheSameAgainUntilItIsAcknowledged(t *testing.T) {
 	p, url := startPosts(t, 503, 429, 500, 0, 201, 400)
 	ledger := NewLedger()
-	s, err := sendAll(t, SenderConfig{URL: url, Count: 3, Token: "secret", Timeout: 200 * time.Millisecond}, ledger)
+	s, err := sendAll(t, SenderConfig{URL: url, Count: 3, Token: "secret", Timeout: 2 * time.Second}, ledger)
 	if err != nil {
 		t.Fatal(err)
 	}

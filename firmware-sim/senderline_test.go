@@ -119,7 +119,7 @@ func TestRepliesOverTCPThatAreNoneAreNoAcknowledgement(t *testing.T) {
 			}
 		}
 	})
-	s, err := sendAll(t, SenderConfig{URL: url, Reply: "OK\n", Count: 2, Timeout: 100 * time.Millisecond}, nil)
+	s, err := sendAll(t, SenderConfig{URL: url, Reply: "OK\n", Count: 2, Timeout: 2 * time.Second}, nil)
 	end()
 	if err != nil || s.Acked != 2 || s.Again != 2 || s.Troubles != 2 {
 		t.Errorf("%+v, %v", s, err)

@@ -16,7 +16,8 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+// patience is how long anything may take that should happen at all.
+const patience = 2 * time.Minute
 
 // plugIn opens a serial device and lets it run until the test ends.
 func plugIn(t *testing.T, cfg SerialConfig, ledger *Ledger) *SerialDevice {
@@ -98,7 +99,7 @@ func TestWhatASerialDeviceSendsIsReadBack(t *testing.T) {
 }
 
 func TestAPlugThatIsPulledComesBackAsAnotherTerminal(t *testing.T) {
-	script, err := ParsePlugScript("250ms unplug, 400ms replug")
+	script, err := ParsePlugScript("2s unplug, 2200ms replug")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,11 +151,16 @@ func TestADeviceSendsAgainWhatIsNotConfirmed(t *testing.T) {
 	ledger := NewLedger()
 	s := plugIn(t, SerialConfig{Encoding: CSV, Baud: maxBaud, Confirm: "+{frame}\n", Timeout: 100 * time.Millisecond, Count: 3}, ledger)
 	port := openPort(t, s.Port())
+	in := bufio.NewReader(port)
 	line := func() string {
-		return strings.TrimSuffix(string(hear(t, port, func(b []byte) bool { return bytes.HasSuffix(b, []byte("\n")) })), "\n")
+		text, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSuffix(text, "\n")
 	}
 	first := line()
-	if again := line(); again != first && !strings.HasPrefix(again, first) {
+	if again := line(); again != first {
 		t.Errorf("%q after %q", again, first)
 	}
 	if acked, again := ledger.Count(); acked != 0 || again == 0 {
@@ -164,8 +170,7 @@ func TestADeviceSendsAgainWhatIsNotConfirmed(t *testing.T) {
 	for seqOfLine(first) < 3 {
 		next := first
 		for next == first {
-			lines := strings.Split(line(), "\n")
-			next = lines[len(lines)-1]
+			next = line()
 		}
 		fmt.Fprintf(port, "+%s\n", next)
 		first = next

@@ -3,53 +3,87 @@ package api
 import (
 	"bufio"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 // What takes its time outlives the time that the server has for an answer: only a
 // caller that goes away, or does not read, ends it.
 func TestLinesComeForLongerThanAServerHasForAnAnswer(t *testing.T) {
-	const lines, every = 12, 25 * time.Millisecond
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		if err := Read(w, r, 99, &struct{}{}); err != nil {
+	const lines, every = 12, 5 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		server := &http.Server{ReadTimeout: 4 * every, WriteTimeout: 4 * every, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := Read(w, r, 99, &struct{}{}); err != nil {
+				t.Error(err)
+			}
+			Stream(w, func(tell func(int) error) error {
+				for n := range lines {
+					if err := tell(n); err != nil {
+						return err
+					}
+					select {
+					case <-time.After(every):
+					case <-r.Context().Done():
+						return errors.New("the caller has gone")
+					}
+				}
+				return nil
+			})
+		})}
+		near, far := net.Pipe()
+		ended := make(chan error, 1)
+		go func() { ended <- server.Serve(&oneCaller{conn: far, closed: make(chan struct{})}) }()
+		if _, err := io.WriteString(near, "POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(near), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for s := bufio.NewScanner(resp.Body); s.Scan(); {
+			got = append(got, s.Text())
+		}
+		if len(got) != lines || got[lines-1] != "11" {
+			t.Errorf("%q", got)
+		}
+		near.Close()
+		server.Close()
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
-		Stream(w, func(tell func(int) error) error {
-			for n := range lines {
-				if err := tell(n); err != nil {
-					return err
-				}
-				select {
-				case <-tick.C:
-				case <-r.Context().Done():
-					return errors.New("the caller has gone")
-				}
-			}
-			return nil
-		})
-	}))
-	server.Config.ReadTimeout, server.Config.WriteTimeout = 4*every, 4*every
-	server.Start()
-	defer server.Close()
-	resp, err := http.Post(server.URL, "application/json", strings.NewReader("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var got []string
-	for s := bufio.NewScanner(resp.Body); s.Scan(); {
-		got = append(got, s.Text())
-	}
-	if len(got) != lines || got[lines-1] != "11" {
-		t.Errorf("%q", got)
-	}
+	})
 }
+
+// oneCaller is a listener to which one connection comes. It has no buffers, and its
+// deadlines are those of the bubble's clock.
+type oneCaller struct {
+	conn   net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *oneCaller) Accept() (net.Conn, error) {
+	if conn := l.conn; conn != nil {
+		l.conn = nil
+		return conn, nil
+	}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+
+func (l *oneCaller) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *oneCaller) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestAStreamThatFailsBeforeItsFirstLineIsARefusal(t *testing.T) {
 	for status, err := range map[int]error{

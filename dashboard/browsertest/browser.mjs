@@ -14,7 +14,7 @@ export async function open(executablePath, page, options = {}) {
   });
   const context = await browser.newContext({ viewport: phone, ...options });
   const tab = await context.newPage();
-  tab.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(60_000);
   const faults = [];
   const opened = { browser, context, tab, faults, away: false }; // away: what cannot be reached is no fault
   tab.on("console", (m) => ["error", "warning"].includes(m.type()) && !opened.away && faults.push(`console: ${m.text()}`));
@@ -43,7 +43,6 @@ export async function picture(tab, folder, name) {
 export async function drive({ page, control, executablePath, pictures }, steps) {
   const b = await open(executablePath, page);
   const { tab } = b;
-  tab.setDefaultTimeout(20_000);
   b.scene = async (name) => assert.ok((await fetch(`${control}/${name}`, { method: "POST" })).ok, name);
   b.sees = (selector, text) => tab.locator(selector, { hasText: text }).first().waitFor();
   b.sentence = (text) => b.sees("#sentence", text);

@@ -23,7 +23,7 @@ const faults = [];
 async function visit() {
   const context = await browser.newContext({ viewport: phone, ignoreHTTPSErrors: true });
   const tab = await context.newPage();
-  tab.setDefaultTimeout(15_000);
+  tab.setDefaultTimeout(60_000);
   // A refusal is part of what is tried here; anything else is a fault.
   tab.on("console", (m) => m.type() === "error" && !/status of 4\d\d|'wss:/.test(m.text()) && faults.push(`console: ${m.text()}`));
   tab.on("pageerror", (e) => faults.push(`page: ${e.stack}`));

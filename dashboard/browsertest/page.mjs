@@ -15,7 +15,7 @@ const browser = await chromium.launch({
 });
 const context = await browser.newContext({ viewport: phone });
 const tab = await context.newPage();
-tab.setDefaultTimeout(15_000);
+context.setDefaultTimeout(60_000);
 
 // While the gateway is away, failing to reach it is no fault of the page.
 let away = false;
@@ -189,6 +189,7 @@ const steps = {
     await late.goto(page);
     await late.locator("#sentence", { hasText: "too many pages" }).waitFor();
     await late.close();
+    await scene("dispersed"); // or the page itself could not come back when it was cut off
   },
   async "a fleet is in order and can be filtered"() {
     await scene("fleet");

@@ -19,7 +19,7 @@ const close = async ({ tab }) => {
 };
 const number = async (b, word) => Number((await b.tab.locator(".counts p", { hasText: word }).locator("b").textContent()).replaceAll(",", ""));
 const until = async (b, what, condition) => {
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 1200; i++) {
     if (await condition()) return;
     await b.tab.waitForTimeout(50);
   }

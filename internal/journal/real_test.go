@@ -23,7 +23,7 @@ echo 0123456789abcdef0123456789abcdef >/run/machine-id
 mount --bind /run/machine-id /etc/machine-id
 ` + daemon + ` 2>/run/journald.log &
 trap "kill $!" EXIT
-for i in $(seq 100); do [ -S /run/systemd/journal/socket ] && [ -S /run/systemd/journal/io.systemd.journal ] && break; sleep 0.05; done
+for i in $(seq 1200); do [ -S /run/systemd/journal/socket ] && [ -S /run/systemd/journal/io.systemd.journal ] && break; sleep 0.05; done
 JOURNAL_TEST=inside "$0" -test.run='^TestARealJournal$' >&2
 journalctl --sync
 journalctl -q -o json --all SYSLOG_IDENTIFIER=tidegate TIDEGATE_EVENT=login_refused

@@ -34,7 +34,7 @@ func systemd(t *testing.T, address string) (heard func() string) {
 	t.Cleanup(func() { c.Close() })
 	return func() string {
 		t.Helper()
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		var b [4096]byte
 		n, err := c.Read(b[:])
 		if err != nil {

@@ -74,7 +74,7 @@ func TestAByIDNameFollowsItsDevice(t *testing.T) {
 	}
 	device.WriteString("hello")
 	buf := make([]byte, 9)
-	if n, err := p.ReadTimeout(buf, 10*time.Second); string(buf[:n]) != "hello" {
+	if n, err := p.ReadTimeout(buf, time.Minute); string(buf[:n]) != "hello" {
 		t.Errorf("%q, %v", buf[:n], err)
 	}
 }
