@@ -81,7 +81,7 @@ var homes = []struct {
 	{"github.com/pion/logging", []string{"ingest/coapin"}},
 	{"github.com/Azure/go-amqp", []string{"uplink/amqp1out"}},
 	{"github.com/rabbitmq/amqp091-go", []string{"command/overamqp", "uplink/amqpout"}},
-	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest"}},
+	{"go.uber.org/goleak", []string{"ingest/ingesttest", "uplink/uplinktest", "internal/base/leaktest"}},
 }
 
 // bench may import everything: it measures others, too.

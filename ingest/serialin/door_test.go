@@ -186,14 +186,7 @@ func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
 	s := newSource(t, Config{Port: serialport.Config{Path: name, Host: serialport.Host{Dev: dev, Sys: dev}}, Confirm: []byte("OK\n")})
 	custody := ingesttest.NewCustody()
 	custody.CommitAtOnce()
-	open := func() int {
-		entries, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(entries)
-	}
-	before := open()
+	before := descriptors(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	const times = maxFlaps - 1 // in a row, as often as is borne
@@ -243,9 +236,19 @@ func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
 	if st := s.Stats(); st.Gone < maxFlaps || st.Confirmed != times || st.Frames != times || st.Port.Received != 2*times {
 		t.Errorf("%+v", st)
 	}
-	if after := open(); after != before {
+	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors were open, and %d are", before, after)
 	}
+}
+
+// descriptors counts the process's.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
 
 func mustHear(t *testing.T, device *os.File, want string) {
