@@ -35,7 +35,7 @@ func (p *Places) Shut() {
 }
 
 // Wait waits until the places are open and returns the addresses; nil when ctx
-// ends first.
+// ends first. Of places that are open, it tells whose ctx has ended as well.
 func (p *Places) Wait(ctx context.Context) []net.Addr {
 	p.mu.Lock()
 	known := p.known
@@ -43,7 +43,11 @@ func (p *Places) Wait(ctx context.Context) []net.Addr {
 	select {
 	case <-known:
 	case <-ctx.Done():
-		return nil
+		select {
+		case <-known: // both, and either may be picked
+		default:
+			return nil
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

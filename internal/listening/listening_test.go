@@ -38,3 +38,16 @@ func TestWhoAsksEarlyIsToldWhenItIsKnown(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoseTimeIsOverIsToldWhatIsKnown(t *testing.T) {
+	p := New()
+	addr := &net.TCPAddr{Port: 1}
+	p.Open(addr)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if got := p.First(over); got != addr {
+			t.Fatalf("told %v of what listens", got)
+		}
+	}
+}
