@@ -10,7 +10,7 @@ import (
 func TestDiagnosisInABrowser(t *testing.T) {
 	s := newSite(t)
 	s.more = "[command]\nallow = [\"dev/+/set\"]\ndevice_topic = \"dev/{device}/set\"\n"
-	s.configure("http://"+s.cloud+"/v1/ingest", "1s")
+	s.configure("http://"+s.cloud+"/v1/ingest", "30s") // a cloud that takes its time is not wrong
 	cloud := s.startCloud()
 	s.startGateway()
 	s.eventually("the page is served", func() bool { return listens(s.dashboard) && listens(s.mqtt) })

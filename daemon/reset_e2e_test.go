@@ -173,7 +173,7 @@ func TestNothingOfItsUserIsInAGatewayAfterAFactoryReset(t *testing.T) {
 func TestWhatIsLostIsToldBefore(t *testing.T) {
 	s := newSite(t)
 	p := s.startGateway()
-	s.eventuallyStatus("it runs", func(dashboard.Status) bool { return true })
+	s.eventually("the broker listens", func() bool { return listens(s.mqtt) })
 	sensor, _ := client(t, s.mqtt, "sensor")
 	if _, err := sensor.Publish(t.Context(), &paho.Publish{Topic: "site/a/dev/b/telemetry", QoS: 1, Payload: []byte(`{"temp":1,"hum":2}`)}); err != nil {
 		t.Fatal(err)
