@@ -16,6 +16,7 @@ type rest struct {
 	held  chan struct{}      // closed when it is let go; nil while nobody holds it
 	stop  context.CancelFunc // of the run that goes on; nil if none does
 	ended chan struct{}      // closed when that run has ended
+	asked bool               // that run was told to end by somebody who holds the door, or did
 }
 
 // restOf returns the rest of the door with the name.
@@ -76,18 +77,19 @@ func (r *rest) begin(ctx context.Context) (run context.Context, held <-chan stru
 		return nil, r.held
 	}
 	run, r.stop = context.WithCancel(ctx)
-	r.ended = make(chan struct{})
+	r.ended, r.asked = make(chan struct{}), false
 	return run, nil
 }
 
-// end says whether the run was ended by somebody who holds the door.
-func (r *rest) end() (held bool) {
+// end says whether the run was ended by somebody who holds the door, or did: who waited
+// until it lets go may have given up.
+func (r *rest) end() (asked bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stop()
 	close(r.ended)
 	r.stop, r.ended = nil, nil
-	return r.held != nil
+	return r.asked
 }
 
 // hold ends the run that goes on, and keeps others from beginning until release is
@@ -102,6 +104,7 @@ func (r *rest) hold(ctx context.Context) (release func(), err error) {
 	r.held = held
 	if r.stop != nil {
 		r.stop()
+		r.asked = true
 	}
 	r.mu.Unlock()
 	release = sync.OnceFunc(func() {
