@@ -83,6 +83,7 @@ func Run(t *testing.T, door Door) {
 	t.Run("TooLate", door.tooLate)
 	t.Run("TooLateAmongOthers", door.tooLateAmongOthers)
 	t.Run("CutShort", door.cutShort)
+	t.Run("CutShortAtFirst", door.cutShortAtFirst)
 	t.Run("NobodyThere", door.nobodyThere)
 	t.Run("NothingToSend", door.nothingToSend)
 	t.Run("ManyAtOnce", door.manyAtOnce)
