@@ -43,6 +43,33 @@ func (c server) take(s *Server, who login, body []byte) error {
 	return inTime(func() error { return c.put(s, who, body) })
 }
 
+// killed returns a server that was killed when it had just taken a message. One that
+// forgets gets no time to write it down: VictoriaMetrics does that after some ten seconds.
+func (c server) killed(t *testing.T) *Server {
+	for late := time.Now().Add(ample); ; {
+		s := c.start(t, Only("amqp"))
+		begun := time.Now()
+		if err := c.take(s, login{}, []byte("kept")); err != nil {
+			t.Fatal(err)
+		}
+		s.Kill()
+		if !c.forgets || time.Since(begun) < hurry || time.Now().After(late) {
+			return s
+		}
+	}
+}
+
+// forgot asks for a message that is not to be there.
+func (c server) forgot(s *Server) error {
+	return inTime(func() error {
+		has, err := c.has(s)
+		if has {
+			err = errors.New("it has the message")
+		}
+		return err
+	})
+}
+
 // kept asks for a message that is to be there.
 func (c server) kept(s *Server) error {
 	return inTime(func() error {

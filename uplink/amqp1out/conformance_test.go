@@ -9,7 +9,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	uplinktest.Run(t, uplinktest.Door{
-		New: func(t *testing.T, address string) uplink.Sink { return newSink(t, address, nil) },
+		New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+			return newSink(t, address, func(c *Config) { c.Dial = dial })
+		},
 		Peer: func(t *testing.T, judge uplinktest.Judge) string {
 			return newPeer(t, func(c *peerConn, a arrived) {
 				switch judge(uplinktest.Received{Key: a.id, Body: a.body}) {

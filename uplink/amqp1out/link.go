@@ -128,8 +128,7 @@ func (l *link) verdict(err error, d *delivery) error {
 // send sends the message's pieces in one go, and waits for all outcomes.
 func (l *link) send(ctx context.Context, m uplink.Message, target string) error {
 	// The library lets nobody go while it writes, whatever his ctx says.
-	release := context.AfterFunc(ctx, l.wire.Unstick)
-	defer release()
+	defer l.impatient(ctx)()
 	heard, written := l.wire.Heard(), l.wire.Written()
 	d := l.depart(m)
 	defer l.arrive(d)
@@ -144,6 +143,21 @@ func (l *link) send(ctx context.Context, m uplink.Message, target string) error 
 		l.wire.Drop() // half-open: nobody is there
 	}
 	return err
+}
+
+// impatient frees who is stuck in a write when ctx ends before what it returns is
+// called. That waits for it: whoever writes next is not stuck.
+func (l *link) impatient(ctx context.Context) (release func()) {
+	freed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(freed)
+		l.wire.Unstick()
+	})
+	return func() {
+		if !stop() {
+			<-freed
+		}
+	}
 }
 
 // transfer hands all pieces to the network.

@@ -64,6 +64,11 @@ func (s *Sink) open(ctx context.Context, gateway string) (*link, error) {
 		l.Close()
 		return nil, err
 	}
+	if !release() {
+		wire.Drop() // now, or the next Send would find it alive
+		l.Close()
+		return nil, failure(ctx, wire, ctx.Err())
+	}
 	return l, nil
 }
 

@@ -17,8 +17,8 @@ import (
 
 func TestConformance(t *testing.T) {
 	uplinktest.Run(t, uplinktest.Door{
-		New: func(t *testing.T, address string) uplink.Sink {
-			return newSink(t, Config{URL: "http://" + address + "/v1/ingest", Connections: 4})
+		New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+			return newSink(t, Config{URL: "http://" + address + "/v1/ingest", Connections: 4, Dial: dial})
 		},
 		Peer: peer,
 	})
@@ -28,8 +28,8 @@ func TestConformance(t *testing.T) {
 func TestConformanceOverTLS(t *testing.T) {
 	authorities := x509.NewCertPool()
 	uplinktest.Run(t, uplinktest.Door{
-		New: func(t *testing.T, address string) uplink.Sink {
-			return newSink(t, Config{URL: "https://" + address + "/v1/ingest", Connections: 4, TLS: &tls.Config{RootCAs: authorities, ServerName: "example.com"}})
+		New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+			return newSink(t, Config{URL: "https://" + address + "/v1/ingest", Connections: 4, Dial: dial, TLS: &tls.Config{RootCAs: authorities, ServerName: "example.com"}})
 		},
 		Peer: func(t *testing.T, judge uplinktest.Judge) string {
 			server := httptest.NewUnstartedServer(answering(judge))

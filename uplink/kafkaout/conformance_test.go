@@ -21,8 +21,11 @@ const topic = "telemetry"
 
 func TestConformance(t *testing.T) {
 	uplinktest.Run(t, uplinktest.Door{
-		New: func(t *testing.T, address string) uplink.Sink {
-			return newSink(t, Config{Brokers: []string{address}, Dial: always(address)})
+		New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+			if dial == nil {
+				dial = new(net.Dialer).DialContext
+			}
+			return newSink(t, Config{Brokers: []string{address}, Dial: always(address, dial)})
 		},
 		Peer: peer,
 	})
@@ -53,9 +56,9 @@ func parsed(t testing.TB, text string) uplink.Template {
 
 // always dials the address, whatever brokers say theirs are: that is how a test
 // stands between.
-func always(address string) uplink.Dial {
+func always(address string, dial uplink.Dial) uplink.Dial {
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
+		return dial(ctx, network, address)
 	}
 }
 

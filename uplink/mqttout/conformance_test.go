@@ -16,9 +16,9 @@ func TestConformance(t *testing.T) {
 	}{{"QoS1", 1}, {"QoS2", 2}} {
 		t.Run(c.name, func(t *testing.T) {
 			uplinktest.Run(t, uplinktest.Door{
-				New: func(t *testing.T, address string) uplink.Sink {
+				New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
 					cfg := basic(address)
-					cfg.QoS = c.qos
+					cfg.QoS, cfg.Dial = c.qos, dial
 					return newSink(t, cfg)
 				},
 				Peer:  judgedPeer,

@@ -251,12 +251,15 @@ func (s *Sink) describe(l *link) string {
 	return about
 }
 
-// link returns the connection, and whether it was made for this call.
+// link returns the connection, and whether it was made for this call. Whoever has no
+// time left gets none: publish would take that for a server without answers.
 func (s *Sink) link(ctx context.Context) (*link, bool, error) {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return nil, false, fmt.Errorf("waiting for the connection: %w", ctx.Err())
 	}
 	s.mu.Lock()

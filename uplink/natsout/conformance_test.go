@@ -10,8 +10,8 @@ import (
 
 func TestConformance(t *testing.T) {
 	uplinktest.Run(t, uplinktest.Door{
-		New: func(t *testing.T, address string) uplink.Sink {
-			return newSink(t, Config{Servers: []string{address}})
+		New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+			return newSink(t, Config{Servers: []string{address}, Dial: dial})
 		},
 		Peer:  peer,
 		Lacks: []uplinktest.Verdict{uplinktest.Busy}, // no answer names a delay

@@ -178,11 +178,18 @@ func (l *link) takeTurn(ctx context.Context) error {
 	return fmt.Errorf("not sent: %w — hint: the link is slow or dead", ctx.Err())
 }
 
-// impatient ends the link if ctx ends before what it returns is called.
-func (l *link) impatient(ctx context.Context) (release func() bool) {
-	return context.AfterFunc(ctx, func() {
+// impatient ends the link if ctx ends before what it returns is called, which
+// returns after that, or the next Send would find the link alive.
+func (l *link) impatient(ctx context.Context) (release func()) {
+	cut := func() {
 		l.fail(fmt.Errorf("not sent: %w — hint: the link is slow or dead, or the server does not read", ctx.Err()))
-	})
+	}
+	stop := context.AfterFunc(ctx, cut)
+	return func() {
+		if !stop() {
+			cut()
+		}
+	}
 }
 
 // write hands over a piece, unless it is larger than the server takes. What the

@@ -165,6 +165,13 @@ func TestSeatOpensWhenItMust(t *testing.T) {
 	if err != nil || second == first || !first.closed || opened != 2 {
 		t.Errorf("%v, opened %d times, the dead one closed: %v", err, opened, first.closed)
 	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // a place that is free and a context that has ended are equals to select
+		if _, err := s.Get(over, open); !errors.Is(err, context.Canceled) {
+			t.Fatalf("without time: %v", err)
+		}
+	}
 	if err := s.Close(); err != nil || !second.closed {
 		t.Errorf("close: %v, closed: %v", err, second.closed)
 	}

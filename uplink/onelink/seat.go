@@ -37,7 +37,8 @@ func NewSeat[L Link]() *Seat[L] {
 	return s
 }
 
-// Get returns the link, and opens it if there is none that is alive.
+// Get returns the link, and opens it if there is none that is alive. Whoever has no
+// time left gets none: the link could not tell that from a network without answers.
 func (s *Seat[L]) Get(ctx context.Context, open func(context.Context) (L, error)) (L, error) {
 	var held seated[L]
 	select {
@@ -48,6 +49,10 @@ func (s *Seat[L]) Get(ctx context.Context, open func(context.Context) (L, error)
 	defer func() { s.place <- held }()
 	if held.closed {
 		return held.link, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		var none L
+		return none, netfault.Explain(err)
 	}
 	if held.taken && held.link.Alive() {
 		return held.link, nil

@@ -189,24 +189,22 @@ func (l *link) write(ctx context.Context, d *departure, commands []command) erro
 		return l.err
 	default:
 	}
+	if ctx.Err() != nil { // before a byte is written: the connection is as good as before
+		return unwritten(ctx)
+	}
 	if fault := l.wire.Fault(); fault != nil {
 		return fmt.Errorf("connection lost: %w", fault)
 	}
 	l.mu.Lock()
 	l.waiting = append(l.waiting, d)
 	l.mu.Unlock()
-	release := context.AfterFunc(ctx, func() {
-		l.end(unwritten(ctx))
-	})
-	defer release()
-	l.wire.Cork()
-	var err error
-	for _, c := range commands {
-		if err = l.conn.Send(c.name, c.args...); err != nil {
-			break
-		}
+	cut := func() { l.end(unwritten(ctx)) }
+	release := context.AfterFunc(ctx, cut)
+	err := l.writeAll(commands)
+	if !release() {
+		cut() // now, or the next Send would find it alive
+		return l.reason(d)
 	}
-	err = errors.Join(err, l.conn.Flush(), l.wire.Uncork())
 	if err == nil {
 		return nil
 	}
@@ -217,6 +215,17 @@ func (l *link) write(ctx context.Context, d *departure, commands []command) erro
 	case <-ctx.Done():
 		return unwritten(ctx)
 	}
+}
+
+func (l *link) writeAll(commands []command) error {
+	l.wire.Cork()
+	var err error
+	for _, c := range commands {
+		if err = l.conn.Send(c.name, c.args...); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, l.conn.Flush(), l.wire.Uncork())
 }
 
 func unwritten(ctx context.Context) error {

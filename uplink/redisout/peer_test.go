@@ -16,7 +16,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	uplinktest.Run(t, uplinktest.Door{
-		New: func(t *testing.T, address string) uplink.Sink { return newSink(t, Config{Address: address}) },
+		New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+			return newSink(t, Config{Address: address, Dial: dial})
+		},
 		Peer: func(t *testing.T, judge uplinktest.Judge) string {
 			return peer(t, func(words []string) string {
 				if words[0] != "XADD" {

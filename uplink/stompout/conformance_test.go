@@ -10,7 +10,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	uplinktest.Run(t, uplinktest.Door{
-		New:   func(t *testing.T, address string) uplink.Sink { return newSink(t, Config{Address: address}) },
+		New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+			return newSink(t, Config{Address: address, Dial: dial})
+		},
 		Peer:  peer,
 		Lacks: []uplinktest.Verdict{uplinktest.Busy}, // no ERROR names a delay
 	})

@@ -78,6 +78,38 @@ func (d Door) tooLate(t *testing.T) {
 	}
 }
 
+// tooLateAmongOthers: nor does it cost those anything that are under way. One that
+// began too late has not listened, and cannot tell that nobody is there.
+func (d Door) tooLateAmongOthers(t *testing.T) {
+	verdicts := newScript(Accept)
+	arrived, answer := make(chan struct{}, 1), make(chan struct{})
+	sink := d.sink(t, d.Peer(t, func(r Received) Verdict {
+		select {
+		case arrived <- struct{}{}:
+			<-answer
+		default:
+		}
+		return verdicts.judge(r)
+	}))
+	sent := make(chan error, 1)
+	go func() { sent <- sink.Send(within(t), message(1, 1000)) }()
+	<-arrived
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for n := range 20 {
+		mustBeTransient(t, sink.Send(over, message(n+2, 1000)))
+	}
+	close(answer)
+	if err := <-sent; err != nil {
+		t.Errorf("the one that was under way: %v", err)
+	}
+	for _, r := range verdicts.received() {
+		if want := message(1, 1).Key.String(); r.Key != want {
+			t.Errorf("the peer got %s from a Send whose time was over", r.Key)
+		}
+	}
+}
+
 // nobodyThere: a peer that is switched off is a transient failure, and needs no
 // new Sink when it comes back.
 func (d Door) nobodyThere(t *testing.T) {

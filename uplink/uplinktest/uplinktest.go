@@ -58,9 +58,10 @@ type Judge func(Received) Verdict
 
 // Door is a door out under test.
 type Door struct {
-	// New returns a Sink that talks to the peer at address, host:port. The
-	// suite closes a Sink that is an io.Closer.
-	New func(t *testing.T, address string) uplink.Sink
+	// New returns a Sink that talks to the peer at address, host:port, through
+	// dial; nil stands for the network as it is. The suite closes a Sink that is
+	// an io.Closer.
+	New func(t *testing.T, address string, dial uplink.Dial) uplink.Sink
 	// Peer starts a server of the protocol that answers as judge says, and
 	// returns its address, host:port. It stops with t.Cleanup.
 	Peer func(t *testing.T, judge Judge) string
@@ -80,6 +81,9 @@ func Run(t *testing.T, door Door) {
 	t.Run("CutInTheMiddle", door.cutInTheMiddle)
 	t.Run("SilenceEndsWithTheContext", door.silenceEndsWithTheContext)
 	t.Run("TooLate", door.tooLate)
+	t.Run("TooLateAmongOthers", door.tooLateAmongOthers)
+	t.Run("CutShort", door.cutShort)
+	t.Run("CutShortAtFirst", door.cutShortAtFirst)
 	t.Run("NobodyThere", door.nobodyThere)
 	t.Run("NothingToSend", door.nothingToSend)
 	t.Run("ManyAtOnce", door.manyAtOnce)
@@ -89,7 +93,12 @@ func Run(t *testing.T, door Door) {
 // sink returns a Sink that is closed at the end of the test.
 func (d Door) sink(t *testing.T, address string) uplink.Sink {
 	t.Helper()
-	s := d.New(t, address)
+	return d.sinkThrough(t, address, nil)
+}
+
+func (d Door) sinkThrough(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+	t.Helper()
+	s := d.New(t, address, dial)
 	if c, ok := s.(io.Closer); ok {
 		t.Cleanup(func() {
 			if err := c.Close(); err != nil {

@@ -23,8 +23,8 @@ func TestConformance(t *testing.T) {
 	for name, deflate := range map[string]bool{"Plain": false, "Deflate": true} {
 		t.Run(name, func(t *testing.T) {
 			uplinktest.Run(t, uplinktest.Door{
-				New: func(t *testing.T, address string) uplink.Sink {
-					return newSink(t, Config{URL: "ws://" + address + "/v1/ingest", Deflate: deflate})
+				New: func(t *testing.T, address string, dial uplink.Dial) uplink.Sink {
+					return newSink(t, Config{URL: "ws://" + address + "/v1/ingest", Deflate: deflate, Dial: dial})
 				},
 				Peer: func(t *testing.T, judge uplinktest.Judge) string {
 					return peer(t, func(c *websocket.Conn, key string, body []byte) {

@@ -161,6 +161,8 @@ func (l *line) write(ctx context.Context, m uplink.Message) error {
 	case <-l.ended:
 		return errBroken
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil { // before a byte is written: the connection is as good as before
 		return outOfTime(ctx, "other messages are on their way")
 	}
 	l.frame = l.frame[:0]
