@@ -41,11 +41,7 @@ func (g *gateway) deliverStream(ctx context.Context, t *testing.T, url string) {
 			}
 			arrived[said.Acked.First] = true
 			for arrived[g.acked+1] {
-				g.acked = due[g.acked+1]
-			}
-			select {
-			case g.acks <- struct{}{}:
-			default:
+				g.promised(due[g.acked+1])
 			}
 		}
 	}

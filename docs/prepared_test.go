@@ -191,7 +191,7 @@ name = "cloud"
 url = "http://127.0.0.1:8440/v1/ingest"
 `,
 		cloud:   true,
-		replace: []string{"firmware-sim audit", "sleep 1; firmware-sim audit", "-count 10000", "-count 1000"},
+		replace: []string{"firmware-sim audit", `arrived() { until firmware-sim audit "$@"; do sleep 0.1; done; }; arrived`, "-count 10000", "-count 1000"}, // what was acknowledged is on flash, and in the cloud a moment later
 		stored:  []string{"tty-0000 temp * Cel"},
 	},
 	"docs/reference/refine.md": {

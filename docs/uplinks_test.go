@@ -180,18 +180,22 @@ func toRabbitMQOverAMQP1(s *session) ([]string, func() string) {
 
 func toActiveMQ(s *session) ([]string, func() string) {
 	server := servertest.ActiveMQ(s, servertest.User("north-7", secretWord))
+	conn, err := stomp.Dial("tcp", server.Addr("stomp"), stomp.ConnOpt.Login("north-7", secretWord), stomp.ConnOpt.HeartBeat(0, 0))
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { conn.Disconnect() })
+	// One subscription for all looks: what is handed out when a look ends is seen by the next.
+	sub, err := conn.Subscribe("/queue/telemetry", stomp.AckAuto)
+	if err != nil {
+		s.Fatal(err)
+	}
 	return []string{"stomp+ssl://activemq.example:61614", "stomp://" + server.Addr("stomp")}, func() string {
-		conn, err := stomp.Dial("tcp", server.Addr("stomp"), stomp.ConnOpt.Login("north-7", secretWord), stomp.ConnOpt.HeartBeat(0, 0))
-		if err != nil {
-			return err.Error()
-		}
-		defer conn.Disconnect()
-		sub, err := conn.Subscribe("/queue/telemetry", stomp.AckAuto)
-		if err != nil {
-			return err.Error()
-		}
 		select {
-		case m := <-sub.C:
+		case m, ok := <-sub.C:
+			if !ok {
+				return "the subscription has ended"
+			}
 			return fmt.Sprint(string(m.Body), m.Err)
 		case <-time.After(2 * time.Second):
 			return "nothing"

@@ -33,6 +33,10 @@ const (
 
 // History shows what a series was, and copies it; gateway is what that is called.
 func History(b *buffer.Buffer, gateway string) []dashboard.Route {
+	return historyWithin(pageTime, b, gateway)
+}
+
+func historyWithin(each time.Duration, b *buffer.Buffer, gateway string) []dashboard.Route {
 	looking, copying := newTurns(lookers), newTurns(copiers)
 	return []dashboard.Route{
 		look("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +51,7 @@ func History(b *buffer.Buffer, gateway string) []dashboard.Route {
 				return
 			}
 			defer done()
-			h := newHistory(q)
+			h := newHistory(q, each)
 			err = h.read(r, b)
 			if r.Context().Err() == nil {
 				Answer(w, h.answer(b), err)
@@ -84,6 +88,7 @@ func later(w http.ResponseWriter, err error) {
 // history is one page of a series, as it is read: the newest reading first.
 type history struct {
 	query    historyQuery
+	within   time.Duration
 	numbers  series
 	texts    []text // the newest first
 	spoke    bool   // the last reading was a text
@@ -104,8 +109,8 @@ type text struct {
 	text       string
 }
 
-func newHistory(q historyQuery) *history {
-	return &history{query: q, numbers: series{most: q.points}}
+func newHistory(q historyQuery, within time.Duration) *history {
+	return &history{query: q, within: within, numbers: series{most: q.points}}
 }
 
 // errEnough ends a page before its time is over.
@@ -114,7 +119,7 @@ var errEnough = errors.New("enough for one answer")
 func (h *history) read(r *http.Request, b *buffer.Buffer) (err error) {
 	h.page, err = b.Series(r.Context(), buffer.SeriesQuery{
 		Series: h.query.series, From: h.query.from, To: h.query.to, After: h.query.after,
-		NewestFirst: true, Within: pageTime,
+		NewestFirst: true, Within: h.within,
 	}, h.add)
 	switch {
 	case errors.Is(err, errEnough):

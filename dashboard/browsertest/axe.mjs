@@ -27,21 +27,30 @@ async function look({ tab }, what) {
   }
 }
 
-// sheets opens whatever the buttons open, one after the other.
+// answered waits until everything that the page has asked for begins to come.
+let waiting = 0;
+const asking = (request) => {
+  waiting++;
+  request.response().catch(() => {}).finally(() => waiting--);
+};
+async function answered({ tab }) {
+  do await tab.waitForTimeout(400);
+  while (waiting > 0);
+}
+
+// sheets opens what the buttons open, one after the other.
 async function sheets(b, buttons) {
   const names = await b.tab.locator(buttons).evaluateAll((all) => all.filter((e) => e.checkVisibility()).map((e) => e.innerText.split("\n")[0]));
   for (const [i, name] of names.entries()) {
     if (/^Sign out/.test(name)) continue; // and all is over
     await b.tab.locator(buttons).filter({ visible: true }).nth(i).click();
     const dialog = b.tab.locator("dialog[open]");
-    await dialog.waitFor({ timeout: 3000 }).catch(() => {}); // some do what they say at once
-    if (await dialog.count()) {
-      await b.tab.waitForTimeout(400); // what is asked for comes
-      await look(b, name);
-      await b.tab.keyboard.press("Escape");
-      await dialog.waitFor({ state: "hidden" });
-      assert.ok(await b.tab.evaluate(() => document.activeElement !== document.body), `focus is lost behind ${name}`);
-    }
+    await dialog.waitFor();
+    await answered(b);
+    await look(b, name);
+    await b.tab.keyboard.press("Escape");
+    await dialog.waitFor({ state: "hidden" });
+    assert.ok(await b.tab.evaluate(() => document.activeElement !== document.body), `focus is lost behind ${name}`);
   }
   console.log(`  ${names.join(", ")}`);
   return names;
@@ -49,6 +58,7 @@ async function sheets(b, buttons) {
 
 await drive({ page, control, executablePath, pictures }, {
   async "live"(b) {
+    b.tab.on("request", asking);
     await b.tab.goto(page);
     await b.tab.evaluate(axe); // past the policy of the page, which allows no such script
     await b.scene("publish");
@@ -64,7 +74,7 @@ await drive({ page, control, executablePath, pictures }, {
   },
   async "settings"(b) {
     await b.tab.locator('#nav a[href="#settings"]').click();
-    await b.tab.waitForTimeout(300);
+    await b.sees('[data-view="settings"] button', "Sign out"); // who may, is known
     await look(b, "settings");
     await sheets(b, '[data-view="settings"] button');
   },
