@@ -91,6 +91,7 @@ func (d *doors) Notes(context.Context, string, func(reading.Note) error) error {
 func TestFramesThatWaitForTheDiskAreKeptWhenTheDoorStops(t *testing.T) {
 	device, path := ptytest.New(t)
 	s := newSource(t, Config{Port: serialport.Config{Path: path}})
+	s.grace = ingesttest.Patience // of a door that may be stopped itself
 	custody := newDoors()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
