@@ -77,6 +77,7 @@ func TestBodyIsAcknowledgedWhenItIsOnFlash(t *testing.T) {
 	c.send(last)
 	custody.Taken(t, 1)
 	c.send(last) // again
+	c.caughtUp()
 	c.nothing()
 	custody.Commit()
 	if got := c.receive(); got.code != changed || got.id != last.id {

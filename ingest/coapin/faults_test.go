@@ -291,6 +291,7 @@ func TestAStopAnswersForWhatCustodyHas(t *testing.T) {
 				cfg = Config{ListenDTLS: "127.0.0.1:0", Key: testKeys}
 			}
 			s := newSource(t, cfg)
+			s.settle = ingesttest.Patience // of a door that may be stopped itself
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- s.Run(ctx, ingest.NewIntake(resolving{custody, ctx}, nil, time.Now)) }()

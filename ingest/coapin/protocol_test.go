@@ -25,6 +25,7 @@ func TestWhatComesAgainIsAnsweredAgain(t *testing.T) {
 			c.send(m)
 		}
 		custody.Taken(t, 1)
+		c.caughtUp()
 		c.nothing()
 		custody.Commit()
 		first := c.receive()
@@ -341,26 +342,27 @@ func TestFilteredReadingsWaitForWhatTheyLeanOn(t *testing.T) {
 	runSource(t, intake, s)
 	c := dial(t, plainAddr(t, s))
 	send := func() {
+		t.Helper()
 		for range 2 {
 			c.send(c.request(confirmable, post, "d").carrying("1"))
 		}
+		c.caughtUp()
+		c.nothing()
 	}
 	answered := func(want code) {
 		t.Helper()
 		for i := range 2 {
-			if got := c.receive(); got.code != want || got.id != c.id-1+uint16(i) {
+			if got := c.receive(); got.code != want || got.id != c.id-2+uint16(i) {
 				t.Errorf("got %v for %d, want %v", got.code, got.id, want)
 			}
 		}
 	}
 	send()
 	custody.Taken(t, 1)
-	c.nothing()
 	custody.Fail(errors.New("disk is gone"))
 	answered(notNow)
 	send() // the filter knows
 	custody.Taken(t, 2)
-	c.nothing()
 	custody.Commit()
 	answered(changed)
 	c.expect(c.request(confirmable, post, "d").carrying("1"), changed)

@@ -91,6 +91,7 @@ func (d *doors) Notes(context.Context, string, func(reading.Note) error) error {
 func TestFramesThatWaitForTheDiskAreKeptWhenTheDoorStops(t *testing.T) {
 	device, path := ptytest.New(t)
 	s := newSource(t, Config{Port: serialport.Config{Path: path}})
+	s.grace = ingesttest.Patience // of a door that may be stopped itself
 	custody := newDoors()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -150,7 +151,7 @@ func TestWhatWasReadBeforeAReplugIsNotConfirmedAfterIt(t *testing.T) {
 	fmt.Fprint(before, "2\n") // and this one waits behind it
 	until(t, "it waits", func() bool { return s.Stats().Frames == 2 })
 	h.unplug(before, "ttyUSB0", "1-1")
-	until(t, "it is seen to be gone", func() bool { return s.Stats().Gone == 1 })
+	untilGone(t, s, 1)
 	after := h.plug("ttyUSB0", "1-1", "X")
 	isOpen(t, s)
 	fmt.Fprint(after, "3\n")

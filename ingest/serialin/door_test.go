@@ -80,6 +80,13 @@ func isOpen(t testing.TB, s *Source) {
 	until(t, "the port is open", func() bool { return s.Stats().State == Open })
 }
 
+// untilGone waits until the device has gone away for the nth time, and the door looks
+// for it: isOpen is of another one then.
+func untilGone(t testing.TB, s *Source, n uint64) {
+	t.Helper()
+	until(t, "it is seen to be gone", func() bool { st := s.Stats(); return st.State == Waiting && st.Gone == n })
+}
+
 // numbers are the values of readings that are numbers.
 func numbers(t testing.TB, rs []reading.Reading) (all []float64) {
 	t.Helper()
@@ -162,7 +169,7 @@ func TestADeviceIsFoundAgainUnderAnotherName(t *testing.T) {
 	until(t, "half a frame is read", func() bool { return s.Stats().Port.Received == 5 })
 	os.Remove(name)
 	first.Close()
-	until(t, "it is seen to be gone", func() bool { st := s.Stats(); return st.State == Waiting && st.Gone == 1 })
+	untilGone(t, s, 1)
 	second, path := ptytest.New(t)
 	if err := os.Symlink(path, name); err != nil {
 		t.Fatal(err)
@@ -201,7 +208,7 @@ func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
 		mustHear(t, device, "OK\n")
 		os.Remove(name)
 		device.Close()
-		until(t, "it is seen to be gone", func() bool { return s.Stats().Gone == uint64(n+1) })
+		untilGone(t, s, uint64(n+1))
 	}
 	// Once more is taken for a fault, and left to the growing pause of who runs
 	// the door; or as often again, where this machine was so busy that the device was

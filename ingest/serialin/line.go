@@ -22,6 +22,10 @@ type line struct {
 	gather   time.Duration
 	silence  bool      // whether the framing wants to know of it
 	lastByte time.Time // when something arrived, and the framing was not told of a silence since
+	heard    time.Time // when something arrived
+	// lull is for how long nothing may arrive until half of an answer that was
+	// given up is forgotten; zero if there is none.
+	lull time.Duration
 
 	written  uint64 // bytes given to the scanner
 	consumed uint64 // bytes that it is done with
@@ -133,13 +137,17 @@ func (l *line) silent(ctx context.Context) error {
 
 // giveUp stops waiting for an answer that is late. Half an answer is none, and
 // must not begin the next one; but a device that speaks all the time may be in the
-// middle of something else.
+// middle of something else. So it is forgotten when nothing arrives for half of the
+// time that an answer has: at once, or before the next poll, which is not asked for
+// that time.
 func (l *line) giveUp(quiet bool) {
-	if !l.polls.giveUp(time.Now()) {
-		return
+	now := time.Now()
+	if l.polls.giveUp(now) {
+		l.s.counts.timeouts.Add(1)
+		l.lull = l.polls.list[l.polls.missed].Timeout / 2
 	}
-	l.s.counts.timeouts.Add(1)
-	if quiet {
+	if l.lull > 0 && quiet && now.Sub(l.heard) >= l.lull {
+		l.lull = 0
 		l.reset()
 	}
 }
@@ -151,7 +159,7 @@ func (l *line) feed(ctx context.Context, p []byte, damaged bool) error {
 	if l.trust.gaps && !l.lastByte.IsZero() && now.Sub(l.lastByte) >= l.s.config.Gap {
 		l.damage.add(l.consumed, forever) // nobody could look: there may have been a silence
 	}
-	l.lastByte = now
+	l.lastByte, l.heard = now, now
 	l.lookForLoss(len(p))
 	whole := p
 	if damaged {
@@ -259,6 +267,7 @@ func (l *line) ask() error {
 		return nil
 	}
 	l.s.counts.polls.Add(1)
+	l.lull = 0 // what arrives from now on is not forgotten
 	if err := l.write(request); err != nil {
 		return err
 	}

@@ -3,10 +3,14 @@ package serialin
 import (
 	"bufio"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/tidegate/tidegate/ingest"
+	"github.com/tidegate/tidegate/ingest/frame"
 	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/internal/ptytest"
 	"github.com/tidegate/tidegate/internal/serialport"
@@ -91,6 +95,87 @@ func TestAnAnswerThatDoesNotComeIsCountedAndHalfOfOneForgotten(t *testing.T) {
 	}
 }
 
+// Nothing of an answer that was given up begins the next one, whether the door
+// waited when its time was over or was busy with what had come; and nothing else is
+// cut because it was looked for in the middle.
+func TestHalfAnAnswerIsForgottenOnceTheLineIsQuiet(t *testing.T) {
+	const timeout = time.Second
+	for name, tt := range map[string]struct {
+		at    time.Duration // when half of it comes, after the request
+		half  string
+		busy  bool          // whether the door is, when the time is over
+		later time.Duration // when more comes, after that
+		more  string
+		next  string // what comes after the next request
+		want  []string
+	}{
+		"it comes early":         {timeout / 10, "19", false, 0, "", "18\n", []string{"18"}},
+		"it comes late":          {timeout - time.Millisecond, "19", false, 0, "", "18\n", []string{"18"}},
+		"the door is busy":       {timeout / 10, "19", true, 0, "", "18\n", []string{"18"}},
+		"it goes on, and ends":   {timeout - time.Millisecond, "1", false, time.Millisecond, "9", "18\n", []string{"18"}},
+		"it is something else":   {timeout - time.Millisecond, "2", false, timeout - time.Millisecond, "1", "\n18\n", []string{"21", "18"}},
+		"something else is told": {timeout - time.Millisecond, "21\n", false, timeout - time.Millisecond, "2", "2\n18\n", []string{"21", "22", "18"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := awaiting(t, Poll{Request: []byte("?"), Expect: []byte("1"), Timeout: timeout, Target: target("temp")})
+				hear := func(text string) {
+					if err := l.feed(t.Context(), []byte(text), false); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(tt.at) // in a bubble
+				hear(tt.half)
+				time.Sleep(timeout - tt.at)
+				l.giveUp(!tt.busy)
+				time.Sleep(tt.later)
+				if tt.more != "" {
+					hear(tt.more)
+					l.giveUp(false)
+				}
+				time.Sleep(timeout - tt.later)
+				l.giveUp(true)
+				if l.polls.next(time.Now()) == nil {
+					t.Fatal("nothing is asked")
+				}
+				l.polls.sent(time.Now())
+				hear(tt.next)
+				if got := kept(t, l.backlog); !slices.Equal(got, tt.want) {
+					t.Errorf("%q, want %q", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// awaiting is a line without a port that has asked one thing.
+func awaiting(t *testing.T, p Poll) *line {
+	scanner, err := frame.New(frame.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Source{config: Config{Target: target("other")}, taps: newTaps()}
+	l := &line{
+		s: s, intake: ingest.NewIntake(ingesttest.NewCustody(), nil, time.Now), scanner: scanner,
+		backlog: newBacklog(1<<20, &s.counts.backlog), polls: newPolls([]Poll{p}, time.Now()),
+		trust: trustOf(frame.Config{}), lost: func() (uint64, int) { return 0, 0 },
+	}
+	l.polls.next(time.Now())
+	l.polls.sent(time.Now())
+	return l
+}
+
+// kept returns the frames of a backlog.
+func kept(t *testing.T, b *backlog) (all []string) {
+	got, _ := b.take(t.Context(), batch{})
+	start := 0
+	for _, a := range got.frames {
+		all = append(all, string(got.data[start:a.end]))
+		start = a.end
+	}
+	return all
+}
+
 func TestAnAnswerIsGivenUpThoughTheDeviceSpeaksAllTheTime(t *testing.T) {
 	device, path := ptytest.New(t)
 	p := poll("T?\n", "never", "temp")
@@ -134,7 +219,8 @@ func TestALateAnswerIsNotThatOfTheNextPoll(t *testing.T) {
 }
 
 // answerLate answers one poll late, and the next ones at once. It returns false if
-// this machine was so busy that another answer was late, too.
+// this machine was so busy that the answer was later than the door waits for it, or
+// that another one was late, too.
 func answerLate(t *testing.T, timeout time.Duration) (once bool) {
 	t.Helper()
 	device, path := ptytest.New(t)
@@ -142,21 +228,26 @@ func answerLate(t *testing.T, timeout time.Duration) (once bool) {
 	polls[0].Timeout = timeout
 	s := newSource(t, Config{Port: serialport.Config{Path: path}, Polls: polls, Target: target("unasked")})
 	custody := ingesttest.NewCustody()
+	begin := time.Now()
 	run(t, s, custody)
 	asked := bufio.NewReader(device)
-	answer := func(want, with string, late bool) {
+	isAsked := func(want string) {
 		t.Helper()
 		if got, err := asked.ReadString('\n'); got != want {
 			t.Fatalf("asked %q, %v; want %q", got, err, want)
 		}
-		if before := s.Stats().Timeouts; late {
-			until(t, "it times out", func() bool { return s.Stats().Timeouts > before })
-		}
-		device.WriteString(with)
 	}
-	answer("T?\n", "20\n", true)
-	answer("P?\n", "1000\n", false)
-	answer("T?\n", "21\n", false)
+	isAsked("T?\n")
+	until(t, "it times out", func() bool { return s.Stats().Timeouts > 0 })
+	device.WriteString("20\n")
+	until(t, "the late answer is read", func() bool { return s.Stats().Port.Received == 3 })
+	if time.Since(begin) > 2*timeout { // then the next may have been asked before
+		return false
+	}
+	isAsked("P?\n")
+	device.WriteString("1000\n")
+	isAsked("T?\n")
+	device.WriteString("21\n")
 	until(t, "the third is taken, or late", func() bool { return s.Stats().Timeouts > 1 || len(custody.Taken(t, 0)) == 2 })
 	if s.Stats().Timeouts > 1 && len(custody.Taken(t, 0)) < 2 {
 		return false

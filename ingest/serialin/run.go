@@ -57,7 +57,7 @@ func (s *Source) Run(ctx context.Context, intake *ingest.Intake) error {
 	s.note(Stopped, err)
 	// What was read is kept: the line is closed, and nobody sends it again.
 	b.close()
-	last := time.AfterFunc(grace, giveUp)
+	last := time.AfterFunc(s.grace, giveUp)
 	defer last.Stop()
 	work.Wait()
 	return err

@@ -88,6 +88,7 @@ type Source struct {
 	haste  time.Duration // how long a hurry lasts
 	wait   time.Duration // for how long, before Run returns
 	settle time.Duration // for how long a new device may be refused
+	grace  time.Duration // for how long custody may take, once the door stops
 
 	mu     sync.Mutex
 	state  string
@@ -158,7 +159,7 @@ func New(c Config, log *slog.Logger) (*Source, error) {
 	}
 	// Where nothing but counting finds the next frame, a silence begins anew.
 	c.Framing.DropHalf = c.Framing.DropHalf || !c.Framing.Resyncs()
-	s := &Source{config: c, log: log, look: lookEvery, rest: restEvery, haste: hurryFor, wait: waitFor, settle: settle, state: Stopped, taps: newTaps()}
+	s := &Source{config: c, log: log, look: lookEvery, rest: restEvery, haste: hurryFor, wait: waitFor, settle: settle, grace: grace, state: Stopped, taps: newTaps()}
 	if len(c.Confirm) > 0 {
 		var err error
 		if s.echoes, err = newEchoes(c.Framing); err != nil {
