@@ -5,6 +5,10 @@ import { chromium } from "playwright-core";
 export const phone = { width: 390, height: 844 };
 export const desktop = { width: 1280, height: 800 };
 
+// A page whose machine takes longer to answer than the page waits tries again, and asks
+// why: its browser complains of both, and nothing is wrong.
+export const late = /WebSocket is closed before the connection is established|status of 426/;
+
 // open starts a browser with a tab in which nothing may go wrong: faults collects
 // what did. A request to anywhere but page is a fault.
 export async function open(executablePath, page, options = {}) {
@@ -17,7 +21,7 @@ export async function open(executablePath, page, options = {}) {
   context.setDefaultTimeout(60_000);
   const faults = [];
   const opened = { browser, context, tab, faults, away: false }; // away: what cannot be reached is no fault
-  tab.on("console", (m) => ["error", "warning"].includes(m.type()) && !opened.away && faults.push(`console: ${m.text()}`));
+  tab.on("console", (m) => ["error", "warning"].includes(m.type()) && !opened.away && !late.test(m.text()) && faults.push(`console: ${m.text()}`));
   tab.on("pageerror", (e) => faults.push(`page: ${e.stack}`));
   tab.on("dialog", (d) => (faults.push(`dialog: ${d.message()}`), d.dismiss()));
   tab.on("request", (r) => r.url().startsWith(page) || faults.push(`request: ${r.url()}`));

@@ -4,6 +4,7 @@
 // /<scene> sets the gateway into a state.
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
+import { late } from "./browser.mjs";
 
 const [page, control, executablePath, pictures] = process.argv.slice(2);
 const phone = { width: 390, height: 844 };
@@ -20,7 +21,7 @@ context.setDefaultTimeout(60_000);
 // While the gateway is away, failing to reach it is no fault of the page.
 let away = false;
 const faults = [];
-tab.on("console", (m) => m.type() === "error" && !away && faults.push(`console: ${m.text()}`));
+tab.on("console", (m) => m.type() === "error" && !away && !late.test(m.text()) && faults.push(`console: ${m.text()}`));
 tab.on("pageerror", (e) => faults.push(`page: ${e.stack}`));
 tab.on("dialog", (d) => (faults.push(`dialog: ${d.message()}`), d.dismiss()));
 tab.on("request", (r) => r.url().startsWith(page) || faults.push(`request: ${r.url()}`));
