@@ -14,6 +14,9 @@ VERSION = $(shell sed -n 's/^const Version = "\(.*\)"$$/\1/p' daemon/main.go)
 VM      = amd64
 VM_CUTS = 6
 VM_RUN  = .
+PKG     = ./...
+SEEDS   = 1-3
+SHARE   = 10
 # Debian's names of the architectures that packages are made for.
 ARCHES  = arm64 armhf amd64 riscv64
 GOARCHOF = $(patsubst armhf,arm GOARM=6,$(1))
@@ -84,6 +87,9 @@ vm: ## the package on Debian 12 in qemu: its life, serial lines, an upgrade (FRO
 	@$(MAKE) deb ARCHES=$(VM)
 	previous="$(call BEFORE,$(VM))" && PREVIOUS=$$previous TIDEGATE_VM=$(VM) VM_CUTS=$(VM_CUTS) go test -count=1 -timeout=0 -v -run '$(VM_RUN)' ./packaging/vm
 
+stutter: ## tests, PKG=./..., in programs that stop for a moment at drawn statements, SEEDS=1-3; docs/understand/storms.md
+	go run ./internal/stutter -seeds $(SEEDS) -share $(SHARE) $(PKG)
+
 e2e: ## the doors out against real servers, which are installed with apt-get; docs/understand/servers.md
 	.ci/servers
 	TIDEGATE_E2E=all go test -count=1 -timeout=40m ./internal/servertest ./uplink/... ./command/...
@@ -119,4 +125,4 @@ deb-check: deb ## looks into the packages, builds them again, installs, upgrades
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build size page test short lint fuzz bench storm vm e2e bare cover cross arm demo deb deb-check clean corpus downgrade
+.PHONY: help build size page test short lint fuzz bench storm vm stutter e2e bare cover cross arm demo deb deb-check clean corpus downgrade

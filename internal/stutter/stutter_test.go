@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestWhoIsHastyIsFound: of four tests, the one that relies on time fails, and it is kept
+// what it said, and where it slept.
+func TestWhoIsHastyIsFound(t *testing.T) {
+	if cc, err := exec.Command("go", "env", "CC").Output(); err != nil || exec.Command("which", strings.TrimSpace(string(cc))).Run() != nil {
+		t.Skip("no C compiler, no race detector: apt-get install gcc")
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Chdir("testdata/hasty")
+	var out bytes.Buffer
+	p := plan{share: 1000, tests: "^Test", atOnce: 2, packages: []string{"."}}
+	if err := p.check("7-8"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.run(&out); err == nil || err.Error() != "2 of 8 runs failed" {
+		t.Errorf("%v, want 2 of 8", err)
+	}
+	found := regexp.MustCompile(`(?m)^hasty TestHasty, seed ([78]): exit status 1: (.*)$`).FindAllStringSubmatch(out.String(), -1)
+	if len(found) != 2 {
+		t.Fatalf("printed %q", out.String())
+	}
+	for _, f := range found {
+		holds(t, f[2], `hasty_test.go:13: it took long`) // its true place
+		holds(t, f[2]+".sleeps", `example\.org/hasty/hasty_test\.go:10 \d+ms`)
+		holds(t, f[2]+".sleeps", `example\.org/hasty/hasty\.go:\d+ \d+ms`)
+	}
+	if left, _ := filepath.Glob(filepath.Dir(found[0][2]) + "/*Patient*"); left != nil {
+		t.Errorf("kept of one that passed: %q", left)
+	}
+}
+
+func holds(t *testing.T, file, want string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil || !regexp.MustCompile(want).Match(text) {
+		t.Errorf("%s: %q, %v; want %q in it", file, text, err, want)
+	}
+}
+
+func TestWhatStuttersIsSaidAsItIs(t *testing.T) {
+	var s sites
+	src := "package p\n\nfunc f(c chan int) {\nagain:\n\tfor {\n\t\tselect {\n\t\tcase <-c:\n\t\t\tbreak again\n\t\t}\n\t}\n}\n\nfunc BenchmarkF() { f(nil) }\n"
+	got, err := s.rewrite("a/p.go", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.NewReplacer("\t\tselect", "\t\tstutterAt(0); select", "break again", "stutterAt(1); break again").Replace(src)
+	if string(got) != want || strings.Join(s, " ") != "p.go:6 p.go:8" {
+		t.Errorf("%s\n%q", got, s)
+	}
+}
+
+func TestWrongPlansAreRefused(t *testing.T) {
+	for _, p := range []plan{
+		{share: 0, atOnce: 1, packages: []string{"."}},
+		{share: 1, atOnce: 0, packages: []string{"."}},
+		{share: 1, atOnce: 1},
+		{share: 1, atOnce: 1, packages: []string{"."}, tests: "("},
+	} {
+		if p.check("1-3") == nil {
+			t.Errorf("%+v is taken", p)
+		}
+	}
+	for _, seeds := range []string{"", "x", "3-1", "0"} {
+		p := plan{share: 1, atOnce: 1, packages: []string{"."}}
+		if p.check(seeds) == nil {
+			t.Errorf("seeds %q are taken", seeds)
+		}
+	}
+}

@@ -1,0 +1,3 @@
+module example.org/hasty
+
+go 1.26
