@@ -15,7 +15,6 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what must happen.
 // patience is how long anything may take that should happen at all.
 const patience = 2 * time.Minute
 
