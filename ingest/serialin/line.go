@@ -246,6 +246,7 @@ func (l *line) deliver(ctx context.Context, f []byte) error {
 	case is == echo:
 		return nil
 	case is == late:
+		l.lull = 0 // it is whole: what arrives from now on is something else
 		l.s.trouble(errLate)
 		fallthrough
 	case poll < 0 && l.s.config.Target == nil:

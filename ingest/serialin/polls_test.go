@@ -109,12 +109,13 @@ func TestHalfAnAnswerIsForgottenOnceTheLineIsQuiet(t *testing.T) {
 		next  string // what comes after the next request
 		want  []string
 	}{
-		"it comes early":         {timeout / 10, "19", false, 0, "", "18\n", []string{"18"}},
-		"it comes late":          {timeout - time.Millisecond, "19", false, 0, "", "18\n", []string{"18"}},
-		"the door is busy":       {timeout / 10, "19", true, 0, "", "18\n", []string{"18"}},
-		"it goes on, and ends":   {timeout - time.Millisecond, "1", false, time.Millisecond, "9", "18\n", []string{"18"}},
-		"it is something else":   {timeout - time.Millisecond, "2", false, timeout - time.Millisecond, "1", "\n18\n", []string{"21", "18"}},
-		"something else is told": {timeout - time.Millisecond, "21\n", false, timeout - time.Millisecond, "2", "2\n18\n", []string{"21", "22", "18"}},
+		"it comes early":          {timeout / 10, "19", false, 0, "", "18\n", []string{"18"}},
+		"it comes late":           {timeout - time.Millisecond, "19", false, 0, "", "18\n", []string{"18"}},
+		"the door is busy":        {timeout / 10, "19", true, 0, "", "18\n", []string{"18"}},
+		"it goes on, and ends":    {timeout - time.Millisecond, "1", false, time.Millisecond, "9", "18\n", []string{"18"}},
+		"it is something else":    {timeout - time.Millisecond, "2", false, timeout - time.Millisecond, "1", "\n18\n", []string{"21", "18"}},
+		"it ends, and more comes": {timeout - time.Millisecond, "1", false, time.Millisecond, "9\n2", "2\n18\n", []string{"22", "18"}},
+		"something else is told":  {timeout - time.Millisecond, "21\n", false, timeout - time.Millisecond, "2", "2\n18\n", []string{"21", "22", "18"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
