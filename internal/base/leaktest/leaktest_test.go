@@ -1,7 +1,9 @@
 package leaktest
 
 import (
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -16,3 +18,22 @@ func TestWhoTakesTheirTimeAreWaitedFor(t *testing.T) {
 	}
 	None(t, before)
 }
+
+// TestWhoIsLeftIsTold, in virtual time: the patience is over at once.
+func TestWhoIsLeftIsTold(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	goOn := make(chan struct{})
+	defer close(goOn)
+	go left(goOn)
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if err := find(before); err == nil || !strings.Contains(err.Error(), "leaktest.left") {
+			t.Errorf("found %v", err)
+		}
+		if waited := time.Since(began); waited < patience {
+			t.Errorf("told after %v", waited)
+		}
+	})
+}
+
+func left(goOn <-chan struct{}) { <-goOn }
