@@ -29,7 +29,7 @@ func (p *plan) run(out io.Writer) error {
 	}
 	tests, err := p.build(dir)
 	if err != nil {
-		return err
+		return errors.Join(err, os.RemoveAll(dir))
 	}
 	fmt.Fprintf(out, "%d runs; what fails is kept in %s\n", len(tests), dir)
 	if failed := p.runAll(tests, dir, out); failed > 0 {

@@ -79,3 +79,16 @@ func TestWrongPlansAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingIsLeftOfWhatCannotBeBuilt(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	t.Chdir("testdata/hasty")
+	p := plan{first: 1, last: 1, share: 1, tests: "^Test", atOnce: 1, packages: []string{"./nowhere"}}
+	if err := p.run(new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("%v", err)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
