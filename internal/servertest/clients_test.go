@@ -46,7 +46,7 @@ func (c server) take(s *Server, who login, body []byte) error {
 // killed returns a server that was killed when it had just taken a message. One that
 // forgets gets no time to write it down: VictoriaMetrics does that after some ten seconds.
 func (c server) killed(t *testing.T) *Server {
-	for late := time.Now().Add(ample); ; {
+	for late := time.Now().Add(patience); ; {
 		s := c.start(t, Only("amqp"))
 		begun := time.Now()
 		if err := c.take(s, login{}, []byte("kept")); err != nil {

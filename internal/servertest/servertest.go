@@ -30,7 +30,8 @@ import (
 	"github.com/tidegate/tidegate/internal/base/porttest"
 )
 
-// patience bounds a start, and a stop: the machine may have other things to do.
+// patience bounds a start, a stop, and what must come true: the machine may have other
+// things to do.
 const patience = 2 * time.Minute
 
 // Server is a real server, as one test sees it. Its methods end the test when

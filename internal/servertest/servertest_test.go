@@ -13,15 +13,11 @@ var rabbit = Share(RabbitMQ)
 
 func TestMain(m *testing.M) { Main(m, rabbit) }
 
-// ample is how long what must come true is waited for: the machine may have other
-// things to do.
-const ample = time.Minute
-
 // inTime repeats what fails until it does not, or its time is over.
 func inTime(do func() error) error {
 	often := time.NewTicker(25 * time.Millisecond)
 	defer often.Stop()
-	for late := time.Now().Add(ample); ; <-often.C {
+	for late := time.Now().Add(patience); ; <-often.C {
 		if err := do(); err == nil || time.Now().After(late) {
 			return err
 		}
