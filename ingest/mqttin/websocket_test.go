@@ -132,7 +132,7 @@ func TestWebSocketMeansNoAckBeforeReceipt(t *testing.T) {
 // What is due is delivered although the reader has been woken to end.
 func TestWebSocketDeliversWhatIsDueWhenItEnds(t *testing.T) {
 	custody := ingesttest.NewCustody()
-	src := start(t, custody, Config{Linger: ingesttest.Patience})
+	src := start(t, custody, Config{})
 	c := connectWeb(t, overHTTP(t, src), "device")
 	c.publish("d", "21.5", 1, 7)
 	custody.Taken(t, 1)
