@@ -201,11 +201,7 @@ func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
 	longest := time.Duration(0) // that a device was there
 	for n := range times {
 		begun := time.Now()
-		device, path := ptytest.New(t)
-		if err := os.Symlink(path, name); err != nil {
-			t.Fatal(err)
-		}
-		isOpen(t, s)
+		device := appear(t, s, name)
 		fmt.Fprintf(device, "%d\n", n)
 		mustHear(t, device, "OK\n")
 		os.Remove(name)
@@ -219,11 +215,7 @@ func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
 	var err error
 	for over := false; !over; {
 		begun := time.Now()
-		device, path := ptytest.New(t)
-		if err := os.Symlink(path, name); err != nil {
-			t.Fatal(err)
-		}
-		isOpen(t, s)
+		device := appear(t, s, name)
 		gone := s.Stats().Gone
 		os.Remove(name)
 		device.Close()
@@ -251,6 +243,17 @@ func TestALooseConnectorLeavesNothingBehind(t *testing.T) {
 	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors were open, and %d are", before, after)
 	}
+}
+
+// appear puts a device in its place, where the door finds it.
+func appear(t *testing.T, s *Source, name string) *os.File {
+	t.Helper()
+	device, path := ptytest.New(t)
+	if err := os.Symlink(path, name); err != nil {
+		t.Fatal(err)
+	}
+	isOpen(t, s)
+	return device
 }
 
 // descriptors counts the process's.
