@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -141,7 +143,7 @@ func TestSecondSignalEndsAtOnceAndLosesNothing(t *testing.T) {
 }
 
 // isEndedByASecondSignal tells a gateway to stop, twice, and reports whether the second
-// time ended it. On a busy machine the grace may be over before.
+// time ended it, and at once. On a busy machine the grace may be over before.
 func (s *site) isEndedByASecondSignal(sensors *sensors) bool {
 	s.Helper()
 	gateway := s.startGateway()
@@ -156,7 +158,7 @@ func (s *site) isEndedByASecondSignal(sensors *sensors) bool {
 	})
 	took, status := time.Since(begun), gateway.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() && status.Signal() == syscall.SIGTERM {
-		return true
+		return took < drainGrace/2 // one that lets go late does so each time
 	}
 	if took < drainGrace {
 		s.Errorf("the gateway ended with %v after %v, want the signal", status, took)
@@ -194,10 +196,20 @@ func TestStartWithALargeBacklogIsPrompt(t *testing.T) {
 	sensors.eventuallyAcked(messages)
 	sensors.stop()
 
+	gateway.kill()
+	killed := t.TempDir()
+	copyFolder(t, s.data, killed)
+
 	const prompt = 3 * time.Second
 	behind := patience
 	for n := 0; n < 5 && behind > prompt; n++ { // one that is slow each time is not held up by others
-		gateway.kill()
+		if n > 0 { // the same start again: the next one may be spared what this one had to do
+			gateway.kill()
+			if err := os.RemoveAll(s.data); err != nil {
+				t.Fatal(err)
+			}
+			copyFolder(t, killed, s.data)
+		}
 		begun := time.Now()
 		gateway = s.startGateway()
 		s.firstAck(fmt.Sprint("behind-", n))
@@ -211,6 +223,14 @@ func TestStartWithALargeBacklogIsPrompt(t *testing.T) {
 	s.startCloud()
 	s.eventuallyDelivered()
 	s.audit(ledger)
+}
+
+// copyFolder copies what is in a folder, with the sockets that nobody listens on.
+func copyFolder(t *testing.T, from, to string) {
+	t.Helper()
+	if said, err := exec.Command("cp", "-a", from+"/.", to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
 }
 
 // firstAck returns how long a new sensor waits for its first acknowledgement.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -259,57 +258,6 @@ func TestAcceptedByAnOldRabbitMQIsNotCustodyWithoutAQueue(t *testing.T) {
 	if n := l.lookout.asked.Load(); n < 1 || n > 50 {
 		t.Errorf("asked %d times for 50 messages", n)
 	}
-}
-
-// A network that takes nothing holds nobody longer than he wants.
-func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
-	p := newPeer(t, (*peerConn).accept)
-	sink := newSink(t, p.address, func(c *Config) {
-		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-			return &brake{Conn: c, closed: make(chan struct{})}, err
-		}
-	})
-	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
-		t.Fatal(err)
-	}
-	big := message(1, 1)
-	big.Parts, big.Body = nil, make([]byte, 1<<20)
-	results := make(chan error, 2)
-	begun := time.Now()
-	go func() { results <- sink.Send(within(t, 300*time.Millisecond), big) }()
-	go func() { results <- sink.Send(within(t, 100*time.Millisecond), big) }()
-	for range 2 {
-		if err := <-results; classOf(err) != "transient" || !strings.Contains(err.Error(), "hint: ") {
-			t.Errorf("%v", err)
-		}
-	}
-	if took := time.Since(begun); took > patience/2 {
-		t.Errorf("it took %v", took)
-	}
-	if err := sink.Send(within(t, patience), message(2, 1)); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
-}
-
-// brake is a connection that takes no large writes, until it is closed.
-type brake struct {
-	net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (b *brake) Write(p []byte) (int, error) {
-	if len(p) > 8<<10 {
-		<-b.closed
-		return 0, net.ErrClosed
-	}
-	return b.Conn.Write(p)
-}
-
-func (b *brake) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.Conn.Close()
 }
 
 // An idle connection that is dead is found by its silence, not by the first

@@ -79,7 +79,8 @@ func (l *link) Close() error {
 
 // delivery is a message on its way.
 type delivery struct {
-	largest  int // of its pieces, in bytes
+	largest  int  // of its pieces, in bytes
+	begun    bool // something was written for it
 	receipts []amqp.SendReceipt
 }
 
@@ -127,9 +128,7 @@ func (l *link) verdict(err error, d *delivery) error {
 
 // send sends the message's pieces in one go, and waits for all outcomes.
 func (l *link) send(ctx context.Context, m uplink.Message, target string) error {
-	// The library lets nobody go while it writes, whatever his ctx says.
-	defer l.impatient(ctx)()
-	heard, written := l.wire.Heard(), l.wire.Written()
+	heard := l.wire.Heard()
 	d := l.depart(m)
 	defer l.arrive(d)
 	err := l.transfer(ctx, d, m, target)
@@ -139,14 +138,16 @@ func (l *link) send(ctx context.Context, m uplink.Message, target string) error 
 	if err == nil && !l.sink.cfg.TrustRouting {
 		err = l.lookFor(ctx, target)
 	}
-	if ctx.Err() != nil && l.wire.Written() > written && l.wire.Heard() == heard {
+	if ctx.Err() != nil && d.begun && l.wire.Heard() == heard {
 		l.wire.Drop() // half-open: nobody is there
 	}
 	return err
 }
 
 // impatient frees who is stuck in a write when ctx ends before what it returns is
-// called. That waits for it: whoever writes next is not stuck.
+// called: the library lets nobody go while it writes, whatever his ctx says. It is for
+// the holder of a turn, or it would be another's write that is taken for stuck; and what
+// it returns waits for it, for whoever writes next is not.
 func (l *link) impatient(ctx context.Context) (release func()) {
 	freed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -176,11 +177,14 @@ func (l *link) transfer(ctx context.Context, d *delivery, m uplink.Message, targ
 	if ctx.Err() != nil { // the library would call it a want of credit
 		return l.failed(ctx, ctx.Err())
 	}
+	defer l.impatient(ctx)()
+	written := l.wire.Written()
 	l.wire.Cork()
 	err := l.transferAll(ctx, d, m, target)
 	if flushed := l.wire.Uncork(); err == nil && flushed != nil {
 		err = l.failed(ctx, flushed)
 	}
+	d.begun = l.wire.Written() > written
 	return err
 }
 

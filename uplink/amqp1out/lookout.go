@@ -62,6 +62,7 @@ func (l *link) lookFor(ctx context.Context, target string) error {
 		return l.failed(ctx, ctx.Err())
 	}
 	defer func() { <-o.turn }()
+	defer l.impatient(ctx)()
 	if o.seen[queue] > before {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // slowly returns a Dial whose connections write nothing more once stuck is closed,
@@ -72,6 +73,51 @@ func TestWhatWasNotSentIsNotRefused(t *testing.T) {
 			t.Errorf("%v is %s, want transient", err, classOf(err))
 		}
 	}
+}
+
+// A Send whose time ends while it writes has ended the connection when it returns,
+// though the answer comes in that very moment: the next one would find it alive.
+func TestCutOffWhileItWritesHasEndedTheConnection(t *testing.T) {
+	for range 20 { // an answer and the end of the time are equals to select
+		c := new(lastMoment)
+		sink := newSink(t, Config{
+			URL: "ws://" + peer(t, func(c *websocket.Conn, key string, _ []byte) { answerTo(t, c, key, uplinktest.Accept) }),
+			Dial: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+				c.Conn, err = new(net.Dialer).DialContext(ctx, network, address)
+				return c, err
+			},
+		})
+		if err := sink.Send(within(t), message(1, 10)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(within(t))
+		c.written = func() {
+			waitFor(t, func() bool {
+				sink.line.mu.Lock()
+				defer sink.line.mu.Unlock()
+				return len(sink.line.waiting) == 0
+			})
+			cancel()
+		}
+		_ = sink.Send(ctx, message(2, 10))
+		if sink.line.works() {
+			t.Fatal("it is about to be closed, and the next one would be sent over it")
+		}
+	}
+}
+
+// lastMoment is a connection whose writes are followed by something.
+type lastMoment struct {
+	net.Conn
+	written func()
+}
+
+func (c *lastMoment) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if c.written != nil {
+		c.written()
+	}
+	return n, err
 }
 
 // A message that is refused while it is still being written, because its head says

@@ -172,15 +172,17 @@ func (l *line) write(ctx context.Context, m uplink.Message) error {
 	l.frame = append(append(l.frame, ' '), m.Key.String()...)
 	l.frame = append(append(l.frame, '\n'), m.Body...)
 	l.kind = m.ContentType
-	err := l.ws.Write(ctx, websocket.MessageBinary, l.frame)
+	cut := func() { l.fail(netfault.Explain(outOfTime(ctx, "the message is not on its way yet"))) }
+	release := context.AfterFunc(ctx, cut) // the library's own may come after its Write
+	err := l.ws.Write(context.Background(), websocket.MessageBinary, l.frame)
 	if cap(l.frame) > keptFrame {
 		l.frame = nil
 	}
 	switch {
+	case !release(): // a frame that is not whole leaves the connection useless
+		cut() // now, or the next Send would find it alive
 	case err == nil:
 		return nil
-	case ctx.Err() != nil: // a frame that is not whole leaves the connection useless
-		l.fail(netfault.Explain(outOfTime(ctx, "the message is not on its way yet")))
 	default:
 		l.giveUp(fmt.Errorf("write: %w", cause(err)))
 	}

@@ -1,0 +1,152 @@
+package amqp1out
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A network that takes nothing holds nobody longer than he wants.
+func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
+	p := newPeer(t, (*peerConn).accept)
+	sink := newSink(t, p.address, func(c *Config) {
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			return &brake{Conn: c, closed: make(chan struct{})}, err
+		}
+	})
+	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	big := message(1, 1)
+	big.Parts, big.Body = nil, make([]byte, 1<<20)
+	results := make(chan error, 2)
+	begun := time.Now()
+	go func() { results <- sink.Send(within(t, 300*time.Millisecond), big) }()
+	go func() { results <- sink.Send(within(t, 100*time.Millisecond), big) }()
+	for range 2 {
+		if err := <-results; classOf(err) != "transient" || !strings.Contains(err.Error(), "hint: ") {
+			t.Errorf("%v", err)
+		}
+	}
+	if took := time.Since(begun); took > patience/2 {
+		t.Errorf("it took %v", took)
+	}
+	if err := sink.Send(within(t, patience), message(2, 1)); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// brake is a connection that takes no large writes, until it is closed.
+type brake struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (b *brake) Write(p []byte) (int, error) {
+	if len(p) > 8<<10 {
+		<-b.closed
+		return 0, net.ErrClosed
+	}
+	return b.Conn.Write(p)
+}
+
+func (b *brake) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return b.Conn.Close()
+}
+
+// Whoever gives up while another writes, before his own turn or after it, leaves the
+// connection to that one, who may have more time.
+func TestWhoGivesUpLeavesTheConnectionToHimWhoWrites(t *testing.T) {
+	for name, first := range map[string]bool{"before his turn": false, "after it": true} {
+		t.Run(name, func(t *testing.T) {
+			hasty, big := message(2, 1), message(3, 1)
+			big.Parts, big.Body = nil, make([]byte, 1<<20)
+			ignored := make(chan struct{}, 1)
+			p := newPeer(t, func(c *peerConn, a arrived) {
+				if a.id == hasty.PartKey(hasty.Parts[0]) {
+					ignored <- struct{}{}
+					return
+				}
+				c.accept(a)
+			})
+			lock := newLock()
+			sink := newSink(t, p.address, func(c *Config) { c.Dial = lock.dial })
+			ctx, giveUp := context.WithCancel(within(t, patience))
+			given, sent := make(chan error, 1), make(chan error, 1)
+			send := func() { given <- sink.Send(ctx, hasty) }
+			if first {
+				go send()
+				<-ignored
+			}
+			if err := sink.Send(within(t, patience), message(1, 1)); err != nil { // somebody is there
+				t.Fatal(err)
+			}
+			go func() { sent <- sink.Send(within(t, patience), big) }()
+			<-lock.reached
+			if !first {
+				go send()
+				waitForTwo(t, sink)
+			}
+			giveUp()
+			if err := <-given; classOf(err) != "transient" {
+				t.Errorf("who has given up: %v", err)
+			}
+			close(lock.open)
+			if err := <-sent; err != nil || p.dialled() != 1 {
+				t.Errorf("who was writing: %v, %d connections", err, p.dialled())
+			}
+		})
+	}
+}
+
+// waitForTwo returns when two messages are under way, or wait for their turn.
+func waitForTwo(t *testing.T, sink *Sink) {
+	t.Helper()
+	l, err := sink.seat.Get(within(t, patience), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for late := time.Now().Add(patience); time.Now().Before(late); <-tick.C {
+		l.mu.Lock()
+		n := len(l.flying)
+		l.mu.Unlock()
+		if n == 2 {
+			return
+		}
+	}
+	t.Fatal("there are not two")
+}
+
+// lock is a network that takes no large writes until it is open.
+type lock struct{ reached, open chan struct{} }
+
+func newLock() lock { return lock{make(chan struct{}, 1), make(chan struct{})} }
+
+func (l lock) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	return locked{c, l}, err
+}
+
+type locked struct {
+	net.Conn
+	lock lock
+}
+
+func (c locked) Write(p []byte) (int, error) {
+	if len(p) > 8<<10 {
+		select {
+		case c.lock.reached <- struct{}{}:
+		default:
+		}
+		<-c.lock.open
+	}
+	return c.Conn.Write(p)
+}
