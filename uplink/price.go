@@ -14,9 +14,9 @@ type price struct {
 	mostAt time.Time
 	before int // least before the trial
 	on     bool
-	rate   float64 // bytes a second without the trial
-	rest   int     // cycles until the next trial
-	misses int     // trials that brought nothing
+	alone  cycle // without the trial
+	rest   int   // cycles until the next trial
+	misses int   // trials that brought nothing
 
 	strange bool // in the last cycle, a body took much longer than it is meant to
 
@@ -127,12 +127,14 @@ func (c *price) judge(now cycle, usual float64) {
 		return
 	case doubted:
 		c.on = false
-		if now.rate < c.rate*0.9 {
+		if now.rate < c.alone.rate*0.9 {
 			c.least, c.rest = c.before, lasting
 		}
-	case c.on && now.rate > c.rate*pays:
+	case c.on && now.rate > c.alone.rate*pays:
 		c.misses = 0
 		c.try(now, 2*now.body)
+	case c.on && now.body < c.alone.body*pays && bearable(now) > c.least: // blocks cannot be cut: nothing was tried yet
+		c.least = min(2*c.least, bearable(now))
 	case c.on && c.before > 0: // large enough
 		c.on, c.least, c.rest = false, c.before, lasting
 	case c.on:
@@ -156,6 +158,8 @@ func (c *price) judge(now cycle, usual float64) {
 
 // try begins a trial, of bodies that are not slow whatever comes of it.
 func (c *price) try(now cycle, body float64) {
-	body = min(body, slow.Seconds()*now.rate, mostWindow)
-	c.before, c.least, c.rate, c.on = c.least, int(body), now.rate, true
+	c.before, c.least, c.alone, c.on = c.least, min(int(body), bearable(now)), now, true
 }
+
+// bearable is the largest body that is not slow.
+func bearable(now cycle) int { return int(min(slow.Seconds()*now.rate, mostWindow)) }
