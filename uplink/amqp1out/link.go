@@ -147,12 +147,13 @@ func (l *link) send(ctx context.Context, m uplink.Message, target string) error 
 // impatient frees who is stuck in a write when ctx ends before what it returns is
 // called: the library lets nobody go while it writes, whatever his ctx says. It is for
 // the holder of a turn, or it would be another's write that is taken for stuck; and what
-// it returns waits for it, for whoever writes next is not.
-func (l *link) impatient(ctx context.Context) (release func()) {
+// it returns waits for it, for whoever writes next is not. Who shares the wire with
+// others, or is still to say farewell, has patience with a write that ends.
+func (l *link) impatient(ctx context.Context, patience time.Duration) (release func()) {
 	freed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(freed)
-		l.wire.Unstick()
+		l.wire.Unstick(patience)
 	})
 	return func() {
 		if !stop() {
@@ -177,7 +178,7 @@ func (l *link) transfer(ctx context.Context, d *delivery, m uplink.Message, targ
 	if ctx.Err() != nil { // the library would call it a want of credit
 		return l.failed(ctx, ctx.Err())
 	}
-	defer l.impatient(ctx)()
+	defer l.impatient(ctx, 0)()
 	written := l.wire.Written()
 	l.wire.Cork()
 	err := l.transferAll(ctx, d, m, target)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/Azure/go-amqp"
 )
@@ -47,6 +48,10 @@ func (l *link) trusts(target string) error {
 	return judge(notThisOne, target, false)
 }
 
+// lastWords is how long a session that has asked in vain may take to end. The library
+// begins that when ctx ends: it must not pass for a write that is stuck.
+const lastWords = 100 * time.Millisecond
+
 // lookFor returns an error if the target's queue is not there.
 func (l *link) lookFor(ctx context.Context, target string) error {
 	queue, ok := queueOf(target)
@@ -62,7 +67,7 @@ func (l *link) lookFor(ctx context.Context, target string) error {
 		return l.failed(ctx, ctx.Err())
 	}
 	defer func() { <-o.turn }()
-	defer l.impatient(ctx)()
+	defer l.impatient(ctx, lastWords)()
 	if o.seen[queue] > before {
 		return nil
 	}

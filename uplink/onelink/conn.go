@@ -36,6 +36,7 @@ type Conn struct {
 	heard   atomic.Int64
 	written atomic.Int64
 	writing atomic.Int32 // writes under way
+	wrote   atomic.Int64 // writes that have ended
 	corked  atomic.Bool
 	fault   atomic.Pointer[error]
 
@@ -103,7 +104,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write writes, or holds back while the connection is corked.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.writing.Add(1)
-	defer c.writing.Add(-1)
+	defer c.endWrite()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, err := c.out.Write(p)
@@ -127,7 +128,7 @@ func (c *Conn) flushSoon() {
 	}
 	c.flush = time.AfterFunc(moment, func() {
 		c.writing.Add(1)
-		defer c.writing.Add(-1)
+		defer c.endWrite()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.due = false
@@ -142,7 +143,7 @@ func (c *Conn) Cork() { c.corked.Store(true) }
 func (c *Conn) Uncork() error {
 	c.corked.Store(false)
 	c.writing.Add(1)
-	defer c.writing.Add(-1)
+	defer c.endWrite()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.out.Flush()
@@ -157,10 +158,21 @@ func (c *Conn) Heard() int64 { return c.heard.Load() }
 // Written returns how many bytes were written, with those that are held back.
 func (c *Conn) Written() int64 { return c.written.Load() }
 
+func (c *Conn) endWrite() {
+	c.wrote.Add(1)
+	c.writing.Add(-1)
+}
+
 // Unstick drops the connection if a write is under way, which the other side may
-// never let end. Half a message makes a connection useless in any case.
-func (c *Conn) Unstick() {
-	if c.writing.Load() > 0 {
+// never let end, and for so long none has ended. Half a message makes a connection
+// useless in any case.
+func (c *Conn) Unstick(patience time.Duration) {
+	before := c.wrote.Load()
+	if c.writing.Load() == 0 {
+		return
+	}
+	time.Sleep(patience)
+	if c.writing.Load() > 0 && c.wrote.Load() == before {
 		c.Drop()
 	}
 }

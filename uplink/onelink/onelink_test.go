@@ -106,7 +106,7 @@ func TestDroppedForAReason(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	c := Over(near)
-	c.Unstick()
+	c.Unstick(0)
 	if c.Fault() != nil {
 		t.Fatal("an idle connection was dropped")
 	}
@@ -118,7 +118,7 @@ func TestDroppedForAReason(t *testing.T) {
 	for c.writing.Load() == 0 {
 		runtime.Gosched()
 	}
-	c.Unstick()
+	c.Unstick(0)
 	if err := <-stuck; err == nil || !errors.Is(c.Fault(), net.ErrClosed) {
 		t.Errorf("%v, %v", err, c.Fault())
 	}
@@ -134,7 +134,7 @@ func TestLateFlushCanBeUnstuck(t *testing.T) {
 	for c.writing.Load() == 0 { // until the moment is over
 		runtime.Gosched()
 	}
-	c.Unstick()
+	c.Unstick(0)
 	if !errors.Is(c.Fault(), net.ErrClosed) {
 		t.Error(c.Fault())
 	}
@@ -228,6 +228,26 @@ func FuzzSwapIsItsOwnInverse(f *testing.F) {
 		}
 		if got := Swap(Swap(name)); got != name {
 			t.Errorf("%q became %q", name, got)
+		}
+	})
+}
+
+// Who has patience leaves a connection alone on which something is written to its end
+// meanwhile, and not one on which nothing is.
+func TestAWriteThatEndsIsNotStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		c := Over(near)
+		go io.WriteString(c, "x")
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() { far.Read(make([]byte, 1)) })
+		if c.Unstick(2 * time.Second); c.Fault() != nil {
+			t.Errorf("it was dropped: %v", c.Fault())
+		}
+		go io.WriteString(c, "y")
+		synctest.Wait()
+		if c.Unstick(2 * time.Second); !errors.Is(c.Fault(), net.ErrClosed) {
+			t.Errorf("a write that never ends is left alone: %v", c.Fault())
 		}
 	})
 }
