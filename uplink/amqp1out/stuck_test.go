@@ -4,19 +4,17 @@ import (
 	"context"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // A network that takes nothing holds nobody longer than he wants.
 func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
 	p := newPeer(t, (*peerConn).accept)
 	sink := newSink(t, p.address, func(c *Config) {
-		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-			return &brake{Conn: c, closed: make(chan struct{})}, err
-		}
+		c.Dial = uplinktest.Braked
 	})
 	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
 		t.Fatal(err)
@@ -38,26 +36,6 @@ func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
 	if err := sink.Send(within(t, patience), message(2, 1)); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-}
-
-// brake is a connection that takes no large writes, until it is closed.
-type brake struct {
-	net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (b *brake) Write(p []byte) (int, error) {
-	if len(p) > 8<<10 {
-		<-b.closed
-		return 0, net.ErrClosed
-	}
-	return b.Conn.Write(p)
-}
-
-func (b *brake) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.Conn.Close()
 }
 
 // Whoever gives up while another writes, before his own turn or after it, leaves the

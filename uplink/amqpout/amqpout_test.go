@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 func TestMain(m *testing.M) { servertest.Main(m, rabbit) }
@@ -230,10 +231,7 @@ func TestLoginThatIsNotOffered(t *testing.T) {
 func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
 	p := newPeer(t, (*peerConn).ack)
 	sink := newSink(t, p.address, func(c *Config) {
-		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-			return &brake{Conn: c, closed: make(chan struct{})}, err
-		}
+		c.Dial = uplinktest.Braked
 	})
 	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
 		t.Fatal(err)
@@ -255,26 +253,6 @@ func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
 	if err := sink.Send(within(t, patience), message(2, 1)); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-}
-
-// brake is a connection that takes no large writes, until it is closed.
-type brake struct {
-	net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (b *brake) Write(p []byte) (int, error) {
-	if len(p) > 8<<10 {
-		<-b.closed
-		return 0, net.ErrClosed
-	}
-	return b.Conn.Write(p)
-}
-
-func (b *brake) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.Conn.Close()
 }
 
 // An idle connection that is dead is found by its heartbeat, not by the first

@@ -1,14 +1,12 @@
 package natsout
 
 import (
-	"context"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 func TestMessageOfNoPartsIsNotSent(t *testing.T) {
@@ -134,10 +132,7 @@ func TestRefusedBeforehandLeavesNothing(t *testing.T) {
 
 // A network that takes nothing holds nobody longer than he wants.
 func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
-	sink := newSink(t, Config{Servers: []string{peer(t, accept)}, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		return &brake{Conn: c, closed: make(chan struct{})}, err
-	}})
+	sink := newSink(t, Config{Servers: []string{peer(t, accept)}, Dial: uplinktest.Braked})
 	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
 		t.Fatal(err)
 	}
@@ -157,24 +152,4 @@ func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
 	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-}
-
-// brake is a connection that takes no large writes, until it is closed.
-type brake struct {
-	net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (b *brake) Write(p []byte) (int, error) {
-	if len(p) > 8<<10 {
-		<-b.closed
-		return 0, net.ErrClosed
-	}
-	return b.Conn.Write(p)
-}
-
-func (b *brake) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.Conn.Close()
 }

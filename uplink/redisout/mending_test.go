@@ -2,7 +2,6 @@ package redisout
 
 import (
 	"context"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/uplink"
+	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // What an encoder has no words for leaves a message without parts. There is nothing
@@ -114,10 +114,7 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 // A network that takes nothing holds nobody longer than he wants.
 func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
 	address, _ := recorder(t)
-	sink := newSink(t, Config{Address: address, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		return &brake{Conn: c, closed: make(chan struct{})}, err
-	}})
+	sink := newSink(t, Config{Address: address, Dial: uplinktest.Braked})
 	if err := sink.Send(within(t), message("{}")); err != nil {
 		t.Fatal(err)
 	}
@@ -141,24 +138,4 @@ func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
 	if err := sink.Send(within(t), message("{}")); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-}
-
-// brake is a connection that takes no large writes, until it is closed.
-type brake struct {
-	net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (b *brake) Write(p []byte) (int, error) {
-	if len(p) > 8<<10 {
-		<-b.closed
-		return 0, net.ErrClosed
-	}
-	return b.Conn.Write(p)
-}
-
-func (b *brake) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.Conn.Close()
 }
