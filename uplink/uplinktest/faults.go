@@ -43,7 +43,7 @@ func (d Door) silenceEndsWithTheContext(t *testing.T) {
 	before, calls := link.passed(), link.dialled()
 	// A Send whose context ended before it had begun has learnt nothing.
 	for late := time.Now().Add(patience); link.passed()-before < 1000 && link.dialled() == calls && time.Now().Before(late); {
-		sendInSilence(t, sink, message(2, 1000))
+		mustEndWithContext(t, sink, message(2, 1000), 100*time.Millisecond)
 	}
 	link.heal()
 	if err := sink.Send(within(t), message(2, 1000)); err != nil {
@@ -51,14 +51,15 @@ func (d Door) silenceEndsWithTheContext(t *testing.T) {
 	}
 }
 
-func sendInSilence(t *testing.T, sink uplink.Sink, m uplink.Message) {
+// mustEndWithContext sends to somebody who does not answer, with so much time.
+func mustEndWithContext(t *testing.T, sink uplink.Sink, m uplink.Message, has time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), has)
 	defer cancel()
 	begun := time.Now()
 	mustBeTransient(t, sink.Send(ctx, m))
-	if took := time.Since(begun); took > 100*time.Millisecond+soon {
-		t.Errorf("Send held on for %v; its context had 100 ms", took)
+	if took := time.Since(begun); took > has+soon {
+		t.Errorf("Send held on for %v; its context had %v", took, has)
 	}
 }
 

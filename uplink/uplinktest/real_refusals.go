@@ -30,7 +30,7 @@ func (r Real) frozen(t *testing.T) {
 	// Over the old connection, then over one that nobody accepts. A Send whose context
 	// ended before it had begun has given up nothing.
 	for n, late := 0, time.Now().Add(patience); n < 2 || link.dialled() == before && time.Now().Before(late); n++ {
-		mustEndWithContext(t, sink, second)
+		mustEndWithContext(t, sink, second, 300*time.Millisecond)
 		sent.fail(second)
 	}
 	s.Thaw()
@@ -39,18 +39,6 @@ func (r Real) frozen(t *testing.T) {
 		t.Error("the Sink has stayed with the connection that was silent")
 	}
 	sent.check(t, r.Read(t, s.Addr(r.Protocol)))
-}
-
-// mustEndWithContext sends to somebody who does not answer.
-func mustEndWithContext(t *testing.T, sink uplink.Sink, m uplink.Message) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	begun := time.Now()
-	mustBeTransient(t, sink.Send(ctx, m))
-	if took := time.Since(begun); took > 300*time.Millisecond+soon {
-		t.Errorf("Send held on for %v; its context had 300 ms", took)
-	}
 }
 
 // slowLink: what needs seconds for its way arrives, nevertheless.
