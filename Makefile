@@ -87,8 +87,8 @@ vm: ## the package on Debian 12 in qemu: its life, serial lines, an upgrade (FRO
 	@$(MAKE) deb ARCHES=$(VM)
 	previous="$(call BEFORE,$(VM))" && PREVIOUS=$$previous TIDEGATE_VM=$(VM) VM_CUTS=$(VM_CUTS) go test -count=1 -timeout=0 -v -run '$(VM_RUN)' ./packaging/vm
 
-stutter: ## tests, PKG=./..., in programs that stop for a moment at drawn statements, SEEDS=1-3; docs/understand/storms.md
-	go run ./internal/stutter -seeds $(SEEDS) -share $(SHARE) $(PKG)
+stutter: ## tests, PKG=./..., in programs that stop for a moment at drawn statements, SEEDS=1-3, of the libraries WITH= as well; docs/understand/storms.md
+	go run ./internal/stutter -seeds $(SEEDS) -share $(SHARE) -with '$(WITH)' $(PKG)
 
 e2e: ## the doors out against real servers, which are installed with apt-get; docs/understand/servers.md
 	.ci/servers

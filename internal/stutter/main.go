@@ -3,7 +3,9 @@
 // that it is come to. Which ones do is drawn. What a busy machine does to one run of a
 // hundred, it does in a few, and says where.
 //
-//	go run ./internal/stutter [-seeds FROM-TO] [-share N] [-run REGEXP] [-at-once N] PACKAGE...
+//	go run ./internal/stutter [-seeds FROM-TO] [-share N] [-run REGEXP] [-at-once N] [-with MODULES] PACKAGE...
+//
+// With -with, so does each statement of the libraries that are named.
 //
 // Each test runs in a process of its own, once for each seed, with the race detector. Of
 // one that failed, a folder keeps what it printed and where it had slept. Nobody's fault
@@ -17,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 )
 
 // plan is what is asked for.
@@ -26,6 +29,7 @@ type plan struct {
 	tests       string
 	atOnce      int
 	packages    []string
+	libraries   []string // modules that stutter with ours
 }
 
 func main() {
@@ -34,7 +38,9 @@ func main() {
 	flag.IntVar(&p.share, "share", 10, "how many of a thousand statements sleep; 3 for a test of a whole gateway, which meets many")
 	flag.StringVar(&p.tests, "run", "^Test", "which tests")
 	flag.IntVar(&p.atOnce, "at-once", 3, "how many processes")
+	libraries := flag.String("with", "", "`MODULES`, with commas between them, that stutter too")
 	flag.Parse()
+	p.libraries = strings.FieldsFunc(*libraries, func(r rune) bool { return r == ',' })
 	p.packages = flag.Args()
 	err := p.check(*seeds)
 	if err == nil {

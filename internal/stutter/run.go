@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,12 +42,20 @@ func (p *plan) run(out io.Writer) error {
 // build builds the packages' tests over a module that stutters, and returns all runs,
 // those of a seed after those of the one before.
 func (p *plan) build(dir string) ([]test, error) {
+	flags, err := p.borrow(dir)
+	if err != nil {
+		return nil, err
+	}
 	all, err := list("./...")
 	if err != nil {
 		return nil, err
 	}
+	libraries, err := borrowed(dir, flags)
+	if err != nil {
+		return nil, err
+	}
 	o := overlay{dir: dir, Replace: make(map[string]string)}
-	for _, f := range all {
+	for _, f := range append(all, libraries...) {
 		if err := o.add(f); err != nil {
 			return nil, err
 		}
@@ -59,10 +68,11 @@ func (p *plan) build(dir string) ([]test, error) {
 	if err != nil {
 		return nil, err
 	}
+	flags = append(flags, "-c", "-race", "-vet=off", "-overlay="+file, "-o")
 	var once, tests []test
 	for i, f := range wanted {
 		program := filepath.Join(dir, fmt.Sprintf("%d.test", i))
-		if _, err := command("test", "-c", "-race", "-vet=off", "-overlay="+file, "-o", program, f.ImportPath); err != nil {
+		if _, err := command("test", slices.Concat(flags, []string{program, f.ImportPath})...); err != nil {
 			return nil, err
 		}
 		names, err := p.names(program, f.Dir)

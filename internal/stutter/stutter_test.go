@@ -13,9 +13,7 @@ import (
 // TestWhoIsHastyIsFound: of four tests, the one that relies on time fails, and it is kept
 // what it said, and where it slept.
 func TestWhoIsHastyIsFound(t *testing.T) {
-	if cc, err := exec.Command("go", "env", "CC").Output(); err != nil || exec.Command("which", strings.TrimSpace(string(cc))).Run() != nil {
-		t.Skip("no C compiler, no race detector: apt-get install gcc")
-	}
+	needRace(t)
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Chdir("testdata/hasty")
 	var out bytes.Buffer
@@ -37,6 +35,38 @@ func TestWhoIsHastyIsFound(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Dir(found[0][2]) + "/*Patient*"); left != nil {
 		t.Errorf("kept of one that passed: %q", left)
+	}
+}
+
+// TestNamedLibrariesStutterToo: one that is named sleeps, another one does not.
+func TestNamedLibrariesStutterToo(t *testing.T) {
+	needRace(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Chdir("testdata/hasty")
+	for _, libraries := range [][]string{nil, {"example.org/idle"}} {
+		var out bytes.Buffer
+		p := plan{first: 7, last: 7, share: 1000, tests: "^TestHasty$", atOnce: 1, packages: []string{"."}, libraries: libraries}
+		if err := p.run(&out); err == nil || err.Error() != "1 of 1 runs failed" {
+			t.Fatalf("%v: %s", err, out.String())
+		}
+		logs, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*", "*.sleeps"))
+		if len(logs) != 1 {
+			t.Fatalf("logs: %q", logs)
+		}
+		text, err := os.ReadFile(logs[0])
+		if slept := bytes.Contains(text, []byte("example.org/idle/idle.go:6 ")); err != nil || slept != (libraries != nil) {
+			t.Errorf("libraries %q: %v, %s", libraries, err, text)
+		}
+		if err := os.RemoveAll(filepath.Dir(logs[0])); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func needRace(t *testing.T) {
+	t.Helper()
+	if cc, err := exec.Command("go", "env", "CC").Output(); err != nil || exec.Command("which", strings.TrimSpace(string(cc))).Run() != nil {
+		t.Skip("no C compiler, no race detector: apt-get install gcc")
 	}
 }
 
@@ -86,6 +116,10 @@ func TestNothingIsLeftOfWhatCannotBeBuilt(t *testing.T) {
 	t.Chdir("testdata/hasty")
 	p := plan{first: 1, last: 1, share: 1, tests: "^Test", atOnce: 1, packages: []string{"./nowhere"}}
 	if err := p.run(new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("%v", err)
+	}
+	p.packages, p.libraries = []string{"."}, []string{"example.org/unknown"}
+	if err := p.run(new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "library example.org/unknown") {
 		t.Errorf("%v", err)
 	}
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {

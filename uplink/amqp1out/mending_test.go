@@ -25,7 +25,7 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 		},
 		"unnamed":    func(c *peerConn, a arrived) { c.endSession(a, "amqp:link:message-size-exceeded", "") },
 		"a detach":   func(c *peerConn, a arrived) { c.detach(a, "amqp:link:message-size-exceeded") },
-		"its own no": func(c *peerConn, a arrived) { c.reject(a, "amqp:link:message-size-exceeded"); c.Close() },
+		"its own no": func(c *peerConn, a arrived) { c.reject(a, "amqp:link:message-size-exceeded") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var came atomic.Int32
@@ -54,12 +54,18 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 				results[size] = end
 				go func() { end <- sink.Send(within(t, patience), m) }()
 			}
-			for size, want := range map[int]string{10: "transient", 4500: "transient", 5000: "too large"} {
-				err := <-results[size]
-				if classOf(err) != want || strings.Count(fmt.Sprint(err), "hint: ") != 1 {
+			expect := func(size int, want string) {
+				t.Helper()
+				if err := <-results[size]; classOf(err) != want || strings.Count(fmt.Sprint(err), "hint: ") != 1 {
 					t.Errorf("%d bytes: %s, want %s: %v", size, classOf(err), want, err)
 				}
 			}
+			expect(5000, "too large")
+			if name == "its own no" { // the library may lose an answer that the end comes right behind
+				p.hangUp()
+			}
+			expect(10, "transient")
+			expect(4500, "transient")
 			m := message(4, 1) // what is refused alone is guilty, whatever was before
 			m.Parts, m.Body = nil, make([]byte, 4000)
 			if err := sink.Send(within(t, patience), m); classOf(err) != "too large" {

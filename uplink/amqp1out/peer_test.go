@@ -78,14 +78,19 @@ func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 	})
 	t.Cleanup(func() {
 		l.Close()
-		p.mu.Lock()
-		for c := range p.conns {
-			c.Close()
-		}
-		p.mu.Unlock()
+		p.hangUp()
 		p.tasks.Wait()
 	})
 	return p
+}
+
+// hangUp closes all connections.
+func (p *peerServer) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.Close()
+	}
 }
 
 func (p *peerServer) dialled() int {

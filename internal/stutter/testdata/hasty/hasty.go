@@ -1,6 +1,8 @@
 // Package hasty has one promise: what it is given is done in the end.
 package hasty
 
+import "example.org/idle"
+
 // Do does nothing, beside whoever asks for it, and says when it has.
 func Do() <-chan bool {
 	done := make(chan bool)
@@ -12,7 +14,9 @@ func Do() <-chan bool {
 				break loop
 			}
 		}
-		close(done)
+		if idle.Do() {
+			close(done)
+		}
 	}()
 	return done
 }

@@ -1,0 +1,3 @@
+module example.org/idle
+
+go 1.13
