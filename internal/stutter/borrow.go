@@ -47,6 +47,12 @@ func replace(mod, path, copied string) error {
 	if err := os.CopyFS(copied, os.DirFS(strings.TrimSpace(string(out)))); err != nil {
 		return err
 	}
+	module := filepath.Join(copied, "go.mod")
+	if _, err := os.Stat(module); errors.Is(err, fs.ErrNotExist) { // older than modules
+		if err := os.WriteFile(module, []byte("module "+path+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
 	_, err = command("mod", "edit", "-replace="+path+"="+copied, mod)
 	return err
 }
