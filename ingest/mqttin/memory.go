@@ -27,6 +27,8 @@ type memory struct {
 	intake *ingest.Intake
 	next   atomic.Uint64 // the number used last
 
+	flushing sync.Mutex // held by flush
+
 	mu      sync.Mutex
 	waiting []reading.Note   // nobody waits for them: they go with the next others
 	open    []ingest.Receipt // of notes
@@ -140,8 +142,11 @@ func (m *memory) later(notes ...reading.Note) {
 	signal(m.roused)
 }
 
-// flush notes what has waited for company.
+// flush notes what has waited for company. What another flush has taken out is with
+// custody as well when it returns.
 func (m *memory) flush(ctx context.Context) error {
+	m.flushing.Lock()
+	defer m.flushing.Unlock()
 	for m.waits() {
 		if _, err := m.hand(ctx, m.intake, nil, nil); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/tidegate/tidegate/ingest/ingesttest"
 	"github.com/tidegate/tidegate/reading"
 )
 
@@ -171,6 +172,7 @@ func TestEndedSessionLeavesNothingBehind(t *testing.T) {
 			c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect},
 				Properties: packets.Properties{SessionExpiryIntervalFlag: true}})
 			c.hungUp()
+			retry(w.t, func() bool { return len(w.custody.Noted()) == 0 }) // nobody is told that it has ended
 		},
 		"crash, then clean start": func(w *world, c *client) {
 			w.crash()
@@ -238,11 +240,15 @@ func TestReleasedIdentifierIsFreeAfterACrash(t *testing.T) {
 }
 
 func TestSessionBelongsToItsUserAfterACrash(t *testing.T) {
-	w := newWorld(t, ruled())
+	cfg := ruled()
+	cfg.Linger = ingesttest.Patience // the answer has time, though the connection ends with it
+	w := newWorld(t, cfg)
 	anna := dial(t, w.src)
 	anna.hello(packets.Packet{Connect: packets.ConnectParams{ClientIdentifier: "c", Keepalive: 60,
 		UsernameFlag: true, Username: []byte("anna"), PasswordFlag: true, Password: []byte("a")}})
 	anna.subscribe(1, 1, "cmd/anna/#", "all/#")
+	anna.Close()
+	w.gone()
 	w.crash()
 	ben := dial(t, w.src)
 	ben.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, Connect: packets.ConnectParams{

@@ -1,6 +1,7 @@
 package mqttin
 
 import (
+	"cmp"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, cfg Config) *world {
-	cfg.Linger = time.Millisecond
+	cfg.Linger = cmp.Or(cfg.Linger, time.Millisecond)
 	cfg.Anonymous = cfg.Authorize == nil
 	cfg.SysInterval = -1
 	w := &world{t: t, cfg: cfg, custody: instant()}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidegate/tidegate/internal/servertest"
@@ -263,23 +264,25 @@ func TestAcceptedByAnOldRabbitMQIsNotCustodyWithoutAQueue(t *testing.T) {
 // An idle connection that is dead is found by its silence, not by the first
 // message that has to wait for its timeout.
 func TestDeadIdleConnectionIsFoundByItsSilence(t *testing.T) {
-	p := newPeer(t, (*peerConn).accept) // never says anything unasked
-	sink := newSink(t, p.address, func(c *Config) { c.Idle = time.Second })
-	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
-		t.Fatal(err)
-	}
-	l, err := sink.seat.Get(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-l.conn.Done():
-	case <-time.After(patience):
-		t.Fatal("nobody notices")
-	}
-	if err := sink.Send(within(t, patience), message(2, 1)); err != nil || p.dialled() != 2 {
-		t.Errorf("afterwards: %v, %d connections", err, p.dialled())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := makePeer("peer:5672", (*peerConn).accept) // never says anything unasked
+		sink := newSink(t, p.address, func(c *Config) { c.Dial = p.pipe })
+		if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		l, err := sink.seat.Get(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		<-l.conn.Done()
+		if took := time.Since(begun); took > DefaultIdle {
+			t.Errorf("it took %v", took)
+		}
+		if err := sink.Send(within(t, patience), message(2, 1)); err != nil || p.dialled() != 2 {
+			t.Errorf("afterwards: %v, %d connections", err, p.dialled())
+		}
+	})
 }
 
 func TestManyTargetsBeginAnew(t *testing.T) {

@@ -2,6 +2,7 @@ package amqp1out
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"io"
 	"net"
@@ -59,21 +60,14 @@ func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peerServer{answer: answer, product: "peer", version: "1", credit: 1 << 20, address: l.Addr().String(), conns: map[net.Conn]bool{}, detached: make(chan struct{}, 100), endings: make(chan struct{}, 100), ignored: make(chan struct{}, 100)}
+	p := makePeer(l.Addr().String(), answer)
 	p.tasks.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			p.mu.Lock()
-			p.conns[c] = true
-			p.dials++
-			p.mu.Unlock()
-			p.tasks.Go(func() {
-				defer c.Close()
-				p.serve(&peerConn{Conn: c, in: bufio.NewReader(c), ended: map[uint16]bool{}})
-			})
+			p.attend(c)
 		}
 	})
 	t.Cleanup(func() {
@@ -82,6 +76,29 @@ func newPeer(t *testing.T, answer func(*peerConn, arrived)) *peerServer {
 		p.tasks.Wait()
 	})
 	return p
+}
+
+// makePeer returns a peer that listens nowhere: pipe leads to it.
+func makePeer(address string, answer func(*peerConn, arrived)) *peerServer {
+	return &peerServer{answer: answer, product: "peer", version: "1", credit: 1 << 20, address: address, conns: map[net.Conn]bool{}, detached: make(chan struct{}, 100), endings: make(chan struct{}, 100), ignored: make(chan struct{}, 100)}
+}
+
+// pipe is a way to the peer on which time may be virtual.
+func (p *peerServer) pipe(context.Context, string, string) (net.Conn, error) {
+	here, there := net.Pipe()
+	p.attend(there)
+	return here, nil
+}
+
+func (p *peerServer) attend(c net.Conn) {
+	p.mu.Lock()
+	p.conns[c] = true
+	p.dials++
+	p.mu.Unlock()
+	p.tasks.Go(func() {
+		defer c.Close()
+		p.serve(&peerConn{Conn: c, in: bufio.NewReader(c), ended: map[uint16]bool{}})
+	})
 }
 
 // hangUp closes all connections.
