@@ -3,6 +3,7 @@ package firmwaresim
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -63,17 +63,46 @@ func startMochi(tb testing.TB, locked bool) (addr string, got *published) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for _, err := range []error{
-		broker.AddHook(got, nil),
-		broker.AddListener(listeners.NewNet("test", listener)),
-		broker.Serve(),
-	} {
-		if err != nil {
-			tb.Fatal(err)
-		}
+	if err := errors.Join(broker.AddHook(got, nil), broker.Serve()); err != nil {
+		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { broker.Close() })
+	stop := attend(listener, func(c net.Conn) { _ = broker.EstablishConnection("test", c) })
+	tb.Cleanup(func() {
+		stop()
+		broker.Close() // it races with whoever connects
+	})
 	return listener.Addr().String(), got
+}
+
+// attend serves each connection in a goroutine, until all have been closed and have ended.
+func attend(listener net.Listener, serve func(net.Conn)) (stop func()) {
+	var tasks sync.WaitGroup
+	over := make(chan struct{})
+	tasks.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			ended := make(chan struct{})
+			tasks.Go(func() {
+				defer close(ended)
+				serve(conn)
+			})
+			tasks.Go(func() {
+				defer conn.Close()
+				select {
+				case <-over:
+				case <-ended:
+				}
+			})
+		}
+	})
+	return func() {
+		listener.Close()
+		close(over)
+		tasks.Wait()
+	}
 }
 
 // scripted is a broker whose every answer is written down in the test.
