@@ -3,40 +3,9 @@ package amqp1out
 import (
 	"context"
 	"net"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
-
-// A network that takes nothing holds nobody longer than he wants.
-func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
-	p := newPeer(t, (*peerConn).accept)
-	sink := newSink(t, p.address, func(c *Config) {
-		c.Dial = uplinktest.Braked
-	})
-	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
-		t.Fatal(err)
-	}
-	big := message(1, 1)
-	big.Parts, big.Body = nil, make([]byte, 1<<20)
-	results := make(chan error, 2)
-	begun := time.Now()
-	go func() { results <- sink.Send(within(t, 300*time.Millisecond), big) }()
-	go func() { results <- sink.Send(within(t, 100*time.Millisecond), big) }()
-	for range 2 {
-		if err := <-results; classOf(err) != "transient" || !strings.Contains(err.Error(), "hint: ") {
-			t.Errorf("%v", err)
-		}
-	}
-	if took := time.Since(begun); took > patience/2 {
-		t.Errorf("it took %v", took)
-	}
-	if err := sink.Send(within(t, patience), message(2, 1)); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
-}
 
 // Whoever gives up while another writes, before his own turn or after it, leaves the
 // connection to that one, who may have more time.

@@ -13,7 +13,6 @@ import (
 	"github.com/tidegate/tidegate/internal/servertest"
 	"github.com/tidegate/tidegate/reading"
 	"github.com/tidegate/tidegate/uplink"
-	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 func TestMain(m *testing.M) { servertest.Main(m, rabbit) }
@@ -223,35 +222,6 @@ func TestLoginThatIsNotOffered(t *testing.T) {
 	err := newSink(t, p.address, nil).Send(within(t, patience), message(1, 1))
 	if classOf(err) != "1m0s" || !strings.Contains(err.Error(), "auth_mechanisms") {
 		t.Error(err)
-	}
-}
-
-// A server that does not read, as RabbitMQ does in an alarm, makes the network
-// take nothing more. That holds nobody longer than he wants.
-func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
-	p := newPeer(t, (*peerConn).ack)
-	sink := newSink(t, p.address, func(c *Config) {
-		c.Dial = uplinktest.Braked
-	})
-	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
-		t.Fatal(err)
-	}
-	big := message(1, 1)
-	big.Parts, big.Body = nil, make([]byte, 1<<20)
-	results := make(chan error, 2)
-	begun := time.Now()
-	go func() { results <- sink.Send(within(t, 300*time.Millisecond), big) }()
-	go func() { results <- sink.Send(within(t, 100*time.Millisecond), big) }()
-	for range 2 {
-		if err := <-results; classOf(err) != "transient" || !strings.Contains(err.Error(), "hint: ") {
-			t.Errorf("%v", err)
-		}
-	}
-	if took := time.Since(begun); took > patience/2 {
-		t.Errorf("it took %v", took)
-	}
-	if err := sink.Send(within(t, patience), message(2, 1)); err != nil {
-		t.Errorf("afterwards: %v", err)
 	}
 }
 

@@ -3,10 +3,8 @@ package natsout
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/uplink"
-	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 func TestMessageOfNoPartsIsNotSent(t *testing.T) {
@@ -127,29 +125,5 @@ func TestRefusedBeforehandLeavesNothing(t *testing.T) {
 	defer l.mu.Unlock()
 	if len(l.due) != 0 || len(l.flying) != 0 {
 		t.Errorf("%d answers are waited for, %d messages under way", len(l.due), len(l.flying))
-	}
-}
-
-// A network that takes nothing holds nobody longer than he wants.
-func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
-	sink := newSink(t, Config{Servers: []string{peer(t, accept)}, Dial: uplinktest.Braked})
-	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
-		t.Fatal(err)
-	}
-	results := make(chan error, 2)
-	begun := time.Now()
-	for n, patience := range []time.Duration{300 * time.Millisecond, 100 * time.Millisecond} {
-		go func() { results <- sink.Send(within(t, patience), message(n, 500_000)) }()
-	}
-	for range 2 {
-		if err := <-results; classOf(err) != isTransient || !strings.Contains(err.Error(), "hint: ") {
-			t.Error(err)
-		}
-	}
-	if took := time.Since(begun); took > soon/2 {
-		t.Errorf("it took %v", took)
-	}
-	if err := sink.Send(within(t, soon), message(0, 10)); err != nil {
-		t.Errorf("afterwards: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package redisout
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"sync"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/uplink"
-	"github.com/tidegate/tidegate/uplink/uplinktest"
 )
 
 // What an encoder has no words for leaves a message without parts. There is nothing
@@ -108,34 +106,5 @@ func TestOnlyTheGuiltyIsTooLarge(t *testing.T) {
 	checkClass(t, err, transient)
 	if err != nil && strings.Count(err.Error(), "hint: ") != 1 {
 		t.Error(err)
-	}
-}
-
-// A network that takes nothing holds nobody longer than he wants.
-func TestPeerThatDoesNotReadHoldsNobody(t *testing.T) {
-	address, _ := recorder(t)
-	sink := newSink(t, Config{Address: address, Dial: uplinktest.Braked})
-	if err := sink.Send(within(t), message("{}")); err != nil {
-		t.Fatal(err)
-	}
-	results := make(chan error, 2)
-	begun := time.Now()
-	for _, patience := range []time.Duration{300 * time.Millisecond, 100 * time.Millisecond} {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		go func() { results <- sink.Send(ctx, message(strings.Repeat("x", 1<<20))) }()
-	}
-	for range 2 {
-		err := <-results
-		checkClass(t, err, transient)
-		if err != nil && !strings.Contains(err.Error(), "hint: ") {
-			t.Error(err)
-		}
-	}
-	if took := time.Since(begun); took > patience/4 {
-		t.Errorf("it took %v", took)
-	}
-	if err := sink.Send(within(t), message("{}")); err != nil {
-		t.Errorf("afterwards: %v", err)
 	}
 }

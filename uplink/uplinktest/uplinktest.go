@@ -80,6 +80,7 @@ func Run(t *testing.T, door Door) {
 	t.Run("ResendRepeatsEveryByte", door.resendRepeatsEveryByte)
 	t.Run("CutInTheMiddle", door.cutInTheMiddle)
 	t.Run("SilenceEndsWithTheContext", door.silenceEndsWithTheContext)
+	t.Run("Stuck", door.stuck)
 	t.Run("TooLate", door.tooLate)
 	t.Run("TooLateAmongOthers", door.tooLateAmongOthers)
 	t.Run("CutShort", door.cutShort)
