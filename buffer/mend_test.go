@@ -82,7 +82,7 @@ func TestStateThatCannotBeWrittenKeepsNotesAndQuarantine(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.foldNotesNow()
-	r.state.file.Close() // every write fails from now on
+	r.closeState() // every write fails from now on
 	c.Ack(reading.Normal, 2, 2)
 	r.eventually(func() bool {
 		_, err := os.Stat(filepath.Join(dir, stateFile+".broken-1"))
@@ -180,6 +180,19 @@ func overwrite(t *testing.T, path string, off int64, n int) {
 	}
 }
 
+// closeState closes the file of state.db, in the middle of nothing.
+func (r *running) closeState() {
+	r.t.Helper()
+	r.state.mu.RLock()
+	defer r.state.mu.RUnlock()
+	tx, err := r.state.db.Begin(true)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer tx.Rollback()
+	r.state.file.Close()
+}
+
 func truncate(t *testing.T, path string, size int64) {
 	t.Helper()
 	if err := os.Truncate(path, size); err != nil {
@@ -197,7 +210,7 @@ func TestStateIsNotSetAsideWhileThereIsNoRoomForANewOne(t *testing.T) {
 	r.Cursor("cloud")
 	r.foldNotesNow()
 	fill(t, filler)
-	r.state.file.Close() // every write fails from now on
+	r.closeState() // every write fails from now on
 	r.eventually(func() bool { r.Cursor("cloud").Ack(reading.Normal, 1, 1); return !r.state.well() })
 	if err := r.try(2); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("Accept says %v", err)
