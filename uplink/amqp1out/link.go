@@ -145,17 +145,29 @@ func (l *link) send(ctx context.Context, m uplink.Message, target string) error 
 }
 
 // impatient frees who is stuck in a write when ctx ends before what it returns is
-// called: the library lets nobody go while it writes, whatever his ctx says. It is for
-// the holder of a turn, or it would be another's write that is taken for stuck; and what
-// it returns waits for it, for whoever writes next is not. Who shares the wire with
-// others, or is still to say farewell, has patience with a write that ends.
+// called: the library lets nobody go while it writes, whatever his ctx says, and may
+// have looked at that just before it writes. It is for the holder of a turn, or it would
+// be another's write that is taken for stuck; and what it returns waits for it, for
+// whoever writes next is not. Who shares the wire with others, or is still to say
+// farewell, has patience with a write that ends.
 func (l *link) impatient(ctx context.Context, patience time.Duration) (release func()) {
-	freed := make(chan struct{})
+	released, freed := make(chan struct{}), make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(freed)
 		l.wire.Unstick(patience)
+		again := time.NewTicker(lastWords)
+		defer again.Stop()
+		for {
+			select {
+			case <-released:
+				return
+			case <-again.C:
+				l.wire.Unstick(lastWords)
+			}
+		}
 	})
 	return func() {
+		close(released)
 		if !stop() {
 			<-freed
 		}

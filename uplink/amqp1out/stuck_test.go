@@ -3,6 +3,9 @@ package amqp1out
 import (
 	"context"
 	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -70,6 +73,80 @@ func waitForTwo(t *testing.T, sink *Sink) {
 		}
 	}
 	t.Fatal("there are not two")
+}
+
+// The library looks at the time, and then writes: a write that begins when the time is
+// over, and that nobody takes, holds nobody either.
+func TestWriteThatBeginsTooLateIsFreed(t *testing.T) {
+	p := newPeer(t, (*peerConn).accept)
+	late := &lateness{about: make(chan struct{}), over: make(chan struct{})}
+	sink := newSink(t, p.address, func(c *Config) { c.Dial = late.dial })
+	if err := sink.Send(within(t, patience), message(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	late.armed.Store(true)
+	ctx, giveUp := context.WithCancel(t.Context())
+	sent := make(chan error, 1)
+	go func() { sent <- sink.Send(ctx, message(2, 1)) }()
+	<-late.about
+	giveUp()
+	for range 1000 { // whoever looks when the time is over has looked
+		runtime.Gosched()
+	}
+	close(late.over)
+	select {
+	case err := <-sent:
+		if classOf(err) != "transient" {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("it is held")
+	}
+	if err := sink.Send(within(t, patience), message(3, 1)); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// lateness is a network on which one write begins late, and does not end.
+type lateness struct {
+	armed       atomic.Bool
+	about, over chan struct{}
+}
+
+func (l *lateness) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	return &lateConn{Conn: c, lateness: l, closed: make(chan struct{})}, err
+}
+
+type lateConn struct {
+	net.Conn
+	*lateness
+	stuck  atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+// SetWriteDeadline is what the library calls just before it writes.
+func (c *lateConn) SetWriteDeadline(t time.Time) error {
+	if c.armed.CompareAndSwap(true, false) {
+		c.about <- struct{}{}
+		<-c.over
+		c.stuck.Store(true)
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *lateConn) Write(b []byte) (int, error) {
+	if c.stuck.Load() {
+		<-c.closed
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *lateConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 // lock is a network that takes no large writes until it is open.
