@@ -166,7 +166,14 @@ type everybody struct{ mochi.HookBase }
 func (everybody) ID() string { return "everybody" }
 
 func (everybody) Provides(b byte) bool {
-	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck || b == mochi.OnSessionEstablish
+}
+
+// OnSessionEstablish has the server forget how much a reader takes at once: it miscounts
+// that, and stops sending, when one acknowledges just as it counts.
+func (everybody) OnSessionEstablish(cl *mochi.Client, _ mpackets.Packet) {
+	cl.Properties.Props.ReceiveMaximum = 0
+	cl.State.Inflight.ResetSendQuota(0)
 }
 
 func (everybody) OnConnectAuthenticate(*mochi.Client, mpackets.Packet) bool { return true }
