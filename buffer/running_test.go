@@ -2,7 +2,9 @@ package buffer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -89,11 +91,19 @@ func (r *running) crash() {
 // leave them.
 func (r *running) killed() string {
 	r.t.Helper()
-	dir := r.t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(r.cfg.Dir)); err != nil {
-		r.t.Fatal(err)
+	var err error
+	for range 10 {
+		dir := r.t.TempDir()
+		if err = os.CopyFS(dir, os.DirFS(r.cfg.Dir)); err == nil {
+			return dir
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		// A file that was replaced has gone since the folder was read: it is a moment later now.
 	}
-	return dir
+	r.t.Fatal(err)
+	return ""
 }
 
 // accept takes readings of the values and waits until they are on flash.
