@@ -15,9 +15,11 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"regexp"
 	"strings"
 )
@@ -44,7 +46,9 @@ func main() {
 	p.packages = flag.Args()
 	err := p.check(*seeds)
 	if err == nil {
-		err = p.run(os.Stdout)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		err = p.run(ctx, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "stutter:", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // limit is how long one test may take, with its sleeps.
@@ -23,7 +25,7 @@ type test struct {
 }
 
 // run builds the packages' tests, runs them and tells out of each that failed.
-func (p *plan) run(out io.Writer) error {
+func (p *plan) run(ctx context.Context, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "stutter-")
 	if err != nil {
 		return err
@@ -33,7 +35,7 @@ func (p *plan) run(out io.Writer) error {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	fmt.Fprintf(out, "%d runs; what fails is kept in %s\n", len(tests), dir)
-	if failed := p.runAll(tests, dir, out); failed > 0 {
+	if failed := p.runAll(ctx, tests, dir, out); failed > 0 {
 		return fmt.Errorf("%d of %d runs failed", failed, len(tests))
 	}
 	return os.RemoveAll(dir)
@@ -113,14 +115,14 @@ func (p *plan) names(program, dir string) ([]string, error) {
 }
 
 // runAll returns how many failed.
-func (p *plan) runAll(tests []test, dir string, out io.Writer) (failed int) {
+func (p *plan) runAll(ctx context.Context, tests []test, dir string, out io.Writer) (failed int) {
 	var mu sync.Mutex
 	var workers sync.WaitGroup
 	next := make(chan test)
 	for range p.atOnce {
 		workers.Go(func() {
 			for t := range next {
-				kept, err := t.run(dir, p.share)
+				kept, err := t.run(ctx, dir, p.share)
 				if err != nil {
 					mu.Lock()
 					failed++
@@ -131,6 +133,9 @@ func (p *plan) runAll(tests []test, dir string, out io.Writer) (failed int) {
 		})
 	}
 	for _, t := range tests {
+		if ctx.Err() != nil {
+			break
+		}
 		next <- t
 	}
 	close(next)
@@ -139,18 +144,27 @@ func (p *plan) runAll(tests []test, dir string, out io.Writer) (failed int) {
 }
 
 // run runs the test, and returns the file that has what it printed if it failed; where it
-// slept is in one beside it, which ends in .sleeps.
-func (t test) run(dir string, share int) (kept string, err error) {
+// slept is in one beside it, which ends in .sleeps. What it has started and left behind,
+// as one does whose time was over, ends with it.
+func (t test) run(ctx context.Context, dir string, share int) (kept string, err error) {
 	kept = filepath.Join(dir, fmt.Sprintf("%s.%s.%d", filepath.Base(t.dir), t.name, t.seed))
 	printed, err := os.Create(kept)
 	if err != nil {
 		return "", err
 	}
 	defer printed.Close()
-	cmd := exec.Command(t.program, "-test.short", "-test.timeout="+limit, "-test.run=^"+t.name+"$")
+	cmd := exec.CommandContext(ctx, t.program, "-test.short", "-test.timeout="+limit, "-test.run=^"+t.name+"$")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.dir, printed, printed
 	cmd.Env = append(os.Environ(), "STUTTER_SEED="+strconv.Itoa(t.seed), "STUTTER_SHARE="+strconv.Itoa(share), "STUTTER_LOG="+kept+".sleeps")
-	if err := cmd.Run(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	endAll := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = endAll
+	if err := cmd.Start(); err != nil {
+		return kept, err
+	}
+	err = cmd.Wait()
+	endAll()
+	if err != nil {
 		return kept, err
 	}
 	os.Remove(kept + ".sleeps")

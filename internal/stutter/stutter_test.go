@@ -6,23 +6,26 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
-// TestWhoIsHastyIsFound: of four tests, the one that relies on time fails, and it is kept
+// TestWhoIsHastyIsFound: of five tests, the one that relies on time fails, and it is kept
 // what it said, and where it slept.
 func TestWhoIsHastyIsFound(t *testing.T) {
 	needRace(t)
 	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("LEFT", filepath.Join(t.TempDir(), "pid"))
 	t.Chdir("testdata/hasty")
 	var out bytes.Buffer
 	p := plan{share: 1000, tests: "^Test", atOnce: 2, packages: []string{"."}}
 	if err := p.check("7-8"); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.run(&out); err == nil || err.Error() != "2 of 8 runs failed" {
-		t.Errorf("%v, want 2 of 8", err)
+	if err := p.run(t.Context(), &out); err == nil || err.Error() != "2 of 10 runs failed" {
+		t.Errorf("%v, want 2 of 10", err)
 	}
 	found := regexp.MustCompile(`(?m)^hasty TestHasty, seed ([78]): exit status 1: (.*)$`).FindAllStringSubmatch(out.String(), -1)
 	if len(found) != 2 {
@@ -36,6 +39,18 @@ func TestWhoIsHastyIsFound(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Dir(found[0][2]) + "/*Patient*"); left != nil {
 		t.Errorf("kept of one that passed: %q", left)
 	}
+	pid, err := os.ReadFile(os.Getenv("LEFT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for late := time.Now().Add(time.Minute); ; runtime.Gosched() { // killed is not yet ended
+		if running, _ := os.ReadFile("/proc/" + string(pid) + "/cmdline"); len(running) == 0 {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatalf("process %s, which a test has left behind, goes on", pid)
+		}
+	}
 }
 
 // TestNamedLibrariesStutterToo: one that is named sleeps, another one does not.
@@ -46,7 +61,7 @@ func TestNamedLibrariesStutterToo(t *testing.T) {
 	for _, libraries := range [][]string{nil, {"example.org/idle"}} {
 		var out bytes.Buffer
 		p := plan{first: 7, last: 7, share: 1000, tests: "^TestHasty$", atOnce: 1, packages: []string{"."}, libraries: libraries}
-		if err := p.run(&out); err == nil || err.Error() != "1 of 1 runs failed" {
+		if err := p.run(t.Context(), &out); err == nil || err.Error() != "1 of 1 runs failed" {
 			t.Fatalf("%v: %s", err, out.String())
 		}
 		logs, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*", "*.sleeps"))
@@ -115,11 +130,11 @@ func TestNothingIsLeftOfWhatCannotBeBuilt(t *testing.T) {
 	t.Setenv("TMPDIR", tmp)
 	t.Chdir("testdata/hasty")
 	p := plan{first: 1, last: 1, share: 1, tests: "^Test", atOnce: 1, packages: []string{"./nowhere"}}
-	if err := p.run(new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "nowhere") {
+	if err := p.run(t.Context(), new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("%v", err)
 	}
 	p.packages, p.libraries = []string{"."}, []string{"example.org/unknown"}
-	if err := p.run(new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "library example.org/unknown") {
+	if err := p.run(t.Context(), new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "library example.org/unknown") {
 		t.Errorf("%v", err)
 	}
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
