@@ -62,6 +62,9 @@ func mustEndWithContext(t *testing.T, sink uplink.Sink, m uplink.Message, has ti
 	select {
 	case err := <-sent:
 		mustBeTransient(t, err)
+		if err != nil {
+			hinted(t, err)
+		}
 		if took := time.Since(begun); took > has+soon {
 			t.Errorf("Send held on for %v; its context had %v", took, has)
 		}
